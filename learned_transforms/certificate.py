@@ -1,0 +1,246 @@
+"""Certificates: how faithful a network is to its teacher, measured, with the number of images beside every claim."""
+
+import math
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor
+
+from learned_transforms.errors import DataError, InputShapeError, WeightsError
+
+TIERS = ("proved", "exact", "rounding", "approximate")
+"""From best to worst."""
+
+FLOAT_TOLERANCE = 1e-6
+"""How far a float value may be off, in units of full range, and still count as equal."""
+
+TIES = "checkerboards"
+"""The group of patterns made of ties, whose share of equal values is told apart."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """What was measured on one kind of image.
+
+    Attributes:
+        images, values: how many were compared.
+        differing: values that differ: by anything in uint8, by more than 1e-6 of full range in float.
+        largest: largest error, in levels (1/255 of full range).
+    """
+
+    images: int
+    values: int
+    differing: int
+    largest: float
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Fidelity of a network to a teacher.
+
+    Attributes:
+        tier: ``proved``, ``exact``, ``rounding`` or ``approximate``.
+        images, values: how many were compared.
+        differing: values that differ (see :class:`Group`).
+        equal: share of values that do not.
+        largest: largest error, in levels.
+        histogram: values by the size of their error in levels.
+        psnr: in dB; infinite where nothing differs.
+        ssim: mean structural similarity.
+        worst: the image with the largest error, by group and number.
+        bound: with 95 % confidence, at most this share of images has any differing value; None once one had.
+        enumerated: the images were the whole domain, which is what makes a proof.
+        groups: the same figures by kind of image.
+        reference: versions, kind of input and CPU capability that the teacher ran with.
+    """
+
+    tier: str
+    images: int
+    values: int
+    differing: int
+    equal: float
+    largest: float
+    histogram: Mapping[str, int]
+    psnr: float
+    ssim: float
+    worst: str
+    bound: float | None
+    enumerated: bool
+    groups: Mapping[str, Group]
+    reference: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        share = f"{self.differing:,} of {self.values:,} values differ in {self.images:,} images"
+        if self.enumerated:
+            share += " (the whole domain)"
+        elif self.bound is not None:
+            share += f" (95 %: fewer than {self.bound:.2g} of images)"
+        return f"{self.tier}: {share}, largest error {self.largest:.3g} levels"
+
+    def at_least(self, tier: str) -> bool:
+        """Whether this tier is ``tier`` or better."""
+        return TIERS.index(self.tier) <= TIERS.index(tier)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; infinite PSNR becomes None, which JSON can say."""
+        plain = asdict(self)
+        return {**plain, "psnr": None if math.isinf(self.psnr) else self.psnr}
+
+    @classmethod
+    def from_json(cls, description: Any) -> "Certificate":
+        """Read back what :meth:`to_json` gave.
+
+        Raises:
+            WeightsError: fields are missing, foreign, or of an unknown tier.
+        """
+        try:
+            groups = {name: Group(**group) for name, group in description["groups"].items()}
+            psnr = math.inf if description["psnr"] is None else description["psnr"]
+            made = cls(**{**description, "groups": groups, "psnr": psnr})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise WeightsError(f"Expected a certificate, got {description!r:.200}: {error}") from None
+        if made.tier not in TIERS:
+            raise WeightsError(f"Expected a tier out of {', '.join(TIERS)}, got {made.tier!r}.")
+        return made
+
+
+def reference(kind: str) -> dict[str, str]:
+    """What a teacher's pixels depend on, here and now."""
+    return {
+        "input": kind,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "pillow": PIL.__version__,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+    }
+
+
+def measure(
+    comparisons: Iterable[tuple[str, Tensor, Tensor]], kind: str = "", enumerated: bool = False
+) -> Certificate:
+    """Compare outputs with targets.
+
+    Args:
+        comparisons: ``(group, output, target)``, tensors of one image ``[C, H, W]`` or a batch ``[N, C, H, W]``;
+            uint8 in levels, floats in [0, 1].
+        kind: what the teacher was given, for the record.
+        enumerated: the images are the whole domain.
+
+    Raises:
+        DataError: nothing to compare.
+        InputShapeError: an output has another shape or dtype than its target.
+    """
+    bins = _Bins()
+    for group, output, target in comparisons:
+        if output.shape != target.shape or output.dtype != target.dtype:
+            raise InputShapeError(
+                f"Expected output and target of one shape and dtype, got {tuple(output.shape)} {output.dtype} "
+                f"and {tuple(target.shape)} {target.dtype}."
+            )
+        if output.numel():
+            bins.add(group, output.reshape(-1, *output.shape[-3:]), target.reshape(-1, *target.shape[-3:]))
+    return bins.certificate(kind, enumerated)
+
+
+class _Bins:
+    """Running totals over comparisons."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, Group] = {}
+        self.histogram: dict[str, int] = {}
+        self.squares = 0.0
+        self.ssims: list[float] = []
+        self.images_differing = 0
+        self.off_by_more = 0
+        self.worst = ("", -1.0)
+
+    def add(self, name: str, output: Tensor, target: Tensor) -> None:
+        floating = output.is_floating_point()
+        unit = 255.0 if floating else 1.0
+        error = (output.double() - target.double()).abs() * unit
+        error = error.nan_to_num(nan=math.inf)
+        limit = FLOAT_TOLERANCE * 255 if floating else 0.0
+        differs = error > limit
+        before = self.groups.get(name, Group(0, 0, 0, 0.0))
+        largest = float(error.max())
+        self.groups[name] = Group(
+            before.images + len(error),
+            before.values + error.numel(),
+            before.differing + int(differs.sum()),
+            max(before.largest, largest),
+        )
+        self.images_differing += int(differs.flatten(1).any(1).sum())
+        self.off_by_more += int((error > 1 + limit).sum())
+        self.squares += float(error.square().sum())
+        for label, low, high in (("0", -1, limit), ("<= 1", limit, 1 + limit), ("<= 2", 1 + limit, 2 + limit), ("> 2", 2 + limit, math.inf)):
+            self.histogram[label] = self.histogram.get(label, 0) + int(((error > low) & (error <= high)).sum())
+        self.ssims += ssim(output.double() * unit, target.double() * unit).tolist()
+        if largest > self.worst[1]:
+            number = before.images + int(error.flatten(1).amax(1).argmax())
+            self.worst = f"{name} {number}", largest
+
+    def certificate(self, kind: str, enumerated: bool) -> Certificate:
+        values = sum(group.values for group in self.groups.values())
+        images = sum(group.images for group in self.groups.values())
+        if not values:
+            raise DataError("Expected at least one image to certify on, got none.")
+        differing = sum(group.differing for group in self.groups.values())
+        largest = max(group.largest for group in self.groups.values())
+        mse = self.squares / values
+        return Certificate(
+            tier=self.tier(differing, enumerated),
+            images=images,
+            values=values,
+            differing=differing,
+            equal=1 - differing / values,
+            largest=largest,
+            histogram=self.histogram,
+            psnr=math.inf if mse == 0 else 10 * math.log10(255**2 / mse),
+            ssim=float(np.mean(self.ssims)),
+            worst=self.worst[0],
+            bound=None if self.images_differing else min(1.0, 3 / images),
+            enumerated=enumerated,
+            groups=self.groups,
+            reference=reference(kind),
+        )
+
+    def tier(self, differing: int, enumerated: bool) -> str:
+        if not differing:
+            return "proved" if enumerated else "exact"
+        usual = [group for name, group in self.groups.items() if name != TIES]
+        share = sum(group.differing for group in usual) / max(1, sum(group.values for group in usual))
+        return "rounding" if not self.off_by_more and share <= 0.01 else "approximate"
+
+
+def ssim(output: Tensor, target: Tensor) -> Tensor:
+    """Structural similarity of each image ``[N, C, H, W]`` in levels, over 7 x 7 windows (Wang et al., 2004)."""
+    size = min(7, *output.shape[-2:])
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+    def mean(image: Tensor) -> Tensor:
+        return F.avg_pool2d(image, size, 1)
+
+    a, b = mean(output), mean(target)
+    var_a, var_b = mean(output**2) - a**2, mean(target**2) - b**2
+    covariance = mean(output * target) - a * b
+    value = ((2 * a * b + c1) * (2 * covariance + c2)) / ((a**2 + b**2 + c1) * (var_a + var_b + c2))
+    return value.flatten(1).mean(1)
+
+
+def merge_text(certificates: Mapping[str, Certificate]) -> str:
+    """One line a certificate, aligned by name."""
+    width = max((len(name) for name in certificates), default=0)
+    return "\n".join(f"{name:<{width}}  {certificate}" for name, certificate in certificates.items())
+
+
+def worst_tier(certificates: Sequence[Certificate]) -> str:
+    """The worst tier among several: a pipeline is no better than its worst layer."""
+    return max((c.tier for c in certificates), key=TIERS.index, default="proved")

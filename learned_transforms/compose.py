@@ -1,0 +1,370 @@
+"""LearnedCompose: a drop-in for torchvision's Compose that runs learned layers."""
+
+import copy
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+from torchvision.transforms import v2
+
+from learned_transforms import weights as weight_files
+from learned_transforms.catalog import ROWS, describe, listed, restore, step
+from learned_transforms.certificate import Certificate, measure
+from learned_transforms.draws import applied
+from learned_transforms.errors import (
+    ApproximateWeightsError,
+    FallbackWarning,
+    InputTypeError,
+    PipelineValueError,
+    UnsupportedTransformError,
+    WeightsError,
+)
+from learned_transforms.explain import Explanation, Row, explain, unsupported
+from learned_transforms.images import Form, form_of, from_tensor, to_tensor
+from learned_transforms.kernels import choose
+from learned_transforms.layers import Layer, Params
+from learned_transforms.network import Network
+from learned_transforms.weights import Weights
+
+DEFAULT_WEIGHTS = "cifar10_gray28"
+FALLBACKS = ("torchvision", "error")
+FORMS = {"pil": Form("pil", "uint8"), "uint8": Form("tensor", "uint8"), "float32": Form("tensor", "float32")}
+"""The forms of input that :meth:`LearnedCompose.explain` tells of."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive transforms that run as one network.
+
+    Attributes:
+        network: their layers.
+        owners: for each layer, the index of its transform.
+        start, stop: indices of the first transform, and past the last.
+        form: of the output.
+        reason: why transform ``stop`` is not part of it; None at the end of the pipeline.
+    """
+
+    network: Network
+    owners: tuple[int, ...]
+    start: int
+    stop: int
+    form: Form
+    reason: str | None
+
+
+class LearnedCompose(nn.Module):
+    """Run a pipeline of transforms as a learned network.
+
+    Takes PIL images (RGB, L), tensors and tv_tensors ``[..., C, H, W]`` (uint8 in [0, 255], float32), and uint8
+    arrays ``[H, W, C]``; gives the type that torchvision's Compose gives, and leaves the same random state behind.
+    Arrays use tensor arithmetic and come back as arrays, unless the pipeline converts them. Everything else, and every
+    transform without a learned layer, runs in torchvision itself.
+
+    Args:
+        transforms: a v1 or v2 Compose, or a sequence of transforms; a :class:`Network` out of ``retrain`` may be one.
+        fallback: ``"torchvision"`` runs what no layer covers in torchvision, with one :class:`FallbackWarning`;
+            ``"error"`` raises :class:`UnsupportedTransformError`.
+        backend: ``"auto"``, or a name out of ``backends()``.
+        weights: learned layers to use; None: the shipped ones.
+
+    Attributes:
+        transforms: the list of transforms.
+        certificates: of the layers and networks, by name.
+
+    Raises:
+        PipelineTypeError, PipelineValueError: no sequence of callables, an empty one, or an unknown option.
+        UnsupportedTransformError: under ``fallback="error"``, a transform outside the catalogue.
+    """
+
+    def __init__(
+        self,
+        transforms: Any,
+        *,
+        fallback: str = "torchvision",
+        backend: str = "auto",
+        weights: Weights | None = None,
+    ) -> None:
+        super().__init__()
+        if fallback not in FALLBACKS:
+            raise PipelineValueError(f"Expected fallback to be one of {', '.join(FALLBACKS)}, got {fallback!r}.")
+        self.transforms = listed(transforms)
+        self.fallback, self.backend = fallback, backend
+        foreign = [type(t).__name__ for t in self.transforms if type(t) not in ROWS and not isinstance(t, Network)]
+        if fallback == "error" and foreign:
+            raise UnsupportedTransformError(unsupported(foreign[0], "not in the catalogue"))
+        networks = [t for t in self.transforms if isinstance(t, Network)]
+        roles = {ROWS[type(t)].role for t in self.transforms if type(t) in ROWS} - {None}
+        source = shipped() if weights is None and roles else weights
+        own = {} if source is None else {k: v for k, v in source.layers.items() if k.partition("/")[2] in roles}
+        self.layers = nn.ModuleDict(copy.deepcopy(own))
+        self.networks = nn.ModuleList(networks)
+        self.certificates: dict[str, Certificate] = {}
+        if source is not None:
+            self.certificates = {k: v for k, v in source.certificates.items() if k in own or weights is not None}
+        self.segments: dict[tuple[Form, int], Segment] = {}
+        self.warned = self.trainable = False
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str], *, allow_approximate: bool = False, **options: Any
+    ) -> "LearnedCompose":
+        """A pipeline from a shipped name (``list_pretrained()``) or from a weight file.
+
+        Args:
+            name: the name or path.
+            allow_approximate: take networks that are certified as ``approximate`` only.
+            options: ``fallback`` and ``backend``, as for the constructor.
+
+        Raises:
+            UnknownPretrainedError, WeightsError: no such weights, or damaged ones.
+            ApproximateWeightsError: approximate weights that were not asked for.
+        """
+        loaded = weight_files.load(name)
+        transforms = [restore_transform(entry, loaded) for entry in loaded.pipeline]
+        poor = {k: c for k, c in loaded.certificates.items() if not c.at_least("rounding")}
+        if poor and not allow_approximate:
+            key, certificate = next(iter(poor.items()))
+            raise ApproximateWeightsError(
+                f"{name} is approximate ({key}: {certificate}). Pass allow_approximate=True if that is good enough."
+            )
+        if not transforms:
+            raise WeightsError(f"{name} holds layers, but no pipeline.")
+        return cls(transforms, weights=loaded, **options)
+
+    def save_pretrained(self, path: str | os.PathLike[str]) -> None:
+        """Write weights and the description of the pipeline; :meth:`from_pretrained` reads them back.
+
+        Raises:
+            PipelineTypeError: a transform that cannot be written down, such as a lambda.
+        """
+        layers: dict[str, Layer] = dict(self.layers.items())  # type: ignore[arg-type]
+        pipeline = []
+        for position, transform in enumerate(self.transforms):
+            if isinstance(transform, Network):
+                keys = [f"{position}/{number}" for number in range(len(transform.layers))]
+                layers |= dict(zip(keys, transform.layers, strict=True))  # type: ignore[arg-type]
+                pipeline.append({"network": {"layers": keys, **transform.describe()}})
+            else:
+                pipeline.append(describe(transform))
+        provenance = {f"{key}.{name}": mark for key, layer in layers.items() for name, mark in layer.provenance().items()}
+        weight_files.save(Weights(layers, pipeline, self.certificates, provenance), path)
+
+    def forward(self, *inputs: Any) -> Any:
+        """Transform one image, or a batch ``[..., C, H, W]`` under one draw.
+
+        Raises:
+            InputTypeError, InputShapeError: what the pipeline cannot take, as the types that torchvision raises.
+        """
+        form = form_of(inputs[0]) if len(inputs) == 1 else None
+        if form is None:
+            return self.pass_all(inputs)
+        value = inputs[0]
+        array = form.container == "numpy"
+        if array:
+            value = to_tensor(value)
+        position = 0
+        while position < len(self.transforms):
+            if form is not None:
+                segment = self.segment(form, position)
+                value, position, form = self.run(segment, value, form), segment.stop, segment.form
+            if position < len(self.transforms):
+                reason = segment.reason if form is not None else f"a value of type {type(value).__name__}"
+                self.warn(position, reason or "")
+                value = self.transforms[position](value)
+                position += 1
+                form = form_of(value) if isinstance(value, Tensor | Image.Image) else None
+                if array and form is not None and form.container == "tensor":
+                    form = Form("numpy", form.dtype)
+        return from_tensor(value, "numpy") if form is not None and form.container == "numpy" else value
+
+    def segment(self, form: Form, start: int) -> Segment:
+        """As many transforms from ``start`` on as learned layers cover, for images of ``form``."""
+        key = form, start
+        segment = self.segments.get(key)
+        if segment is None:
+            segment = self.segments[key] = self.gather(form, start)
+        return segment
+
+    def gather(self, form: Form, start: int) -> Segment:
+        layers: list[Layer] = []
+        params: list[Params | None] = []
+        owners: list[int] = []
+        current, reason, position, kind = form, None, start, form.dtype
+        for position, transform in enumerate(self.transforms[start:], start):
+            if isinstance(transform, Network):
+                current = self.check_kind(transform, current)
+                layers += transform.layers  # type: ignore[arg-type]
+                params += transform.params
+                owners += [position] * len(transform.layers)
+                continue
+            done = step(transform, current)
+            if isinstance(done, Step) and done.key is not None and done.key not in self.layers:
+                done = f"no learned weights for {done.key}"
+            if isinstance(done, str):
+                reason = done
+                break
+            layer = done.layer if done.key is None else self.layers[done.key]
+            if layer is not None:
+                layers.append(layer)  # type: ignore[arg-type]
+                params.append(done.params or {})
+                owners.append(position)
+            current = done.form
+        else:
+            position = len(self.transforms)
+        return Segment(Network(layers, params, kind), tuple(owners), start, position, current, reason)
+
+    def check_kind(self, network: Network, form: Form) -> Form:
+        """The form of a network's output; its input must be of the kind that it learned from."""
+        kind = "pil" if form.container == "pil" else form.dtype
+        if kind != network.kind:
+            raise InputTypeError(
+                f"This network learned from {network.kind} images and takes no {kind} ones: teachers compute "
+                f"differently on each. Convert the image, or retrain with kind={kind!r}."
+            )
+        return Form(network.output, "float32" if network.floats else "uint8")
+
+    def run(self, segment: Segment, value: Any, form: Form) -> Any:
+        """Draw for each transform of a segment, then run its network on an image of ``form``."""
+        drawn = [applied(t) for t in self.transforms[segment.start : segment.stop]]
+        network = segment.network
+        if not segment.owners:
+            return value if form.container == segment.form.container else from_tensor(to_tensor(value), segment.form.container)
+        params: list[Params | None] | None = None
+        if not all(drawn):
+            params = [p if drawn[owner - segment.start] else None for p, owner in zip(network.params, segment.owners, strict=True)]
+        image = to_tensor(value)
+        c, h, w = image.shape[-3:]
+        plan = network.plan((c, h, w), image.device, params, relaxed=self.trainable)
+        image = choose(plan, image.device, self.backend).run(plan, image)
+        return image if segment.form.container == "numpy" else from_tensor(image, segment.form.container)
+
+    def unfreeze(self, trainable: bool = True) -> "LearnedCompose":
+        """Make the weights trainable (no rounding, differentiable); ``unfreeze(False)`` lowers them again."""
+        self.requires_grad_(trainable)
+        self.trainable = trainable
+        self.relower()
+        return self
+
+    def relower(self) -> None:
+        """Forget what was lowered: weights have changed."""
+        self.segments = {}
+        for network in self.networks:
+            network.relower()  # type: ignore[operator]
+
+    def pass_all(self, inputs: tuple[Any, ...]) -> Any:
+        """Run everything in torchvision: several inputs, nested ones, and types that no layer covers."""
+        leaves = tree_leaves(inputs)
+        if any(isinstance(leaf, np.ndarray) for leaf in leaves):
+            raise InputTypeError("Arrays among several inputs would pass untransformed. Convert them with v2.ToImage().")
+        if not any(isinstance(leaf, Tensor | Image.Image) for leaf in leaves):
+            kinds = ", ".join(sorted({type(leaf).__name__ for leaf in leaves})) or "nothing"
+            raise InputTypeError(
+                f"Expected a PIL image, a tensor [..., C, H, W] or an HWC uint8 array, got {kinds}. "
+                "Open files with PIL.Image.open(path) first."
+            )
+        if self.networks:
+            raise InputTypeError("A network out of retrain takes one uint8 or float32 image at a time.")
+        self.warn(0, f"input {', '.join(describe_leaf(leaf) for leaf in leaves[:3])}")
+        if len(inputs) > 1:
+            return v2.Compose(self.transforms)(*inputs)
+        return run_all(self.transforms, inputs[0])
+
+    def warn(self, position: int, reason: str) -> None:
+        """Say once that torchvision runs a transform, or raise where that is not allowed."""
+        name = type(self.transforms[position]).__name__
+        if self.fallback == "error":
+            raise UnsupportedTransformError(unsupported(name, reason))
+        if not self.warned:
+            self.warned = True
+            warnings.warn(f"{name} runs in torchvision: {reason}. explain() lists all such.", FallbackWarning, stacklevel=4)
+
+    def explain(self, kind: str | None = None) -> Explanation:
+        """What runs each transform: layer, tier, and which numbers are learned, selected or given.
+
+        Args:
+            kind: of the input: ``"pil"``, ``"uint8"`` or ``"float32"``; None: all three that the pipeline takes.
+        """
+        if kind is not None and kind not in FORMS:
+            raise PipelineValueError(f"Expected kind to be one of {', '.join(FORMS)}, got {kind!r}.")
+        rows: list[Row] = []
+        for name in FORMS if kind is None else (kind,):
+            rows += explain(name, FORMS[name], self.transforms, self.layers, self.certificates, self.backend)
+        return Explanation(rows)
+
+    def certify(self, images: Iterable[Any], teacher: Callable[[Any], Any] | None = None) -> Certificate:
+        """Measure fidelity to torchvision's Compose of the same transforms (or to ``teacher``), under equal draws.
+
+        Args:
+            images: anything that the pipeline takes, one by one.
+            teacher: what to compare with; needed where a network out of ``retrain`` is part of the pipeline.
+        """
+        if teacher is None and self.networks:
+            raise PipelineValueError("A network out of retrain needs its teacher: certify(images, teacher).")
+
+        def compare() -> Iterable[tuple[str, Tensor, Tensor]]:
+            for image in images:
+                state = torch.get_rng_state()
+                target = run_all(self.transforms, image) if teacher is None else teacher(image)
+                torch.set_rng_state(state)
+                yield type(image).__name__, to_tensor(self(image)), to_tensor(target)
+
+        return measure(compare(), "as given")
+
+    def __repr__(self) -> str:
+        lines = "\n".join(f"    {transform}" for transform in self.transforms)
+        return f"{type(self).__name__}(\n{lines}\n)"
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        return {**self.__dict__, "segments": {}}
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "LearnedCompose":
+        self.relower()
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.relower()
+        super()._load_from_state_dict(*args, **kwargs)
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Weights:
+    """The weights that stand for catalogued transforms."""
+    return weight_files.load(DEFAULT_WEIGHTS)
+
+
+def restore_transform(entry: Mapping[str, Any], loaded: Weights) -> Any:
+    """One transform of a saved pipeline."""
+    if "network" not in entry:
+        return restore(entry)
+    try:
+        options = dict(entry["network"])
+        layers = [loaded.layers[key] for key in options.pop("layers")]
+        params = [None if p is None else {k: to_tuple(v) for k, v in p.items()} for p in options.pop("params")]
+        return Network(layers, params, **options)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"Expected the description of a network, got {entry!r:.300}: {error!r}") from error
+
+
+def to_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:
+    """What the transforms themselves make of an image."""
+    for transform in transforms:
+        image = transform(image)
+    return image
+
+
+def describe_leaf(leaf: Any) -> str:
+    if isinstance(leaf, Tensor):
+        return f"{type(leaf).__name__} {leaf.dtype}"
+    return f"PIL image of mode {leaf.mode}" if isinstance(leaf, Image.Image) else type(leaf).__name__

@@ -1,0 +1,78 @@
+"""Exceptions and warnings, and the check of channels that every layer needs.
+
+Every exception also derives from the type that torchvision raises for the same mistake, so code that
+catches torchvision's exceptions keeps working.
+"""
+
+
+class LearnedTransformsError(Exception):
+    """Base of every exception that this package raises on purpose."""
+
+
+class InputTypeError(LearnedTransformsError, TypeError):
+    """An input of a type, dtype or channel count that the pipeline cannot take."""
+
+
+class InputShapeError(LearnedTransformsError, ValueError):
+    """An image whose shape does not fit the pipeline."""
+
+
+class PipelineTypeError(LearnedTransformsError, TypeError):
+    """What was given as a pipeline is not a sequence of callables."""
+
+
+class PipelineValueError(LearnedTransformsError, ValueError):
+    """A pipeline, or a parameter of one, that cannot be carried out."""
+
+
+class UnsupportedTransformError(LearnedTransformsError, NotImplementedError):
+    """A transform without a learned layer, under ``fallback="error"``."""
+
+
+class BackendError(LearnedTransformsError, RuntimeError):
+    """A backend that was asked for by name cannot run."""
+
+
+class WeightsError(LearnedTransformsError, ValueError):
+    """A weight file that is damaged, foreign, or does not fit the network."""
+
+
+class UnknownPretrainedError(WeightsError, FileNotFoundError):
+    """No shipped weights of that name, and no file at that path."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ApproximateWeightsError(WeightsError):
+    """Weights certified as ``approximate`` only, loaded without ``allow_approximate=True``."""
+
+
+class TeacherError(LearnedTransformsError, RuntimeError):
+    """A teacher that raises, is not deterministic, or returns something that cannot be learned."""
+
+
+class DataError(LearnedTransformsError, ValueError):
+    """Training data that is empty, unreadable, or too little for what was asked."""
+
+
+class MissingExtraError(LearnedTransformsError, ImportError):
+    """An optional dependency is needed and not installed."""
+
+
+class FallbackWarning(UserWarning):
+    """Some transforms run in torchvision itself, because no learned layer covers them."""
+
+
+def check_channels(found: int, permitted: tuple[int, ...]) -> None:
+    """Require a channel count out of ``permitted``.
+
+    Raises:
+        InputTypeError: with torchvision's wording, and the likely cause.
+    """
+    if found not in permitted:
+        values = " or ".join(str(count) for count in permitted)
+        raise InputTypeError(
+            f"Input image tensor permitted channel values are {values}, but found {found}. "
+            "Images are [..., C, H, W]; for interleaved data, move the channels first: image.permute(2, 0, 1)."
+        )

@@ -1,0 +1,108 @@
+"""What runs each transform of a pipeline, and where its numbers come from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from learned_transforms.catalog import Step, step
+from learned_transforms.certificate import Certificate
+from learned_transforms.images import Form
+from learned_transforms.layers import Layer, Params
+from learned_transforms.network import Network
+
+
+@dataclass(frozen=True)
+class Row:
+    """One transform, for one kind of input.
+
+    Attributes:
+        kind: of the input of the pipeline.
+        transform: its repr.
+        layer: what runs it: a layer's name, ``"torchvision"``, or ``"-"`` where no value changes.
+        tier: of the layer's certificate; ``"-"`` where values are only copied.
+        numbers: every number, as ``name: learned | selected | given``.
+        backend: what runs the layer.
+        reason: why torchvision runs it; empty otherwise.
+    """
+
+    kind: str
+    transform: str
+    layer: str
+    tier: str
+    numbers: Mapping[str, str]
+    backend: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Rows for each transform; printed as a table."""
+
+    rows: Sequence[Row]
+
+    def __str__(self) -> str:
+        head = ("input", "transform", "layer", "tier", "learned", "selected", "given")
+        lines = [head]
+        for row in self.rows:
+            by_mark = {mark: ", ".join(n for n, m in row.numbers.items() if m == mark) for mark in head[4:]}
+            layer = f"torchvision ({row.reason})" if row.reason else row.layer
+            lines.append((row.kind, row.transform, layer, row.tier, *(by_mark[mark] or "-" for mark in head[4:])))
+        widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+        return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+    __repr__ = __str__
+
+
+def unsupported(name: str, reason: str) -> str:
+    """What to say of a transform that no layer covers."""
+    return (
+        f"No learned layer runs {name}: {reason}. Learn it from its outputs with "
+        "learned_transforms.trainer.retrain(transform, images), or allow fallback='torchvision'."
+    )
+
+
+def explain(
+    kind: str,
+    form: Form,
+    transforms: Sequence[Any],
+    layers: Any,
+    certificates: Mapping[str, Certificate],
+    backend: str,
+) -> list[Row]:
+    """The rows for one kind of input; what comes behind a transform in torchvision is told for the form before it."""
+    rows = []
+    for position, transform in enumerate(transforms):
+        if isinstance(transform, Network):
+            if transform.kind != kind:
+                return []
+            for number, (layer, params) in enumerate(zip(transform.layers, transform.params, strict=True)):
+                tier = tier_of(certificates, f"{position}/{number}", str(position))
+                rows.append(layer_row(kind, "Network", layer, params, transform.learned, tier, backend))
+            form = Form(transform.output, "float32" if transform.floats else "uint8")
+            continue
+        done = step(transform, form)
+        if isinstance(done, Step) and done.key is not None and done.key not in layers:
+            done = f"no learned weights for {done.key}"
+        if isinstance(done, str):
+            rows.append(Row(kind, str(transform), "torchvision", "-", {}, "torchvision", done))
+            continue
+        layer = done.layer if done.key is None else layers[done.key]
+        form = done.form
+        if layer is None:
+            rows.append(Row(kind, str(transform), "-", "-", {}, "-"))
+        else:
+            tier = "-" if done.key is None else tier_of(certificates, done.key)
+            rows.append(layer_row(kind, str(transform), layer, done.params, (), tier, backend))
+    return rows
+
+
+def tier_of(certificates: Mapping[str, Certificate], *names: str) -> str:
+    return next((certificates[name].tier for name in names if name in certificates), "not certified")
+
+
+def layer_row(
+    kind: str, transform: str, layer: Any, params: Params | None, learned: Sequence[str], tier: str, backend: str
+) -> Row:
+    own: Layer = layer
+    given = {name: "learned" if name in learned else "given" for name in params or {}}
+    return Row(kind, transform, type(own).__name__, tier, {**own.provenance(), **given}, backend)

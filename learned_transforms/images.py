@@ -1,0 +1,104 @@
+"""Images in and out: which form an image has, and the tensor that holds its values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import tv_tensors
+
+from learned_transforms.errors import InputShapeError, InputTypeError
+
+MODES = ("RGB", "L")
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form of an image.
+
+    Attributes:
+        container: ``"pil"``, ``"tensor"``, ``"image"`` (tv_tensors.Image) or ``"numpy"`` (HWC).
+        dtype: ``"uint8"`` or ``"float32"``.
+    """
+
+    container: str
+    dtype: str
+
+
+def form_of(image: Any) -> Form | None:
+    """The form of an image, or None for one that only torchvision itself takes: other modes and dtypes, no image.
+
+    Raises:
+        InputTypeError: a tensor of fewer than three dimensions, or an array that is no HWC uint8 image.
+        InputShapeError: an image without channels or pixels.
+    """
+    if isinstance(image, Tensor):
+        return tensor_form(image)
+    if isinstance(image, Image.Image):
+        if 0 in image.size:
+            raise InputShapeError(f"Expected an image of at least 1 x 1 pixels, got {image.size} (width, height).")
+        return Form("pil", "uint8") if image.mode in MODES else None
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3):
+            raise InputTypeError(
+                f"Expected a uint8 array of shape (H, W, C) or (H, W), got {image.dtype} {image.shape}. "
+                "Convert it to a tensor [..., C, H, W] for anything else."
+            )
+        check_shape((*image.shape[2:3], *image.shape[:2]), "(C, H, W)")
+        return Form("numpy", "uint8")
+    return None
+
+
+def tensor_form(image: Tensor) -> Form | None:
+    kind = type(image)
+    if kind is not Tensor and kind is not tv_tensors.Image and isinstance(image, tv_tensors.TVTensor):
+        return None
+    if image.ndim < 3:
+        raise InputTypeError(
+            f"Expected an image tensor of shape [..., C, H, W], got {tuple(image.shape)}. "
+            "Add the missing dimensions, for example with image[None]."
+        )
+    check_shape(tuple(image.shape[-3:]), "[..., C, H, W]")
+    container = "image" if isinstance(image, tv_tensors.Image) else "tensor"
+    dtype = {torch.uint8: "uint8", torch.float32: "float32"}.get(image.dtype)
+    return None if dtype is None else Form(container, dtype)
+
+
+def check_shape(shape: tuple[int, ...], order: str) -> None:
+    if 0 in shape:
+        raise InputShapeError(f"Expected at least one channel, row and column, got {shape} of {order}.")
+
+
+def to_tensor(image: Any) -> Tensor:
+    """The values of a PIL image (RGB or L), an HWC or HW array, or a tensor, as a plain tensor ``[..., C, H, W]``.
+
+    Arrays and tensors share their memory with the result.
+
+    Raises:
+        InputTypeError: anything else.
+    """
+    if isinstance(image, Tensor):
+        return image.as_subclass(Tensor)
+    if isinstance(image, Image.Image) and image.mode in MODES:
+        image = np.array(image)
+    if isinstance(image, np.ndarray) and image.ndim in (2, 3):
+        # Torch takes neither negative strides nor read-only memory; flipped views are the usual case of the former.
+        if not image.flags.writeable or min(image.strides) < 0:
+            image = image.copy()
+        return torch.from_numpy(image if image.ndim == 3 else image[..., None]).permute(2, 0, 1)
+    what = f"a PIL image of mode {image.mode}" if isinstance(image, Image.Image) else f"{type(image).__name__}"
+    raise InputTypeError(f"Expected an RGB or L PIL image, an HWC array or a tensor [..., C, H, W], got {what}.")
+
+
+def from_tensor(image: Tensor, container: str) -> Any:
+    """A tensor of values in a container, of which it has the dtype."""
+    if container == "image":
+        return tv_tensors.Image(image)
+    if container == "tensor":
+        return image
+    pixels = image.movedim(-3, -1).contiguous().numpy(force=True)
+    if container == "numpy":
+        return pixels
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

@@ -1,0 +1,344 @@
+"""Layers: modules with learned weights and a stated arithmetic, lowered to plan stages for one shape.
+
+A layer knows how to use numbers, never which numbers: kernels, channel weights and tables come from training.
+What a layer is told per image (size, flip) comes in as ``params``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from learned_transforms.errors import InputShapeError, PipelineValueError, check_channels
+from learned_transforms.plan import SMOOTH, Apply, Arithmetic, Gather, Mix, Resample, Shape, Stage, Table, Taps
+
+Params = Mapping[str, Any]
+
+
+class Layer(nn.Module):
+    """Base of all layers.
+
+    Weights are float64 parameters, frozen until training asks for them; they keep their dtype when a model that
+    holds them is cast, since float16 kernels would give other pixels. Moving between devices works as usual.
+
+    Attributes:
+        arithmetic: how sums are computed (selected by validation), or None where nothing is summed.
+        nested: weights lie in submodules, made by the constructor and filled in afterwards.
+    """
+
+    arithmetic: Arithmetic | None = None
+    nested: ClassVar[bool] = False
+
+    def learn(self, **weights: Tensor) -> None:
+        """Register ``weights`` as this layer's learned numbers."""
+        for name, value in weights.items():
+            self.register_parameter(name, nn.Parameter(value.detach().clone(), requires_grad=False))
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        """Lower for images of ``shape`` (C, H, W); ``relaxed`` leaves every rounding out."""
+        raise NotImplementedError
+
+    def effective(self, relaxed: bool) -> Arithmetic:
+        """The arithmetic to lower with; relaxed, plain float32."""
+        return SMOOTH if relaxed or self.arithmetic is None else self.arithmetic
+
+    def describe(self) -> dict[str, Any]:
+        """Constructor arguments that are not tensors, as plain values, for weight files."""
+        return {} if self.arithmetic is None else {"arithmetic": self.arithmetic.to_json()}
+
+    def provenance(self) -> dict[str, str]:
+        """Where each number comes from: ``learned``, ``selected`` or ``given``."""
+        marks = {name: "learned" for name, _ in self.named_parameters()}
+        return marks if self.arithmetic is None else {**marks, "arithmetic": "selected"}
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Layer":
+        return super()._apply(lambda t: t.to(fn(t.new_empty(0)).device), recurse)
+
+
+def check_weight(name: str, value: Tensor, dimensions: int, length: int | None = None) -> None:
+    """Require a weight of so many dimensions and, if given, of such a length along the first."""
+    if value.ndim != dimensions or (length is not None and len(value) != length) or not value.numel():
+        size = "" if length is None else f", {length} along the first"
+        raise PipelineValueError(f"Expected {name} of {dimensions} dimensions{size}, got shape {tuple(value.shape)}.")
+
+
+class Resampling(Layer):
+    """Resize with a learned interpolation kernel, at any size.
+
+    The kernel is an even, piecewise polynomial: ``phi(t) = sum_d kernel[floor(|t|), d] * (|t| - floor(|t|))**d``,
+    zero past ``support``. Output pixel ``i`` weighs input pixel ``x`` by ``phi((x + .5 - c) / max(scale, 1))``,
+    ``c = (i + .5) * scale + shift``, ``scale = n_in / n_out``, over the window from ``int(c - s + .5)`` to
+    ``int(c + s + .5)``, ``s = support * max(scale, 1)``, and weights of one output pixel are divided by their sum.
+
+    Params: ``size`` (rows, columns) of the output, or (length of the shorter side,), as in torchvision; then
+    ``max_size``, if given, bounds the longer side.
+
+    Args:
+        kernel: ``[support, degree + 1]``, one row of coefficients per unit interval, constant term first.
+        shift: ``[2]``, displacement of the centres in input pixels, down and right.
+    """
+
+    kernel: nn.Parameter
+    shift: nn.Parameter
+    arithmetic: Arithmetic
+
+    def __init__(self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic) -> None:
+        super().__init__()
+        check_weight("kernel", kernel, 2)
+        check_weight("shift", shift, 1, 2)
+        self.learn(kernel=kernel, shift=shift)
+        self.arithmetic = arithmetic
+
+    def phi(self, t: Tensor) -> Tensor:
+        """The kernel at distance ``t``, in taps of unit spacing; zero outside the support."""
+        distance = t.abs()
+        support = self.kernel.shape[0]
+        piece = distance.detach().long().clamp(0, support - 1)
+        u = distance - piece
+        coefficients = self.kernel.to(t.dtype)[piece]
+        value = coefficients[..., -1]
+        for d in range(coefficients.shape[-1] - 2, -1, -1):
+            value = value * u + coefficients[..., d]
+        return torch.where(distance < support, value, torch.zeros_like(value))
+
+    def taps(self, n_in: int, n_out: int, shift: Tensor, arithmetic: Arithmetic) -> Taps:
+        """Weights for one axis, computed in float32 for float32 arithmetic and in float64 for all others."""
+        dtype = torch.float32 if arithmetic.number == "float32" else torch.float64
+        like = {"dtype": dtype, "device": self.kernel.device}
+        scale = torch.tensor(n_in, **like) / n_out
+        stretch = scale.clamp(min=1)
+        reach = self.kernel.shape[0] * stretch
+        centre = scale * (torch.arange(n_out, **like) + 0.5) + shift.to(dtype)
+        low, high = (centre.detach() - reach + 0.5), (centre.detach() + reach + 0.5)
+        first = low.long().clamp(0, n_in - 1)
+        count = (high.long().clamp(max=n_in) - first).clamp(min=1)
+        offset = torch.arange(int(count.max()), device=first.device)
+        t = (offset + first[:, None] - centre[:, None] + 0.5) * (1 / stretch)
+        weights = torch.where(offset < count[:, None], self.phi(t), torch.zeros((), **like))
+        weights = weights / weights.sum(1, keepdim=True)
+        if arithmetic.number != "int":
+            return Taps(n_in, first, count, weights, None)
+        bits = fraction_bits(weights, arithmetic)
+        return Taps(n_in, first, count, away_from_zero(weights * 2.0**bits).int(), bits)
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"))
+        if size == shape[1:] and not self.shift.any():
+            return []
+        arithmetic = self.effective(relaxed)
+        rows, columns = (
+            self.taps(n_in, n_out, shift, arithmetic)
+            for n_in, n_out, shift in zip(shape[1:], size, self.shift, strict=True)
+        )
+        fewer_rows, fewer_columns = (n_in - n_out for n_in, n_out in zip(shape[1:], size, strict=True))
+        tall = fewer_rows > 0 and fewer_rows > 2 * fewer_columns
+        return [Resample(rows, columns, arithmetic, arithmetic.tall_first and tall)]
+
+
+def output_size(size: tuple[int, int], wanted: Sequence[int], max_size: int | None) -> tuple[int, int]:
+    """(rows, columns) of a resized image; one wanted number is the length of the shorter side."""
+    if len(wanted) == 2:
+        return wanted[0], wanted[1]
+    short, long = sorted(size)
+    new_short, new_long = wanted[0], int(wanted[0] * long / short)
+    if max_size is not None and new_long > max_size:
+        new_short, new_long = int(max_size * new_short / new_long), max_size
+    return (new_long, new_short) if size[1] <= size[0] else (new_short, new_long)
+
+
+def fraction_bits(weights: Tensor, arithmetic: Arithmetic) -> int:
+    """Fraction bits of integer weights: fixed, or the fewest that leave no spare bit in an int16 (as in aten)."""
+    if not arithmetic.adaptive:
+        return arithmetic.bits
+    largest = float(weights.max())
+    for bits in range(1, arithmetic.bits):
+        if int(0.5 + largest * (1 << (bits + 1))) >= 1 << 15:
+            return bits
+    return arithmetic.bits
+
+
+def away_from_zero(value: Tensor) -> Tensor:
+    """The nearest integer, halves away from zero."""
+    return (value.abs() + 0.5).floor() * value.sign()
+
+
+class Mixing(Layer):
+    """A learned linear map of the channels: ``weight [C_out, C_in]``, ``bias [C_out]`` in levels (or float units).
+
+    Params: ``copies``, how often to repeat the output channels (3 for a grayscale image that stays RGB).
+    Where the map expects several channels, one-channel images pass as they are; ``copy_gray`` has them repeated too.
+
+    Raises:
+        ValueError: weight and bias do not fit each other.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+    arithmetic: Arithmetic
+
+    def __init__(self, weight: Tensor, bias: Tensor, arithmetic: Arithmetic) -> None:
+        super().__init__()
+        check_weight("weight", weight, 2)
+        check_weight("bias", bias, 1, len(weight))
+        self.learn(weight=weight, bias=bias)
+        self.arithmetic = arithmetic
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        outputs, inputs = self.weight.shape
+        check_channels(shape[0], (1, inputs) if inputs > 1 else (1,))
+        mixed = shape[0] == inputs
+        stages: list[Stage] = [Mix(self.weight, self.bias, self.effective(relaxed))] if mixed else []
+        copies = params.get("copies", 1)
+        if copies > 1 and (mixed or params.get("copy_gray", True)):
+            stages.append(Gather(channels=torch.arange(outputs if mixed else 1).repeat(copies)))
+        return stages
+
+
+class Lookup(Layer):
+    """A learned table from levels to floats: ``values [C or 1, 256]``, for uint8 input."""
+
+    values: nn.Parameter
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        if values.ndim != 2 or values.shape[1] != 256:
+            raise PipelineValueError(f"Expected values of shape [channels or 1, 256], got {tuple(values.shape)}.")
+        self.learn(values=values)
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        if self.values.shape[0] != 1:
+            check_channels(shape[0], (self.values.shape[0],))
+        if not relaxed:
+            return [Table(self.values.float())]
+        # Between its ends, a table of a smooth map is close to the line through them.
+        low, high = self.values[:, 0], self.values[:, -1]
+        slope = ((high - low) / 255).expand(shape[0])
+        return [Mix(torch.diag(slope), low.expand(shape[0]), SMOOTH)]
+
+
+class Flipping(Layer):
+    """Mirror the image. Params: ``axis``, ``"horizontal"`` or ``"vertical"``."""
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        axis = params["axis"]
+        if axis == "horizontal":
+            return [Gather(columns=torch.arange(shape[2] - 1, -1, -1))]
+        if axis == "vertical":
+            return [Gather(rows=torch.arange(shape[1] - 1, -1, -1))]
+        raise PipelineValueError(f"Expected a flip along 'horizontal' or 'vertical', got {axis!r}.")
+
+
+class Separable(Layer):
+    """Free row, column and channel matrices of one size: ``rows @ (weight . image) @ columns.T + bias``.
+
+    It knows nothing of what it imitates. Input and output are levels (or float units).
+
+    Args:
+        rows: ``[H_out, H_in]``.
+        columns: ``[W_out, W_in]``.
+        weight: ``[C_out, C_in]``.
+        bias: ``[C_out]``.
+        arithmetic: float; its rounding turns the result into uint8 levels.
+    """
+
+    rows: nn.Parameter
+    columns: nn.Parameter
+    weight: nn.Parameter
+    bias: nn.Parameter
+    arithmetic: Arithmetic
+
+    def __init__(self, rows: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, arithmetic: Arithmetic) -> None:
+        super().__init__()
+        for name, matrix in (("rows", rows), ("columns", columns), ("weight", weight)):
+            check_weight(name, matrix, 2)
+        check_weight("bias", bias, 1, len(weight))
+        self.learn(rows=rows, columns=columns, weight=weight, bias=bias)
+        self.arithmetic = arithmetic
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        expected = (self.weight.shape[1], self.rows.shape[1], self.columns.shape[1])
+        check_size(shape, expected)
+        arithmetic = self.effective(relaxed)
+        inner = replace(arithmetic, rounding="none")
+        rows, columns = (full_taps(matrix) for matrix in (self.rows, self.columns))
+        identity = torch.eye(len(self.bias), dtype=self.bias.dtype, device=self.bias.device)
+        return [
+            Mix(self.weight, torch.zeros_like(self.bias), inner),
+            Resample(rows, columns, inner),
+            Mix(identity, self.bias, arithmetic),
+        ]
+
+
+def full_taps(matrix: Tensor) -> Taps:
+    """A matrix ``[n_out, n_in]`` as taps that read every input pixel."""
+    n_out, n_in = matrix.shape
+    first = torch.zeros(n_out, dtype=torch.long, device=matrix.device)
+    return Taps(n_in, first, torch.full_like(first, n_in), matrix, None)
+
+
+def check_size(shape: Shape, expected: Shape) -> None:
+    """Require images of one size, for networks that were trained on one size."""
+    if shape != expected:
+        raise InputShapeError(
+            f"This network was trained on images of shape {expected} (C, H, W) and takes no other, got {shape}. "
+            "Resize first, or retrain with arch='auto', whose kernel form serves any size."
+        )
+
+
+class Unstructured(Layer):
+    """A plain network that ignores the structure of the problem: the two that the idea began with, for comparison.
+
+    Input and output are levels (or float units); inside, values are in [0, 1].
+
+    Args:
+        kind: ``"dense"``, one matrix from all input values to all output values; or ``"cnn"``, two convolutions
+            and a matrix.
+        shape: (C, H, W) of the input.
+        output: (C, H, W) of the output.
+        full: the value of full range, 255 for levels.
+        arithmetic: float; its rounding turns the result into uint8 levels.
+    """
+
+    arithmetic: Arithmetic
+    nested = True
+
+    def __init__(self, kind: str, shape: Shape, output: Shape, full: float, arithmetic: Arithmetic) -> None:
+        super().__init__()
+        self.kind, self.shape, self.output, self.full = kind, tuple(shape), tuple(output), full
+        self.arithmetic = arithmetic
+        n_in, n_out = (prod(s) for s in (shape, output))
+        if kind == "dense":
+            self.body = nn.Sequential(nn.Flatten(), nn.Linear(n_in, n_out))
+        elif kind == "cnn":
+            self.body = nn.Sequential(
+                nn.Conv2d(shape[0], 8, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(8, output[0], 3, padding=1),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(output[0] * shape[1] * shape[2], n_out),
+            )
+        else:
+            raise PipelineValueError(f"Expected kind 'dense' or 'cnn', got {kind!r}.")
+        self.requires_grad_(False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        result: Tensor = self.body(image / self.full) * self.full
+        return result
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": self.kind, "shape": self.shape, "output": self.output, "full": self.full, **super().describe()}
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        check_size(shape, self.shape)
+        channels = self.output[0]
+        rounding = replace(self.effective(relaxed), number="float32")
+        return [Apply(self, self.output), Mix(torch.eye(channels), torch.zeros(channels), rounding)]
+
+
+LAYERS: dict[str, type[Layer]] = {
+    layer.__name__: layer for layer in (Resampling, Mixing, Lookup, Flipping, Separable, Unstructured)
+}

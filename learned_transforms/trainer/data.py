@@ -1,0 +1,305 @@
+"""What a network learns from: images out of folders, datasets, tensors and iterables, and the teacher's answers."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from tqdm import tqdm
+
+from learned_transforms.errors import DataError, InputTypeError, TeacherError
+from learned_transforms.images import MODES, form_of, from_tensor, to_tensor
+
+KINDS = ("pil", "uint8", "float32")
+PHOTOS = Path(__file__).resolve().parent.parent / "photos"
+TRAINING_PHOTOS = ("astronaut", "chelsea", "coffee")
+HELD_OUT_PHOTOS = ("hubble", "rocket")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+REPEATED = 8
+"""Inputs that the teacher is asked about twice."""
+
+Teacher = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Inputs of one size, and what the teacher made of them.
+
+    Attributes:
+        inputs: uint8 or float32 ``[N, C, H, W]``.
+        targets: uint8 or float32 ``[N, C', H', W']``.
+        kind: how the teacher was given the inputs: ``"pil"``, ``"uint8"`` or ``"float32"``.
+        container: what the teacher's answers came in: ``"pil"``, ``"tensor"``, ``"image"`` or ``"numpy"``.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    kind: str
+    container: str
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def select(self, index: Tensor | slice) -> "Pairs":
+        return replace(self, inputs=self.inputs[index], targets=self.targets[index])
+
+    def split(self, share: float, generator: torch.Generator) -> tuple["Pairs", "Pairs"]:
+        """Two disjoint random parts, the second with about ``share`` of the pairs."""
+        order = torch.randperm(len(self), generator=generator)
+        held_out = max(1, round(len(self) * share))
+        return self.select(order[held_out:]), self.select(order[:held_out])
+
+
+def photo(name: str) -> Tensor:
+    """A bundled photo by name, uint8 ``[3, H, W]``."""
+    return as_tensor(Image.open(PHOTOS / f"{name}.jpg").convert("RGB"))
+
+
+def as_tensor(image: Any) -> Tensor:
+    """One image as a contiguous tensor ``[C, H, W]``; PIL images of other modes as RGB."""
+    if isinstance(image, Image.Image) and image.mode not in MODES:
+        image = image.convert("RGB")
+    return to_tensor(image).detach().contiguous()
+
+
+def as_kind(image: Tensor, kind: str) -> Any:
+    """A copy of one image ``[C, H, W]`` in the form in which a teacher of ``kind`` takes it."""
+    if kind == "float32" and image.dtype == torch.uint8:
+        return image.float() / 255
+    return from_tensor(image.clone(), "pil" if kind == "pil" else "tensor")
+
+
+def photo_patches(images: Sequence[Tensor], count: int, size: tuple[int, int], seed: int) -> Tensor:
+    """Random crops of random stride (1 to 8, so that fine and coarse texture both occur), uint8 ``[N, C, H, W]``."""
+    rng = np.random.default_rng(seed)
+    patches = []
+    for _ in range(count):
+        image = images[rng.integers(len(images))]
+        room = [(image.shape[axis + 1] - 1) // max(size[axis] - 1, 1) for axis in (0, 1)]
+        stride = int(rng.integers(1, max(1, min(8, *room)) + 1))
+        corner = [int(rng.integers(image.shape[axis + 1] - (size[axis] - 1) * stride)) for axis in (0, 1)]
+        window = [slice(c, c + (n - 1) * stride + 1, stride) for c, n in zip(corner, size, strict=True)]
+        patches.append(image[:, window[0], window[1]])
+    return torch.stack(patches)
+
+
+def noise(count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    """Uniform noise over all levels."""
+    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
+
+
+def saturated(count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    """Every value 0 or 255, at random."""
+    return torch.randint(0, 2, (count, *shape), dtype=torch.uint8, generator=generator) * 255
+
+
+def constant(count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    """One colour all over: every gray in turn, then random colours."""
+    gray = torch.arange(256, dtype=torch.uint8)[:count, None].expand(-1, shape[0])
+    colours = torch.randint(0, 256, (max(0, count - 256), shape[0]), dtype=torch.uint8, generator=generator)
+    return torch.cat([gray, colours])[:, :, None, None].expand(-1, *shape).clone()
+
+
+def edges(count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    """Two colours on either side of a straight line at a random angle."""
+    c, h, w = shape
+    y = torch.linspace(-1, 1, h)[None, :, None]
+    x = torch.linspace(-1, 1, w)[None, None, :]
+    angle = torch.rand(count, 1, 1, generator=generator) * (2 * torch.pi)
+    offset = torch.rand(count, 1, 1, generator=generator) - 0.5
+    side = (x * angle.cos() + y * angle.sin() > offset)[:, None]
+    dark, light = torch.randint(0, 256, (2, count, c, 1, 1), dtype=torch.uint8, generator=generator)
+    return torch.where(side, light, dark)
+
+
+def checkerboards(count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    """Fields of 1 to 4 pixels in two colours: the pattern with the most ties."""
+    c, h, w = shape
+    field = torch.randint(1, 5, (count, 1, 1), generator=generator)
+    odd = ((torch.arange(h)[:, None] // field + torch.arange(w) // field) % 2).bool()[:, None]
+    dark, light = torch.randint(0, 256, (2, count, c, 1, 1), dtype=torch.uint8, generator=generator)
+    return torch.where(odd, light, dark)
+
+
+SYNTHETIC = {
+    "noise": noise,
+    "edges": edges,
+    "checkerboards": checkerboards,
+    "saturated": saturated,
+    "constant": constant,
+}
+
+
+def synthetic(count: int, shape: tuple[int, int, int], seed: int) -> Tensor:
+    """Noise (half), and edges, checkerboards, saturated and constant images: uint8 ``[count, *shape]``."""
+    generator = torch.Generator().manual_seed(seed)
+    small = min(count // 8, 512)
+    counts = {name: small for name in SYNTHETIC} | {"noise": count - small * (len(SYNTHETIC) - 1)}
+    return torch.cat([make(counts[name], shape, generator) for name, make in SYNTHETIC.items()])
+
+
+def training_images(count: int, size: tuple[int, int] = (32, 32), seed: int = 0) -> Tensor:
+    """The bundled training set: half patches of three photos, half synthetic; uint8 ``[count, 3, *size]``."""
+    patches = photo_patches([photo(name) for name in TRAINING_PHOTOS], count - count // 2, size, seed)
+    return torch.cat([patches, synthetic(count // 2, (3, *size), seed)])
+
+
+def held_out_images(count: int, size: tuple[int, int] = (32, 32), seed: int = 1) -> dict[str, Tensor]:
+    """By group: ``count`` patches of the two photos that training never sees, and of each synthetic pattern."""
+    generator = torch.Generator().manual_seed(seed)
+    patches = photo_patches([photo(name) for name in HELD_OUT_PHOTOS], count, size, seed)
+    return {"photos": patches} | {name: make(count, (3, *size), generator) for name, make in SYNTHETIC.items()}
+
+
+@dataclass(frozen=True)
+class Images:
+    """What :func:`read_images` found.
+
+    Attributes:
+        images: tensors ``[C, H, W]``, uint8 or float32, perhaps of several sizes.
+        targets: one for each image if the data came in pairs, else None.
+        kind: how a teacher takes such images.
+        skipped: what could not be read, with the reason.
+    """
+
+    images: list[Tensor]
+    targets: list[Tensor] | None
+    kind: str
+    skipped: list[str]
+
+
+def read_images(data: Any, paired: bool = False) -> Images:
+    """Read a folder, Dataset, tensor ``[N, C, H, W]`` or iterable of images or (image, anything) tuples.
+
+    With ``paired``, the second entry of each tuple is the target; otherwise it is a label, and ignored.
+
+    Raises:
+        DataError: no image, unreadable images only, or items of mixed types.
+    """
+    skipped: list[str] = []
+    images, targets, kinds = [], [], set()
+    for item in iterate(data, skipped):
+        first = item[0] if isinstance(item, tuple | list) else item
+        if paired:
+            if not isinstance(item, tuple | list) or len(item) != 2:
+                raise DataError(f"Expected (input, target) pairs without a teacher, got {type(item).__name__}.")
+            targets.append(as_tensor(item[1]))
+        image = as_tensor(first)
+        images.append(image)
+        kinds.add("pil" if isinstance(first, Image.Image) else str(image.dtype).removeprefix("torch."))
+    if not images:
+        detail = f" All {len(skipped)} files were unreadable, the first: {skipped[0]}." if skipped else ""
+        raise DataError(f"Expected at least one image, found none in {describe(data)}.{detail}")
+    if len(kinds) > 1 or kinds - set(KINDS):
+        raise DataError(f"Expected images of one type out of {', '.join(KINDS)}, got {', '.join(sorted(kinds))}.")
+    return Images(images, targets if paired else None, kinds.pop(), skipped)
+
+
+def describe(data: Any) -> str:
+    return str(data) if isinstance(data, str | Path) else f"the {type(data).__name__}"
+
+
+def iterate(data: Any, skipped: list[str]) -> Iterator[Any]:
+    """The items of ``data``; unreadable files go to ``skipped``."""
+    if isinstance(data, str | Path):
+        yield from read_folder(Path(data), skipped)
+    elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+        yield from (data[i] for i in range(len(data)))
+    elif isinstance(data, Iterable):
+        yield from data
+    else:
+        raise DataError(f"Expected a folder, Dataset, tensor or iterable of images, got {type(data).__name__}.")
+
+
+def read_folder(folder: Path, skipped: list[str]) -> Iterator[Image.Image]:
+    """Every image file below ``folder``, in order of name, as RGB."""
+    if not folder.is_dir():
+        raise DataError(f"Expected a folder of images, but {folder} is not one.")
+    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
+        try:
+            with Image.open(path) as image:
+                yield image.convert("RGB")
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            skipped.append(f"{path.name}: {error}")
+
+
+def ask(teacher: Teacher, images: Iterable[Tensor], kind: str, progress: bool = False) -> tuple[list[Tensor], str]:
+    """The teacher's answer to each image, proof that it gives the same one twice, and the container of the answers.
+
+    Raises:
+        TeacherError: the teacher raises, changes its input, returns no image or NaN, or answers differently
+            when asked again.
+    """
+    images = list(images)
+    answers: list[Tensor] = []
+    container = "tensor"
+    for i, image in enumerate(tqdm(images, "teacher", disable=None if progress else True, leave=False)):
+        answer, container = ask_once(teacher, image, kind, i)
+        if i < REPEATED:
+            again, _ = ask_once(teacher, image, kind, i)
+            if again.shape != answer.shape or not torch.equal(again, answer):
+                raise TeacherError(disagreement(answer, again, i))
+        answers.append(answer)
+    return answers, container
+
+
+def ask_once(teacher: Teacher, image: Tensor, kind: str, i: int) -> tuple[Tensor, str]:
+    given = as_kind(image, kind)
+    before = as_tensor(given).clone()
+    try:
+        raw = teacher(given)
+    except Exception as error:  # Whatever a foreign callable raises is told as its failure.
+        raise TeacherError(
+            f"The teacher raised {type(error).__name__} on image {i} ({kind}, shape {tuple(image.shape)}): {error}. "
+            "Check that it takes this kind of input; kind='pil', 'uint8' or 'float32' chooses another."
+        ) from error
+    try:
+        answer = as_tensor(raw)
+    except InputTypeError as error:
+        raise TeacherError(f"The teacher's answer to image {i} is no image. {error}") from error
+    if not torch.equal(as_tensor(given), before):
+        raise TeacherError(f"The teacher modified its input, image {i}. Give it a copy: lambda x: teacher(x.clone()).")
+    if answer.is_floating_point() and not torch.isfinite(answer).all():
+        bad = int((~torch.isfinite(answer)).sum())
+        raise TeacherError(f"The teacher returned {bad} NaN or infinite values for image {i}.")
+    if answer.ndim != 3:
+        raise TeacherError(f"Expected one image [C, H, W] from the teacher, got shape {tuple(answer.shape)}.")
+    return answer, container_of(raw)
+
+
+def container_of(image: Any) -> str:
+    """The container of an image: ``"pil"``, ``"numpy"``, ``"image"`` or ``"tensor"``."""
+    form = form_of(image) if not isinstance(image, np.ndarray) else None
+    if isinstance(image, np.ndarray):
+        return "numpy"
+    return "tensor" if form is None else form.container
+
+
+def disagreement(first: Tensor, second: Tensor, i: int) -> str:
+    """What to say of a teacher that gave two answers."""
+    if first.shape != second.shape:
+        detail = f"shapes {tuple(first.shape)} and {tuple(second.shape)}"
+    else:
+        where = (first != second).nonzero()
+        detail = f"{len(where)} of {first.numel()} values, the first at {tuple(where[0].tolist())}"
+    return (
+        f"The teacher gave two answers for image {i}: they differ in {detail}. A teacher must be deterministic: "
+        "give random transforms p=0 or p=1, or learn them one by one."
+    )
+
+
+def stack(targets: Sequence[Tensor]) -> Tensor:
+    """Answers of one shape and dtype as one tensor.
+
+    Raises:
+        TeacherError: several shapes or dtypes.
+    """
+    seen = {(tuple(t.shape), str(t.dtype)) for t in targets}
+    if len(seen) > 1:
+        found = ", ".join(f"{shape} {dtype}" for shape, dtype in sorted(seen)[:4])
+        raise TeacherError(f"Expected targets of one shape and dtype for inputs of one shape, got {found}.")
+    return torch.stack(list(targets))

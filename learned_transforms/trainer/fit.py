@@ -1,0 +1,375 @@
+"""Training: epochs, early stopping with the best weights restored, and the fitting of each kind of network."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from learned_transforms.errors import MissingExtraError
+from learned_transforms.layers import Resampling, Separable, Unstructured
+from learned_transforms.plan import Arithmetic, Shape
+
+
+UNROUNDED = Arithmetic("float64")
+"""What weights are fitted in."""
+
+
+class EarlyStopping:
+    """Stop when the validation loss has not fallen by more than ``min_delta`` for ``patience`` epochs.
+
+    Args:
+        patience: epochs without improvement that are borne.
+        min_delta: the least fall that counts as one, in units of the loss.
+    """
+
+    def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:
+        if patience < 1 or min_delta < 0:
+            raise ValueError(f"Expected patience >= 1 and min_delta >= 0, got {patience} and {min_delta}.")
+        self.patience, self.min_delta = patience, min_delta
+        self.best = float("inf")
+        self.waited = 0
+
+    def improved(self, loss: float) -> bool:
+        """Take note of an epoch's validation loss; True if it is the best so far."""
+        if loss < self.best - self.min_delta:
+            self.best, self.waited = loss, 0
+            return True
+        self.waited += 1
+        return False
+
+    @property
+    def stop(self) -> bool:
+        return self.waited >= self.patience
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of a history. Losses are mean squared errors; errors are in the units of the targets."""
+
+    step: str
+    epoch: int
+    train_loss: float
+    train_largest: float
+    val_loss: float
+    val_largest: float
+    seconds: float
+
+
+class Log(Protocol):
+    """What is told of each epoch."""
+
+    def __call__(self, epoch: Epoch) -> None: ...
+
+
+@contextmanager
+def tensorboard(log_dir: str | Path | None) -> Iterator[Log]:
+    """A log into TensorBoard event files, in the groups Train and Val; silent where ``log_dir`` is None.
+
+    Raises:
+        MissingExtraError: TensorBoard is not installed.
+    """
+    if log_dir is None:
+        yield lambda epoch: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError(
+            "log_dir needs TensorBoard. Install it with: pip install 'learned_transforms[tensorboard]'"
+        ) from error
+    with closing(SummaryWriter(str(log_dir))) as writer:
+
+        def write(epoch: Epoch) -> None:
+            for group in ("Train", "Val"):
+                for name in ("loss", "largest"):
+                    value = getattr(epoch, f"{group.lower()}_{name}")
+                    label = "largest error" if name == "largest" else name
+                    writer.add_scalar(f"{group}/{label} ({epoch.step})", value, epoch.epoch)
+
+        yield write
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long to train.
+
+    Attributes:
+        epochs: at most so many.
+        patience, min_delta: see :class:`EarlyStopping`.
+        progress: show a progress bar where the output is a terminal.
+        log: told of each epoch.
+    """
+
+    epochs: int
+    patience: int
+    min_delta: float
+    progress: bool
+    log: Log
+
+
+Score = tuple[float, float]
+"""Mean squared error and largest error."""
+
+
+def train(
+    name: str,
+    weights: Mapping[str, Tensor],
+    step: Callable[[], Score],
+    validate: Callable[[], Score],
+    settings: Settings,
+) -> list[Epoch]:
+    """Run ``step`` until validation stops improving, then put the best ``weights`` back, in place."""
+    stopping = EarlyStopping(settings.patience, settings.min_delta)
+    best = {key: value.detach().clone() for key, value in weights.items()}
+    history = []
+    start = time.perf_counter()
+    with tqdm(range(1, settings.epochs + 1), name, disable=None if settings.progress else True) as bar:
+        for number in bar:
+            train_score = step()
+            val_score = validate()
+            epoch = Epoch(name, number, *train_score, *val_score, time.perf_counter() - start)
+            history.append(epoch)
+            settings.log(epoch)
+            bar.set_postfix(loss=f"{epoch.val_loss:.4g}", largest=f"{epoch.val_largest:.3g}")
+            if stopping.improved(epoch.val_loss):
+                best = {key: value.detach().clone() for key, value in weights.items()}
+            if stopping.stop:
+                break
+    with torch.no_grad():
+        for key, value in weights.items():
+            value.copy_(best[key])
+    return history
+
+
+def score(prediction: Tensor, target: Tensor) -> Score:
+    error = prediction - target
+    return float(error.square().mean()), float(error.abs().max())
+
+
+def separable(rows: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, image: Tensor) -> Tensor:
+    """``rows @ (weight . image) @ columns.T + bias`` for images ``[N, C, H, W]``."""
+    mixed = torch.einsum("oc,nchw->nohw", weight, image)
+    return rows @ mixed @ columns.T + bias[:, None, None]
+
+
+def solve(a: Tensor, b: Tensor) -> Tensor:
+    """Least squares from normal equations, with just enough ridge to survive directions that no image shows."""
+    a, b = a.double(), b.double()
+    ridge = 1e-10 * a.diagonal().mean() * torch.eye(len(a), dtype=a.dtype, device=a.device)
+    return torch.linalg.solve(a + ridge, b)
+
+
+def least_squares(inputs: Tensor, targets: Tensor) -> Tensor:
+    """The matrix ``m`` for which ``m @ inputs`` is nearest to ``targets``; both ``[features, samples]``."""
+    return solve(inputs @ inputs.T, inputs @ targets.T).T
+
+
+def fit_intervals(inputs: Tensor, levels: Tensor, iterations: int = 40) -> tuple[Tensor, float]:
+    """Weights for which every ``floor(weights @ inputs)`` is its level, by Newton steps on the squared violations.
+
+    Sharper than least squares: a rounded value tells two bounds, and bounds from many images leave little room.
+
+    Args:
+        inputs: ``[features, samples]``; a row of ones makes a bias.
+        levels: ``[samples]``, 0 and 255 also stand for anything beyond them.
+
+    Returns:
+        The weights ``[features]``, and the mean squared violation that remains.
+    """
+    inputs, levels = inputs.double(), levels.double()
+    low = torch.where(levels == 0, -torch.inf, levels)
+    high = torch.where(levels == 255, torch.inf, levels + 1)
+    weights = least_squares(inputs, (levels + 0.5)[None])[0]
+    damping = (inputs @ inputs.T) * 1e-6
+    best, best_loss = weights, float("inf")
+    for _ in range(iterations):
+        value = weights @ inputs
+        violation = value.clamp(low, high) - value
+        loss = float(violation.square().mean())
+        if loss < best_loss * (1 - 1e-6):
+            best, best_loss = weights, loss
+        violated = violation.nonzero()[:, 0]
+        if len(violated) == 0:
+            break
+        active = inputs[:, violated]
+        weights = weights + torch.linalg.solve(active @ active.T + damping, active @ violation[violated])
+    return best, best_loss
+
+
+def fit_separable(
+    data: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], settings: Settings, seed: int
+) -> tuple[Separable, list[Epoch]]:
+    """The free separable network, by alternating least squares from random matrices: one epoch solves for each in turn.
+
+    Args:
+        data: inputs ``[N, C, H, W]`` and targets ``[N, C', H', W']``, float32, in levels or float units.
+        held_out: the same, for validation.
+    """
+    x, y = data
+    generator = torch.Generator().manual_seed(seed)
+    (c_in, h_in, w_in), (c_out, h_out, w_out) = x.shape[1:], y.shape[1:]
+    rows, columns = (
+        (torch.randn(n_out, n_in, generator=generator) + 1).to(x) / n_in
+        for n_out, n_in in ((h_out, h_in), (w_out, w_in))
+    )
+    weights = {
+        "rows": rows,
+        "columns": columns,
+        "weight": torch.full((c_out, c_in), 1 / c_in).to(x),
+        "bias": torch.zeros(c_out).to(x),
+    }
+
+    def step() -> Score:
+        mixed = torch.einsum("oc,nchw->nohw", weights["weight"], x)
+        target = y - weights["bias"][:, None, None]
+        along = (mixed @ weights["columns"].T).permute(2, 0, 1, 3).reshape(h_in, -1)
+        found = least_squares(along, target.permute(2, 0, 1, 3).reshape(h_out, -1))
+        weights["rows"].copy_(found / found.sum(1).mean())
+        along = (weights["rows"] @ mixed).permute(3, 0, 1, 2).reshape(w_in, -1)
+        found = least_squares(along, target.permute(3, 0, 1, 2).reshape(w_out, -1))
+        weights["columns"].copy_(found / found.sum(1).mean())
+        planes = (weights["rows"] @ x @ weights["columns"].T).transpose(0, 1).reshape(c_in, -1)
+        planes = torch.cat([planes, torch.ones_like(planes[:1])])
+        found = least_squares(planes, y.transpose(0, 1).reshape(c_out, -1))
+        weights["weight"].copy_(found[:, :-1])
+        weights["bias"].copy_(found[:, -1])
+        return score((found.to(planes) @ planes), y.transpose(0, 1).reshape(c_out, -1))
+
+    history = train(
+        "separable", weights, step, lambda: score(separable(image=held_out[0], **weights), held_out[1]), settings
+    )
+    return Separable(**{name: value.double() for name, value in weights.items()}, arithmetic=UNROUNDED), history
+
+
+Sized = tuple[Tensor, Tensor]
+"""Inputs ``[N, C, H, W]`` and targets ``[N, C', H', W']`` of one size."""
+
+
+def kernel_matrices(layer: Resampling, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The row and the column matrix that a kernel comes to, from the size of ``x`` to the size of ``y``."""
+    rows, columns = (
+        layer.taps(n_in, n_out, shift, UNROUNDED).dense()
+        for n_in, n_out, shift in zip(x.shape[2:], y.shape[2:], layer.shift, strict=True)
+    )
+    return rows, columns
+
+
+def kernel_loss(layer: Resampling, weight: Tensor, bias: Tensor, parts: Sequence[Sized]) -> tuple[Tensor, float]:
+    """Mean squared error over all values, and the largest error, of a kernel and a channel map without rounding."""
+    squares, largest, values = weight.new_zeros(()), 0.0, 0
+    for x, y in parts:
+        error = separable(*kernel_matrices(layer, x, y), weight, bias, x) - y
+        squares, values = squares + error.square().sum(), values + error.numel()
+        largest = max(largest, float(error.detach().abs().max()))
+    return squares / values, largest
+
+
+def fit_kernel(
+    layer: Resampling,
+    mix: tuple[Tensor, Tensor],
+    data: Sequence[Sized],
+    held_out: Sequence[Sized],
+    settings: Settings,
+) -> tuple[Tensor, Tensor, list[Epoch]]:
+    """Refit a kernel, its shift, and channel weights and bias together, by L-BFGS; ``layer`` is changed.
+
+    Args:
+        layer: the kernel to start from.
+        mix: channel weights ``[C_out, C_in]`` and bias ``[C_out]`` to start from.
+        data: float64 pairs, one entry per size of image; targets are not flipped against inputs.
+        held_out: the same, for validation.
+
+    Returns:
+        Channel weights, bias, and the history.
+    """
+    weight, bias = (part.detach().double().clone().requires_grad_() for part in mix)
+    layer.requires_grad_(True)
+    optimizer = torch.optim.LBFGS(
+        [layer.kernel, layer.shift, weight, bias],
+        max_iter=4,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+        tolerance_grad=1e-15,
+        tolerance_change=1e-20,
+    )
+    largest = [0.0]
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss, largest[0] = kernel_loss(layer, weight, bias, data)
+        loss.backward()  # type: ignore[no-untyped-call]
+        # Only the shape of a kernel counts, since weights are divided by their sum: its peak stays 1.
+        if layer.kernel.grad is not None:
+            layer.kernel.grad[0, 0] = 0
+        return loss
+
+    def step() -> Score:
+        return optimizer.step(closure).item(), largest[0]
+
+    def validate() -> Score:
+        with torch.no_grad():
+            loss, worst = kernel_loss(layer, weight, bias, held_out)
+            return float(loss), worst
+
+    weights = {"kernel": layer.kernel, "shift": layer.shift, "weight": weight, "bias": bias}
+    name = f"kernel, support {layer.kernel.shape[0]}, degree {layer.kernel.shape[1] - 1}"
+    history = train(name, weights, step, validate, settings)
+    layer.requires_grad_(False)
+    return weight.detach(), bias.detach(), history
+
+
+def fit_unstructured(
+    kind: str,
+    data: tuple[Tensor, Tensor],
+    held_out: tuple[Tensor, Tensor],
+    full: float,
+    settings: Settings,
+    seed: int,
+    batch: int = 64,
+) -> tuple[Unstructured, list[Epoch]]:
+    """The dense or the convolutional network, by AdamW with a cosine schedule."""
+    x, y = data
+    shapes: list[Shape] = [tuple(part.shape[1:]) for part in data]  # type: ignore[misc]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layer = Unstructured(kind, shapes[0], shapes[1], full, Arithmetic("float32")).to(x.device)
+    layer.requires_grad_(True)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=1e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
+
+    def step() -> Score:
+        losses, largest = 0.0, 0.0
+        for index in torch.randperm(len(x), generator=generator).split(batch):
+            error = layer(x[index]) - y[index].flatten(1)
+            optimizer.zero_grad()
+            loss = error.square().mean()
+            # Losses are told in levels; gradients are those of values in [0, 1].
+            (loss / full**2).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses += loss.item() * len(index)
+            largest = max(largest, float(error.detach().abs().max()))
+        schedule.step()
+        return losses / len(x), largest
+
+    def validate() -> Score:
+        with torch.no_grad():
+            scores = [score(layer(a), b.flatten(1)) for a, b in zip(held_out[0].split(256), held_out[1].split(256), strict=True)]
+        sizes = [len(part) for part in held_out[0].split(256)]
+        return sum(s[0] * n for s, n in zip(scores, sizes, strict=True)) / sum(sizes), max(s[1] for s in scores)
+
+    weights: dict[str, Any] = dict(layer.named_parameters())
+    history = train(kind, weights, step, validate, settings)
+    layer.requires_grad_(False)
+    return layer, history
+
+
+def count_weights(module: nn.Module) -> int:
+    """How many learned numbers a module has."""
+    return sum(parameter.numel() for parameter in module.parameters())

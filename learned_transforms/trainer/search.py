@@ -1,0 +1,318 @@
+"""From a recognised geometry to an exact network: refit the kernel, snap it, select the arithmetic."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from learned_transforms.layers import Flipping, Layer, Mixing, Params, Resampling, Separable
+from learned_transforms.network import Network
+from learned_transforms.plan import Arithmetic
+from learned_transforms.trainer.fit import (
+    Epoch,
+    Settings,
+    Sized,
+    fit_intervals,
+    fit_kernel,
+    UNROUNDED,
+    kernel_loss,
+    least_squares,
+    score,
+    separable,
+)
+from learned_transforms.trainer.recognise import Geometry, estimate_kernel
+from learned_transforms.trainer.snap import snap, snapped
+
+SHAPES = ((1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (4, 3))
+"""Kernels from simple to rich: (support, degree)."""
+
+ENOUGH = 1.1
+"""A kernel that validates within this factor of the free matrices explains them; a wrong one misses by far more."""
+
+NEAR = 0.15
+"""Snapped kernels stay candidates within this relative rise of the loss; the exact arithmetic decides among them."""
+
+REFIT_IMAGES = 1000
+RANK_IMAGES = 200
+CHECK_IMAGES = 200
+HELD_OUT_PROBES = 4
+
+RESAMPLE_LEVELS = (
+    Arithmetic("int", 22, adaptive=True, rounding="half_up", each_pass=True),
+    Arithmetic("int", 22, rounding="half_up", each_pass=True),
+    Arithmetic("int", 22, rounding="half_up", each_pass=True, tall_first=True),
+    Arithmetic("float32", fma=True, rounding="half_even"),
+    Arithmetic("float32", rounding="half_even"),
+    Arithmetic("float64", rounding="half_even"),
+    Arithmetic("float64", rounding="half_up"),
+    Arithmetic("float64", rounding="truncate"),
+    Arithmetic("float32", fma=True),
+)
+MIX_LEVELS = (
+    *(Arithmetic("int", bits, rounding="half_up") for bits in (8, 14, 15, 16, 20)),
+    Arithmetic("float32", fma=True, rounding="truncate"),
+    Arithmetic("float32", rounding="truncate"),
+    Arithmetic("float32", fma=True, rounding="half_even"),
+    Arithmetic("float64", rounding="half_up"),
+)
+FLOATS = (Arithmetic("float32", fma=True), Arithmetic("float32"))
+"""Candidate arithmetics, those to prefer among equals first."""
+
+Grid = int | None
+"""The denominator of the grid that weights were snapped onto; None: left as trained."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Inputs and what a network should make of them.
+
+    Attributes:
+        inputs: ``[N, C, H, W]``, uint8 levels or float32.
+        targets: ``[N, C', H', W']``, uint8 levels (where the teacher's output is quantised) or float32.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        h, w = self.targets.shape[-2:]
+        return h, w
+
+    @property
+    def quantised(self) -> bool:
+        return self.targets.dtype == torch.uint8
+
+    def floats(self, dtype: torch.dtype = torch.float32) -> Sized:
+        return self.inputs.to(dtype), self.targets.to(dtype)
+
+    def part(self, index: slice | Tensor) -> "Labelled":
+        return Labelled(self.inputs[index], self.targets[index])
+
+    def rich(self, count: int) -> "Labelled":
+        """``count`` images with many different values: the rounding errors of the others do not average out."""
+        values = self.inputs[:, 0].flatten(1).sort(1).values
+        different = (values.diff(dim=1) != 0).sum(1)
+        index = (different >= min(64, values.shape[1] // 4)).nonzero()[:count, 0]
+        return self.part(index) if len(index) else self.part(slice(count))
+
+    def flip(self, flips: tuple[bool, bool]) -> "Labelled":
+        """With targets flipped along (rows, columns)."""
+        axes = [axis for axis, on in zip((-2, -1), flips, strict=True) if on]
+        return Labelled(self.inputs, self.targets.flip(axes))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row of the search table.
+
+    Attributes:
+        form: what was tried.
+        differing: share of validation values that differ from the teacher's.
+        largest: largest error, in the units of the targets.
+    """
+
+    form: str
+    differing: float
+    largest: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """A kernel form.
+
+    Attributes:
+        layers, params: in order.
+        trials: the search table.
+        fitted: the kernel before snapping.
+        grids: the grid of each kind of weight.
+    """
+
+    layers: list[Layer]
+    params: list[Params]
+    trials: list[Trial]
+    fitted: Tensor
+    grids: Mapping[str, Grid]
+
+
+def kernel_form(
+    start: Separable,
+    geometry: Geometry,
+    data: Labelled,
+    held_out: Labelled,
+    probes: Sequence[Labelled],
+    settings: Settings,
+) -> tuple[Found | str, list[Epoch]]:
+    """Refit, snap and select: the kernel form of a separable network.
+
+    Args:
+        start: the free network, for the first channel weights.
+        geometry: what was recognised in it.
+        data, held_out: training and validation pairs of one size.
+        probes: pairs of other sizes, where the teacher could be asked.
+        settings: for the refit.
+
+    Returns:
+        The kernel form, or the reason why there is none; and the history.
+    """
+    data, held_out = data.flip(geometry.flips), held_out.flip(geometry.flips)
+    probes = [p.flip(geometry.flips) for p in probes]
+    rich, rich_val = data.rich(REFIT_IMAGES), held_out.rich(REFIT_IMAGES)
+    sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in probes))]
+    val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in probes))]
+    limit = ENOUGH * free_loss(start, geometry, val_sets[0])
+    history: list[Epoch] = []
+    for support, degree in SHAPES:
+        layer = Resampling(estimate_kernel(geometry, support, degree), geometry.shift, UNROUNDED).to(data.inputs.device)
+        weight, bias, epochs = fit_kernel(layer, (start.weight, start.bias), sets, val_sets, settings)
+        history += epochs
+        if float(kernel_loss(layer, weight, bias, val_sets[:1])[0]) <= limit:
+            break
+    else:
+        return "no kernel explains the matrices", history
+    kernels, shift = snap_geometry(layer, weight, bias, sets)
+    checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
+    layers, grids, trials = select(kernels, shift, weight, rich, checks)
+    params: list[Params] = [{"size": data.size}, *({} for _ in layers[1:])]
+    for axis, on in zip(("vertical", "horizontal"), geometry.flips, strict=True):
+        if on:
+            layers, params = [*layers, Flipping()], [*params, {"axis": axis}]
+    return Found(layers, params, trials, layer.kernel.detach().cpu(), grids), history
+
+
+def free_loss(network: Separable, geometry: Geometry, part: Sized) -> float:
+    """Mean squared error of the free matrices, flips undone; at least the rounding of float32."""
+    x, y = part
+    rows, columns = (
+        matrix.flip(0) if flipped else matrix
+        for matrix, flipped in zip((network.rows, network.columns), geometry.flips, strict=True)
+    )
+    matrices = (tensor.detach().to(x) for tensor in (rows, columns, network.weight, network.bias))
+    return max(score(separable(*matrices, x), y)[0], 1e-12 * float(y.square().mean()))
+
+
+def snap_geometry(
+    layer: Resampling, weight: Tensor, bias: Tensor, sets: Sequence[Sized]
+) -> tuple[list[tuple[Grid, Tensor]], Tensor]:
+    """The simplest kernels, and the simplest shift, that do as well as the fitted ones; no rounding modelled."""
+
+    def loss(kernel: Tensor, shift: Tensor) -> float:
+        return float(kernel_loss(Resampling(kernel, shift, UNROUNDED), weight, bias, sets)[0])
+
+    floor = 1e-12 * float(sets[0][1].square().mean())
+    fitted = layer.kernel.detach()
+    shift = snap(layer.shift.detach(), lambda s: loss(fitted, s), 1e-3, floor, 1)[0][1]
+    return snap(fitted, lambda k: loss(k, shift), NEAR, floor, 8), shift
+
+
+def select(
+    kernels: Sequence[tuple[Grid, Tensor]], shift: Tensor, weight: Tensor, data: Labelled, checks: Sequence[Labelled]
+) -> tuple[list[Layer], dict[str, Grid], list[Trial]]:
+    """The kernel, the arithmetic and the channel map with which the fewest values differ; the simplest among equals."""
+    trials: list[Trial] = []
+    best: tuple[tuple[float, float], list[Layer], dict[str, Grid]] | None = None
+    for (grid, kernel), arithmetic in rank(kernels, shift, data):
+        layer = Resampling(kernel, shift, arithmetic)
+        for mixing, mix_grid in mixings(layer, weight, data, checks[0]):
+            layers: list[Layer] = [layer] if mixing is None else [layer, mixing]
+            trial = attempt(layers, checks)
+            trials.append(trial)
+            # Errors of a float network below the tolerance are the noise of its arithmetic.
+            worth = (trial.differing, trial.largest if trial.differing else 0.0)
+            if best is None or worth < best[0]:
+                best = worth, layers, {"kernel": grid, "weight": mix_grid}
+    if best is None:
+        raise RuntimeError("No candidate arithmetic was tried.")
+    return best[1], best[2], trials
+
+
+def rank(
+    kernels: Sequence[tuple[Grid, Tensor]], shift: Tensor, data: Labelled, most: int = 4
+) -> list[tuple[tuple[Grid, Tensor], Arithmetic]]:
+    """The pairs of kernel and arithmetic behind which a free channel map leaves the smallest error, best first.
+
+    Pairs within a few percent of each other keep their order, so that the simpler one comes first.
+    """
+    part = data.part(slice(-RANK_IMAGES, None))
+    scored = []
+    for kernel, arithmetic in product(kernels, RESAMPLE_LEVELS if data.quantised else FLOATS):
+        planes = flat(run([Resampling(kernel[1], shift, arithmetic)], part))
+        scored.append((fit_mix(planes, part.targets)[2], kernel, arithmetic))
+    floor = 1e-9 if data.quantised else 1e-13 * float(part.targets.double().square().mean())
+    least = max(min(entry[0] for entry in scored), floor)
+    scored.sort(key=lambda entry: max(0, round((entry[0] / least - 1) * 20)))
+    return [(kernel, arithmetic) for _, kernel, arithmetic in scored[:most]]
+
+
+def run(layers: Sequence[Layer], part: Labelled) -> Tensor:
+    """The output of layers, the first of which may resample."""
+    params: list[Params] = [{"size": part.size} if isinstance(layer, Resampling) else {} for layer in layers]
+    result: Tensor = Network(layers, params, "float32")(part.inputs, backend="reference")
+    return result
+
+
+def flat(image: Tensor) -> Tensor:
+    """Channels and a row of ones, float64 ``[C + 1, samples]``."""
+    planes = image.transpose(0, 1).reshape(image.shape[1], -1).double()
+    return torch.cat([planes, torch.ones_like(planes[:1])])
+
+
+def fit_mix(planes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Channel weights and bias from resampled planes ``[C_in + 1, samples]``, and the loss that they leave.
+
+    For levels, the bias is that of a truncating sum; for floats, the fit is least squares.
+    """
+    wanted = flat(targets)[:-1]
+    if targets.dtype == torch.uint8:
+        rows = [fit_intervals(planes, row) for row in wanted]
+        found, loss = torch.stack([weights for weights, _ in rows]), max(loss for _, loss in rows)
+    else:
+        found = least_squares(planes, wanted)
+        loss = score(found @ planes, wanted)[0]
+    return found[:, :-1].cpu(), found[:, -1].cpu(), loss
+
+
+def mixings(
+    layer: Resampling, weight: Tensor, data: Labelled, check: Labelled
+) -> Iterator[tuple[Mixing | None, Grid]]:
+    """Channel maps to go behind ``layer``: each arithmetic with its best grid; None where channels pass unchanged."""
+    c_out, c_in = weight.shape
+    if c_out == c_in and float((weight.cpu() - torch.eye(c_out)).abs().max()) < 1e-3:
+        yield None, None
+        return
+    weight, bias, _ = fit_mix(flat(run([layer], data)), data.targets)
+    inner = Labelled(run([layer], check), check.targets)
+    for arithmetic in MIX_LEVELS if data.quantised else FLOATS:
+        centred = bias if arithmetic.rounding in ("truncate", "none") else bias - 0.5
+        best: tuple[float, Grid, Mixing] | None = None
+        for denominator, values in snapped(weight):
+            if arithmetic.number == "int" and denominator != 1 << arithmetic.bits:
+                continue
+            for offset in (torch.round(centred * 2) / 2, centred):
+                mixing = Mixing(values, offset, arithmetic)
+                worth = mismatch(run([mixing], inner), check.targets)
+                if best is None or worth < best[0] * 0.9:
+                    best = worth, denominator, mixing
+        if best is not None:
+            yield best[2], best[1]
+
+
+def mismatch(output: Tensor, target: Tensor) -> float:
+    """Share of levels that differ; for floats the mean squared error, not less than what float32 can say."""
+    if target.dtype == torch.uint8:
+        return float((output != target).double().mean())
+    return max(score(output, target)[0], 1e-14 * float(target.double().square().mean()))
+
+
+def attempt(layers: Sequence[Layer], checks: Sequence[Labelled]) -> Trial:
+    """How far a candidate is from the teacher, over validation pairs and probes together."""
+    differing, values, largest = 0, 0, 0.0
+    for check in checks:
+        error = (run(layers, check).double() - check.targets.double()).abs()
+        differing += int((error > (0.0 if check.quantised else 1e-6)).sum())
+        values += error.numel()
+        largest = max(largest, float(error.max()))
+    form = " -> ".join(f"{type(layer).__name__} ({layer.arithmetic})" for layer in layers)
+    return Trial(form, differing / values, largest)

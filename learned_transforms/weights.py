@@ -1,0 +1,164 @@
+"""Weight files: safetensors with JSON in the metadata. Nothing in them is ever executed."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from learned_transforms.certificate import Certificate
+from learned_transforms.errors import UnknownPretrainedError, WeightsError
+from learned_transforms.layers import LAYERS, Layer
+from learned_transforms.plan import Arithmetic
+
+FORMAT = "learned_transforms/1"
+SUFFIX = ".safetensors"
+
+
+@dataclass
+class Weights:
+    """What a weight file holds.
+
+    Attributes:
+        layers: by key, such as ``"uint8/gray"``: what they imitate, and their part in it.
+        pipeline: description of the transforms, see ``catalog.describe``.
+        certificates: by name of the network or layer.
+        provenance: ``learned``, ``selected`` or ``given``, by name of each number.
+        about: anything else worth keeping: teacher, versions, settings, history.
+    """
+
+    layers: Mapping[str, Layer]
+    pipeline: list[dict[str, Any]]
+    certificates: Mapping[str, Certificate] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def folder() -> Path:
+    """Where the shipped weights lie: inside an installed package, beside it in a source tree or editable install.
+
+    Raises:
+        WeightsError: neither is there.
+    """
+    package = Path(__file__).resolve().parent
+    for candidate in (package / "weights", package.parent / "weights"):
+        if candidate.is_dir() and any(candidate.glob(f"*{SUFFIX}")):
+            return candidate
+    raise WeightsError(f"Expected shipped weights in {package / 'weights'}. Reinstall the package.")
+
+
+def list_pretrained() -> list[str]:
+    """Names that ``from_pretrained`` knows."""
+    return sorted(path.stem for path in folder().glob(f"*{SUFFIX}"))
+
+
+def locate(name: str | os.PathLike[str]) -> Path:
+    """The file of a shipped name, or of a path.
+
+    Raises:
+        UnknownPretrainedError: there is none; the known names are listed.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = folder() / f"{name}{SUFFIX}"
+    if isinstance(name, str) and path.name == name and shipped.is_file():
+        return shipped
+    known = ", ".join(list_pretrained())
+    raise UnknownPretrainedError(f"No pretrained weights named {str(name)!r}, and no such file. Known names: {known}.")
+
+
+def save(weights: Weights, path: str | os.PathLike[str]) -> None:
+    """Write a weight file, whole or not at all."""
+    tensors: dict[str, Tensor] = {}
+    layers: dict[str, Any] = {}
+    for key, layer in weights.layers.items():
+        own = {name: value.detach().cpu().contiguous() for name, value in layer.named_parameters()}
+        tensors |= {f"{key}.{name}": value for name, value in own.items()}
+        layers[key] = {"layer": type(layer).__name__, "options": layer.describe(), "weights": sorted(own)}
+    metadata = {
+        "format": FORMAT,
+        "layers": layers,
+        "pipeline": weights.pipeline,
+        "certificates": {name: certificate.to_json() for name, certificate in weights.certificates.items()},
+        "provenance": dict(weights.provenance),
+        "about": dict(weights.about),
+    }
+    text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in metadata.items()}
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata=text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def load(name: str | os.PathLike[str]) -> Weights:
+    """Read a weight file by shipped name or path.
+
+    Raises:
+        UnknownPretrainedError: no such name or file.
+        WeightsError: truncated, foreign, or with missing, unexpected, misshapen or non-finite weights.
+    """
+    path = locate(name)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path.name} is no readable safetensors file ({error}). Is it truncated?") from error
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path.name} was not written by this library: expected format {FORMAT!r} in its metadata, "
+            f"got {metadata.get('format')!r}."
+        )
+    try:
+        parts = {name: json.loads(metadata[name]) for name in ("layers", "pipeline", "certificates", "provenance", "about")}
+    except (KeyError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path.name} has damaged metadata: {error}.") from error
+    check_names(path.name, parts["layers"], tensors)
+    return Weights(
+        {key: build(key, entry, tensors) for key, entry in parts["layers"].items()},
+        parts["pipeline"],
+        {name: Certificate.from_json(entry) for name, entry in parts["certificates"].items()},
+        parts["provenance"],
+        parts["about"],
+    )
+
+
+def check_names(file: str, layers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Every tensor that the layers name, no other, and no NaN."""
+    expected = {f"{key}.{name}" for key, entry in layers.items() for name in entry["weights"]}
+    missing, extra = sorted(expected - set(tensors)), sorted(set(tensors) - expected)
+    if missing or extra:
+        raise WeightsError(f"{file} does not fit its description: missing {missing}, unexpected {extra}.")
+    broken = sorted(key for key, value in tensors.items() if not value.isfinite().all())
+    if broken:
+        raise WeightsError(f"{file} holds NaN or infinite weights in {', '.join(broken)}. Train or download it again.")
+
+
+def build(key: str, entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Layer:
+    """One layer from its description and tensors."""
+    options = dict(entry["options"])
+    if "arithmetic" in options:
+        options["arithmetic"] = Arithmetic.from_json(options["arithmetic"])
+    own = {name: tensors[f"{key}.{name}"] for name in entry["weights"]}
+    try:
+        layer = LAYERS[entry["layer"]]
+        if layer.nested:
+            made = layer(**options)
+            made.load_state_dict(own)
+        else:
+            made = layer(**own, **options)
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise WeightsError(f"Layer {key!r} cannot be built from its description {dict(entry)!r}: {error}") from error
+    return made
