@@ -3,12 +3,13 @@
 Adding a transform is adding a row to :data:`ROWS`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torchvision.transforms as v1
+from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms.errors import PipelineTypeError, PipelineValueError, WeightsError
@@ -59,9 +60,17 @@ def api_of(transform: Any) -> str:
     return "v2" if isinstance(transform, v2.Transform) else "v1"
 
 
+def interpolation_name(value: Any) -> str:
+    """The name of an interpolation, which torchvision takes as an enum, a name, or Pillow's number."""
+    if isinstance(value, InterpolationMode):
+        return str(value.value)
+    return Image.Resampling(value).name.lower() if isinstance(value, int) else str(value)
+
+
 def resize(transform: Any, form: Form, api: str) -> Step | str:
-    if transform.interpolation != InterpolationMode.BILINEAR:
-        return f"interpolation {getattr(transform.interpolation, 'value', transform.interpolation)} is not learned yet"
+    interpolation = interpolation_name(transform.interpolation)
+    if interpolation != "bilinear":
+        return f"interpolation {interpolation} is not learned yet"
     if not transform.antialias and form.container != "pil":
         return "antialias=False is not learned yet"
     if transform.size is None:
@@ -138,12 +147,19 @@ ROWS: dict[type, Row] = {
 }
 
 
-def step(transform: Any, form: Form) -> Step | str:
-    """What ``transform`` does to an image of ``form``, or the reason why torchvision must do it."""
+def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
+    """What ``transform`` does to an image of ``form``, or the reason why torchvision must do it.
+
+    Args:
+        learned: keys of the layers that there are.
+    """
     row = ROWS.get(type(transform))
     if row is None:
         return "not in the catalogue"
-    return row.step(transform, form, api_of(transform))
+    done = row.step(transform, form, api_of(transform))
+    if isinstance(done, Step) and done.key is not None and done.key not in learned:
+        return f"no learned weights for {done.key}"
+    return done
 
 
 def listed(transforms: Any) -> list[Any]:

@@ -205,9 +205,7 @@ class LearnedCompose(nn.Module):
                 params += transform.params
                 owners += [position] * len(transform.layers)
                 continue
-            done = step(transform, current)
-            if isinstance(done, Step) and done.key is not None and done.key not in self.layers:
-                done = f"no learned weights for {done.key}"
+            done = step(transform, current, self.layers)
             if isinstance(done, str):
                 reason = done
                 break

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from learned_transforms.catalog import Step, step
+from learned_transforms.catalog import step
 from learned_transforms.certificate import Certificate
 from learned_transforms.images import Form
 from learned_transforms.layers import Layer, Params
@@ -80,9 +80,7 @@ def explain(
                 rows.append(layer_row(kind, "Network", layer, params, transform.learned, tier, backend))
             form = Form(transform.output, "float32" if transform.floats else "uint8")
             continue
-        done = step(transform, form)
-        if isinstance(done, Step) and done.key is not None and done.key not in layers:
-            done = f"no learned weights for {done.key}"
+        done = step(transform, form, layers)
         if isinstance(done, str):
             rows.append(Row(kind, str(transform), "torchvision", "-", {}, "torchvision", done))
             continue

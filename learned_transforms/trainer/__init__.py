@@ -5,6 +5,7 @@ it finds comes from the teacher's answers.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ def retrain(
                 notes.append(f"kernel form: {geometry}")
             else:
                 probes = probe(teacher, pairs, levels, seed)
-                found, epochs_found = kernel_form(free, geometry, train_set, val_set, probes, settings)
+                more = None if teacher is None else partial(label_more, teacher, pairs, levels, geometry.flips)
+                found, epochs_found = kernel_form(free, geometry, train_set, val_set, probes, more, settings)
                 history += epochs_found
                 if isinstance(found, str):
                     notes.append(f"kernel form: {found}")
@@ -267,6 +269,12 @@ def probe(teacher: Teacher | None, pairs: Pairs, levels: Levels, seed: int) -> l
         if answers.shape[1:] == pairs.targets.shape[1:]:
             found.append(levels.label(replace(pairs, inputs=images, targets=answers), torch.device("cpu")))
     return found
+
+
+def label_more(teacher: Teacher, pairs: Pairs, levels: Levels, flips: tuple[bool, bool], images: Tensor) -> Labelled:
+    """More images and the teacher's answers, flips undone."""
+    answers = stack(ask(teacher, images, pairs.kind)[0])
+    return levels.label(replace(pairs, inputs=images, targets=answers), torch.device("cpu")).flip(flips)
 
 
 def certify(network: Network, pairs: Pairs) -> Certificate:

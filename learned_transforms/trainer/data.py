@@ -125,6 +125,12 @@ def checkerboards(count: int, shape: tuple[int, int, int], generator: torch.Gene
     return torch.where(odd, light, dark)
 
 
+def every_colour() -> Tensor:
+    """Each of the 2^24 colours once, uint8 ``[1, 3, 4096, 4096]``."""
+    index = torch.arange(1 << 24, dtype=torch.int32).view(1, 4096, 4096)
+    return torch.stack([(index >> shift & 255).to(torch.uint8) for shift in (16, 8, 0)], 1)
+
+
 SYNTHETIC = {
     "noise": noise,
     "edges": edges,

@@ -1,7 +1,7 @@
 """Training: epochs, early stopping with the best weights restored, and the fitting of each kind of network."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from learned_transforms.errors import MissingExtraError
-from learned_transforms.layers import Resampling, Separable, Unstructured
+from learned_transforms.layers import Separable, Unstructured
 from learned_transforms.plan import Arithmetic, Shape
-
-
-UNROUNDED = Arithmetic("float64")
-"""What weights are fitted in."""
 
 
 class EarlyStopping:
@@ -244,84 +240,7 @@ def fit_separable(
     history = train(
         "separable", weights, step, lambda: score(separable(image=held_out[0], **weights), held_out[1]), settings
     )
-    return Separable(**{name: value.double() for name, value in weights.items()}, arithmetic=UNROUNDED), history
-
-
-Sized = tuple[Tensor, Tensor]
-"""Inputs ``[N, C, H, W]`` and targets ``[N, C', H', W']`` of one size."""
-
-
-def kernel_matrices(layer: Resampling, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The row and the column matrix that a kernel comes to, from the size of ``x`` to the size of ``y``."""
-    rows, columns = (
-        layer.taps(n_in, n_out, shift, UNROUNDED).dense()
-        for n_in, n_out, shift in zip(x.shape[2:], y.shape[2:], layer.shift, strict=True)
-    )
-    return rows, columns
-
-
-def kernel_loss(layer: Resampling, weight: Tensor, bias: Tensor, parts: Sequence[Sized]) -> tuple[Tensor, float]:
-    """Mean squared error over all values, and the largest error, of a kernel and a channel map without rounding."""
-    squares, largest, values = weight.new_zeros(()), 0.0, 0
-    for x, y in parts:
-        error = separable(*kernel_matrices(layer, x, y), weight, bias, x) - y
-        squares, values = squares + error.square().sum(), values + error.numel()
-        largest = max(largest, float(error.detach().abs().max()))
-    return squares / values, largest
-
-
-def fit_kernel(
-    layer: Resampling,
-    mix: tuple[Tensor, Tensor],
-    data: Sequence[Sized],
-    held_out: Sequence[Sized],
-    settings: Settings,
-) -> tuple[Tensor, Tensor, list[Epoch]]:
-    """Refit a kernel, its shift, and channel weights and bias together, by L-BFGS; ``layer`` is changed.
-
-    Args:
-        layer: the kernel to start from.
-        mix: channel weights ``[C_out, C_in]`` and bias ``[C_out]`` to start from.
-        data: float64 pairs, one entry per size of image; targets are not flipped against inputs.
-        held_out: the same, for validation.
-
-    Returns:
-        Channel weights, bias, and the history.
-    """
-    weight, bias = (part.detach().double().clone().requires_grad_() for part in mix)
-    layer.requires_grad_(True)
-    optimizer = torch.optim.LBFGS(
-        [layer.kernel, layer.shift, weight, bias],
-        max_iter=4,
-        history_size=20,
-        line_search_fn="strong_wolfe",
-        tolerance_grad=1e-15,
-        tolerance_change=1e-20,
-    )
-    largest = [0.0]
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss, largest[0] = kernel_loss(layer, weight, bias, data)
-        loss.backward()  # type: ignore[no-untyped-call]
-        # Only the shape of a kernel counts, since weights are divided by their sum: its peak stays 1.
-        if layer.kernel.grad is not None:
-            layer.kernel.grad[0, 0] = 0
-        return loss
-
-    def step() -> Score:
-        return optimizer.step(closure).item(), largest[0]
-
-    def validate() -> Score:
-        with torch.no_grad():
-            loss, worst = kernel_loss(layer, weight, bias, held_out)
-            return float(loss), worst
-
-    weights = {"kernel": layer.kernel, "shift": layer.shift, "weight": weight, "bias": bias}
-    name = f"kernel, support {layer.kernel.shape[0]}, degree {layer.kernel.shape[1] - 1}"
-    history = train(name, weights, step, validate, settings)
-    layer.requires_grad_(False)
-    return weight.detach(), bias.detach(), history
+    return Separable(**{name: value.double() for name, value in weights.items()}, arithmetic=Arithmetic("float32")), history
 
 
 def fit_unstructured(

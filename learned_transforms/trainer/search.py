@@ -1,6 +1,6 @@
 """From a recognised geometry to an exact network: refit the kernel, snap it, select the arithmetic."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -10,18 +10,9 @@ from torch import Tensor
 from learned_transforms.layers import Flipping, Layer, Mixing, Params, Resampling, Separable
 from learned_transforms.network import Network
 from learned_transforms.plan import Arithmetic
-from learned_transforms.trainer.fit import (
-    Epoch,
-    Settings,
-    Sized,
-    fit_intervals,
-    fit_kernel,
-    UNROUNDED,
-    kernel_loss,
-    least_squares,
-    score,
-    separable,
-)
+from learned_transforms.trainer.data import every_colour
+from learned_transforms.trainer.fit import Epoch, Settings, fit_intervals, least_squares, score, separable
+from learned_transforms.trainer.kernel import UNROUNDED, Sized, fit_kernel, kernel_loss
 from learned_transforms.trainer.recognise import Geometry, estimate_kernel
 from learned_transforms.trainer.snap import snap, snapped
 
@@ -38,6 +29,7 @@ REFIT_IMAGES = 1000
 RANK_IMAGES = 200
 CHECK_IMAGES = 200
 HELD_OUT_PROBES = 4
+DISPUTED = 64
 
 RESAMPLE_LEVELS = (
     Arithmetic("int", 22, adaptive=True, rounding="half_up", each_pass=True),
@@ -104,6 +96,10 @@ class Labelled:
         return Labelled(self.inputs, self.targets.flip(axes))
 
 
+Ask = Callable[[Tensor], Labelled]
+"""From images ``[N, C, H, W]`` to what the teacher makes of them, flips undone."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """One row of the search table.
@@ -143,6 +139,7 @@ def kernel_form(
     data: Labelled,
     held_out: Labelled,
     probes: Sequence[Labelled],
+    ask: Ask | None,
     settings: Settings,
 ) -> tuple[Found | str, list[Epoch]]:
     """Refit, snap and select: the kernel form of a separable network.
@@ -152,6 +149,7 @@ def kernel_form(
         geometry: what was recognised in it.
         data, held_out: training and validation pairs of one size.
         probes: pairs of other sizes, where the teacher could be asked.
+        ask: the teacher's answers to more images of the training size; None if there are pairs only.
         settings: for the refit.
 
     Returns:
@@ -168,18 +166,19 @@ def kernel_form(
         layer = Resampling(estimate_kernel(geometry, support, degree), geometry.shift, UNROUNDED).to(data.inputs.device)
         weight, bias, epochs = fit_kernel(layer, (start.weight, start.bias), sets, val_sets, settings)
         history += epochs
-        if float(kernel_loss(layer, weight, bias, val_sets[:1])[0]) <= limit:
+        if kernel_loss(layer, weight, bias, val_sets[:1])[0] <= limit:
             break
     else:
         return "no kernel explains the matrices", history
     kernels, shift = snap_geometry(layer, weight, bias, sets)
     checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
-    layers, grids, trials = select(kernels, shift, weight, rich, checks)
+    best, trials = select(kernels, shift, weight, rich, checks, ask)
+    layers = best.layers
     params: list[Params] = [{"size": data.size}, *({} for _ in layers[1:])]
     for axis, on in zip(("vertical", "horizontal"), geometry.flips, strict=True):
         if on:
             layers, params = [*layers, Flipping()], [*params, {"axis": axis}]
-    return Found(layers, params, trials, layer.kernel.detach().cpu(), grids), history
+    return Found(layers, params, trials, layer.kernel.detach().cpu(), best.grids), history
 
 
 def free_loss(network: Separable, geometry: Geometry, part: Sized) -> float:
@@ -199,7 +198,7 @@ def snap_geometry(
     """The simplest kernels, and the simplest shift, that do as well as the fitted ones; no rounding modelled."""
 
     def loss(kernel: Tensor, shift: Tensor) -> float:
-        return float(kernel_loss(Resampling(kernel, shift, UNROUNDED), weight, bias, sets)[0])
+        return kernel_loss(Resampling(kernel, shift, UNROUNDED), weight, bias, sets)[0]
 
     floor = 1e-12 * float(sets[0][1].square().mean())
     fitted = layer.kernel.detach()
@@ -207,25 +206,57 @@ def snap_geometry(
     return snap(fitted, lambda k: loss(k, shift), NEAR, floor, 8), shift
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """Layers, the grids that their weights are on, and how far they are from the teacher."""
+
+    layers: list[Layer]
+    grids: Mapping[str, Grid]
+    trial: Trial
+
+    @property
+    def worth(self) -> tuple[float, float]:
+        """Smaller is better. Errors of a float network below the tolerance are the noise of its arithmetic."""
+        return self.trial.differing, self.trial.largest if self.trial.differing else 0.0
+
+
 def select(
-    kernels: Sequence[tuple[Grid, Tensor]], shift: Tensor, weight: Tensor, data: Labelled, checks: Sequence[Labelled]
-) -> tuple[list[Layer], dict[str, Grid], list[Trial]]:
+    kernels: Sequence[tuple[Grid, Tensor]],
+    shift: Tensor,
+    weight: Tensor,
+    data: Labelled,
+    checks: Sequence[Labelled],
+    ask: Ask | None,
+) -> tuple[Candidate, list[Trial]]:
     """The kernel, the arithmetic and the channel map with which the fewest values differ; the simplest among equals."""
-    trials: list[Trial] = []
-    best: tuple[tuple[float, float], list[Layer], dict[str, Grid]] | None = None
+    tried: list[Candidate] = []
     for (grid, kernel), arithmetic in rank(kernels, shift, data):
         layer = Resampling(kernel, shift, arithmetic)
         for mixing, mix_grid in mixings(layer, weight, data, checks[0]):
             layers: list[Layer] = [layer] if mixing is None else [layer, mixing]
-            trial = attempt(layers, checks)
-            trials.append(trial)
-            # Errors of a float network below the tolerance are the noise of its arithmetic.
-            worth = (trial.differing, trial.largest if trial.differing else 0.0)
-            if best is None or worth < best[0]:
-                best = worth, layers, {"kernel": grid, "weight": mix_grid}
-    if best is None:
-        raise RuntimeError("No candidate arithmetic was tried.")
-    return best[1], best[2], trials
+            tried.append(Candidate(layers, {"kernel": grid, "weight": mix_grid}, attempt(layers, checks)))
+    best = min(tried, key=lambda candidate: candidate.worth)
+    rivals = [c for c in tried if c.worth == best.worth and c.layers[0] is best.layers[0]]
+    if ask is not None and len(rivals) > 1 and data.quantised and data.inputs.shape[1] == 3:
+        best = settle(rivals, checks, ask)
+    return best, [candidate.trial for candidate in tried]
+
+
+def settle(rivals: Sequence[Candidate], checks: Sequence[Labelled], ask: Ask) -> Candidate:
+    """Of channel maps that no image told apart, the one with which the teacher agrees on the colours they dispute.
+
+    All 2^24 colours are looked at: a few of them can lie on a tie that no photo happens to show.
+    """
+    colours = every_colour()
+    maps = [Labelled(colours, colours) for _ in rivals]
+    results = [run(rival.layers[1:], part)[0] for rival, part in zip(rivals, maps, strict=True)]
+    disputed = torch.stack([result != results[0] for result in results]).any(0).any(0)
+    found = colours[0][:, disputed].T
+    if not len(found):
+        return rivals[0]
+    chosen = found[torch.linspace(0, len(found) - 1, min(len(found), DISPUTED)).long()]
+    answers = ask(chosen[:, :, None, None].expand(-1, -1, *checks[0].inputs.shape[-2:]).contiguous())
+    return min(rivals, key=lambda rival: attempt(rival.layers, [answers]).differing)
 
 
 def rank(
