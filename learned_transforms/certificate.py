@@ -123,9 +123,7 @@ def reference(kind: str) -> dict[str, str]:
     }
 
 
-def measure(
-    comparisons: Iterable[tuple[str, Tensor, Tensor]], kind: str = "", enumerated: bool = False
-) -> Certificate:
+def measure(comparisons: Iterable[tuple[str, Tensor, Tensor]], kind: str = "", enumerated: bool = False) -> Certificate:
     """Compare outputs with targets.
 
     Args:
@@ -166,7 +164,8 @@ class _Bins:
         floating = output.is_floating_point()
         unit = 255.0 if floating else 1.0
         error = (output.double() - target.double()).abs() * unit
-        error = error.nan_to_num(nan=math.inf)
+        # A NaN where the teacher has a number is off by the full range.
+        error = error.nan_to_num(nan=255.0, posinf=255.0)
         limit = FLOAT_TOLERANCE * 255 if floating else 0.0
         differs = error > limit
         before = self.groups.get(name, Group(0, 0, 0, 0.0))
@@ -180,7 +179,12 @@ class _Bins:
         self.images_differing += int(differs.flatten(1).any(1).sum())
         self.off_by_more += int((error > 1 + limit).sum())
         self.squares += float(error.square().sum())
-        for label, low, high in (("0", -1, limit), ("<= 1", limit, 1 + limit), ("<= 2", 1 + limit, 2 + limit), ("> 2", 2 + limit, math.inf)):
+        for label, low, high in (
+            ("0", -1, limit),
+            ("<= 1", limit, 1 + limit),
+            ("<= 2", 1 + limit, 2 + limit),
+            ("> 2", 2 + limit, math.inf),
+        ):
             self.histogram[label] = self.histogram.get(label, 0) + int(((error > low) & (error <= high)).sum())
         self.ssims += ssim(output.double() * unit, target.double() * unit).tolist()
         if largest > self.worst[1]:

@@ -149,12 +149,14 @@ class LearnedCompose(nn.Module):
         pipeline = []
         for position, transform in enumerate(self.transforms):
             if isinstance(transform, Network):
-                keys = [f"{position}/{number}" for number in range(len(transform.layers))]
-                layers |= dict(zip(keys, transform.layers, strict=True))  # type: ignore[arg-type]
+                keys = [f"{position}/{number}" for number in range(len(transform.members))]
+                layers |= dict(zip(keys, transform.members, strict=True))
                 pipeline.append({"network": {"layers": keys, **transform.describe()}})
             else:
                 pipeline.append(describe(transform))
-        provenance = {f"{key}.{name}": mark for key, layer in layers.items() for name, mark in layer.provenance().items()}
+        provenance = {
+            f"{key}.{name}": mark for key, layer in layers.items() for name, mark in layer.provenance().items()
+        }
         weight_files.save(Weights(layers, pipeline, self.certificates, provenance), path)
 
     def forward(self, *inputs: Any) -> Any:
@@ -201,11 +203,11 @@ class LearnedCompose(nn.Module):
         for position, transform in enumerate(self.transforms[start:], start):
             if isinstance(transform, Network):
                 current = self.check_kind(transform, current)
-                layers += transform.layers  # type: ignore[arg-type]
+                layers += transform.members
                 params += transform.params
-                owners += [position] * len(transform.layers)
+                owners += [position] * len(transform.members)
                 continue
-            done = step(transform, current, self.layers)
+            done = step(transform, current, self.layers.keys())
             if isinstance(done, str):
                 reason = done
                 break
@@ -234,10 +236,17 @@ class LearnedCompose(nn.Module):
         drawn = [applied(t) for t in self.transforms[segment.start : segment.stop]]
         network = segment.network
         if not segment.owners:
-            return value if form.container == segment.form.container else from_tensor(to_tensor(value), segment.form.container)
+            return (
+                value
+                if form.container == segment.form.container
+                else from_tensor(to_tensor(value), segment.form.container)
+            )
         params: list[Params | None] | None = None
         if not all(drawn):
-            params = [p if drawn[owner - segment.start] else None for p, owner in zip(network.params, segment.owners, strict=True)]
+            params = [
+                p if drawn[owner - segment.start] else None
+                for p, owner in zip(network.params, segment.owners, strict=True)
+            ]
         image = to_tensor(value)
         c, h, w = image.shape[-3:]
         plan = network.plan((c, h, w), image.device, params, relaxed=self.trainable)
@@ -261,7 +270,9 @@ class LearnedCompose(nn.Module):
         """Run everything in torchvision: several inputs, nested ones, and types that no layer covers."""
         leaves = tree_leaves(inputs)
         if any(isinstance(leaf, np.ndarray) for leaf in leaves):
-            raise InputTypeError("Arrays among several inputs would pass untransformed. Convert them with v2.ToImage().")
+            raise InputTypeError(
+                "Arrays among several inputs would pass untransformed. Convert them with v2.ToImage()."
+            )
         if not any(isinstance(leaf, Tensor | Image.Image) for leaf in leaves):
             kinds = ", ".join(sorted({type(leaf).__name__ for leaf in leaves})) or "nothing"
             raise InputTypeError(
@@ -282,7 +293,9 @@ class LearnedCompose(nn.Module):
             raise UnsupportedTransformError(unsupported(name, reason))
         if not self.warned:
             self.warned = True
-            warnings.warn(f"{name} runs in torchvision: {reason}. explain() lists all such.", FallbackWarning, stacklevel=4)
+            warnings.warn(
+                f"{name} runs in torchvision: {reason}. explain() lists all such.", FallbackWarning, stacklevel=4
+            )
 
     def explain(self, kind: str | None = None) -> Explanation:
         """What runs each transform: layer, tier, and which numbers are learned, selected or given.
@@ -325,7 +338,8 @@ class LearnedCompose(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> "LearnedCompose":
         self.relower()
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.relower()

@@ -42,13 +42,15 @@ class Explanation:
 
     def __str__(self) -> str:
         head = ("input", "transform", "layer", "tier", "learned", "selected", "given")
-        lines = [head]
+        lines: list[tuple[str, ...]] = [head]
         for row in self.rows:
             by_mark = {mark: ", ".join(n for n, m in row.numbers.items() if m == mark) for mark in head[4:]}
             layer = f"torchvision ({row.reason})" if row.reason else row.layer
             lines.append((row.kind, row.transform, layer, row.tier, *(by_mark[mark] or "-" for mark in head[4:])))
         widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-        return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+        return "\n".join(
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        )
 
     __repr__ = __str__
 
@@ -75,7 +77,7 @@ def explain(
         if isinstance(transform, Network):
             if transform.kind != kind:
                 return []
-            for number, (layer, params) in enumerate(zip(transform.layers, transform.params, strict=True)):
+            for number, (layer, params) in enumerate(zip(transform.members, transform.params, strict=True)):
                 tier = tier_of(certificates, f"{position}/{number}", str(position))
                 rows.append(layer_row(kind, "Network", layer, params, transform.learned, tier, backend))
             form = Form(transform.output, "float32" if transform.floats else "uint8")
@@ -84,13 +86,13 @@ def explain(
         if isinstance(done, str):
             rows.append(Row(kind, str(transform), "torchvision", "-", {}, "torchvision", done))
             continue
-        layer = done.layer if done.key is None else layers[done.key]
         form = done.form
-        if layer is None:
+        runs: Layer | None = done.layer if done.key is None else layers[done.key]
+        if runs is None:
             rows.append(Row(kind, str(transform), "-", "-", {}, "-"))
         else:
             tier = "-" if done.key is None else tier_of(certificates, done.key)
-            rows.append(layer_row(kind, str(transform), layer, done.params, (), tier, backend))
+            rows.append(layer_row(kind, str(transform), runs, done.params, (), tier, backend))
     return rows
 
 
@@ -99,8 +101,7 @@ def tier_of(certificates: Mapping[str, Certificate], *names: str) -> str:
 
 
 def layer_row(
-    kind: str, transform: str, layer: Any, params: Params | None, learned: Sequence[str], tier: str, backend: str
+    kind: str, transform: str, layer: Layer, params: Params | None, learned: Sequence[str], tier: str, backend: str
 ) -> Row:
-    own: Layer = layer
     given = {name: "learned" if name in learned else "given" for name in params or {}}
-    return Row(kind, transform, type(own).__name__, tier, {**own.provenance(), **given}, backend)
+    return Row(kind, transform, type(layer).__name__, tier, {**layer.provenance(), **given}, backend)

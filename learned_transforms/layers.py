@@ -55,7 +55,8 @@ class Layer(nn.Module):
         return marks if self.arithmetic is None else {**marks, "arithmetic": "selected"}
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Layer":
-        return super()._apply(lambda t: t.to(fn(t.new_empty(0)).device), recurse)
+        super()._apply(lambda t: t.to(fn(t.new_empty(0)).device), recurse)  # type: ignore[no-untyped-call]
+        return self
 
 
 def check_weight(name: str, value: Tensor, dimensions: int, length: int | None = None) -> None:
@@ -107,17 +108,17 @@ class Resampling(Layer):
     def taps(self, n_in: int, n_out: int, shift: Tensor, arithmetic: Arithmetic) -> Taps:
         """Weights for one axis, computed in float32 for float32 arithmetic and in float64 for all others."""
         dtype = torch.float32 if arithmetic.number == "float32" else torch.float64
-        like = {"dtype": dtype, "device": self.kernel.device}
-        scale = torch.tensor(n_in, **like) / n_out
+        device = self.kernel.device
+        scale = torch.tensor(n_in, dtype=dtype, device=device) / n_out
         stretch = scale.clamp(min=1)
         reach = self.kernel.shape[0] * stretch
-        centre = scale * (torch.arange(n_out, **like) + 0.5) + shift.to(dtype)
+        centre = scale * (torch.arange(n_out, dtype=dtype, device=device) + 0.5) + shift.to(dtype)
         low, high = (centre.detach() - reach + 0.5), (centre.detach() + reach + 0.5)
         first = low.long().clamp(0, n_in - 1)
         count = (high.long().clamp(max=n_in) - first).clamp(min=1)
         offset = torch.arange(int(count.max()), device=first.device)
         t = (offset + first[:, None] - centre[:, None] + 0.5) * (1 / stretch)
-        weights = torch.where(offset < count[:, None], self.phi(t), torch.zeros((), **like))
+        weights = torch.where(offset < count[:, None], self.phi(t), 0.0)
         weights = weights / weights.sum(1, keepdim=True)
         if arithmetic.number != "int":
             return Taps(n_in, first, count, weights, None)
@@ -307,7 +308,9 @@ class Unstructured(Layer):
 
     def __init__(self, kind: str, shape: Shape, output: Shape, full: float, arithmetic: Arithmetic) -> None:
         super().__init__()
-        self.kind, self.shape, self.output, self.full = kind, tuple(shape), tuple(output), full
+        self.kind, self.full = kind, full
+        self.shape: Shape = (shape[0], shape[1], shape[2])
+        self.output: Shape = (output[0], output[1], output[2])
         self.arithmetic = arithmetic
         n_in, n_out = (prod(s) for s in (shape, output))
         if kind == "dense":

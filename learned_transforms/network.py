@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,11 @@ class Network(nn.Module):
         self.learned = tuple(learned)
         self.plans: dict[Any, Plan] = {}
 
+    @property
+    def members(self) -> list[Layer]:
+        """The layers, as a list."""
+        return cast(list[Layer], list(self.layers))
+
     def plan(
         self,
         shape: Shape,
@@ -74,7 +79,7 @@ class Network(nn.Module):
         """Each layer's stages for the shape that reaches it, folded."""
         stages: list[Stage] = []
         current = shape
-        for layer, given in zip(self.layers, params, strict=True):
+        for layer, given in zip(self.members, params, strict=True):
             if given is not None:
                 added = layer.stages(current, given, relaxed)
                 current = reduce(lambda s, stage: stage.output(s), added, current)
@@ -104,7 +109,8 @@ class Network(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Network":
         self.relower()
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.relower()

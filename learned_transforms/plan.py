@@ -40,7 +40,7 @@ class Arithmetic:
     tall_first: bool = False
 
     def __str__(self) -> str:
-        words = [self.number]
+        words: list[str] = [self.number]
         if self.number == "int":
             words.append("int16 weights" if self.adaptive else f"{self.bits} bits")
         if self.fma:

@@ -6,8 +6,9 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from learned_transforms.trainer.zoo import compare, learn, opaque, seed_pipeline
 
 SHAPE = (3, 32, 32)
 RUNS = 5
+BATCH = 1024
 PLAIN_EPOCHS = {"dense": 30, "cnn": 30}
 TITLE = "Resize((28, 28)) → RandomHorizontalFlip(p=1) → RandomVerticalFlip(p=1) → Grayscale(1) → float"
 
@@ -140,17 +142,21 @@ def time_all(networks: Mapping[str, Network], images: Tensor) -> Times:
     for device in devices:
         here = images.to(device)
         jobs: dict[str, Callable[[], Any]] = {
-            "torchvision v1 on PIL, one by one": lambda: [v1_teacher(image) for image in pil],
-            "torchvision v2 on tensors, one by one": lambda here=here: [v2_teacher(image) for image in here],
-            "torchvision v2, batched": lambda here=here: v2_teacher(here),
+            "torchvision v1 on PIL, one by one": partial(run_all, v1_teacher, pil),
+            "torchvision v2 on tensors, one by one": partial(run_all, v2_teacher, here),
+            "torchvision v2, batched": partial(v2_teacher, here),
         }
         for name, network in networks.items():
-            moved = network.to(device)
-            jobs[f"{name} network, batched"] = lambda moved=moved, here=here: [moved(part) for part in here.split(1024)]
+            jobs[f"{name} network, batched"] = partial(run_all, network.to(device), here.split(BATCH))
         times[device] = {name: median_seconds(job, device) for name, job in jobs.items()}
         for network in networks.values():
             network.to("cpu")
     return times
+
+
+def run_all(transform: Callable[[Any], Any], images: Iterable[Any]) -> None:
+    for image in images:
+        transform(image)
 
 
 def median_seconds(job: Callable[[], Any], device: str) -> float:
@@ -183,7 +189,8 @@ def draw_all(out: Path, networks: Mapping[str, Network], result: Result, history
     pictures["Validation curves"] = curves(history, out / "validation.png", "val")
     free = result.networks["separable"].layers[0]
     if isinstance(free, Separable):
-        pictures["The learned matrices: both fall, because both flips were learned"] = matrices(free, out / "matrices.png")
+        caption = "The learned matrices: mirrored diagonals, because both flips were learned"
+        pictures[caption] = matrices(free, out / "matrices.png")
     if "kernel" in result.networks and result.fitted is not None:
         layer = result.networks["kernel"].layers[0]
         if isinstance(layer, Resampling):
@@ -198,7 +205,8 @@ table { border-collapse: collapse; font-size: .9rem } td, th { padding: .25rem .
 td:first-child, th:first-child { text-align: left } tr + tr { border-top: 1px solid #ddd }
 .proved, .exact { color: #12702f; font-weight: 600 } .rounding { color: #8a6d00 } .approximate { color: #a3341c }
 img { max-width: 100% } figure { margin: 1.5rem 0 } figcaption { font-size: .9rem; color: #555 }
-code { background: #f3f3f3; padding: 0 .2rem } pre { background: #f3f3f3; padding: .7rem; overflow-x: auto; font-size: .8rem }
+code { background: #f3f3f3; padding: 0 .2rem } pre { background: #f3f3f3; padding: .7rem; overflow-x: auto;
+  font-size: .8rem }
 """
 
 

@@ -122,7 +122,9 @@ def load(name: str | os.PathLike[str]) -> Weights:
             f"got {metadata.get('format')!r}."
         )
     try:
-        parts = {name: json.loads(metadata[name]) for name in ("layers", "pipeline", "certificates", "provenance", "about")}
+        parts = {
+            name: json.loads(metadata[name]) for name in ("layers", "pipeline", "certificates", "provenance", "about")
+        }
     except (KeyError, json.JSONDecodeError) as error:
         raise WeightsError(f"{path.name} has damaged metadata: {error}.") from error
     check_names(path.name, parts["layers"], tensors)

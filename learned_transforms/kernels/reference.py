@@ -50,7 +50,11 @@ def multiply_add(x: Tensor, weight: Tensor, total: Tensor | None, arithmetic: Ar
 
 
 def weighted_sum(image: Tensor, taps: Taps, axis: int, arithmetic: Arithmetic) -> Tensor:
-    """Sum ``weights * pixels`` along ``axis`` (-1 or -2), in the order of the taps."""
+    """Sum ``weights * pixels`` along ``axis`` (-1 or -2), in the order of the taps; full matrices as a product."""
+    if taps.bits is None and taps.weights.shape[1] == taps.size and not arithmetic.fma:
+        matrix = taps.weights.to(DTYPES[arithmetic.number])
+        image = image.to(matrix.dtype)
+        return matrix @ image if axis == -2 else image @ matrix.T
     total: Tensor | None = None
     for index, weight in zip(taps.index, taps.weights.T, strict=True):
         pixels = image.index_select(axis, index)
@@ -104,7 +108,10 @@ def table(image: Tensor, stage: Table) -> Tensor:
     index = image.int()
     if stage.values.shape[0] == 1:
         return stage.values[0].index_select(0, index.flatten()).view(image.shape)
-    planes = [values.index_select(0, plane.flatten()).view(plane.shape) for values, plane in zip(stage.values, index.unbind(-3), strict=True)]
+    planes = [
+        values.index_select(0, plane.flatten()).view(plane.shape)
+        for values, plane in zip(stage.values, index.unbind(-3), strict=True)
+    ]
     return torch.stack(planes, -3)
 
 

@@ -27,6 +27,9 @@ from learned_transforms.trainer.search import Labelled, Trial, kernel_form
 __all__ = ["EarlyStopping", "Result", "retrain"]
 
 ARCHITECTURES = ("auto", "separable", "dense", "cnn")
+PATCH, LARGEST = (32, 32), 128
+"""Size of the training patches, where the images do not share one of at most ``LARGEST`` rows and columns."""
+
 PROBE_SHAPES = ((48, 64), (96, 17), (17, 96), (20, 24), (33, 70), (120, 40))
 PROBES = 24
 """Other sizes that the kernel form is checked on while its arithmetic is selected, where the teacher takes them."""
@@ -140,9 +143,7 @@ def retrain(
     best = min(certificates, key=lambda name: (certificates[name].differing, certificates[name].largest))
     transform = LearnedCompose([networks[best]])
     transform.certificates = {"0": certificates[best]}
-    return Result(
-        transform, history, certificates[best], certificates, networks, trials, notes, fitted
-    )
+    return Result(transform, history, certificates[best], certificates, networks, trials, notes, fitted)
 
 
 def gather(
@@ -158,7 +159,7 @@ def gather(
     found = read_images(data, paired=teacher is None)
     notes = [f"{len(found.skipped)} unreadable files skipped: {'; '.join(found.skipped[:3])}"] if found.skipped else []
     kind = kind or found.kind
-    sizes = {tuple(image.shape[-2:]) for image in found.images}
+    sizes = {(image.shape[-2], image.shape[-1]) for image in found.images}
     channels = {image.shape[0] for image in found.images}
     if len(channels) > 1:
         raise DataError(f"Expected images with one number of channels, got {sorted(channels)}.")
@@ -168,9 +169,8 @@ def gather(
         return Pairs(torch.stack(found.images), stack(found.targets), kind, "tensor"), notes
     if teacher is None:
         raise DataError("Expected (input, target) pairs, or a teacher.")
-    patch = size or (next(iter(sizes)) if len(sizes) == 1 else (32, 32))
-    if size is None and max(patch) > 128:
-        patch = (32, 32)
+    shared = next(iter(sizes)) if len(sizes) == 1 else PATCH
+    patch = size or (shared if max(shared) <= LARGEST else PATCH)
     images = fill_up(found.images, patch, count, seed)
     answers, container = ask(teacher, images, kind, progress)
     if kind == "float32" and images.dtype == torch.uint8:
@@ -185,10 +185,7 @@ def fill_up(images: list[Tensor], size: tuple[int, int], count: int, seed: int) 
     if not larger:
         raise DataError(f"Expected images of at least {size[0]} x {size[1]} pixels; the largest is smaller.")
     real = count - count // 2
-    if len(whole) == len(images):
-        chosen = torch.stack(whole[:real])
-    else:
-        chosen = photo_patches(larger, real, size, seed)
+    chosen = torch.stack(whole[:real]) if len(whole) == len(images) else photo_patches(larger, real, size, seed)
     made = synthetic(count - len(chosen), (chosen.shape[1], *size), seed)
     return torch.cat([chosen, made if chosen.dtype == torch.uint8 else made.float() / 255])
 
@@ -280,5 +277,8 @@ def label_more(teacher: Teacher, pairs: Pairs, levels: Levels, flips: tuple[bool
 def certify(network: Network, pairs: Pairs) -> Certificate:
     """Compare a network with held-out pairs."""
     inputs = pairs.inputs
-    comparisons = ((("held out", network(part), target)) for part, target in zip(inputs.split(512), pairs.targets.split(512), strict=True))
+    comparisons = (
+        (("held out", network(part), target))
+        for part, target in zip(inputs.split(512), pairs.targets.split(512), strict=True)
+    )
     return measure(comparisons, pairs.kind)

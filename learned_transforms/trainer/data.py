@@ -78,7 +78,7 @@ def photo_patches(images: Sequence[Tensor], count: int, size: tuple[int, int], s
     rng = np.random.default_rng(seed)
     patches = []
     for _ in range(count):
-        image = images[rng.integers(len(images))]
+        image = images[int(rng.integers(len(images)))]
         room = [(image.shape[axis + 1] - 1) // max(size[axis] - 1, 1) for axis in (0, 1)]
         stride = int(rng.integers(1, max(1, min(8, *room)) + 1))
         corner = [int(rng.integers(image.shape[axis + 1] - (size[axis] - 1) * stride)) for axis in (0, 1)]
@@ -144,7 +144,7 @@ def synthetic(count: int, shape: tuple[int, int, int], seed: int) -> Tensor:
     """Noise (half), and edges, checkerboards, saturated and constant images: uint8 ``[count, *shape]``."""
     generator = torch.Generator().manual_seed(seed)
     small = min(count // 8, 512)
-    counts = {name: small for name in SYNTHETIC} | {"noise": count - small * (len(SYNTHETIC) - 1)}
+    counts = dict.fromkeys(SYNTHETIC, small) | {"noise": count - small * (len(SYNTHETIC) - 1)}
     return torch.cat([make(counts[name], shape, generator) for name, make in SYNTHETIC.items()])
 
 
@@ -226,11 +226,18 @@ def read_folder(folder: Path, skipped: list[str]) -> Iterator[Image.Image]:
     if not folder.is_dir():
         raise DataError(f"Expected a folder of images, but {folder} is not one.")
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
-        try:
-            with Image.open(path) as image:
-                yield image.convert("RGB")
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            skipped.append(f"{path.name}: {error}")
+        image = read_image(path, skipped)
+        if image is not None:
+            yield image
+
+
+def read_image(path: Path, skipped: list[str]) -> Image.Image | None:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        skipped.append(f"{path.name}: {error}")
+        return None
 
 
 def ask(teacher: Teacher, images: Iterable[Tensor], kind: str, progress: bool = False) -> tuple[list[Tensor], str]:
@@ -272,7 +279,7 @@ def ask_once(teacher: Teacher, image: Tensor, kind: str, i: int) -> tuple[Tensor
     if answer.is_floating_point() and not torch.isfinite(answer).all():
         bad = int((~torch.isfinite(answer)).sum())
         raise TeacherError(f"The teacher returned {bad} NaN or infinite values for image {i}.")
-    if answer.ndim != 3:
+    if answer.ndim != 3 or not answer.numel():
         raise TeacherError(f"Expected one image [C, H, W] from the teacher, got shape {tuple(answer.shape)}.")
     return answer, container_of(raw)
 

@@ -60,7 +60,12 @@ def show(axis: Any, image: Tensor, title: str = "", **options: Any) -> None:
         pixels = pixels.clip(0, 1)
     high = 255 if pixels.dtype.kind == "u" else 1
     if pixels.shape[2] == 1:
-        axis.imshow(pixels[..., 0], cmap=options.pop("cmap", "gray"), vmin=options.pop("vmin", 0), vmax=options.pop("vmax", high))
+        axis.imshow(
+            pixels[..., 0],
+            cmap=options.pop("cmap", "gray"),
+            vmin=options.pop("vmin", 0),
+            vmax=options.pop("vmax", high),
+        )
     else:
         axis.imshow(pixels)
     axis.set_xticks([])
@@ -78,7 +83,9 @@ def examples(rows: Sequence[Example], title: str, path: Path) -> Path:
         heads = ("Input", "Label", "Model output", "Error") if number == 0 else ("", "", "", "")
         for axis, image, head in zip(row, (example.image, example.label, example.output), heads, strict=False):
             show(axis, image, head)
-        error = (example.output.double() - example.label.double())[:1] * (1 if example.label.dtype == torch.uint8 else 255)
+        error = (example.output.double() - example.label.double())[:1] * (
+            1 if example.label.dtype == torch.uint8 else 255
+        )
         # What is smaller than float32 can say of a level is not drawn as if it were an error.
         largest = float(error.abs().max())
         reach = largest if largest > 1e-3 else 1.0
@@ -87,7 +94,7 @@ def examples(rows: Sequence[Example], title: str, path: Path) -> Path:
         row[3].set_yticks([])
         if heads[3]:
             row[3].set_title(heads[3], fontsize=9, color=INK)
-        row[3].set_xlabel(f"largest {largest:.2g} levels", fontsize=7)
+        row[3].set_xlabel(f"largest {largest:.3g} levels", fontsize=7)
         row[0].set_ylabel(example.name, fontsize=8)
     return save(figure, path)
 
@@ -173,15 +180,15 @@ def stage_text(stage: Stage) -> tuple[str, str]:
 
 def drawing(networks: Mapping[str, Network], shape: tuple[int, int, int], path: Path) -> Path:
     """Each network as the plan that it comes to, with the shapes between the stages."""
-    figure = new_figure(10.5, 1.55 * len(networks) + 0.3)
+    figure = new_figure(11.5, 1.05 * len(networks) + 0.2)
     axes = figure.subplots(len(networks), 1, squeeze=False)[:, 0]
     for axis, (name, network) in zip(axes, networks.items(), strict=True):
         plan = network.plan(shape, torch.device("cpu"))
-        axis.set_xlim(-1.2, 10.2)
-        axis.set_ylim(-0.75, 0.75)
+        axis.set_xlim(-1.2, 13.4)
+        axis.set_ylim(-0.6, 0.9)
         axis.axis("off")
         weights = sum(p.numel() for p in network.parameters())
-        axis.text(-1.2, 0.62, f"{name}: {weights:,} learned numbers", fontsize=9, color=INK, weight="bold")
+        axis.text(-1.1, 0.65, f"{name}: {weights:,} learned numbers", fontsize=9, color=INK, weight="bold")
         current, x = shape, -0.5
         axis.text(x, 0, "x".join(map(str, current)), ha="center", va="center", fontsize=9)
         for stage in plan.stages:

@@ -150,7 +150,7 @@ def score(prediction: Tensor, target: Tensor) -> Score:
 
 def separable(rows: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, image: Tensor) -> Tensor:
     """``rows @ (weight . image) @ columns.T + bias`` for images ``[N, C, H, W]``."""
-    mixed = torch.einsum("oc,nchw->nohw", weight, image)
+    mixed: Tensor = torch.einsum("oc,nchw->nohw", weight, image)
     return rows @ mixed @ columns.T + bias[:, None, None]
 
 
@@ -158,7 +158,8 @@ def solve(a: Tensor, b: Tensor) -> Tensor:
     """Least squares from normal equations, with just enough ridge to survive directions that no image shows."""
     a, b = a.double(), b.double()
     ridge = 1e-10 * a.diagonal().mean() * torch.eye(len(a), dtype=a.dtype, device=a.device)
-    return torch.linalg.solve(a + ridge, b)
+    solution: Tensor = torch.linalg.solve(a + ridge, b)
+    return solution
 
 
 def least_squares(inputs: Tensor, targets: Tensor) -> Tensor:
@@ -240,7 +241,9 @@ def fit_separable(
     history = train(
         "separable", weights, step, lambda: score(separable(image=held_out[0], **weights), held_out[1]), settings
     )
-    return Separable(**{name: value.double() for name, value in weights.items()}, arithmetic=Arithmetic("float32")), history
+    return Separable(
+        **{name: value.double() for name, value in weights.items()}, arithmetic=Arithmetic("float32")
+    ), history
 
 
 def fit_unstructured(
@@ -270,7 +273,7 @@ def fit_unstructured(
             optimizer.zero_grad()
             loss = error.square().mean()
             # Losses are told in levels; gradients are those of values in [0, 1].
-            (loss / full**2).backward()  # type: ignore[no-untyped-call]
+            (loss / full**2).backward()
             optimizer.step()
             losses += loss.item() * len(index)
             largest = max(largest, float(error.detach().abs().max()))
@@ -279,7 +282,10 @@ def fit_unstructured(
 
     def validate() -> Score:
         with torch.no_grad():
-            scores = [score(layer(a), b.flatten(1)) for a, b in zip(held_out[0].split(256), held_out[1].split(256), strict=True)]
+            scores = [
+                score(layer(a), b.flatten(1))
+                for a, b in zip(held_out[0].split(256), held_out[1].split(256), strict=True)
+            ]
         sizes = [len(part) for part in held_out[0].split(256)]
         return sum(s[0] * n for s, n in zip(scores, sizes, strict=True)) / sum(sizes), max(s[1] for s in scores)
 

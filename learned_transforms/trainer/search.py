@@ -188,8 +188,8 @@ def free_loss(network: Separable, geometry: Geometry, part: Sized) -> float:
         matrix.flip(0) if flipped else matrix
         for matrix, flipped in zip((network.rows, network.columns), geometry.flips, strict=True)
     )
-    matrices = (tensor.detach().to(x) for tensor in (rows, columns, network.weight, network.bias))
-    return max(score(separable(*matrices, x), y)[0], 1e-12 * float(y.square().mean()))
+    rows, columns, weight, bias = (t.detach().to(x) for t in (rows, columns, network.weight, network.bias))
+    return max(score(separable(rows, columns, weight, bias, x), y)[0], 1e-12 * float(y.square().mean()))
 
 
 def snap_geometry(
@@ -305,9 +305,7 @@ def fit_mix(planes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
     return found[:, :-1].cpu(), found[:, -1].cpu(), loss
 
 
-def mixings(
-    layer: Resampling, weight: Tensor, data: Labelled, check: Labelled
-) -> Iterator[tuple[Mixing | None, Grid]]:
+def mixings(layer: Resampling, weight: Tensor, data: Labelled, check: Labelled) -> Iterator[tuple[Mixing | None, Grid]]:
     """Channel maps to go behind ``layer``: each arithmetic with its best grid; None where channels pass unchanged."""
     c_out, c_in = weight.shape
     if c_out == c_in and float((weight.cpu() - torch.eye(c_out)).abs().max()) < 1e-3:

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-DENOMINATORS = (1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 16, 20, 25, 32, 50, 64, 100, 128, 256, 512, 1000) + tuple(
-    sorted([2**n for n in range(10, 25)] + [10**n for n in range(4, 8)])
-)
+RATIONALS = {1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 16, 20, 25, 32, 50, 64}
+DENOMINATORS = sorted(RATIONALS | {2**n for n in range(25)} | {10**n for n in range(8)})
 """Grids from simple to fine: small rationals, k / 2^n and k / 10^n."""
 
 

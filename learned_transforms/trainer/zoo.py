@@ -37,7 +37,7 @@ from learned_transforms.trainer.data import (
 from learned_transforms.weights import Weights
 
 NAME = "cifar10_gray28"
-ROLES = {Resampling: "resize_bilinear", Mixing: "gray", Lookup: "to_float"}
+ROLES: dict[type, str] = {Resampling: "resize_bilinear", Mixing: "gray", Lookup: "to_float"}
 KINDS = {"uint8": "uint8", "pil": "pil", "uint8_v1": "uint8", "float32": "float32"}
 """By name of the teacher: how it takes images."""
 
@@ -78,7 +78,7 @@ def learn(name: str, count: int, progress: bool = True, **options: Any) -> Resul
 
 def keyed(name: str, network: Network) -> dict[str, Layer]:
     """The learned layers of a network by key, ``kind/role``."""
-    return {f"{name}/{ROLES[type(layer)]}": layer for layer in network.layers if type(layer) in ROLES}  # type: ignore[index, misc]
+    return {f"{name}/{ROLES[type(layer)]}": layer for layer in network.members if type(layer) in ROLES}
 
 
 def certify_seed(name: str, weights: Weights, count: int) -> Certificate:
@@ -220,13 +220,13 @@ from the answers of opaque teachers on 32 x 32 patches of three photos and on sy
 input: PIL, uint8 tensors in v2, uint8 tensors in v1, and float32 tensors. The layers also serve other sizes and
 pipelines.
 
-| layer | kind | learned numbers | selected arithmetic |
+| layer | class | learned numbers | selected arithmetic |
 | --- | --- | --- | --- |
 {numbers}
 
 Certificates: values that differ from the teacher's (floats: by more than 1e-6 of full range), and the largest error in
-levels (1/255). `pipeline` rows compare held-out photos, noise, edges, checkerboards, saturated and constant images, whole
-photos and other sizes; `gray` rows, for uint8, all 2^24 colours; `to_float` rows all 256 levels.
+levels (1/255). `pipeline` rows compare held-out photos, noise, edges, checkerboards, saturated and constant images,
+whole photos and other sizes; `gray` rows, for uint8, all 2^24 colours; `to_float` rows all 256 levels.
 Measured with {versions}.
 
 | certificate | tier | images | values | differing | largest error |

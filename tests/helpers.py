@@ -1,0 +1,77 @@
+"""What several test files share: pipelines, conversions, and the one check of a transform against torchvision."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision.transforms as v1
+from PIL import Image
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+import learned_transforms as lt
+
+TOLERANCE = {"exact": 0.0, "rounding": 1.0, "float": 1e-6}
+"""By tier: largest error in levels; for floats in units of full range."""
+
+
+def seed_v2(size=(28, 28), end: bool = True) -> list[Any]:
+    last = [v2.ToDtype(torch.float32, scale=True)] if end else []
+    return [v2.Resize(size), v2.RandomHorizontalFlip(1), v2.RandomVerticalFlip(1), v2.Grayscale(1), *last]
+
+
+def seed_v1(size=(28, 28)) -> list[Any]:
+    return [v1.Resize(size), v1.RandomHorizontalFlip(1), v1.RandomVerticalFlip(1), v1.Grayscale(1)]
+
+
+def values(image: Any) -> Tensor:
+    """The values of an image as float64, whatever holds it."""
+    if isinstance(image, Image.Image):
+        image = np.array(image)
+    return torch.as_tensor(image).as_subclass(Tensor).double()
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    pixels = image.permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+FORMS = {
+    "pil": to_pil,
+    "uint8": lambda image: image.clone(),
+    "float32": lambda image: image.float() / 255,
+    "image": lambda image: tv_tensors.Image(image.clone()),
+}
+
+
+def copy_of(image: Any) -> Any:
+    return image.copy() if isinstance(image, Image.Image | np.ndarray) else image.clone()
+
+
+def check_transform(transforms: list[Any], image: Any, tier: str = "exact", **options: Any) -> Any:
+    """One transform against torchvision: type, dtype, shape, values, random state, and the input left as it was."""
+    learned = lt.LearnedCompose(transforms, **options)
+    before = copy_of(image)
+    torch.manual_seed(7)
+    expected = image
+    for transform in transforms:
+        expected = transform(expected)
+    state = torch.get_rng_state()
+    torch.manual_seed(7)
+    found = learned(image)
+    assert torch.equal(torch.get_rng_state(), state), "random state differs"
+    assert type(found) is type(expected)
+    assert torch.equal(values(image), values(before)), "input was modified"
+    if isinstance(expected, Tensor):
+        assert (found.dtype, found.shape, found.device) == (expected.dtype, expected.shape, expected.device)
+    else:
+        assert (found.mode, found.size) == (expected.mode, expected.size)
+    floating = isinstance(expected, Tensor) and expected.is_floating_point()
+    if floating and tier == "exact":
+        tier = "float"
+    limit = TOLERANCE[tier] / (255 if floating and tier == "rounding" else 1)
+    if values(expected).numel():
+        error = (values(found) - values(expected)).abs().max().item()
+        assert error <= limit + (1e-6 if floating else 0), f"off by {error}"
+    return found

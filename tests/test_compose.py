@@ -1,0 +1,386 @@
+"""LearnedCompose against torchvision: pixels, types, random state, errors, and the contract of an nn.Module."""
+
+import copy
+import pickle
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms as v1
+from helpers import FORMS, check_transform, seed_v1, seed_v2, to_pil
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+import learned_transforms as lt
+from learned_transforms.errors import (
+    FallbackWarning,
+    InputShapeError,
+    InputTypeError,
+    PipelineTypeError,
+    PipelineValueError,
+    UnsupportedTransformError,
+    WeightsError,
+)
+
+SHAPES = [(3, 32, 32), (3, 33, 47), (3, 200, 9), (3, 9, 200), (1, 31, 64), (3, 28, 28)]
+
+
+def random_image(shape):
+    return torch.randint(0, 256, shape, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("end", [False, True])
+def test_seed_v2(shape, form, end):
+    check_transform(seed_v2(end=end), FORMS[form](random_image(shape)))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_seed_v2_from_pil_to_tensor(shape):
+    ends = [[v2.ToImage(), v2.ToDtype(torch.float32, scale=True)], [v2.PILToTensor(), v2.ToPureTensor()], [v1.ToTensor()]]
+    for end in ends:
+        check_transform([*seed_v2(end=False), *end], to_pil(random_image(shape)))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_seed_v1(shape):
+    image = random_image(shape)
+    check_transform([*seed_v1(), v1.ToTensor()], to_pil(image))
+    check_transform(seed_v1(), to_pil(image))
+    check_transform([*seed_v1(), v1.PILToTensor(), v1.ConvertImageDtype(torch.float32)], to_pil(image))
+    check_transform([*seed_v1(), v1.ConvertImageDtype(torch.float32)], image, "rounding")
+    check_transform(seed_v1(), image.float() / 255)
+
+
+@pytest.mark.parametrize("pattern", ["zeros", "full", "checkerboard", "saturated"])
+@pytest.mark.parametrize("form", ["pil", "uint8", "float32"])
+def test_extremes(pattern, form):
+    odd = (torch.arange(35)[:, None] + torch.arange(41)) % 2
+    made = {
+        "zeros": torch.zeros(3, 35, 41),
+        "full": torch.full((3, 35, 41), 255.0),
+        "checkerboard": odd.expand(3, -1, -1) * 255.0,
+        "saturated": torch.randint(0, 2, (3, 35, 41)) * 255.0,
+    }[pattern]
+    check_transform(seed_v2((28, 30)), FORMS[form](made.to(torch.uint8)))
+
+
+@given(
+    size=st.one_of(st.tuples(st.integers(2, 70), st.integers(2, 70)), st.integers(2, 60)),
+    shape=st.tuples(st.sampled_from([1, 3]), st.integers(8, 80), st.integers(8, 80)),
+    form=st.sampled_from(list(FORMS)),
+    flips=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    copies=st.sampled_from([1, 3]),
+)
+@settings(max_examples=120, deadline=None)
+def test_any_size_and_any_coin(size, shape, form, flips, copies):
+    transforms = [
+        v2.RandomVerticalFlip(flips[0]),
+        v2.Resize(size),
+        v2.RandomHorizontalFlip(flips[1]),
+        v2.Grayscale(copies),
+    ]
+    check_transform(transforms, FORMS[form](random_image(shape)))
+
+
+def test_max_size_and_whole_photos(photos):
+    for photo in photos.values():
+        for form in ("pil", "uint8"):
+            check_transform([v2.Resize(200, max_size=260)], FORMS[form](photo))
+            check_transform([v2.Resize((224, 300))], FORMS[form](photo))
+        check_transform([v1.Resize([100])], to_pil(photo))
+
+
+@pytest.mark.parametrize("lead", [(0,), (1,), (5,), (2, 3), (0, 4)])
+@pytest.mark.parametrize("form", ["uint8", "float32", "image"])
+def test_batches(lead, form):
+    check_transform(seed_v2(), FORMS[form](random_image((*lead, 3, 32, 32))))
+
+
+def test_memory_layouts():
+    batch = random_image((4, 3, 40, 33))
+    for view in (batch.to(memory_format=torch.channels_last), batch[..., ::2, 1::3], batch.flip(-1), batch.transpose(-1, -2)):
+        check_transform(seed_v2(), view)
+    expanded = batch[:1].expand(4, -1, -1, -1)
+    check_transform(seed_v2(), expanded)
+
+
+def test_floats_outside_the_range_and_nan():
+    image = torch.randn(3, 40, 40) * 50
+    scale = image.abs().max()
+    found, expected = lt.LearnedCompose(seed_v2())(image), v2.Compose(seed_v2())(image)
+    assert (found - expected).abs().max() <= 1e-6 * scale
+    image[1, 20, 20] = float("nan")
+    found, expected = lt.LearnedCompose(seed_v2())(image), v2.Compose(seed_v2())(image)
+    assert found.isnan().equal(expected.isnan())
+
+
+def test_arrays_use_tensor_arithmetic_and_come_back_as_arrays():
+    image = random_image((3, 40, 36))
+    array = image.permute(1, 2, 0).numpy()
+    expected = v2.Compose(seed_v2(end=False))(image)
+    found = lt.LearnedCompose(seed_v2(end=False))(array)
+    assert isinstance(found, np.ndarray)
+    assert found.shape == (28, 28, 1)
+    assert torch.from_numpy(found).permute(2, 0, 1).equal(expected)
+    floats = lt.LearnedCompose(seed_v2())(array)
+    assert floats.dtype == np.float32
+    for view in (array[::-1], array[:, ::-1], np.asfortranarray(array)):
+        expected = v2.Compose(seed_v2(end=False))(torch.from_numpy(view.copy()).permute(2, 0, 1))
+        assert torch.from_numpy(lt.LearnedCompose(seed_v2(end=False))(view)).permute(2, 0, 1).equal(expected)
+    read_only = array.copy()
+    read_only.flags.writeable = False
+    assert np.array_equal(lt.LearnedCompose(seed_v2(end=False))(read_only), found)
+    converted = lt.LearnedCompose([*seed_v2(end=False), v2.ToImage()])(array)
+    assert isinstance(converted, tv_tensors.Image)
+    assert isinstance(lt.LearnedCompose([v1.ToTensor()])(array), torch.Tensor)
+
+
+def test_compose_of_torchvision_is_taken():
+    image = random_image((3, 32, 32))
+    for compose in (v2.Compose(seed_v2()), v1.Compose([*seed_v1(), v1.ConvertImageDtype(torch.float32)])):
+        learned = lt.LearnedCompose(compose)
+        assert (learned(image) - compose(image)).abs().max() <= 1 / 255 + 1e-6
+        assert learned.transforms == compose.transforms
+
+
+def test_pretrained_is_the_seed(photos):
+    learned = lt.LearnedCompose.from_pretrained("cifar10_gray28", fallback="error")
+    assert lt.list_pretrained() == ["cifar10_gray28"]
+    for photo in photos.values():
+        assert learned(photo).equal(v2.Compose(seed_v2())(photo))
+    assert [type(t).__name__ for t in learned.transforms] == [type(t).__name__ for t in seed_v2()]
+
+
+def test_fallback_is_named_once_and_still_right():
+    transforms = [v2.Resize((28, 28)), v2.ColorJitter(0.4), v2.RandomHorizontalFlip(0.5), v2.GaussianBlur(3)]
+    learned = lt.LearnedCompose(transforms)
+    image = random_image((3, 40, 40))
+    torch.manual_seed(3)
+    with pytest.warns(FallbackWarning, match="ColorJitter runs in torchvision: not in the catalogue") as caught:
+        found = learned(image)
+    assert len(caught) == 1
+    torch.manual_seed(3)
+    assert found.equal(v2.Compose(transforms)(image))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learned(image)
+    assert "torchvision (not in the catalogue)" in str(learned.explain("uint8"))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [v2.Resize((20, 20), interpolation=v2.InterpolationMode.BICUBIC), v2.Resize((20, 20), antialias=False), lambda x: x],
+)
+def test_whatever_is_not_learned_runs_in_torchvision(transform):
+    with pytest.warns(FallbackWarning):
+        check_transform([v2.RandomHorizontalFlip(1), transform], random_image((3, 33, 32)))
+
+
+@pytest.mark.parametrize("image", [torch.rand(3, 32, 32).double(), torch.zeros(3, 32, 32, dtype=torch.int16), Image.new("RGBA", (32, 32)), Image.new("I;16", (30, 30))])
+def test_other_dtypes_and_modes_run_in_torchvision(image):
+    with pytest.warns(FallbackWarning, match="input"):
+        check_transform([v2.Resize((28, 28))], image)
+
+
+def test_several_inputs_run_in_torchvision():
+    image = random_image((3, 32, 32))
+    mask = tv_tensors.Mask(torch.zeros(32, 32, dtype=torch.uint8))
+    with pytest.warns(FallbackWarning):
+        found, label, small = lt.LearnedCompose(seed_v2()[:3])(tv_tensors.Image(image), 7, mask)
+    assert label == 7
+    assert small.shape == (28, 28)
+    assert found.equal(v2.Compose(seed_v2()[:3])(image))
+    with pytest.warns(FallbackWarning):
+        pair = lt.LearnedCompose(seed_v2())((image, 3))
+    assert pair[1] == 3
+
+
+def test_errors_of_construction():
+    for wrong in (3, None, "Resize", v2.Resize(3), {v2.Resize(3)}):
+        with pytest.raises(PipelineTypeError, match="should be a sequence of callables"):
+            lt.LearnedCompose(wrong)
+    with pytest.raises(TypeError, match="entry 1 is int"):
+        lt.LearnedCompose([v2.Resize(3), 5])
+    with pytest.raises(PipelineValueError, match="at least one transform"):
+        lt.LearnedCompose([])
+    with pytest.raises(UnsupportedTransformError, match="retrain"):
+        lt.LearnedCompose([v2.ColorJitter(0.1)], fallback="error")
+    with pytest.raises(PipelineValueError, match="fallback"):
+        lt.LearnedCompose(seed_v2(), fallback="maybe")
+    cubic = lt.LearnedCompose([v2.Resize((9, 9), interpolation=v2.InterpolationMode.BICUBIC)], fallback="error")
+    with pytest.raises(UnsupportedTransformError, match="bicubic"):
+        cubic(random_image((3, 9, 8)))
+
+
+def test_errors_of_input():
+    learned = lt.LearnedCompose(seed_v2())
+    with pytest.raises(InputTypeError, match="permitted channel values are 1 or 3, but found 2"):
+        learned(random_image((2, 32, 32)))
+    for wrong in ("cat.jpg", None, 3, [], {"image": "path"}):
+        with pytest.raises(InputTypeError, match="Expected a PIL image, a tensor"):
+            learned(wrong)
+    with pytest.raises(TypeError, match=r"\[..., C, H, W\]"):
+        learned(random_image((32, 32)))
+    for empty in ((3, 0, 32), (3, 32, 0), (0, 32, 32), (5, 3, 0, 0)):
+        with pytest.raises(InputShapeError, match="at least one channel, row and column"):
+            learned(torch.zeros(empty, dtype=torch.uint8))
+    with pytest.raises(InputShapeError):
+        learned(Image.new("RGB", (0, 5)))
+    with pytest.raises(InputTypeError, match="uint8 array"):
+        learned(np.zeros((32, 32, 3)))
+    with pytest.raises(InputTypeError, match="Arrays among several inputs"):
+        learned((np.zeros((32, 32, 3), np.uint8), 1))
+    with pytest.warns(FallbackWarning), pytest.raises(TypeError):
+        lt.LearnedCompose([v1.ToTensor()])(random_image((3, 4, 4)))
+
+
+def test_random_state_after_coins_between_zero_and_one():
+    for p in (0.0, 0.3, 0.5, 1.0):
+        for api in (v1, v2):
+            transforms = [api.RandomHorizontalFlip(p), api.Resize((20, 21)), api.RandomVerticalFlip(p)]
+            for _ in range(5):
+                check_transform(transforms, to_pil(random_image((3, 24, 30))))
+
+
+def test_module_contract():
+    learned = lt.LearnedCompose(seed_v2())
+    image = random_image((3, 32, 32))
+    expected = learned(image)
+    assert all(not p.requires_grad for p in learned.parameters())
+    for other in (copy.deepcopy(learned), pickle.loads(pickle.dumps(learned))):
+        assert other(image).equal(expected)
+    damaged = copy.deepcopy(learned)
+    with torch.no_grad():
+        damaged.get_parameter("layers.uint8/gray.weight").mul_(0.5)
+    damaged.relower()
+    assert not damaged(image).equal(expected)
+    damaged.load_state_dict(learned.state_dict())
+    assert damaged(image).equal(expected)
+    assert learned.eval()(image).equal(learned.train()(image))
+    # Casting a model that holds the transform must not change its pixels.
+    assert learned.half()(image).equal(expected)
+    assert learned.to(torch.bfloat16)(image).equal(expected)
+    assert "Resize(size=[28, 28]" in repr(learned)
+    assert len(repr(learned).splitlines()) == len(seed_v2()) + 2
+
+
+def test_unfreeze_trains_and_lowers_again():
+    learned = lt.LearnedCompose(seed_v2())
+    image = random_image((4, 3, 32, 32))
+    exact = learned(image)
+    learned.unfreeze()
+    smooth = learned(image)
+    assert smooth.dtype == torch.float32
+    assert (smooth - exact).abs().max() < 2 / 255
+    target = smooth.detach() * 0.5
+    optimizer = torch.optim.SGD([p for p in learned.parameters() if p.requires_grad], lr=0.05)
+    losses = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss = (learned(image) - target).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] * 0.8
+    learned.unfreeze(False)
+    changed = learned(image)
+    assert not changed.requires_grad
+    assert not changed.equal(exact)
+
+
+def test_gradient_with_respect_to_a_float_image():
+    image = torch.rand(2, 3, 32, 32, requires_grad=True)
+    lt.LearnedCompose(seed_v2())(image).sum().backward()
+    other = image.detach().clone().requires_grad_()
+    v2.Compose(seed_v2())(other).sum().backward()
+    assert (image.grad - other.grad).abs().max() < 1e-5
+
+
+class Pictures(Dataset):
+    def __init__(self, transform):
+        self.transform = transform
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        return self.transform(torch.randint(0, 256, (3, 30 + index, 40), dtype=torch.uint8, generator=generator))
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_in_dataloader_workers(context):
+    loader = DataLoader(Pictures(lt.LearnedCompose(seed_v2())), batch_size=6, num_workers=2, multiprocessing_context=context)
+    found = torch.cat(list(loader))
+    expected = torch.stack([Pictures(v2.Compose(seed_v2()))[i] for i in range(24)])
+    assert found.equal(expected)
+
+
+def test_from_several_threads():
+    learned = lt.LearnedCompose([v2.Resize((20, 20)), v2.Grayscale(3)])
+    images = [random_image((3, 20 + i % 7, 24 + i % 5)) for i in range(60)]
+    expected = [v2.Compose(learned.transforms)(image) for image in images]
+    wrong = []
+
+    def work(start):
+        wrong.extend(i for i in range(start, 60, 4) if not learned(images[i]).equal(expected[i]))
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_explain_marks_every_number():
+    explanation = lt.LearnedCompose(seed_v2()).explain()
+    assert {row.kind for row in explanation.rows} == {"pil", "uint8", "float32"}
+    row = next(r for r in explanation.rows if r.kind == "uint8" and r.layer == "Resampling")
+    assert row.numbers == {"kernel": "learned", "shift": "learned", "arithmetic": "selected", "size": "given", "max_size": "given"}
+    assert row.tier == "exact"
+    tiers = {r.transform.split("(")[0]: r.tier for r in explanation.rows if r.kind == "uint8"}
+    assert tiers["Grayscale"] == tiers["ToDtype"] == "proved"
+    assert "learned" in str(explanation)
+    with pytest.raises(PipelineValueError):
+        lt.LearnedCompose(seed_v2()).explain("numpy")
+
+
+def test_certify_measures_and_sees_damage():
+    images = [random_image((3, 32 + i, 32)) for i in range(10)]
+    learned = lt.LearnedCompose(seed_v2())
+    certificate = learned.certify(images)
+    assert (certificate.tier, certificate.images, certificate.bound) == ("exact", 10, 0.3)
+    for name in ("uint8/gray.weight", "uint8/resize_bilinear.kernel", "uint8/to_float.values"):
+        damaged = copy.deepcopy(learned)
+        with torch.no_grad():
+            weight = damaged.get_parameter(f"layers.{name}").view(-1)
+            weight[len(weight) // 2] += 0.05
+        damaged.relower()
+        assert damaged.certify(images).differing > 0, name
+
+
+def test_save_and_load(tmp_path):
+    learned = lt.LearnedCompose([v1.Resize(20, max_size=40), v1.RandomHorizontalFlip(0.3), v1.Grayscale(3), v1.ToTensor()])
+    path = tmp_path / "mine.safetensors"
+    learned.save_pretrained(path)
+    loaded = lt.LearnedCompose.from_pretrained(path)
+    assert [str(t) for t in loaded.transforms] == [str(t) for t in learned.transforms]
+    image = to_pil(random_image((3, 32, 50)))
+    torch.manual_seed(1)
+    expected = learned(image)
+    torch.manual_seed(1)
+    assert loaded(image).equal(expected)
+    with pytest.raises(PipelineTypeError, match="cannot be saved"):
+        lt.LearnedCompose([lambda x: x]).save_pretrained(tmp_path / "no.safetensors")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.safetensors"]
+    with pytest.raises(WeightsError, match="Known names: cifar10_gray28"):
+        lt.LearnedCompose.from_pretrained("cifar11")

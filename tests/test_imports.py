@@ -1,0 +1,100 @@
+"""Files import only downwards, and importing the package stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import learned_transforms
+
+PACKAGE = Path(learned_transforms.__file__).parent
+ORDER = (
+    "errors",
+    "plan",
+    "images",
+    "kernels.reference",
+    "kernels",
+    "layers",
+    "network",
+    "draws",
+    "catalog",
+    "certificate",
+    "weights",
+    "explain",
+    "compose",
+    "",
+    "trainer.data",
+    "trainer.snap",
+    "trainer.fit",
+    "trainer.kernel",
+    "trainer.recognise",
+    "trainer.search",
+    "trainer.figures",
+    "trainer",
+    "trainer.zoo",
+    "report",
+    "cli",
+)
+FREE_OF_TORCHVISION_NAMES = ("trainer.data", "trainer.snap", "trainer.fit", "trainer.kernel", "trainer.search", "trainer")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports(source: str) -> set[str]:
+    """Modules of the package that a source imports, without the package's name."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "learned_transforms":
+            base = node.module.split(".", 1)[1] if "." in node.module else ""
+            for alias in node.names:
+                inner = f"{base}.{alias.name}".strip(".")
+                found.add(inner if inner in ORDER else base)
+        elif isinstance(node, ast.Import):
+            found |= {a.name.partition(".")[2] for a in node.names if a.name.split(".")[0] == "learned_transforms"}
+    return found
+
+
+def violations(name: str, source: str) -> list[str]:
+    return [f"{name} imports {other}" for other in imports(source) if ORDER.index(other) >= ORDER.index(name)]
+
+
+def test_every_file_has_its_place():
+    assert {module_name(path) for path in PACKAGE.rglob("*.py")} == set(ORDER)
+
+
+def test_imports_go_down():
+    found = [v for path in PACKAGE.rglob("*.py") for v in violations(module_name(path), path.read_text())]
+    assert found == []
+
+
+def test_an_upward_import_is_seen():
+    assert violations("plan", "from learned_transforms.layers import Layer") == ["plan imports layers"]
+    assert violations("layers", "from learned_transforms import compose") == ["layers imports compose"]
+
+
+def test_trainer_knows_no_transforms():
+    """What learns must not be able to look up what it learns."""
+    for name in FREE_OF_TORCHVISION_NAMES:
+        path = PACKAGE / (name.replace(".", "/") + ("/__init__.py" if name == "trainer" else ".py"))
+        source = path.read_text()
+        assert not imports(source) & {"catalog", "draws"}, name
+        assert "torchvision.transforms" not in source, name
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_import_pulls_in_nothing_heavy():
+    code = """
+import sys, torch, torchvision
+from torchvision.transforms import v2
+before = set(sys.modules)
+import learned_transforms
+added = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(sorted(added & {"triton", "matplotlib", "tensorboard", "scipy"}), "learned_transforms.trainer" in sys.modules)
+"""
+    assert run(code).split("\n")[0] == "[] False"

@@ -1,0 +1,136 @@
+"""Weight files: whole, checked, and never executed."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+from helpers import seed_v2
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import learned_transforms as lt
+from learned_transforms import weights as weight_files
+from learned_transforms.errors import (
+    ApproximateWeightsError,
+    LearnedTransformsError,
+    UnknownPretrainedError,
+    WeightsError,
+)
+
+NAME = "cifar10_gray28"
+
+
+@pytest.fixture
+def parts():
+    """Tensors and metadata of the shipped file, to be damaged."""
+    with safe_open(weight_files.locate(NAME), framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata())  # noqa: SIM118
+
+
+def refuse(tmp_path, tensors, metadata, match):
+    path = tmp_path / "damaged.safetensors"
+    save_file(tensors, path, metadata)
+    with pytest.raises(WeightsError, match=match):
+        lt.LearnedCompose.from_pretrained(path)
+
+
+def test_every_number_of_the_shipped_file_is_marked():
+    loaded = weight_files.load(NAME)
+    for key, layer in loaded.layers.items():
+        for name, _ in layer.named_parameters():
+            assert loaded.provenance[f"{key}.{name}"] == "learned"
+        if layer.arithmetic is not None:
+            assert loaded.provenance[f"{key}.arithmetic"] == "selected"
+    assert set(loaded.about) == {"name", "teachers", "settings", "steps"}
+    assert loaded.about["steps"]["uint8"]["history"]
+
+
+def test_shipped_certificates():
+    tiers = {name: certificate.tier for name, certificate in weight_files.load(NAME).certificates.items()}
+    for kind in ("uint8", "pil", "float32"):
+        assert tiers[f"{kind}/pipeline"] == tiers[f"{kind}/resize_bilinear"] == "exact"
+    assert tiers["pil_v2/pipeline"] == "exact"
+    assert tiers["uint8_v1/pipeline"] in ("exact", "rounding")
+    assert tiers["uint8/gray"] == tiers["pil/gray"] == tiers["uint8_v1/gray"] == "proved"
+    assert tiers["uint8/to_float"] == tiers["pil/to_float"] == tiers["uint8_v1/to_float"] == "proved"
+    for certificate in weight_files.load(NAME).certificates.values():
+        assert {"torch", "torchvision", "pillow", "cpu_capability", "input"} <= set(certificate.reference)
+
+
+def test_nan_missing_and_extra_weights(parts, tmp_path):
+    tensors, metadata = parts
+    broken = {**tensors, "uint8/gray.weight": torch.full((1, 3), float("nan"), dtype=torch.float64)}
+    refuse(tmp_path, broken, metadata, "NaN or infinite weights in uint8/gray.weight")
+    refuse(tmp_path, {k: v for k, v in tensors.items() if k != "uint8/gray.bias"}, metadata, r"missing \['uint8/gray.bias'\]")
+    refuse(tmp_path, {**tensors, "more": torch.zeros(1)}, metadata, r"unexpected \['more'\]")
+    refuse(tmp_path, {**tensors, "uint8/gray.bias": torch.zeros(2)}, metadata, "Layer 'uint8/gray' cannot be built")
+
+
+def test_truncated_and_foreign_files(parts, tmp_path):
+    tensors, metadata = parts
+    whole = weight_files.locate(NAME).read_bytes()
+    for length in (0, 5, 100, len(whole) - 1):
+        path = tmp_path / "cut.safetensors"
+        path.write_bytes(whole[:length])
+        with pytest.raises(WeightsError, match="truncated"):
+            lt.LearnedCompose.from_pretrained(path)
+    refuse(tmp_path, {"weight": torch.zeros(3)}, None, "not written by this library")
+    refuse(tmp_path, tensors, {**metadata, "pipeline": "[{"}, "damaged metadata")
+    refuse(tmp_path, tensors, {**metadata, "pipeline": json.dumps([{"transform": "os.system", "arguments": {}}])}, "catalogued")
+    refuse(tmp_path, tensors, {**metadata, "pipeline": "[]"}, "no pipeline")
+    layers = json.loads(metadata["layers"])
+    layers["uint8/gray"]["layer"] = "Module"
+    refuse(tmp_path, tensors, {**metadata, "layers": json.dumps(layers)}, "cannot be built")
+    layers["uint8/gray"] = {**layers["uint8/gray"], "layer": "Mixing", "options": {"arithmetic": {"number": "int4"}}}
+    refuse(tmp_path, tensors, {**metadata, "layers": json.dumps(layers)}, "Unknown arithmetic")
+
+
+def test_unknown_names():
+    for name in ("nothing", "../etc/passwd", "cifar10_gray28.safetensors.bak"):
+        with pytest.raises(UnknownPretrainedError, match=f"Known names: {NAME}") as caught:
+            lt.LearnedCompose.from_pretrained(name)
+        assert isinstance(caught.value, FileNotFoundError)
+        assert isinstance(caught.value, LearnedTransformsError)
+
+
+def test_approximate_weights_are_refused(parts, tmp_path):
+    tensors, metadata = parts
+    certificates = json.loads(metadata["certificates"])
+    certificates["uint8/pipeline"]["tier"] = "approximate"
+    path = tmp_path / "poor.safetensors"
+    save_file(tensors, path, {**metadata, "certificates": json.dumps(certificates)})
+    with pytest.raises(ApproximateWeightsError, match="allow_approximate=True"):
+        lt.LearnedCompose.from_pretrained(path)
+    assert lt.LearnedCompose.from_pretrained(path, allow_approximate=True)(torch.zeros(3, 9, 9, dtype=torch.uint8)).shape == (1, 28, 28)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "mine.safetensors"
+    lt.LearnedCompose(seed_v2()).save_pretrained(path)
+    before = path.read_bytes()
+
+    def fail(tensors, name, metadata):
+        with open(name, "wb") as file:
+            file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(weight_files, "save_file", fail)
+    with pytest.raises(OSError, match="No space"):
+        lt.LearnedCompose(seed_v2()).save_pretrained(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["mine.safetensors"]
+
+
+def test_found_beside_or_inside_the_package(tmp_path, monkeypatch):
+    shipped = weight_files.folder()
+    for place in ("package/weights", "weights"):
+        root = tmp_path / place.replace("/", "_")
+        (root / "package").mkdir(parents=True)
+        shutil.copytree(shipped, root / place)
+        monkeypatch.setattr(weight_files, "__file__", str(root / "package" / "weights.py"))
+        assert weight_files.list_pretrained() == [NAME]
+    monkeypatch.setattr(weight_files, "__file__", str(tmp_path / "nowhere" / "package" / "weights.py"))
+    with pytest.raises(WeightsError, match="Reinstall"):
+        weight_files.folder()
