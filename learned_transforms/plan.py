@@ -21,7 +21,8 @@ class Arithmetic:
     """How a weighted sum is computed. Picked by validation among candidates, never learned.
 
     Attributes:
-        number: ``"int"`` for fixed-point integers, else the float type of weights, products and sums.
+        number: ``"int"`` for fixed-point integers, else the float type of weights, products and sums; the result of
+            a stage is uint8 or float32 all the same.
         bits: fraction bits of the integer weights.
         adaptive: use the most fraction bits, up to ``bits``, with which every weight still fits an int16.
         fma: each product joins the sum with a single rounding (fused multiply-add).

@@ -67,12 +67,18 @@ def test_worst_image_is_named():
 def test_psnr_and_ssim_against_their_definitions():
     target = torch.rand(1, 1, 9, 9, dtype=torch.float64) * 255
     output = target + 3
-    assert measure([("a", output.float() / 255, target.float() / 255)]).psnr == pytest.approx(10 * math.log10(255**2 / 9), rel=1e-4)
+    assert measure([("a", output.float() / 255, target.float() / 255)]).psnr == pytest.approx(
+        10 * math.log10(255**2 / 9), rel=1e-4
+    )
     a, b = output[0, 0, :7, :7], target[0, 0, :7, :7]
     mean, variance = (lambda x: x.mean()), (lambda x: x.var(unbiased=False))
     covariance = ((a - a.mean()) * (b - b.mean())).mean()
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    expected = (2 * mean(a) * mean(b) + c1) * (2 * covariance + c2) / ((mean(a) ** 2 + mean(b) ** 2 + c1) * (variance(a) + variance(b) + c2))
+    expected = (
+        (2 * mean(a) * mean(b) + c1)
+        * (2 * covariance + c2)
+        / ((mean(a) ** 2 + mean(b) ** 2 + c1) * (variance(a) + variance(b) + c2))
+    )
     assert float(ssim(output[..., :7, :7], target[..., :7, :7])) == pytest.approx(float(expected), rel=1e-9)
 
 

@@ -44,7 +44,11 @@ def test_seed_v2(shape, form, end):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_seed_v2_from_pil_to_tensor(shape):
-    ends = [[v2.ToImage(), v2.ToDtype(torch.float32, scale=True)], [v2.PILToTensor(), v2.ToPureTensor()], [v1.ToTensor()]]
+    ends = [
+        [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)],
+        [v2.PILToTensor(), v2.ToPureTensor()],
+        [v1.ToTensor()],
+    ]
     for end in ends:
         check_transform([*seed_v2(end=False), *end], to_pil(random_image(shape)))
 
@@ -106,7 +110,12 @@ def test_batches(lead, form):
 
 def test_memory_layouts():
     batch = random_image((4, 3, 40, 33))
-    for view in (batch.to(memory_format=torch.channels_last), batch[..., ::2, 1::3], batch.flip(-1), batch.transpose(-1, -2)):
+    for view in (
+        batch.to(memory_format=torch.channels_last),
+        batch[..., ::2, 1::3],
+        batch.flip(-1),
+        batch.transpose(-1, -2),
+    ):
         check_transform(seed_v2(), view)
     expanded = batch[:1].expand(4, -1, -1, -1)
     check_transform(seed_v2(), expanded)
@@ -177,14 +186,26 @@ def test_fallback_is_named_once_and_still_right():
 
 @pytest.mark.parametrize(
     "transform",
-    [v2.Resize((20, 20), interpolation=v2.InterpolationMode.BICUBIC), v2.Resize((20, 20), antialias=False), lambda x: x],
+    [
+        v2.Resize((20, 20), interpolation=v2.InterpolationMode.BICUBIC),
+        v2.Resize((20, 20), antialias=False),
+        lambda x: x,
+    ],
 )
 def test_whatever_is_not_learned_runs_in_torchvision(transform):
     with pytest.warns(FallbackWarning):
         check_transform([v2.RandomHorizontalFlip(1), transform], random_image((3, 33, 32)))
 
 
-@pytest.mark.parametrize("image", [torch.rand(3, 32, 32).double(), torch.zeros(3, 32, 32, dtype=torch.int16), Image.new("RGBA", (32, 32)), Image.new("I;16", (30, 30))])
+@pytest.mark.parametrize(
+    "image",
+    [
+        torch.rand(3, 32, 32).double(),
+        torch.zeros(3, 32, 32, dtype=torch.int16),
+        Image.new("RGBA", (32, 32)),
+        Image.new("I;16", (30, 30)),
+    ],
+)
 def test_other_dtypes_and_modes_run_in_torchvision(image):
     with pytest.warns(FallbackWarning, match="input"):
         check_transform([v2.Resize((28, 28))], image)
@@ -318,7 +339,9 @@ class Pictures(Dataset):
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_in_dataloader_workers(context):
-    loader = DataLoader(Pictures(lt.LearnedCompose(seed_v2())), batch_size=6, num_workers=2, multiprocessing_context=context)
+    loader = DataLoader(
+        Pictures(lt.LearnedCompose(seed_v2())), batch_size=6, num_workers=2, multiprocessing_context=context
+    )
     found = torch.cat(list(loader))
     expected = torch.stack([Pictures(v2.Compose(seed_v2()))[i] for i in range(24)])
     assert found.equal(expected)
@@ -345,7 +368,13 @@ def test_explain_marks_every_number():
     explanation = lt.LearnedCompose(seed_v2()).explain()
     assert {row.kind for row in explanation.rows} == {"pil", "uint8", "float32"}
     row = next(r for r in explanation.rows if r.kind == "uint8" and r.layer == "Resampling")
-    assert row.numbers == {"kernel": "learned", "shift": "learned", "arithmetic": "selected", "size": "given", "max_size": "given"}
+    assert row.numbers == {
+        "kernel": "learned",
+        "shift": "learned",
+        "arithmetic": "selected",
+        "size": "given",
+        "max_size": "given",
+    }
     assert row.tier == "exact"
     tiers = {r.transform.split("(")[0]: r.tier for r in explanation.rows if r.kind == "uint8"}
     assert tiers["Grayscale"] == tiers["ToDtype"] == "proved"
@@ -369,7 +398,9 @@ def test_certify_measures_and_sees_damage():
 
 
 def test_save_and_load(tmp_path):
-    learned = lt.LearnedCompose([v1.Resize(20, max_size=40), v1.RandomHorizontalFlip(0.3), v1.Grayscale(3), v1.ToTensor()])
+    learned = lt.LearnedCompose(
+        [v1.Resize(20, max_size=40), v1.RandomHorizontalFlip(0.3), v1.Grayscale(3), v1.ToTensor()]
+    )
     path = tmp_path / "mine.safetensors"
     learned.save_pretrained(path)
     loaded = lt.LearnedCompose.from_pretrained(path)

@@ -35,7 +35,14 @@ ORDER = (
     "report",
     "cli",
 )
-FREE_OF_TORCHVISION_NAMES = ("trainer.data", "trainer.snap", "trainer.fit", "trainer.kernel", "trainer.search", "trainer")
+FREE_OF_TORCHVISION_NAMES = (
+    "trainer.data",
+    "trainer.snap",
+    "trainer.fit",
+    "trainer.kernel",
+    "trainer.search",
+    "trainer",
+)
 
 
 def module_name(path: Path) -> str:

@@ -107,11 +107,17 @@ def test_layouts_and_batches_give_the_same(arithmetic):
 
 
 def test_gradients_reach_the_image_and_the_weights():
-    network = Network([resampling(CUBIC, FLOAT), Mixing(torch.ones(1, 3) / 3, torch.zeros(1), FLOAT)], [{"size": (5, 6)}, {}], "float32")
+    network = Network(
+        [resampling(CUBIC, FLOAT), Mixing(torch.ones(1, 3) / 3, torch.zeros(1), FLOAT)],
+        [{"size": (5, 6)}, {}],
+        "float32",
+    )
     image = torch.rand(3, 9, 8, requires_grad=True)
     network(image).sum().backward()
     assert image.grad.abs().sum() > 0
-    assert torch.autograd.gradcheck(lambda x: network(x.float()).double(), (image.detach().double().requires_grad_(),), eps=1e-2, atol=1e-3)
+    assert torch.autograd.gradcheck(
+        lambda x: network(x.float()).double(), (image.detach().double().requires_grad_(),), eps=1e-2, atol=1e-3
+    )
     network.requires_grad_(True)
     network(image).square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())

@@ -63,7 +63,12 @@ def test_nan_missing_and_extra_weights(parts, tmp_path):
     tensors, metadata = parts
     broken = {**tensors, "uint8/gray.weight": torch.full((1, 3), float("nan"), dtype=torch.float64)}
     refuse(tmp_path, broken, metadata, "NaN or infinite weights in uint8/gray.weight")
-    refuse(tmp_path, {k: v for k, v in tensors.items() if k != "uint8/gray.bias"}, metadata, r"missing \['uint8/gray.bias'\]")
+    refuse(
+        tmp_path,
+        {k: v for k, v in tensors.items() if k != "uint8/gray.bias"},
+        metadata,
+        r"missing \['uint8/gray.bias'\]",
+    )
     refuse(tmp_path, {**tensors, "more": torch.zeros(1)}, metadata, r"unexpected \['more'\]")
     refuse(tmp_path, {**tensors, "uint8/gray.bias": torch.zeros(2)}, metadata, "Layer 'uint8/gray' cannot be built")
 
@@ -78,7 +83,12 @@ def test_truncated_and_foreign_files(parts, tmp_path):
             lt.LearnedCompose.from_pretrained(path)
     refuse(tmp_path, {"weight": torch.zeros(3)}, None, "not written by this library")
     refuse(tmp_path, tensors, {**metadata, "pipeline": "[{"}, "damaged metadata")
-    refuse(tmp_path, tensors, {**metadata, "pipeline": json.dumps([{"transform": "os.system", "arguments": {}}])}, "catalogued")
+    refuse(
+        tmp_path,
+        tensors,
+        {**metadata, "pipeline": json.dumps([{"transform": "os.system", "arguments": {}}])},
+        "catalogued",
+    )
     refuse(tmp_path, tensors, {**metadata, "pipeline": "[]"}, "no pipeline")
     layers = json.loads(metadata["layers"])
     layers["uint8/gray"]["layer"] = "Module"
@@ -103,7 +113,9 @@ def test_approximate_weights_are_refused(parts, tmp_path):
     save_file(tensors, path, {**metadata, "certificates": json.dumps(certificates)})
     with pytest.raises(ApproximateWeightsError, match="allow_approximate=True"):
         lt.LearnedCompose.from_pretrained(path)
-    assert lt.LearnedCompose.from_pretrained(path, allow_approximate=True)(torch.zeros(3, 9, 9, dtype=torch.uint8)).shape == (1, 28, 28)
+    assert lt.LearnedCompose.from_pretrained(path, allow_approximate=True)(
+        torch.zeros(3, 9, 9, dtype=torch.uint8)
+    ).shape == (1, 28, 28)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -77,7 +77,10 @@ def resample(image: Tensor, stage: Resample) -> Tensor:
             image = shift_down(image, taps.bits)
         elif arithmetic.each_pass:
             image = to_levels(image, arithmetic.rounding)
-    return image if taps.bits is not None else to_levels(image, arithmetic.rounding)
+    if taps.bits is not None:
+        return image
+    image = to_levels(image, arithmetic.rounding)
+    return image.float() if image.dtype == torch.float64 else image
 
 
 def gather(image: Tensor, stage: Gather) -> Tensor:
@@ -100,7 +103,8 @@ def mix(image: Tensor, stage: Mix) -> Tensor:
             total = None
             for plane, weight in zip(channels, row, strict=True):
                 total = multiply_add(plane, weight.to(DTYPES[arithmetic.number]), total, arithmetic)
-            planes.append(to_levels(total + bias.to(total.dtype), arithmetic.rounding))
+            plane = to_levels(total + bias.to(total.dtype), arithmetic.rounding)
+            planes.append(plane.float() if plane.dtype == torch.float64 else plane)
     return torch.stack(planes, -3)
 
 

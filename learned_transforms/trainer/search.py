@@ -1,7 +1,7 @@
 """From a recognised geometry to an exact network: refit the kernel, snap it, select the arithmetic."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -19,13 +19,14 @@ from learned_transforms.trainer.snap import snap, snapped
 SHAPES = ((1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (4, 3))
 """Kernels from simple to rich: (support, degree)."""
 
-ENOUGH = 1.1
+ENOUGH = 1.5
 """A kernel that validates within this factor of the free matrices explains them; a wrong one misses by far more."""
 
 NEAR = 0.15
 """Snapped kernels stay candidates within this relative rise of the loss; the exact arithmetic decides among them."""
 
-REFIT_IMAGES = 1000
+REFIT_VALUES = 800_000
+REFIT_PATIENCE = 3
 RANK_IMAGES = 200
 CHECK_IMAGES = 200
 HELD_OUT_PROBES = 4
@@ -49,7 +50,7 @@ MIX_LEVELS = (
     Arithmetic("float32", fma=True, rounding="half_even"),
     Arithmetic("float64", rounding="half_up"),
 )
-FLOATS = (Arithmetic("float32", fma=True), Arithmetic("float32"))
+FLOATS = (Arithmetic("float32", fma=True), Arithmetic("float32"), Arithmetic("float64"))
 """Candidate arithmetics, those to prefer among equals first."""
 
 Grid = int | None
@@ -157,7 +158,10 @@ def kernel_form(
     """
     data, held_out = data.flip(geometry.flips), held_out.flip(geometry.flips)
     probes = [p.flip(geometry.flips) for p in probes]
-    rich, rich_val = data.rich(REFIT_IMAGES), held_out.rich(REFIT_IMAGES)
+    most = max(50, REFIT_VALUES // data.targets[0].numel())
+    rich, rich_val = data.rich(most), held_out.rich(most)
+    # Second-order steps are there after a few epochs, or not at all.
+    settings = replace(settings, patience=min(settings.patience, REFIT_PATIENCE))
     sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in probes))]
     val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in probes))]
     limit = ENOUGH * free_loss(start, geometry, val_sets[0])
@@ -230,9 +234,11 @@ def select(
 ) -> tuple[Candidate, list[Trial]]:
     """The kernel, the arithmetic and the channel map with which the fewest values differ; the simplest among equals."""
     tried: list[Candidate] = []
-    for (grid, kernel), arithmetic in rank(kernels, shift, data):
+    plain = is_identity(weight)
+    for (grid, kernel), arithmetic in rank(kernels, shift, data, plain):
         layer = Resampling(kernel, shift, arithmetic)
-        for mixing, mix_grid in mixings(layer, weight, data, checks[0]):
+        unchanged: list[tuple[Mixing | None, Grid]] = [(None, None)]
+        for mixing, mix_grid in unchanged if plain else mixings(layer, data, checks[0]):
             layers: list[Layer] = [layer] if mixing is None else [layer, mixing]
             tried.append(Candidate(layers, {"kernel": grid, "weight": mix_grid}, attempt(layers, checks)))
     best = min(tried, key=lambda candidate: candidate.worth)
@@ -259,18 +265,27 @@ def settle(rivals: Sequence[Candidate], checks: Sequence[Labelled], ask: Ask) ->
     return min(rivals, key=lambda rival: attempt(rival.layers, [answers]).differing)
 
 
+def is_identity(weight: Tensor) -> bool:
+    """Whether channels pass unchanged."""
+    c_out, c_in = weight.shape
+    return c_out == c_in and float((weight.cpu() - torch.eye(c_out)).abs().max()) < 1e-3
+
+
 def rank(
-    kernels: Sequence[tuple[Grid, Tensor]], shift: Tensor, data: Labelled, most: int = 4
+    kernels: Sequence[tuple[Grid, Tensor]], shift: Tensor, data: Labelled, plain: bool, most: int = 4
 ) -> list[tuple[tuple[Grid, Tensor], Arithmetic]]:
-    """The pairs of kernel and arithmetic behind which a free channel map leaves the smallest error, best first.
+    """The pairs of kernel and arithmetic that leave the smallest error, best first.
+
+    Where channels are mixed (not ``plain``), that is the error behind the best channel map for each.
 
     Pairs within a few percent of each other keep their order, so that the simpler one comes first.
     """
     part = data.part(slice(-RANK_IMAGES, None))
     scored = []
     for kernel, arithmetic in product(kernels, RESAMPLE_LEVELS if data.quantised else FLOATS):
-        planes = flat(run([Resampling(kernel[1], shift, arithmetic)], part))
-        scored.append((fit_mix(planes, part.targets)[2], kernel, arithmetic))
+        output = run([Resampling(kernel[1], shift, arithmetic)], part)
+        loss = mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2]
+        scored.append((loss, kernel, arithmetic))
     floor = 1e-9 if data.quantised else 1e-13 * float(part.targets.double().square().mean())
     least = max(min(entry[0] for entry in scored), floor)
     scored.sort(key=lambda entry: max(0, round((entry[0] / least - 1) * 20)))
@@ -305,19 +320,15 @@ def fit_mix(planes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
     return found[:, :-1].cpu(), found[:, -1].cpu(), loss
 
 
-def mixings(layer: Resampling, weight: Tensor, data: Labelled, check: Labelled) -> Iterator[tuple[Mixing | None, Grid]]:
-    """Channel maps to go behind ``layer``: each arithmetic with its best grid; None where channels pass unchanged."""
-    c_out, c_in = weight.shape
-    if c_out == c_in and float((weight.cpu() - torch.eye(c_out)).abs().max()) < 1e-3:
-        yield None, None
-        return
+def mixings(layer: Resampling, data: Labelled, check: Labelled) -> Iterator[tuple[Mixing, Grid]]:
+    """Channel maps to go behind ``layer``: each arithmetic with its best grid."""
     weight, bias, _ = fit_mix(flat(run([layer], data)), data.targets)
     inner = Labelled(run([layer], check), check.targets)
     for arithmetic in MIX_LEVELS if data.quantised else FLOATS:
         centred = bias if arithmetic.rounding in ("truncate", "none") else bias - 0.5
         best: tuple[float, Grid, Mixing] | None = None
         for denominator, values in snapped(weight):
-            if arithmetic.number == "int" and denominator != 1 << arithmetic.bits:
+            if arithmetic.number == "int" and (denominator is None or (1 << arithmetic.bits) % denominator):
                 continue
             for offset in (torch.round(centred * 2) / 2, centred):
                 mixing = Mixing(values, offset, arithmetic)
