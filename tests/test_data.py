@@ -86,7 +86,7 @@ def test_unreadable_files_are_counted(tmp_path):
     _, notes = gather(half, tmp_path, None, None, 16, 0, False)
     assert notes[0].startswith("2 unreadable files skipped: broken.png")
     whole.unlink()
-    with pytest.raises(DataError, match="All 2 files were unreadable, the first: broken.png"):
+    with pytest.raises(DataError, match=r"All 2 files were unreadable, the first: broken\.png"):
         read_images(tmp_path)
 
 
@@ -160,7 +160,7 @@ def test_teachers_that_cannot_be_learned(teacher, message):
 
 def test_teacher_whose_size_follows_something_else():
     sizes = iter(range(200, 4000))
-    with pytest.raises(TeacherError, match="shapes|one shape"):
+    with pytest.raises(TeacherError, match=r"shapes|one shape"):
         retrain(lambda image: image[..., : next(sizes) // 20], noise(), count=64, progress=False)
 
 

@@ -122,6 +122,7 @@ def train(
 ) -> list[Epoch]:
     """Run ``step`` until validation stops improving, then put the best ``weights`` back, in place."""
     stopping = EarlyStopping(settings.patience, settings.min_delta)
+    lowest = float("inf")
     best = {key: value.detach().clone() for key, value in weights.items()}
     history = []
     start = time.perf_counter()
@@ -133,7 +134,9 @@ def train(
             history.append(epoch)
             settings.log(epoch)
             bar.set_postfix(loss=f"{epoch.val_loss:.4g}", largest=f"{epoch.val_largest:.3g}")
-            if stopping.improved(epoch.val_loss):
+            stopping.improved(epoch.val_loss)
+            if epoch.val_loss < lowest:
+                lowest = epoch.val_loss
                 best = {key: value.detach().clone() for key, value in weights.items()}
             if stopping.stop:
                 break

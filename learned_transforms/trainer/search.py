@@ -160,11 +160,12 @@ def kernel_form(
     probes = [p.flip(geometry.flips) for p in probes]
     most = max(50, REFIT_VALUES // data.targets[0].numel())
     rich, rich_val = data.rich(most), held_out.rich(most)
-    # Second-order steps are there after a few epochs, or not at all.
-    settings = replace(settings, patience=min(settings.patience, REFIT_PATIENCE))
     sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in probes))]
     val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in probes))]
     limit = ENOUGH * free_loss(start, geometry, val_sets[0])
+    # Second-order steps are there after a few epochs, or not at all.
+    patience, min_delta = min(settings.patience, REFIT_PATIENCE), max(settings.min_delta, 1e-3 * limit)
+    settings = replace(settings, patience=patience, min_delta=min_delta)
     history: list[Epoch] = []
     for support, degree in SHAPES:
         layer = Resampling(estimate_kernel(geometry, support, degree), geometry.shift, UNROUNDED).to(data.inputs.device)
@@ -234,13 +235,16 @@ def select(
 ) -> tuple[Candidate, list[Trial]]:
     """The kernel, the arithmetic and the channel map with which the fewest values differ; the simplest among equals."""
     tried: list[Candidate] = []
-    plain = is_identity(weight)
-    for (grid, kernel), arithmetic in rank(kernels, shift, data, plain):
-        layer = Resampling(kernel, shift, arithmetic)
-        unchanged: list[tuple[Mixing | None, Grid]] = [(None, None)]
-        for mixing, mix_grid in unchanged if plain else mixings(layer, data, checks[0]):
-            layers: list[Layer] = [layer] if mixing is None else [layer, mixing]
-            tried.append(Candidate(layers, {"kernel": grid, "weight": mix_grid}, attempt(layers, checks)))
+    if is_identity(weight):
+        for (grid, kernel), arithmetic in rank(kernels, shift, data, plain=True):
+            layers: list[Layer] = [Resampling(kernel, shift, arithmetic)]
+            tried.append(Candidate(layers, {"kernel": grid}, attempt(layers, checks)))
+    if not any(candidate.trial.differing == 0 for candidate in tried):
+        for (grid, kernel), arithmetic in rank(kernels, shift, data, plain=False):
+            layer = Resampling(kernel, shift, arithmetic)
+            for mixing, mix_grid in mixings(layer, data, checks[0]):
+                layers = [layer, mixing]
+                tried.append(Candidate(layers, {"kernel": grid, "weight": mix_grid}, attempt(layers, checks)))
     best = min(tried, key=lambda candidate: candidate.worth)
     rivals = [c for c in tried if c.worth == best.worth and c.layers[0] is best.layers[0]]
     if ask is not None and len(rivals) > 1 and data.quantised and data.inputs.shape[1] == 3:
@@ -266,9 +270,9 @@ def settle(rivals: Sequence[Candidate], checks: Sequence[Labelled], ask: Ask) ->
 
 
 def is_identity(weight: Tensor) -> bool:
-    """Whether channels pass unchanged."""
+    """Whether channels seem to pass unchanged; clamping between passes blurs the fitted weights a little."""
     c_out, c_in = weight.shape
-    return c_out == c_in and float((weight.cpu() - torch.eye(c_out)).abs().max()) < 1e-3
+    return c_out == c_in and float((weight.cpu() - torch.eye(c_out)).abs().max()) < 0.02
 
 
 def rank(
