@@ -202,7 +202,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 table { border-collapse: collapse; font-size: .9rem } td, th { padding: .25rem .7rem; text-align: right }
-td:first-child, th:first-child { text-align: left } tr + tr { border-top: 1px solid #ddd }
+td:first-child, th:first-child { text-align: left; white-space: nowrap } tr + tr { border-top: 1px solid #ddd }
 .proved, .exact { color: #12702f; font-weight: 600 } .rounding { color: #8a6d00 } .approximate { color: #a3341c }
 img { max-width: 100% } figure { margin: 1.5rem 0 } figcaption { font-size: .9rem; color: #555 }
 code { background: #f3f3f3; padding: 0 .2rem } pre { background: #f3f3f3; padding: .7rem; overflow-x: auto;
@@ -251,7 +251,7 @@ def certificate_table(certificates: Mapping[str, Certificate]) -> str:
             f"{c.differing:,}",
             f"{c.equal:.4%}",
             f"{c.largest:.3g}",
-            f"{c.psnr:.1f}",
+            f"{c.psnr:.1f}".replace("inf", "∞"),
             f"{c.ssim:.6f}",
         )
         for name, c in certificates.items()

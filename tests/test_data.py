@@ -158,6 +158,13 @@ def test_teachers_that_cannot_be_learned(teacher, message):
         retrain(teacher, noise(), count=16, progress=False)
 
 
+def test_too_little_to_learn_from():
+    with pytest.raises(DataError, match="at least 16 images to learn from, got 3: 13 more"):
+        retrain(half, noise(), count=3, progress=False)
+    with pytest.raises(DataError, match="Every target value is 0"):
+        retrain(lambda image: image * 0, noise(), count=30, progress=False)
+
+
 def test_teacher_whose_size_follows_something_else():
     sizes = iter(range(200, 4000))
     with pytest.raises(TeacherError, match=r"shapes|one shape"):

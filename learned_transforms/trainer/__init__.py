@@ -31,6 +31,7 @@ PATCH, LARGEST = (32, 32), 128
 """Size of the training patches, where the images do not share one of at most ``LARGEST`` rows and columns."""
 
 PROBE_SHAPES = ((48, 64), (96, 17), (17, 96), (20, 24), (33, 70), (120, 40))
+FEWEST = 16
 PROBES = 24
 """Other sizes that the kernel form is checked on while its arithmetic is selected, where the teacher takes them."""
 
@@ -108,6 +109,7 @@ def retrain(
     if kind is not None and kind not in KINDS:
         raise PipelineValueError(f"Expected kind to be one of {', '.join(KINDS)}, got {kind!r}.")
     pairs, notes = gather(teacher, data, kind, size, count, seed, progress)
+    check_enough(pairs)
     device = torch.device(device)
     levels = Levels.of(pairs)
     train_pairs, val_pairs = pairs.split(held_out, torch.Generator().manual_seed(seed))
@@ -176,6 +178,15 @@ def gather(
     if kind == "float32" and images.dtype == torch.uint8:
         images = images.float() / 255
     return Pairs(images, stack(answers), kind, container), notes
+
+
+def check_enough(pairs: Pairs) -> None:
+    """Require a few pairs whose targets are not all the same value."""
+    if len(pairs) < FEWEST:
+        raise DataError(f"Expected at least {FEWEST} images to learn from, got {len(pairs)}: {FEWEST - len(pairs)} more.")
+    if pairs.targets.amin() == pairs.targets.amax():
+        value = pairs.targets.flatten()[0].item()
+        raise DataError(f"Every target value is {value}: there is nothing to learn. Check the teacher or the pairs.")
 
 
 def fill_up(images: list[Tensor], size: tuple[int, int], count: int, seed: int) -> Tensor:

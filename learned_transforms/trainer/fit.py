@@ -160,8 +160,8 @@ def separable(rows: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, image
 def solve(a: Tensor, b: Tensor) -> Tensor:
     """Least squares from normal equations, with just enough ridge to survive directions that no image shows."""
     a, b = a.double(), b.double()
-    ridge = 1e-10 * a.diagonal().mean() * torch.eye(len(a), dtype=a.dtype, device=a.device)
-    solution: Tensor = torch.linalg.solve(a + ridge, b)
+    ridge = 1e-10 * a.diagonal().mean() + 1e-30
+    solution: Tensor = torch.linalg.solve(a + ridge * torch.eye(len(a), dtype=a.dtype, device=a.device), b)
     return solution
 
 
@@ -230,10 +230,10 @@ def fit_separable(
         target = y - weights["bias"][:, None, None]
         along = (mixed @ weights["columns"].T).permute(2, 0, 1, 3).reshape(h_in, -1)
         found = least_squares(along, target.permute(2, 0, 1, 3).reshape(h_out, -1))
-        weights["rows"].copy_(found / found.sum(1).mean())
+        weights["rows"].copy_(found / found.abs().sum(1).mean())
         along = (weights["rows"] @ mixed).permute(3, 0, 1, 2).reshape(w_in, -1)
         found = least_squares(along, target.permute(3, 0, 1, 2).reshape(w_out, -1))
-        weights["columns"].copy_(found / found.sum(1).mean())
+        weights["columns"].copy_(found / found.abs().sum(1).mean())
         planes = (weights["rows"] @ x @ weights["columns"].T).transpose(0, 1).reshape(c_in, -1)
         planes = torch.cat([planes, torch.ones_like(planes[:1])])
         found = least_squares(planes, y.transpose(0, 1).reshape(c_out, -1))
