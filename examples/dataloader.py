@@ -44,7 +44,8 @@ def main() -> None:
         loader = DataLoader(Folder(folder, transform), batch_size=32, num_workers=2)
         start = time.perf_counter()
         batches[name] = torch.cat(list(loader))
-        print(f"{name:<12} {len(batches[name])} images in {time.perf_counter() - start:.2f} s, {tuple(batches[name].shape)}")
+        seconds = time.perf_counter() - start
+        print(f"{name:<12} {len(batches[name])} images in {seconds:.2f} s, {tuple(batches[name].shape)}")
     print("equal batches:", torch.equal(batches["torchvision"], batches["learned"]))
 
 

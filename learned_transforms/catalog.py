@@ -94,6 +94,8 @@ def grayscale(transform: Any, form: Form, api: str) -> Step | str:
 def to_tensor(transform: Any, form: Form, api: str) -> Step | str:
     if form.container not in ("pil", "numpy"):
         return "ToTensor takes PIL images and arrays only"
+    if torch.get_default_dtype() != torch.float32:
+        return "the default dtype is not float32"
     return Step(Form("tensor", "float32"), "pil/to_float", params={})
 
 
@@ -156,7 +158,10 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
     row = ROWS.get(type(transform))
     if row is None:
         return "not in the catalogue"
-    done = row.step(transform, form, api_of(transform))
+    api = api_of(transform)
+    if api == "v1" and form.container == "image":
+        return "v1 transforms make plain tensors of tv_tensors"
+    done = row.step(transform, form, api)
     if isinstance(done, Step) and done.key is not None and done.key not in learned:
         return f"no learned weights for {done.key}"
     return done
@@ -168,7 +173,7 @@ def listed(transforms: Any) -> list[Any]:
     Raises:
         PipelineTypeError: not a sequence of callables. PipelineValueError: an empty one.
     """
-    if isinstance(transforms, v1.Compose | v2.Compose):
+    if hasattr(transforms, "transforms"):
         transforms = transforms.transforms
     if not isinstance(transforms, Sequence) or isinstance(transforms, str):
         raise PipelineTypeError(
@@ -184,6 +189,13 @@ def listed(transforms: Any) -> list[Any]:
                 f"{type(transform).__name__}."
             )
     return list(transforms)
+
+
+def arguments_of(transform: Any) -> tuple[Any, ...]:
+    """What a catalogued transform's constructor was given, hashable; nothing for others."""
+    row = ROWS.get(type(transform))
+    values = () if row is None else (getattr(transform, name) for name in row.arguments)
+    return tuple(tuple(v) if isinstance(v, list) else repr(v) if isinstance(v, dict) else v for v in values)
 
 
 def class_name(transform_class: type) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -164,6 +164,7 @@ class _Bins:
         floating = output.is_floating_point()
         unit = 255.0 if floating else 1.0
         error = (output.double() - target.double()).abs() * unit
+        error[output.isnan() & target.isnan()] = 0
         # A NaN where the teacher has a number is off by the full range.
         error = error.nan_to_num(nan=255.0, posinf=255.0)
         limit = FLOAT_TOLERANCE * 255 if floating else 0.0
@@ -219,7 +220,8 @@ class _Bins:
     def tier(self, differing: int, enumerated: bool) -> str:
         if not differing:
             return "proved" if enumerated else "exact"
-        usual = [group for name, group in self.groups.items() if name != TIES]
+        groups = self.groups
+        usual = [group for name, group in groups.items() if name != TIES] or list(groups.values())
         share = sum(group.differing for group in usual) / max(1, sum(group.values for group in usual))
         return "rounding" if not self.off_by_more and share <= 0.01 else "approximate"
 
@@ -237,14 +239,3 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
     covariance = mean(output * target) - a * b
     value = ((2 * a * b + c1) * (2 * covariance + c2)) / ((a**2 + b**2 + c1) * (var_a + var_b + c2))
     return value.flatten(1).mean(1)
-
-
-def merge_text(certificates: Mapping[str, Certificate]) -> str:
-    """One line a certificate, aligned by name."""
-    width = max((len(name) for name in certificates), default=0)
-    return "\n".join(f"{name:<{width}}  {certificate}" for name, certificate in certificates.items())
-
-
-def worst_tier(certificates: Sequence[Certificate]) -> str:
-    """The worst tier among several: a pipeline is no better than its worst layer."""
-    return max((c.tier for c in certificates), key=TIERS.index, default="proved")

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from torchvision.transforms import v2
 
 from learned_transforms import weights as weight_files
-from learned_transforms.catalog import ROWS, describe, listed, restore, step
+from learned_transforms.catalog import ROWS, arguments_of, describe, listed, restore, step
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.draws import applied
 from learned_transforms.errors import (
@@ -29,9 +29,9 @@ from learned_transforms.errors import (
 )
 from learned_transforms.explain import Explanation, Row, explain, unsupported
 from learned_transforms.images import Form, form_of, from_tensor, to_tensor
-from learned_transforms.kernels import choose
+from learned_transforms.kernels import backends, choose
 from learned_transforms.layers import Layer, Params
-from learned_transforms.network import Network
+from learned_transforms.network import Lowered, Network
 from learned_transforms.weights import Weights
 
 DEFAULT_WEIGHTS = "cifar10_gray28"
@@ -60,13 +60,13 @@ class Segment:
     reason: str | None
 
 
-class LearnedCompose(nn.Module):
+class LearnedCompose(Lowered):
     """Run a pipeline of transforms as a learned network.
 
     Takes PIL images (RGB, L), tensors and tv_tensors ``[..., C, H, W]`` (uint8 in [0, 255], float32), and uint8
     arrays ``[H, W, C]``; gives the type that torchvision's Compose gives, and leaves the same random state behind.
-    Arrays use tensor arithmetic and come back as arrays, unless the pipeline converts them. Everything else, and every
-    transform without a learned layer, runs in torchvision itself.
+    Arrays use tensor arithmetic and come back as arrays, unless the pipeline converts them. Other PIL modes and dtypes,
+    several or nested inputs, and every transform without a learned layer run in torchvision itself.
 
     Args:
         transforms: a v1 or v2 Compose, or a sequence of transforms; a :class:`Network` out of ``retrain`` may be one.
@@ -93,6 +93,8 @@ class LearnedCompose(nn.Module):
         weights: Weights | None = None,
     ) -> None:
         super().__init__()
+        if backend != "auto" and backend not in backends():
+            raise PipelineValueError(f"Expected backend to be auto or one of {', '.join(backends())}, got {backend!r}.")
         if fallback not in FALLBACKS:
             raise PipelineValueError(f"Expected fallback to be one of {', '.join(FALLBACKS)}, got {fallback!r}.")
         self.transforms = listed(transforms)
@@ -100,6 +102,8 @@ class LearnedCompose(nn.Module):
         foreign = [type(t).__name__ for t in self.transforms if type(t) not in ROWS and not isinstance(t, Network)]
         if fallback == "error" and foreign:
             raise UnsupportedTransformError(unsupported(foreign[0], "not in the catalogue"))
+        # Networks are copied like the shipped layers, so that training this pipeline trains no other.
+        self.transforms = [copy.deepcopy(t) if isinstance(t, Network) else t for t in self.transforms]
         networks = [t for t in self.transforms if isinstance(t, Network)]
         roles = {ROWS[type(t)].role for t in self.transforms if type(t) in ROWS} - {None}
         source = shipped() if weights is None and roles else weights
@@ -109,7 +113,10 @@ class LearnedCompose(nn.Module):
         self.certificates: dict[str, Certificate] = {}
         if source is not None:
             self.certificates = {k: v for k, v in source.certificates.items() if k in own or weights is not None}
-        self.segments: dict[tuple[Form, int], Segment] = {}
+        for position, transform in enumerate(self.transforms):
+            if isinstance(transform, Network) and transform.certificate is not None:
+                self.certificates[str(position)] = transform.certificate
+        self.segments: dict[Any, Segment] = {}
         self.warned = self.trainable = False
 
     @classmethod
@@ -128,15 +135,21 @@ class LearnedCompose(nn.Module):
             ApproximateWeightsError: approximate weights that were not asked for.
         """
         loaded = weight_files.load(name)
+        if not isinstance(loaded.pipeline, list):
+            raise WeightsError(f"Expected a list of transforms in {name}, got {loaded.pipeline!r:.200}.")
         transforms = [restore_transform(entry, loaded) for entry in loaded.pipeline]
-        poor = {k: c for k, c in loaded.certificates.items() if not c.at_least("rounding")}
-        if poor and not allow_approximate:
-            key, certificate = next(iter(poor.items()))
-            raise ApproximateWeightsError(
-                f"{name} is approximate ({key}: {certificate}). Pass allow_approximate=True if that is good enough."
-            )
         if not transforms:
             raise WeightsError(f"{name} holds layers, but no pipeline.")
+        poor = [f"{key}: {c}" for key, c in loaded.certificates.items() if not c.at_least("rounding")]
+        for position, transform in enumerate(transforms):
+            if isinstance(transform, Network):
+                transform.certificate = loaded.certificates.get(str(position))
+                if transform.certificate is None:
+                    poor.append(f"network {position} is not certified")
+        if poor and not allow_approximate:
+            raise ApproximateWeightsError(
+                f"{name} is approximate ({poor[0]}). Pass allow_approximate=True if that is good enough."
+            )
         return cls(transforms, weights=loaded, **options)
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:
@@ -168,15 +181,15 @@ class LearnedCompose(nn.Module):
         form = form_of(inputs[0]) if len(inputs) == 1 else None
         if form is None:
             return self.pass_all(inputs)
-        value = inputs[0]
+        value = to_tensor(inputs[0]) if form.container == "numpy" else inputs[0]
+        # An array stays one until a transform converts it; between transforms, a tensor holds its values.
         array = form.container == "numpy"
-        if array:
-            value = to_tensor(value)
         position = 0
         while position < len(self.transforms):
             if form is not None:
                 segment = self.segment(form, position)
                 value, position, form = self.run(segment, value, form), segment.stop, segment.form
+                array = array and form.container == "numpy"
             if position < len(self.transforms):
                 reason = segment.reason if form is not None else f"a value of type {type(value).__name__}"
                 self.warn(position, reason or "")
@@ -185,15 +198,19 @@ class LearnedCompose(nn.Module):
                 form = form_of(value) if isinstance(value, Tensor | Image.Image) else None
                 if array and form is not None and form.container == "tensor":
                     form = Form("numpy", form.dtype)
-        return from_tensor(value, "numpy") if form is not None and form.container == "numpy" else value
+        return from_tensor(value, "numpy") if array and type(value) is Tensor else value
 
     def segment(self, form: Form, start: int) -> Segment:
         """As many transforms from ``start`` on as learned layers cover, for images of ``form``."""
-        key = form, start
+        key = form, start, self.signature()
         segment = self.segments.get(key)
         if segment is None:
             segment = self.segments[key] = self.gather(form, start)
         return segment
+
+    def signature(self) -> tuple[Any, ...]:
+        """What the transforms are, and what their constructors were given: it may change between calls."""
+        return tuple((id(t), arguments_of(t)) for t in self.transforms)
 
     def gather(self, form: Form, start: int) -> Segment:
         layers: list[Layer] = []
@@ -236,35 +253,54 @@ class LearnedCompose(nn.Module):
         drawn = [applied(t) for t in self.transforms[segment.start : segment.stop]]
         network = segment.network
         if not segment.owners:
-            return (
-                value
-                if form.container == segment.form.container
-                else from_tensor(to_tensor(value), segment.form.container)
-            )
+            if form.container == segment.form.container:
+                return value
+            # An array's memory is the caller's; torchvision copies it here too.
+            image = to_tensor(value).contiguous()
+            return from_tensor(image.clone() if form.container == "numpy" else image, segment.form.container)
         params: list[Params | None] | None = None
         if not all(drawn):
             params = [
                 p if drawn[owner - segment.start] else None
                 for p, owner in zip(network.params, segment.owners, strict=True)
             ]
+        if self.trainable and segment.form.dtype == "uint8":
+            self.check_smooth(segment)
         image = to_tensor(value)
         c, h, w = image.shape[-3:]
         plan = network.plan((c, h, w), image.device, params, relaxed=self.trainable)
         image = choose(plan, image.device, self.backend).run(plan, image)
-        return image if segment.form.container == "numpy" else from_tensor(image, segment.form.container)
+        result = image if segment.form.container == "numpy" else from_tensor(image, segment.form.container)
+        if isinstance(value, Image.Image) and isinstance(result, Image.Image):
+            result.info = dict(value.info)
+        return result
+
+    def check_smooth(self, segment: Segment) -> None:
+        """Trainable weights give levels that are not rounded, which no PIL image and no other transform takes."""
+        if segment.form.container == "pil" or segment.stop < len(self.transforms):
+            raise PipelineValueError(
+                "Trainable weights leave levels unrounded, so an unfrozen pipeline must convert to float before it "
+                "ends in a PIL image or goes on in torchvision. Add ToImage and ToDtype(torch.float32, scale=True)."
+            )
 
     def unfreeze(self, trainable: bool = True) -> "LearnedCompose":
-        """Make the weights trainable (no rounding, differentiable); ``unfreeze(False)`` lowers them again."""
+        """Make the weights trainable; ``unfreeze(False)`` lowers them again.
+
+        While they are trainable nothing is rounded, so that gradients pass: a pipeline that gives uint8 levels gives
+        them as float32. Certificates are dropped.
+        """
         self.requires_grad_(trainable)
         self.trainable = trainable
+        # What was measured before training says nothing of the weights after it.
+        self.certificates = {}
         self.relower()
         return self
 
     def relower(self) -> None:
-        """Forget what was lowered: weights have changed."""
+        """Forget what was lowered."""
         self.segments = {}
         for network in self.networks:
-            network.relower()  # type: ignore[operator]
+            cast(Network, network).relower()
 
     def pass_all(self, inputs: tuple[Any, ...]) -> Any:
         """Run everything in torchvision: several inputs, nested ones, and types that no layer covers."""
@@ -314,7 +350,7 @@ class LearnedCompose(nn.Module):
         """Measure fidelity to torchvision's Compose of the same transforms (or to ``teacher``), under equal draws.
 
         Args:
-            images: anything that the pipeline takes, one by one.
+            images: RGB and L PIL images, tensors or arrays, one by one.
             teacher: what to compare with; needed where a network out of ``retrain`` is part of the pipeline.
         """
         if teacher is None and self.networks:
@@ -323,7 +359,9 @@ class LearnedCompose(nn.Module):
         def compare() -> Iterable[tuple[str, Tensor, Tensor]]:
             for image in images:
                 state = torch.get_rng_state()
-                target = run_all(self.transforms, image) if teacher is None else teacher(image)
+                # Arrays use tensor arithmetic, which torchvision has for tensors only.
+                given = to_tensor(image) if isinstance(image, np.ndarray) else image
+                target = run_all(self.transforms, given) if teacher is None else teacher(image)
                 torch.set_rng_state(state)
                 yield type(image).__name__, to_tensor(self(image)), to_tensor(target)
 
@@ -336,15 +374,6 @@ class LearnedCompose(nn.Module):
     def __getstate__(self) -> Mapping[str, Any]:
         return {**self.__dict__, "segments": {}}
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "LearnedCompose":
-        self.relower()
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.relower()
-        super()._load_from_state_dict(*args, **kwargs)
-
 
 @lru_cache(maxsize=1)
 def shipped() -> Weights:
@@ -354,6 +383,8 @@ def shipped() -> Weights:
 
 def restore_transform(entry: Mapping[str, Any], loaded: Weights) -> Any:
     """One transform of a saved pipeline."""
+    if not isinstance(entry, dict):
+        raise WeightsError(f"Expected the description of a transform, got {entry!r:.200}.")
     if "network" not in entry:
         return restore(entry)
     try:

@@ -12,6 +12,7 @@ from torchvision import tv_tensors
 from learned_transforms.errors import InputShapeError, InputTypeError
 
 MODES = ("RGB", "L")
+CONTAINERS = ("pil", "tensor", "image", "numpy")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def form_of(image: Any) -> Form | None:
 
 def tensor_form(image: Tensor) -> Form | None:
     kind = type(image)
-    if kind is not Tensor and kind is not tv_tensors.Image and isinstance(image, tv_tensors.TVTensor):
+    if kind is not Tensor and kind is not tv_tensors.Image:
         return None
     if image.ndim < 3:
         raise InputTypeError(

@@ -142,12 +142,16 @@ class Resampling(Layer):
 def output_size(size: tuple[int, int], wanted: Sequence[int], max_size: int | None) -> tuple[int, int]:
     """(rows, columns) of a resized image; one wanted number is the length of the shorter side."""
     if len(wanted) == 2:
-        return wanted[0], wanted[1]
-    short, long = sorted(size)
-    new_short, new_long = wanted[0], int(wanted[0] * long / short)
-    if max_size is not None and new_long > max_size:
-        new_short, new_long = int(max_size * new_short / new_long), max_size
-    return (new_long, new_short) if size[1] <= size[0] else (new_short, new_long)
+        found = wanted[0], wanted[1]
+    else:
+        short, long = sorted(size)
+        new_short, new_long = wanted[0], int(wanted[0] * long / short)
+        if max_size is not None and new_long > max_size:
+            new_short, new_long = int(max_size * new_short / new_long), max_size
+        found = (new_long, new_short) if size[1] <= size[0] else (new_short, new_long)
+    if min(found) < 1:
+        raise InputShapeError(f"An image of {size} (rows, columns) would be resized to {found}: nothing is left of it.")
+    return found
 
 
 def fraction_bits(weights: Tensor, arithmetic: Arithmetic) -> int:
@@ -192,8 +196,8 @@ class Mixing(Layer):
         check_channels(shape[0], (1, inputs) if inputs > 1 else (1,))
         mixed = shape[0] == inputs
         stages: list[Stage] = [Mix(self.weight, self.bias, self.effective(relaxed))] if mixed else []
-        copies = params.get("copies", 1)
-        if copies > 1 and (mixed or params.get("copy_gray", True)):
+        copies = params.get("copies", 1) if mixed or params.get("copy_gray", True) else 1
+        if copies > 1 or not mixed:  # One copy of a gray image is a copy all the same, as in torchvision.
             stages.append(Gather(channels=torch.arange(outputs if mixed else 1).repeat(copies)))
         return stages
 

@@ -8,6 +8,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from learned_transforms.certificate import Certificate
+from learned_transforms.errors import PipelineValueError
+from learned_transforms.images import CONTAINERS
 from learned_transforms.kernels import choose
 from learned_transforms.layers import Layer, Params
 from learned_transforms.plan import Gather, Mix, Plan, Resample, Shape, Stage, Table
@@ -16,7 +19,24 @@ MOST_PLANS = 256
 """Plans kept per network: one for each input shape and set of params lately seen."""
 
 
-class Network(nn.Module):
+class Lowered(nn.Module):
+    """A module that keeps something lowered from its weights, and drops it when they change or move."""
+
+    def relower(self) -> None:
+        """Forget what was lowered."""
+        raise NotImplementedError
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Lowered":
+        self.relower()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.relower()
+        super()._load_from_state_dict(*args, **kwargs)
+
+
+class Network(Lowered):
     """Layers with their params, for one kind of teacher input.
 
     Args:
@@ -26,6 +46,9 @@ class Network(nn.Module):
         output: container of its output: ``"pil"``, ``"tensor"``, ``"image"`` or ``"numpy"``.
         floats: its output is float32, not uint8.
         learned: names of params that were recognised in the teacher's output rather than given by the user.
+
+    Attributes:
+        certificate: its fidelity to its teacher, if that was measured.
     """
 
     def __init__(
@@ -42,6 +65,12 @@ class Network(nn.Module):
         self.params = tuple(params)
         self.kind, self.output, self.floats = kind, output, floats
         self.learned = tuple(learned)
+        self.certificate: Certificate | None = None
+        if len(self.layers) != len(self.params) or output not in CONTAINERS:
+            raise PipelineValueError(
+                f"Expected params for each of {len(self.layers)} layers and an output out of {', '.join(CONTAINERS)}, "
+                f"got {len(self.params)} and {output!r}."
+            )
         self.plans: dict[Any, Plan] = {}
 
     @property
@@ -65,18 +94,30 @@ class Network(nn.Module):
         """
         params = self.params if params is None else params
         if relaxed or any(p.requires_grad for p in self.parameters()):
-            return self.lower(shape, params, relaxed).to(device)
+            return self.lower(shape, device, params, relaxed)
         key = shape, device, tuple(None if p is None else tuple(p.items()) for p in params)
         plan = self.plans.get(key)
         if plan is None:
-            plan = self.lower(shape, params, relaxed).to(device)
+            plan = self.lower(shape, device, params, relaxed)
             if len(self.plans) >= MOST_PLANS:
                 self.plans.clear()
             self.plans[key] = plan
         return plan
 
-    def lower(self, shape: Shape, params: Sequence[Params | None], relaxed: bool) -> Plan:
+    def lower(self, shape: Shape, device: torch.device, params: Sequence[Params | None], relaxed: bool) -> Plan:
         """Each layer's stages for the shape that reaches it, folded."""
+        # A plan is kept, and may be used with gradients later: inference mode must not leave its mark on it.
+        with torch.inference_mode(False):
+            plan = Plan(shape, *self.lower_layers(shape, params, relaxed)).to(device)
+            for stage in plan.stages:
+                if isinstance(stage, Resample):
+                    stage.prepare()
+        return plan
+
+    def lower_layers(
+        self, shape: Shape, params: Sequence[Params | None], relaxed: bool
+    ) -> tuple[tuple[Stage, ...], Shape]:
+        """Folded stages, and the shape of the output."""
         stages: list[Stage] = []
         current = shape
         for layer, given in zip(self.members, params, strict=True):
@@ -84,7 +125,7 @@ class Network(nn.Module):
                 added = layer.stages(current, given, relaxed)
                 current = reduce(lambda s, stage: stage.output(s), added, current)
                 stages += added
-        return Plan(shape, tuple(fold(stages)), current)
+        return tuple(fold(stages)), current
 
     def forward(self, image: Tensor, backend: str = "auto", relaxed: bool = False) -> Tensor:
         """Run on a uint8 or float image ``[..., C, H, W]``."""
@@ -104,17 +145,8 @@ class Network(nn.Module):
         }
 
     def relower(self) -> None:
-        """Forget the plans: the weights, or where they lie, have changed."""
+        """Forget the plans."""
         self.plans = {}
-
-    def _apply(self, fn: Any, recurse: bool = True) -> "Network":
-        self.relower()
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.relower()
-        super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> Mapping[str, Any]:
         return {**self.__dict__, "plans": {}}

@@ -4,6 +4,7 @@ A plan is a short list of primitive stages. It is the only contract between netw
 that can run these stages can run every network. Shapes are ``(C, H, W)``; levels are values in [0, 255].
 """
 
+import copy
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -62,7 +63,13 @@ class Arithmetic:
         except TypeError as error:
             raise WeightsError(f"Expected the fields of an Arithmetic, got {description!r}: {error}") from None
         known = made.number in ("int", "float32", "float64")
-        if not known or made.rounding not in ("none", "truncate", "half_up", "half_even"):
+        known = known and made.rounding in ("none", "truncate", "half_up", "half_even")
+        if (
+            not known
+            or type(made.bits) is not int
+            or not (0 <= made.bits <= 22)
+            or (made.number == "int") != (made.bits > 0)
+        ):
             raise WeightsError(f"Unknown arithmetic {description!r}: the file is damaged or from a newer release.")
         return made
 
@@ -126,6 +133,11 @@ class Resample:
 
     def output(self, shape: Shape) -> Shape:
         return shape[0], len(self.rows), len(self.columns)
+
+    def prepare(self) -> None:
+        """Work out what is the same for every image."""
+        for taps in (self.rows, self.columns):
+            _ = taps.index
 
     def passes(self) -> tuple[tuple[int, Taps], tuple[int, Taps]]:
         """(axis, taps) of the first and of the second pass."""
@@ -204,11 +216,13 @@ class Plan:
 
 def move(part: Any, device: torch.device) -> Any:
     """A stage (or Taps) with its tensors on ``device``."""
-    moved = {}
+    moved: dict[str, Any] = {}
     for field in fields(part):
         value = getattr(part, field.name)
         if isinstance(value, Tensor):
             moved[field.name] = value.to(device)
+        elif isinstance(value, nn.Module) and any(p.device != device for p in value.parameters()):
+            moved[field.name] = copy.deepcopy(value).to(device)
         elif isinstance(value, Taps):
             moved[field.name] = move(value, device)
     return replace(part, **moved)

@@ -22,7 +22,7 @@ from learned_transforms.layers import Resampling, Separable
 from learned_transforms.network import Network
 from learned_transforms.trainer import Result, retrain
 from learned_transforms.trainer.data import as_kind, held_out_images, training_images
-from learned_transforms.trainer.figures import Example, curves, drawing, examples, kernel, matrices
+from learned_transforms.trainer.figures import Example, curves, drawing, examples, kernel, matrices, new_figure
 from learned_transforms.trainer.zoo import compare, learn, opaque, seed_pipeline
 
 SHAPE = (3, 32, 32)
@@ -47,6 +47,7 @@ def demo(out: Path, count: int = 4000, certified: int = 400, progress: bool = Tr
     """
     start = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
+    new_figure(1, 1)  # If Matplotlib is missing, that is said before minutes of training.
     with tqdm(total=7, desc="demo", disable=None if progress else True) as bar:
         results: dict[str, Result] = {}
         for name in ("uint8", "pil", "float32"):

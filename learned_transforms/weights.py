@@ -64,6 +64,8 @@ def locate(name: str | os.PathLike[str]) -> Path:
     Raises:
         UnknownPretrainedError: there is none; the known names are listed.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise WeightsError(f"Expected a name or a path, got {type(name).__name__}.")
     path = Path(name)
     if path.is_file():
         return path
@@ -125,9 +127,19 @@ def load(name: str | os.PathLike[str]) -> Weights:
         parts = {
             name: json.loads(metadata[name]) for name in ("layers", "pipeline", "certificates", "provenance", "about")
         }
-    except (KeyError, json.JSONDecodeError) as error:
+    except (KeyError, json.JSONDecodeError, RecursionError) as error:
         raise WeightsError(f"{path.name} has damaged metadata: {error}.") from error
-    check_names(path.name, parts["layers"], tensors)
+    try:
+        return assemble(path.name, parts, tensors)
+    except WeightsError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path.name} has damaged metadata: {error!r}.") from error
+
+
+def assemble(file: str, parts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Weights:
+    """Layers and everything said of them, from what a file holds."""
+    check_names(file, parts["layers"], tensors)
     return Weights(
         {key: build(key, entry, tensors) for key, entry in parts["layers"].items()},
         parts["pipeline"],
@@ -143,7 +155,10 @@ def check_names(file: str, layers: Mapping[str, Any], tensors: Mapping[str, Tens
     missing, extra = sorted(expected - set(tensors)), sorted(set(tensors) - expected)
     if missing or extra:
         raise WeightsError(f"{file} does not fit its description: missing {missing}, unexpected {extra}.")
-    broken = sorted(key for key, value in tensors.items() if not value.isfinite().all())
+    odd = sorted(key for key, value in tensors.items() if not value.is_floating_point())
+    if odd:
+        raise WeightsError(f"{file} holds weights that are no floats: {', '.join(odd)}.")
+    broken = sorted(key for key, value in tensors.items() if not value.double().isfinite().all())
     if broken:
         raise WeightsError(f"{file} holds NaN or infinite weights in {', '.join(broken)}. Train or download it again.")
 
@@ -161,6 +176,6 @@ def build(key: str, entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
             made.load_state_dict(own)
         else:
             made = layer(**own, **options)
-    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
         raise WeightsError(f"Layer {key!r} cannot be built from its description {dict(entry)!r}: {error}") from error
     return made

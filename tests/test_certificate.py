@@ -40,10 +40,11 @@ def test_one_value_decides():
 
 
 def test_rounding_needs_99_percent_on_all_but_ties():
-    many = (slice(None), 0, slice(0, 2))
-    assert off_by(1, many).tier == "approximate"
-    assert off_by(1, many, group="checkerboards").tier == "rounding"
-    assert off_by(2, (0, 0, 0, 0), group="checkerboards").tier == "approximate"
+    same, ties = images(), images()
+    assert off_by(1, (slice(None), 0, slice(0, 2))).tier == "approximate"
+    assert off_by(1, (slice(None), 0, slice(0, 2)), group="checkerboards").tier == "approximate"
+    assert measure([("photos", same, same), ("checkerboards", ties + 1, ties)]).tier == "rounding"
+    assert measure([("photos", same, same), ("checkerboards", ties + 2, ties)]).tier == "approximate"
 
 
 def test_floats_count_from_a_millionth():

@@ -58,9 +58,11 @@ def test_list(capsys):
 
 
 def test_a_mistake_gets_a_message_not_a_traceback(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["demo", "--out", str(tmp_path), "--count", "1"]) == 1
-    assert "learned-transforms: " in capsys.readouterr().err
+    assert "learned-transforms: Expected at least 16 images" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["demo", "--out", str(tmp_path)]) == 1
+    assert "pip install 'learned_transforms[demo]'" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["fly"])
 

@@ -415,3 +415,107 @@ def test_save_and_load(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.safetensors"]
     with pytest.raises(WeightsError, match="Known names: cifar10_gray28"):
         lt.LearnedCompose.from_pretrained("cifar11")
+
+
+def test_arrays_stop_being_arrays_where_the_pipeline_converts():
+    array = random_image((3, 20, 24)).permute(1, 2, 0).numpy()
+    with pytest.warns(FallbackWarning):
+        found = lt.LearnedCompose([v1.ToTensor(), v1.Normalize([0.5] * 3, [0.5] * 3)])(array)
+    assert found.equal(v1.Compose([v1.ToTensor(), v1.Normalize([0.5] * 3, [0.5] * 3)])(array))
+    with pytest.warns(FallbackWarning):
+        floats = lt.LearnedCompose([v2.ToDtype(torch.float64, scale=True)])(array)
+    assert (floats.shape, floats.dtype) == ((20, 24, 3), np.float64)
+    shared = lt.LearnedCompose([v2.ToImage()])(array)
+    shared.zero_()
+    assert array.any()
+
+
+def test_transforms_may_change_after_construction():
+    image = random_image((3, 40, 40))
+    learned = lt.LearnedCompose([v2.Resize((20, 20)), v2.RandomHorizontalFlip(1), v2.Grayscale(1)])
+    for change in (
+        lambda ts: setattr(ts[0], "size", [10, 11]),
+        lambda ts: setattr(ts[2], "num_output_channels", 3),
+        lambda ts: setattr(ts[1], "p", 0),
+        lambda ts: ts.__setitem__(0, v2.Resize(17)),
+        lambda ts: ts.pop(),
+        lambda ts: ts.append(v2.RandomVerticalFlip(1)),
+    ):
+        learned(image)
+        change(learned.transforms)
+        assert learned(image).equal(v2.Compose(learned.transforms)(image))
+
+
+def test_a_subclass_is_not_taken_for_its_parent():
+    class Half(v2.Resize):
+        def transform(self, inpt, params):
+            return inpt[..., ::2, ::2]
+
+    with pytest.warns(FallbackWarning, match="Half"):
+        check_transform([Half((9, 9))], random_image((3, 20, 20)))
+
+
+def test_no_output_shares_memory_that_torchvision_would_copy():
+    image = torch.rand(1, 20, 20)
+    for api in (v1, v2):
+        found = lt.LearnedCompose([api.Grayscale(1)])(image)
+        assert found.equal(image)
+        assert found.data_ptr() != image.data_ptr()
+
+
+def test_v1_on_tv_tensors_gives_plain_tensors():
+    with pytest.warns(FallbackWarning, match="tv_tensors"):
+        check_transform([v1.Resize((20, 20)), v1.Grayscale(1)], tv_tensors.Image(random_image((3, 30, 30))))
+
+
+def test_pil_info_survives():
+    image = to_pil(random_image((3, 30, 30)))
+    image.info["dpi"] = (300, 300)
+    assert lt.LearnedCompose([v2.Resize((20, 20))])(image).info == image.info
+
+
+def test_default_dtype_is_heeded():
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.warns(FallbackWarning, match="default dtype"):
+            check_transform([v2.Resize((20, 20)), v1.ToTensor()], to_pil(random_image((3, 30, 30))))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_inference_mode_leaves_gradients_possible():
+    learned = lt.LearnedCompose([v2.Resize((20, 20))])
+    image = torch.rand(3, 30, 30)
+    with torch.inference_mode():
+        learned(image)
+    image.requires_grad_()
+    learned(image).sum().backward()
+    assert image.grad.abs().sum() > 0
+
+
+def test_nothing_left_of_an_image():
+    learned = lt.LearnedCompose([v2.Resize(20, max_size=22)])
+    for image in (random_image((3, 1, 40)), to_pil(random_image((3, 1, 40)))):
+        with pytest.raises(InputShapeError, match=r"would be resized to \(0, 22\)"):
+            learned(image)
+
+
+def test_trainable_levels_do_not_leave_for_torchvision():
+    image = random_image((3, 30, 30))
+    learned = lt.LearnedCompose([v2.Resize(20), v2.GaussianBlur(3), v2.ToDtype(torch.float32, scale=True)]).unfreeze()
+    with pytest.raises(PipelineValueError, match="unrounded"):
+        learned(image)
+    with pytest.raises(PipelineValueError, match="unrounded"):
+        lt.LearnedCompose([v2.Resize(20)]).unfreeze()(to_pil(image))
+    assert learned.certificates == {}
+
+
+def test_unknown_backend_and_nested_compose():
+    with pytest.raises(PipelineValueError, match="backend"):
+        lt.LearnedCompose(seed_v2(), backend="zip")
+    assert lt.LearnedCompose(lt.LearnedCompose(seed_v2())).transforms is not None
+
+
+def test_certify_takes_arrays():
+    arrays = [random_image((3, 30, 31)).permute(1, 2, 0).numpy() for _ in range(3)]
+    assert lt.LearnedCompose(seed_v2(end=False)[:3]).certify(arrays).tier == "exact"

@@ -210,3 +210,60 @@ def test_every_colour_occurs_once():
 def test_odd_modes_are_read_as_rgb():
     found = read_images([Image.fromarray(np.zeros((9, 9, 4), np.uint8))])
     assert found.images[0].shape == (3, 9, 9)
+
+
+def test_kinds_that_do_not_fit_the_data():
+    floats = noise(40).float() / 255
+    for kind in ("uint8", "pil"):
+        with pytest.raises(PipelineValueError, match="Float images cannot be given"):
+            retrain(half, floats, kind=kind, progress=False)
+    with pytest.raises(PipelineValueError, match="The pairs hold uint8"):
+        retrain(None, [(image, half(image)) for image in noise(40)], kind="float32", progress=False)
+
+
+def test_values_that_no_image_has():
+    floats = noise(20).float() / 255
+    floats[3, 0, 0, 0] = float("nan")
+    with pytest.raises(DataError, match="Image 3 holds NaN"):
+        read_images(floats)
+    with pytest.raises(DataError, match=r"\[0, 1\]"):
+        read_images(noise(2).float())
+    with pytest.raises(DataError, match=r"one image \[C, H, W\]"):
+        read_images(noise(2)[:, 0])
+    with pytest.raises(DataError, match="Target 0 holds NaN"):
+        read_images([(noise(1)[0], floats[3])], paired=True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"count": 0},
+        {"count": 6.0},
+        {"epochs": 0},
+        {"held_out": 0},
+        {"held_out": 0.9},
+        {"size": (3, 4, 5)},
+        {"size": (0, 5)},
+        {"patience": 0},
+        {"min_delta": -1},
+    ],
+)
+def test_numbers_that_make_no_sense(wrong):
+    with pytest.raises(PipelineValueError, match="Expected"):
+        retrain(half, noise(), progress=False, **wrong)
+
+
+def test_a_teacher_that_turns_random_later():
+    seen = []
+
+    def teacher(image):
+        seen.append(1)
+        return half(image) if len(seen) < 200 else half(image) + torch.randint(0, 2, (1,), dtype=torch.uint8)
+
+    with pytest.raises(TeacherError, match="two answers"):
+        ask(teacher, list(noise(1).expand(400, -1, -1, -1)), "uint8")
+
+
+def test_answers_of_pairs_keep_their_container():
+    pairs = [(to_pil(image), to_pil(half(image))) for image in noise(3)]
+    assert read_images(pairs, paired=True).answers == "pil"

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-CODE = "import learned_transforms as lt; print(lt.list_pretrained(), lt.LearnedCompose.from_pretrained('cifar10_gray28'))"
-
-pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="needs the source tree")
+CODE = (
+    "import learned_transforms as lt; print(lt.list_pretrained(), lt.LearnedCompose.from_pretrained('cifar10_gray28'))"
+)
 
 
 def pip(*arguments: str, python: str = sys.executable) -> None:
-    subprocess.run([python, "-m", "pip", "--disable-pip-version-check", *arguments], check=True, capture_output=True, text=True)
+    subprocess.run(
+        [python, "-m", "pip", "--disable-pip-version-check", *arguments], check=True, capture_output=True, text=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,9 @@ def test_sdist_builds_the_same_wheel(wheel, tmp_path):
     code = "import sys; from hatchling.build import build_sdist; build_sdist(sys.argv[1])"
     pip("install", "--target", str(tmp_path / "hatch"), "hatchling")
     environment = {"PYTHONPATH": str(tmp_path / "hatch"), "PATH": "/usr/bin:/bin"}
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, env=environment, check=True, capture_output=True
+    )
     archive = next(tmp_path.glob("*.tar.gz"))
     with tarfile.open(archive) as tar:
         assert any(name.endswith("/weights/cifar10_gray28.safetensors") for name in tar.getnames())

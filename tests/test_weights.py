@@ -146,3 +146,55 @@ def test_found_beside_or_inside_the_package(tmp_path, monkeypatch):
     monkeypatch.setattr(weight_files, "__file__", str(tmp_path / "nowhere" / "package" / "weights.py"))
     with pytest.raises(WeightsError, match="Reinstall"):
         weight_files.folder()
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("layers", []),
+        ("layers", None),
+        ("layers", {"uint8/gray": []}),
+        ("layers", {"uint8/gray": {"layer": "Mixing"}}),
+        ("certificates", []),
+        ("certificates", {"uint8/gray": None}),
+        ("pipeline", 3),
+        ("pipeline", ["v2.Resize"]),
+        ("pipeline", {"transform": "v2.Resize"}),
+        ("pipeline", [{"network": {"layers": ["uint8/gray"], "params": [], "kind": "uint8"}}]),
+        ("pipeline", [{"network": {"layers": ["uint8/gray"], "params": [{}], "kind": "uint8", "output": "foo"}}]),
+    ],
+)
+def test_damaged_metadata_is_a_typed_error(parts, tmp_path, part, value):
+    tensors, metadata = parts
+    refuse(tmp_path, tensors, {**metadata, part: json.dumps(value)}, "damaged metadata|Expected|cannot be built")
+
+
+@pytest.mark.parametrize("bits", [-3, 1000, "x", 0, 31, 2.0])
+def test_impossible_arithmetic_is_refused(parts, tmp_path, bits):
+    tensors, metadata = parts
+    layers = json.loads(metadata["layers"])
+    layers["pil/gray"]["options"]["arithmetic"]["bits"] = bits
+    refuse(tmp_path, tensors, {**metadata, "layers": json.dumps(layers)}, "Unknown arithmetic")
+
+
+def test_weights_of_other_dtypes_are_refused(parts, tmp_path):
+    tensors, metadata = parts
+    wrong = {**tensors, "uint8/gray.weight": torch.ones(1, 3, dtype=torch.int8)}
+    refuse(tmp_path, wrong, metadata, "no floats: uint8/gray.weight")
+
+
+def test_names_are_strings_or_paths():
+    for wrong in (None, 3, b"cifar10_gray28"):
+        with pytest.raises(WeightsError, match="name or a path"):
+            lt.LearnedCompose.from_pretrained(wrong)
+
+
+def test_an_uncertified_network_counts_as_approximate(tmp_path):
+    from learned_transforms.layers import Flipping
+    from learned_transforms.network import Network
+
+    path = tmp_path / "flip.safetensors"
+    flip = Network([Flipping()], [{"axis": "horizontal"}], "uint8", floats=False)
+    lt.LearnedCompose([flip]).save_pretrained(path)
+    with pytest.raises(ApproximateWeightsError, match="network 0 is not certified"):
+        lt.LearnedCompose.from_pretrained(path)

@@ -1,7 +1,7 @@
 """Learn a pipeline from its inputs and outputs.
 
-``retrain(teacher, data)`` sees callables and images only: it imports no table of known transforms, so that whatever
-it finds comes from the teacher's answers.
+``retrain(teacher, data)`` sees callables and images only: nothing in training or selection reads a table of known
+transforms, so that whatever it finds comes from the teacher's answers.
 """
 
 from dataclasses import dataclass, field, replace
@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,17 @@ from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
 from learned_transforms.plan import Arithmetic, Shape
 from learned_transforms.trainer import data as data_module
-from learned_transforms.trainer.data import KINDS, Pairs, Teacher, ask, photo_patches, read_images, stack, synthetic
+from learned_transforms.trainer.data import (
+    KINDS,
+    Images,
+    Pairs,
+    Teacher,
+    ask,
+    photo_patches,
+    read_images,
+    stack,
+    synthetic,
+)
 from learned_transforms.trainer.fit import EarlyStopping, Epoch, Settings, fit_separable, fit_unstructured, tensorboard
 from learned_transforms.trainer.recognise import recognise
 from learned_transforms.trainer.search import Labelled, Trial, kernel_form
@@ -43,7 +54,7 @@ class Result:
     Attributes:
         transform: the network as a drop-in transform.
         history: one entry per epoch of each step.
-        certificate: of ``transform``, on pairs held out from training.
+        certificate: of ``transform``, on pairs that neither training nor selection has seen.
         certificates: of every form that was trained, by name.
         networks: those forms.
         trials: the arithmetics that were tried, each with its validation error.
@@ -97,7 +108,7 @@ def retrain(
         log_dir: write TensorBoard events here (needs the extra ``tensorboard``).
         seed: of patches, split, and first weights. Equal seeds give equal networks on one machine.
         device: where to train.
-        held_out: share of the pairs kept for validation.
+        held_out: share of the pairs kept for validation, and again as much for the certificate.
         progress: show progress bars, where the output is a terminal.
 
     Raises:
@@ -108,11 +119,17 @@ def retrain(
         raise PipelineValueError(f"Expected arch to be one of {', '.join(ARCHITECTURES)}, got {arch!r}.")
     if kind is not None and kind not in KINDS:
         raise PipelineValueError(f"Expected kind to be one of {', '.join(KINDS)}, got {kind!r}.")
+    check_numbers(count, held_out, epochs, size)
+    EarlyStopping(patience, min_delta)
     pairs, notes = gather(teacher, data, kind, size, count, seed, progress)
     check_enough(pairs)
     device = torch.device(device)
     levels = Levels.of(pairs)
-    train_pairs, val_pairs = pairs.split(held_out, torch.Generator().manual_seed(seed))
+    notes += levels.notes()
+    # Validation stops training and selects; certificates are measured on pairs that neither has seen.
+    generator = torch.Generator().manual_seed(seed)
+    rest, test_pairs = pairs.split(held_out, generator)
+    train_pairs, val_pairs = rest.split(held_out / (1 - held_out), generator)
     train_set, val_set = (levels.label(part, device) for part in (train_pairs, val_pairs))
     with tensorboard(log_dir) as log:
         settings = Settings(epochs, patience, min_delta, progress, log)
@@ -141,11 +158,13 @@ def retrain(
                     notes.append(f"flips (rows, columns): {geometry.flips}; grids 1/n: {found.grids}")
                     params = ("size", "axis")
                     networks["kernel"] = levels.network(found.layers, found.params, pairs, params)
-    certificates = {name: certify(network, val_pairs) for name, network in networks.items()}
+    certificates = {name: certify(network, test_pairs) for name, network in networks.items()}
+    for name, network in networks.items():
+        network.certificate = certificates[name]
     best = min(certificates, key=lambda name: (certificates[name].differing, certificates[name].largest))
-    transform = LearnedCompose([networks[best]])
-    transform.certificates = {"0": certificates[best]}
-    return Result(transform, history, certificates[best], certificates, networks, trials, notes, fitted)
+    return Result(
+        LearnedCompose([networks[best]]), history, certificates[best], certificates, networks, trials, notes, fitted
+    )
 
 
 def gather(
@@ -160,7 +179,7 @@ def gather(
     """Training pairs of one size, and what there is to say about them."""
     found = read_images(data, paired=teacher is None)
     notes = [f"{len(found.skipped)} unreadable files skipped: {'; '.join(found.skipped[:3])}"] if found.skipped else []
-    kind = kind or found.kind
+    kind = agreed_kind(kind, found)
     sizes = {(image.shape[-2], image.shape[-1]) for image in found.images}
     channels = {image.shape[0] for image in found.images}
     if len(channels) > 1:
@@ -168,7 +187,7 @@ def gather(
     if found.targets is not None:
         if len(sizes) > 1:
             raise DataError(f"Expected pairs whose inputs share one size, got {len(sizes)} sizes.")
-        return Pairs(torch.stack(found.images), stack(found.targets), kind, "tensor"), notes
+        return Pairs(torch.stack(found.images), stack(found.targets), kind, found.answers), notes
     if teacher is None:
         raise DataError("Expected (input, target) pairs, or a teacher.")
     shared = next(iter(sizes)) if len(sizes) == 1 else PATCH
@@ -180,13 +199,36 @@ def gather(
     return Pairs(images, stack(answers), kind, container), notes
 
 
+def check_numbers(count: int, held_out: float, epochs: int, size: tuple[int, int] | None) -> None:
+    """Require numbers that make sense."""
+    if type(count) is not int or type(epochs) is not int or epochs < 1 or count < 1:
+        raise PipelineValueError(f"Expected count and epochs of at least 1, got {count!r} and {epochs!r}.")
+    if not 0 < held_out <= 0.4:
+        raise PipelineValueError(f"Expected held_out in (0, 0.4]: it is taken twice. Got {held_out!r}.")
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise PipelineValueError(f"Expected size to be (rows, columns), got {size!r}.")
+
+
 def check_enough(pairs: Pairs) -> None:
     """Require a few pairs whose targets are not all the same value."""
     if len(pairs) < FEWEST:
-        raise DataError(f"Expected at least {FEWEST} images to learn from, got {len(pairs)}: {FEWEST - len(pairs)} more.")
+        raise DataError(
+            f"Expected at least {FEWEST} images to learn from, got {len(pairs)}: {FEWEST - len(pairs)} more."
+        )
     if pairs.targets.amin() == pairs.targets.amax():
         value = pairs.targets.flatten()[0].item()
         raise DataError(f"Every target value is {value}: there is nothing to learn. Check the teacher or the pairs.")
+
+
+def agreed_kind(kind: str | None, found: Images) -> str:
+    """The kind that was asked for, if the data can be given in it; else that of the data."""
+    if kind is None or kind == found.kind:
+        return found.kind
+    if found.targets is not None:
+        raise PipelineValueError(f"The pairs hold {found.kind} images; kind={kind!r} does not fit them. Leave it out.")
+    if found.kind == "float32":
+        raise PipelineValueError(f"Float images cannot be given as {kind}. Pass uint8 or PIL images for that kind.")
+    return kind
 
 
 def fill_up(images: list[Tensor], size: tuple[int, int], count: int, seed: int) -> Tensor:
@@ -208,11 +250,13 @@ class Levels:
     Attributes:
         quantised: targets come from at most 256 levels.
         table: float32 ``[256]``, what stands for each level; None if targets are uint8 or continuous.
+        unseen: how many of its entries no target showed.
         full: full range of the labels: 255 for levels, 1 for floats.
     """
 
     quantised: bool
     table: Tensor | None
+    unseen: int = 0
 
     @property
     def full(self) -> float:
@@ -231,9 +275,17 @@ class Levels:
         if pairs.inputs.dtype != torch.uint8 or len(values) > 256 or float((values * 255 - level).abs().max()) > 1e-3:
             return cls(False, None)
         # Levels that no target shows lie between their neighbours, by straight lines.
-        table = torch.arange(256) / 255
-        table[level.long()] = values
-        return cls(True, table)
+        seen = level.long()
+        table = torch.from_numpy(np.interp(np.arange(256), seen.numpy(), values.double().numpy())).float()
+        table[: seen[0]], table[seen[-1] + 1 :] = (
+            torch.arange(256)[: seen[0]] / 255,
+            torch.arange(256)[seen[-1] + 1 :] / 255,
+        )
+        table[seen] = values
+        return cls(True, table, 256 - len(seen))
+
+    def notes(self) -> list[str]:
+        return [f"{self.unseen} of 256 levels occur in no target; the table fills them in"] if self.unseen else []
 
     def label(self, pairs: Pairs, device: torch.device) -> Labelled:
         """Inputs and labels: uint8 levels, or float32."""

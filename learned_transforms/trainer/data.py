@@ -19,8 +19,8 @@ PHOTOS = Path(__file__).resolve().parent.parent / "photos"
 TRAINING_PHOTOS = ("astronaut", "chelsea", "coffee")
 HELD_OUT_PHOTOS = ("hubble", "rocket")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
-REPEATED = 8
-"""Inputs that the teacher is asked about twice."""
+REPEATED = 32
+"""Inputs, spread over all, that the teacher is asked about twice."""
 
 Teacher = Callable[[Any], Any]
 
@@ -169,12 +169,14 @@ class Images:
         images: tensors ``[C, H, W]``, uint8 or float32, perhaps of several sizes.
         targets: one for each image if the data came in pairs, else None.
         kind: how a teacher takes such images.
+        answers: what the targets came in: ``"pil"``, ``"tensor"``, ``"image"`` or ``"numpy"``.
         skipped: what could not be read, with the reason.
     """
 
     images: list[Tensor]
     targets: list[Tensor] | None
     kind: str
+    answers: str
     skipped: list[str]
 
 
@@ -187,14 +189,17 @@ def read_images(data: Any, paired: bool = False) -> Images:
         DataError: no image, unreadable images only, or items of mixed types.
     """
     skipped: list[str] = []
-    images, targets, kinds = [], [], set()
+    images: list[Tensor] = []
+    targets: list[Tensor] = []
+    kinds, answers = set(), "tensor"
     for item in iterate(data, skipped):
         first = item[0] if isinstance(item, tuple | list) else item
         if paired:
             if not isinstance(item, tuple | list) or len(item) != 2:
                 raise DataError(f"Expected (input, target) pairs without a teacher, got {type(item).__name__}.")
-            targets.append(as_tensor(item[1]))
-        image = as_tensor(first)
+            targets.append(check_one(as_tensor(item[1]), "target", len(targets)))
+            answers = container_of(item[1])
+        image = check_one(as_tensor(first), "image", len(images))
         images.append(image)
         kinds.add("pil" if isinstance(first, Image.Image) else str(image.dtype).removeprefix("torch."))
     if not images:
@@ -202,7 +207,20 @@ def read_images(data: Any, paired: bool = False) -> Images:
         raise DataError(f"Expected at least one image, found none in {describe(data)}.{detail}")
     if len(kinds) > 1 or kinds - set(KINDS):
         raise DataError(f"Expected images of one type out of {', '.join(KINDS)}, got {', '.join(sorted(kinds))}.")
-    return Images(images, targets if paired else None, kinds.pop(), skipped)
+    return Images(images, targets if paired else None, kinds.pop(), answers, skipped)
+
+
+def check_one(image: Tensor, what: str, number: int) -> Tensor:
+    """Require one image ``[C, H, W]`` of finite values, floats in [0, 1] if it is an input."""
+    if image.ndim != 3 or not image.numel():
+        raise DataError(f"Expected {what} {number} to be one image [C, H, W], got shape {tuple(image.shape)}.")
+    if image.is_floating_point():
+        if not image.isfinite().all():
+            raise DataError(f"{what.capitalize()} {number} holds NaN or infinite values.")
+        if what == "image" and (image.min() < 0 or image.max() > 1):
+            reach = f"{float(image.min()):.3g} to {float(image.max()):.3g}"
+            raise DataError(f"Expected float images in [0, 1], got {reach} in image {number}. Scale them first.")
+    return image
 
 
 def describe(data: Any) -> str:
@@ -252,7 +270,7 @@ def ask(teacher: Teacher, images: Iterable[Tensor], kind: str, progress: bool = 
     container = "tensor"
     for i, image in enumerate(tqdm(images, "teacher", disable=None if progress else True, leave=False)):
         answer, container = ask_once(teacher, image, kind, i)
-        if i < REPEATED:
+        if i % max(1, len(images) // REPEATED) == 0:
             again, _ = ask_once(teacher, image, kind, i)
             if again.shape != answer.shape or not torch.equal(again, answer):
                 raise TeacherError(disagreement(answer, again, i))

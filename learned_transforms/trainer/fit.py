@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from learned_transforms.errors import MissingExtraError
+from learned_transforms.errors import MissingExtraError, PipelineValueError
 from learned_transforms.layers import Separable, Unstructured
 from learned_transforms.plan import Arithmetic, Shape
 
@@ -26,7 +26,7 @@ class EarlyStopping:
 
     def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:
         if patience < 1 or min_delta < 0:
-            raise ValueError(f"Expected patience >= 1 and min_delta >= 0, got {patience} and {min_delta}.")
+            raise PipelineValueError(f"Expected patience >= 1 and min_delta >= 0, got {patience} and {min_delta}.")
         self.patience, self.min_delta = patience, min_delta
         self.best = float("inf")
         self.waited = 0
@@ -296,8 +296,3 @@ def fit_unstructured(
     history = train(kind, weights, step, validate, settings)
     layer.requires_grad_(False)
     return layer, history
-
-
-def count_weights(module: nn.Module) -> int:
-    """How many learned numbers a module has."""
-    return sum(parameter.numel() for parameter in module.parameters())
