@@ -519,3 +519,15 @@ def test_unknown_backend_and_nested_compose():
 def test_certify_takes_arrays():
     arrays = [random_image((3, 30, 31)).permute(1, 2, 0).numpy() for _ in range(3)]
     assert lt.LearnedCompose(seed_v2(end=False)[:3]).certify(arrays).tier == "exact"
+
+
+def test_where_torch_itself_goes_wrong():
+    """One-pixel-wide floats and tiny uint8 outputs: torch repeats the first row, or fails; the matrix product is right."""
+    column = torch.rand(3, 9, 1)
+    scale = 9 / 5
+    centres = (torch.arange(5) + 0.5) * scale
+    weights = (1 - ((torch.arange(9) + 0.5 - centres[:, None]) / scale).abs()).clamp(min=0)
+    expected = (weights / weights.sum(1, keepdim=True)) @ column
+    assert torch.allclose(lt.LearnedCompose([v2.Resize((5, 1))])(column), expected, atol=1e-6)
+    white = torch.full((3, 5, 3), 255, dtype=torch.uint8)
+    assert lt.LearnedCompose([v2.Resize((1, 1))])(white).flatten().tolist() == [255] * 3
