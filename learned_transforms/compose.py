@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from torchvision.transforms import v2
 
 from learned_transforms import weights as weight_files
-from learned_transforms.catalog import ROWS, arguments_of, describe, listed, restore, step
+from learned_transforms.catalog import ROWS, arguments_of, describe, listed, step
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.draws import applied
 from learned_transforms.errors import (
@@ -25,7 +25,6 @@ from learned_transforms.errors import (
     InputTypeError,
     PipelineValueError,
     UnsupportedTransformError,
-    WeightsError,
 )
 from learned_transforms.explain import Explanation, Row, explain, unsupported
 from learned_transforms.images import Form, form_of, from_tensor, to_tensor
@@ -135,11 +134,7 @@ class LearnedCompose(Lowered):
             ApproximateWeightsError: approximate weights that were not asked for.
         """
         loaded = weight_files.load(name)
-        if not isinstance(loaded.pipeline, list):
-            raise WeightsError(f"Expected a list of transforms in {name}, got {loaded.pipeline!r:.200}.")
-        transforms = [restore_transform(entry, loaded) for entry in loaded.pipeline]
-        if not transforms:
-            raise WeightsError(f"{name} holds layers, but no pipeline.")
+        transforms = weight_files.restore_pipeline(loaded)
         poor = [f"{key}: {c}" for key, c in loaded.certificates.items() if not c.at_least("rounding")]
         for position, transform in enumerate(transforms):
             if isinstance(transform, Network):
@@ -210,7 +205,7 @@ class LearnedCompose(Lowered):
 
     def signature(self) -> tuple[Any, ...]:
         """What the transforms are, and what their constructors were given: it may change between calls."""
-        return tuple((id(t), arguments_of(t)) for t in self.transforms)
+        return tuple((type(t), id(t), arguments_of(t)) for t in self.transforms)
 
     def gather(self, form: Form, start: int) -> Segment:
         layers: list[Layer] = []
@@ -379,25 +374,6 @@ class LearnedCompose(Lowered):
 def shipped() -> Weights:
     """The weights that stand for catalogued transforms."""
     return weight_files.load(DEFAULT_WEIGHTS)
-
-
-def restore_transform(entry: Mapping[str, Any], loaded: Weights) -> Any:
-    """One transform of a saved pipeline."""
-    if not isinstance(entry, dict):
-        raise WeightsError(f"Expected the description of a transform, got {entry!r:.200}.")
-    if "network" not in entry:
-        return restore(entry)
-    try:
-        options = dict(entry["network"])
-        layers = [loaded.layers[key] for key in options.pop("layers")]
-        params = [None if p is None else {k: to_tuple(v) for k, v in p.items()} for p in options.pop("params")]
-        return Network(layers, params, **options)
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"Expected the description of a network, got {entry!r:.300}: {error!r}") from error
-
-
-def to_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:

@@ -12,9 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from learned_transforms.catalog import restore
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import UnknownPretrainedError, WeightsError
 from learned_transforms.layers import LAYERS, Layer
+from learned_transforms.network import Network
 from learned_transforms.plan import Arithmetic
 
 FORMAT = "learned_transforms/1"
@@ -179,3 +181,35 @@ def build(key: str, entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
     except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
         raise WeightsError(f"Layer {key!r} cannot be built from its description {dict(entry)!r}: {error}") from error
     return made
+
+
+def restore_pipeline(weights: Weights) -> list[Any]:
+    """The transforms and networks that a file describes, in order.
+
+    Raises:
+        WeightsError: an empty or damaged description.
+    """
+    if not isinstance(weights.pipeline, list):
+        raise WeightsError(f"Expected a list of transforms, got {weights.pipeline!r:.200}.")
+    if not weights.pipeline:
+        raise WeightsError("The file holds layers, but no pipeline.")
+    return [restore_transform(entry, weights.layers) for entry in weights.pipeline]
+
+
+def restore_transform(entry: Any, layers: Mapping[str, Layer]) -> Any:
+    if not isinstance(entry, dict):
+        raise WeightsError(f"Expected the description of a transform, got {entry!r:.200}.")
+    if "network" not in entry:
+        return restore(entry)
+    try:
+        options = dict(entry["network"])
+        own = [layers[key] for key in options.pop("layers")]
+        params = [None if p is None else {k: to_tuple(v) for k, v in p.items()} for p in options.pop("params")]
+        return Network(own, params, **options)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"Expected the description of a network, got {entry!r:.300}: {error!r}") from error
+
+
+def to_tuple(value: Any) -> Any:
+    """Lists, which JSON made of tuples, as tuples again."""
+    return tuple(value) if isinstance(value, list) else value

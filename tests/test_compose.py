@@ -522,7 +522,7 @@ def test_certify_takes_arrays():
 
 
 def test_where_torch_itself_goes_wrong():
-    """One-pixel-wide floats and tiny uint8 outputs: torch repeats the first row, or fails; the matrix product is right."""
+    """One-pixel-wide floats, tiny uint8 outputs: torch repeats the first row, or fails; the matrix product is right."""
     column = torch.rand(3, 9, 1)
     scale = 9 / 5
     centres = (torch.arange(5) + 0.5) * scale
