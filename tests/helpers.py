@@ -7,6 +7,7 @@ import torch
 import torchvision.transforms as v1
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -75,3 +76,17 @@ def check_transform(transforms: list[Any], image: Any, tier: str = "exact", **op
         error = (values(found) - values(expected)).abs().max().item()
         assert error <= limit + (1e-6 if floating else 0), f"off by {error}"
     return found
+
+
+class Pictures(Dataset):
+    """Images of several sizes; here rather than in a test, since spawned workers import it by name."""
+
+    def __init__(self, transform):
+        self.transform = transform
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        return self.transform(torch.randint(0, 256, (3, 30 + index, 40), dtype=torch.uint8, generator=generator))

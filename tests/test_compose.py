@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import FORMS, check_transform, seed_v1, seed_v2, to_pil
+from helpers import FORMS, Pictures, check_transform, seed_v1, seed_v2, to_pil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -323,18 +323,6 @@ def test_gradient_with_respect_to_a_float_image():
     other = image.detach().clone().requires_grad_()
     v2.Compose(seed_v2())(other).sum().backward()
     assert (image.grad - other.grad).abs().max() < 1e-5
-
-
-class Pictures(Dataset):
-    def __init__(self, transform):
-        self.transform = transform
-
-    def __len__(self):
-        return 24
-
-    def __getitem__(self, index):
-        generator = torch.Generator().manual_seed(index)
-        return self.transform(torch.randint(0, 256, (3, 30 + index, 40), dtype=torch.uint8, generator=generator))
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
