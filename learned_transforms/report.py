@@ -28,7 +28,7 @@ from learned_transforms.trainer.zoo import compare, learn, opaque, seed_pipeline
 SHAPE = (3, 32, 32)
 RUNS = 5
 BATCH = 1024
-PLAIN_EPOCHS = {"dense": 30, "cnn": 30}
+PLAIN_EPOCHS = {"dense": 20, "cnn": 15}
 TITLE = "Resize((28, 28)) → RandomHorizontalFlip(p=1) → RandomVerticalFlip(p=1) → Grayscale(1) → float"
 
 Times = dict[str, dict[str, float]]
