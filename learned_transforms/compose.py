@@ -288,6 +288,8 @@ class LearnedCompose(Lowered):
         self.trainable = trainable
         # What was measured before training says nothing of the weights after it.
         self.certificates = {}
+        for network in self.networks:
+            cast(Network, network).certificate = None
         self.relower()
         return self
 

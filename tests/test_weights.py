@@ -198,3 +198,18 @@ def test_an_uncertified_network_counts_as_approximate(tmp_path):
     lt.LearnedCompose([flip]).save_pretrained(path)
     with pytest.raises(ApproximateWeightsError, match="network 0 is not certified"):
         lt.LearnedCompose.from_pretrained(path)
+
+
+def test_training_a_network_drops_its_certificate():
+    from learned_transforms.certificate import measure
+    from learned_transforms.layers import Flipping
+    from learned_transforms.network import Network
+
+    same = torch.zeros(1, 1, 2, 2)
+    flip = Network([Flipping()], [{"axis": "horizontal"}], "float32")
+    flip.certificate = measure([("zeros", same, same)])
+    learned = lt.LearnedCompose([flip])
+    assert learned.certificates["0"].tier == "exact"
+    learned.unfreeze().unfreeze(False)
+    assert lt.LearnedCompose(learned.transforms).certificates == {}
+    assert flip.certificate is not None
