@@ -4,7 +4,7 @@ Adding a transform is adding a row to :data:`ROWS`.
 """
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms.errors import PipelineTypeError, PipelineValueError, WeightsError
 from learned_transforms.images import Form
-from learned_transforms.layers import Flipping, Layer, Params
+from learned_transforms.layers import Cropping, Flipping, Layer, Normalising, Params
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,43 @@ def interpolation_name(value: Any) -> str:
 
 
 def resize(transform: Any, form: Form, api: str) -> Step | str:
+    if transform.size is None:
+        return "a size of None is not learned yet"
+    size = (transform.size,) if isinstance(transform.size, int) else tuple(transform.size)
+    return resampled(transform, form, api, {"size": size, "max_size": transform.max_size})
+
+
+def resampled(transform: Any, form: Form, api: str, params: Params) -> Step | str:
     interpolation = interpolation_name(transform.interpolation)
     if interpolation != "bilinear":
         return f"interpolation {interpolation} is not learned yet"
     if not transform.antialias and form.container != "pil":
         return "antialias=False is not learned yet"
-    if transform.size is None:
-        return "a size of None is not learned yet"
-    size = (transform.size,) if isinstance(transform.size, int) else tuple(transform.size)
-    params = {"size": size, "max_size": transform.max_size}
     return Step(form, f"{kind_of(form, api)}/resize_bilinear", params=params)
+
+
+def resized_crop(transform: Any, form: Form, api: str) -> Step | str:
+    """The part of the image that was drawn is cut out before; see draws.py."""
+    return resampled(transform, form, api, {"size": tuple(transform.size)})
+
+
+def center_crop(transform: Any, form: Form, api: str) -> Step | str:
+    return Step(form, layer=Cropping(), params={"size": tuple(transform.size)})
+
+
+def normalize(transform: Any, form: Form, api: str) -> Step | str:
+    if form.container == "pil" or form.dtype != "float32":
+        return "Normalize takes float tensors only"
+    mean, std = (numbers(value) for value in (transform.mean, transform.std))
+    if mean is None or std is None or 0 in std or (api == "v1" and len(mean) != len(std)):
+        return "its mean and std are no sequences of numbers to normalise by"
+    return Step(form, layer=Normalising(), params={"mean": mean, "std": std})
+
+
+def numbers(value: Any) -> tuple[float, ...] | None:
+    """A sequence of numbers as a tuple; None for anything else."""
+    plain = isinstance(value, list | tuple) and value and all(isinstance(v, int | float) for v in value)
+    return tuple(float(v) for v in value) if plain else None
 
 
 def flip(axis: str) -> Callable[[Any, Form, str], Step | str]:
@@ -108,20 +135,23 @@ def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
         return Step(form)
     if not getattr(transform, "scale", True):
         return "scale=False is not learned"
-    return Step(replace(form, dtype="float32"), f"{kind_of(form, api)}/to_float", params={})
+    return Step(form._replace(dtype="float32"), f"{kind_of(form, api)}/to_float", params={})
 
 
 def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, str], Step | str]:
     """A change of container only; other containers stay what they are."""
-    return lambda transform, form, api: Step(replace(form, container=container) if form.container in takes else form)
+    return lambda transform, form, api: Step(form._replace(container=container) if form.container in takes else form)
 
 
 def pil_to_tensor(transform: Any, form: Form, api: str) -> Step | str:
-    return Step(replace(form, container="tensor")) if form.container == "pil" else "PILToTensor takes PIL images only"
+    return Step(form._replace(container="tensor")) if form.container == "pil" else "PILToTensor takes PIL images only"
 
 
 RESIZE = Row(resize, ("size", "interpolation", "max_size", "antialias"), "resize_bilinear")
 HORIZONTAL, VERTICAL = Row(flip("horizontal"), ("p",)), Row(flip("vertical"), ("p",))
+RESIZED_CROP = Row(resized_crop, ("size", "scale", "ratio", "interpolation", "antialias"), "resize_bilinear")
+CENTER_CROP = Row(center_crop, ("size",))
+NORMALIZE = Row(normalize, ("mean", "std", "inplace"))
 GRAYSCALE = Row(grayscale, ("num_output_channels",), "gray")
 TO_TENSOR = Row(to_tensor, role="to_float")
 CONVERT_DTYPE = Row(to_dtype, ("dtype",), "to_float")
@@ -130,6 +160,12 @@ PIL_TO_TENSOR = Row(pil_to_tensor)
 ROWS: dict[type, Row] = {
     v1.Resize: RESIZE,
     v2.Resize: RESIZE,
+    v1.RandomResizedCrop: RESIZED_CROP,
+    v2.RandomResizedCrop: RESIZED_CROP,
+    v1.CenterCrop: CENTER_CROP,
+    v2.CenterCrop: CENTER_CROP,
+    v1.Normalize: NORMALIZE,
+    v2.Normalize: NORMALIZE,
     v1.RandomHorizontalFlip: HORIZONTAL,
     v2.RandomHorizontalFlip: HORIZONTAL,
     v1.RandomVerticalFlip: VERTICAL,
@@ -189,13 +225,6 @@ def listed(transforms: Any) -> list[Any]:
                 f"{type(transform).__name__}."
             )
     return list(transforms)
-
-
-def arguments_of(transform: Any) -> tuple[Any, ...]:
-    """What a catalogued transform's constructor was given, hashable; nothing for others."""
-    row = ROWS.get(type(transform))
-    values = () if row is None else (getattr(transform, name) for name in row.arguments)
-    return tuple(tuple(v) if isinstance(v, list) else repr(v) if isinstance(v, dict) else v for v in values)
 
 
 def class_name(transform_class: type) -> str:

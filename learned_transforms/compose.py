@@ -4,9 +4,9 @@ import copy
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from torch.utils._pytree import tree_leaves
 from torchvision.transforms import v2
 
 from learned_transforms import weights as weight_files
-from learned_transforms.catalog import ROWS, arguments_of, describe, listed, step
+from learned_transforms.catalog import ROWS, describe, listed, step
 from learned_transforms.certificate import Certificate, measure
-from learned_transforms.draws import applied
+from learned_transforms.draws import COINS, WINDOWS
 from learned_transforms.errors import (
     ApproximateWeightsError,
     FallbackWarning,
@@ -27,10 +27,11 @@ from learned_transforms.errors import (
     UnsupportedTransformError,
 )
 from learned_transforms.explain import Explanation, Row, explain, unsupported
-from learned_transforms.images import Form, form_of, from_tensor, to_tensor
-from learned_transforms.kernels import backends, choose
+from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
+from learned_transforms.kernels import backends
 from learned_transforms.layers import Layer, Params
 from learned_transforms.network import Lowered, Network
+from learned_transforms.segment import MOST_LANES, Lane, Segment
 from learned_transforms.weights import Weights
 
 DEFAULT_WEIGHTS = "cifar10_gray28"
@@ -39,24 +40,17 @@ FORMS = {"pil": Form("pil", "uint8"), "uint8": Form("tensor", "uint8"), "float32
 """The forms of input that :meth:`LearnedCompose.explain` tells of."""
 
 
-@dataclass(frozen=True)
-class Segment:
-    """Consecutive transforms that run as one network.
+class Known(NamedTuple):
+    """A transform, how to read its arguments, and what they were when it was lowered: they may change between calls."""
 
-    Attributes:
-        network: their layers.
-        owners: for each layer, the index of its transform.
-        start, stop: indices of the first transform, and past the last.
-        form: of the output.
-        reason: why transform ``stop`` is not part of it; None at the end of the pipeline.
-    """
+    transform: Any
+    read: Callable[[Any], Any]
+    arguments: Any
 
-    network: Network
-    owners: tuple[int, ...]
-    start: int
-    stop: int
-    form: Form
-    reason: str | None
+    @classmethod
+    def of(cls, transform: Any) -> "Known":
+        read = attrgetter(*ROWS[type(transform)].arguments)
+        return cls(transform, read, copy.deepcopy(read(transform)))
 
 
 class LearnedCompose(Lowered):
@@ -116,6 +110,9 @@ class LearnedCompose(Lowered):
             if isinstance(transform, Network) and transform.certificate is not None:
                 self.certificates[str(position)] = transform.certificate
         self.segments: dict[Any, Segment] = {}
+        self.lanes: dict[Any, Lane] = {}
+        self.lowered: list[Any] = []
+        self.known: list[Known] = []
         self.warned = self.trainable = False
 
     @classmethod
@@ -173,21 +170,43 @@ class LearnedCompose(Lowered):
         Raises:
             InputTypeError, InputShapeError: what the pipeline cannot take, as the types that torchvision raises.
         """
-        form = form_of(inputs[0]) if len(inputs) == 1 else None
-        if form is None:
+        if len(inputs) != 1:
             return self.pass_all(inputs)
-        value = to_tensor(inputs[0]) if form.container == "numpy" else inputs[0]
+        image = inputs[0]
+        if not self.unchanged():
+            self.relower()
+            self.lowered = list(self.transforms)
+            self.known = [
+                Known.of(t) for t in self.transforms if type(t) in ROWS.keys() - COINS and ROWS[type(t)].arguments
+            ]
+        key = signature(image)
+        lane = self.lanes.get(key)
+        return self.walk(image, key) if lane is None else lane(image)
+
+    def walk(self, image: Any, key: Any) -> Any:
+        """Segment by segment, and in torchvision between them; images like this one go straight on where they can."""
+        form = form_of(image)
+        if form is None:
+            return self.pass_all((image,))
         # An array stays one until a transform converts it; between transforms, a tensor holds its values.
         array = form.container == "numpy"
+        value = to_tensor(image) if array else image
         position = 0
         while position < len(self.transforms):
             if form is not None:
-                segment = self.segment(form, position)
-                value, position, form = self.run(segment, value, form), segment.stop, segment.form
+                segment = self.segments.get((form, position))
+                if segment is None:
+                    segment = self.segments[form, position] = self.gather(form, position)
+                if position == 0 and segment.stop == len(self.transforms) and not array and not self.trainable:
+                    if len(self.lanes) >= MOST_LANES:
+                        self.lanes.clear()
+                    self.lanes[key] = segment.lane(value)
+                value, position, form, reason = segment(value), segment.stop, segment.form, segment.reason
                 array = array and form.container == "numpy"
-            if position < len(self.transforms):
-                reason = segment.reason if form is not None else f"a value of type {type(value).__name__}"
-                self.warn(position, reason or "")
+            else:
+                reason = f"a value of type {type(value).__name__}"
+            if reason is not None:
+                self.warn(position, reason)
                 value = self.transforms[position](value)
                 position += 1
                 form = form_of(value) if isinstance(value, Tensor | Image.Image) else None
@@ -195,43 +214,44 @@ class LearnedCompose(Lowered):
                     form = Form("numpy", form.dtype)
         return from_tensor(value, "numpy") if array and type(value) is Tensor else value
 
-    def segment(self, form: Form, start: int) -> Segment:
-        """As many transforms from ``start`` on as learned layers cover, for images of ``form``."""
-        key = form, start, self.signature()
-        segment = self.segments.get(key)
-        if segment is None:
-            segment = self.segments[key] = self.gather(form, start)
-        return segment
-
-    def signature(self) -> tuple[Any, ...]:
-        """What the transforms are, and what their constructors were given: it may change between calls."""
-        return tuple((type(t), id(t), arguments_of(t)) for t in self.transforms)
+    def unchanged(self) -> bool:
+        """Whether the transforms are those that were lowered, with the arguments that they had then."""
+        if self.transforms != self.lowered:
+            return False
+        for known in self.known:  # noqa: SIM110 - a generator costs more, at every call
+            if known.read(known.transform) != known.arguments:
+                return False
+        return True
 
     def gather(self, form: Form, start: int) -> Segment:
+        """As many transforms from ``start`` on as learned layers cover, for images of ``form``."""
         layers: list[Layer] = []
         params: list[Params | None] = []
         owners: list[int] = []
-        current, reason, position, kind = form, None, start, form.dtype
+        current, reason, stop = form, None, len(self.transforms)
         for position, transform in enumerate(self.transforms[start:], start):
+            if type(transform) in WINDOWS and position > start:
+                stop = position
+                break
             if isinstance(transform, Network):
                 current = self.check_kind(transform, current)
                 layers += transform.members
                 params += transform.params
-                owners += [position] * len(transform.members)
+                owners += [position - start] * len(transform.members)
                 continue
             done = step(transform, current, self.layers.keys())
             if isinstance(done, str):
-                reason = done
+                reason, stop = done, position
                 break
             layer = done.layer if done.key is None else self.layers[done.key]
             if layer is not None:
                 layers.append(layer)  # type: ignore[arg-type]
                 params.append(done.params or {})
-                owners.append(position)
+                owners.append(position - start)
             current = done.form
-        else:
-            position = len(self.transforms)
-        return Segment(Network(layers, params, kind), tuple(owners), start, position, current, reason)
+        network = Network(layers, params, form.dtype)
+        chosen = self.transforms[start:stop]
+        return Segment(network, chosen, owners, stop, form, current, reason, self.backend, self.trainable)
 
     def check_kind(self, network: Network, form: Form) -> Form:
         """The form of a network's output; its input must be of the kind that it learned from."""
@@ -242,41 +262,6 @@ class LearnedCompose(Lowered):
                 f"differently on each. Convert the image, or retrain with kind={kind!r}."
             )
         return Form(network.output, "float32" if network.floats else "uint8")
-
-    def run(self, segment: Segment, value: Any, form: Form) -> Any:
-        """Draw for each transform of a segment, then run its network on an image of ``form``."""
-        drawn = [applied(t) for t in self.transforms[segment.start : segment.stop]]
-        network = segment.network
-        if not segment.owners:
-            if form.container == segment.form.container:
-                return value
-            # An array's memory is the caller's; torchvision copies it here too.
-            image = to_tensor(value).contiguous()
-            return from_tensor(image.clone() if form.container == "numpy" else image, segment.form.container)
-        params: list[Params | None] | None = None
-        if not all(drawn):
-            params = [
-                p if drawn[owner - segment.start] else None
-                for p, owner in zip(network.params, segment.owners, strict=True)
-            ]
-        if self.trainable and segment.form.dtype == "uint8":
-            self.check_smooth(segment)
-        image = to_tensor(value)
-        c, h, w = image.shape[-3:]
-        plan = network.plan((c, h, w), image.device, params, relaxed=self.trainable)
-        image = choose(plan, image.device, self.backend).run(plan, image)
-        result = image if segment.form.container == "numpy" else from_tensor(image, segment.form.container)
-        if isinstance(value, Image.Image) and isinstance(result, Image.Image):
-            result.info = dict(value.info)
-        return result
-
-    def check_smooth(self, segment: Segment) -> None:
-        """Trainable weights give levels that are not rounded, which no PIL image and no other transform takes."""
-        if segment.form.container == "pil" or segment.stop < len(self.transforms):
-            raise PipelineValueError(
-                "Trainable weights leave levels unrounded, so an unfrozen pipeline must convert to float before it "
-                "ends in a PIL image or goes on in torchvision. Add ToImage and ToDtype(torch.float32, scale=True)."
-            )
 
     def unfreeze(self, trainable: bool = True) -> "LearnedCompose":
         """Make the weights trainable; ``unfreeze(False)`` lowers them again.
@@ -295,7 +280,7 @@ class LearnedCompose(Lowered):
 
     def relower(self) -> None:
         """Forget what was lowered."""
-        self.segments = {}
+        self.segments, self.lanes = {}, {}
         for network in self.networks:
             cast(Network, network).relower()
 
@@ -369,7 +354,7 @@ class LearnedCompose(Lowered):
         return f"{type(self).__name__}(\n{lines}\n)"
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "segments": {}}
+        return {**self.__dict__, "segments": {}, "lanes": {}, "lowered": []}
 
 
 @lru_cache(maxsize=1)

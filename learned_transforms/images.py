@@ -1,7 +1,7 @@
 """Images in and out: which form an image has, and the tensor that holds its values."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,11 +12,16 @@ from torchvision import tv_tensors
 from learned_transforms.errors import InputShapeError, InputTypeError
 
 MODES = ("RGB", "L")
+Window = tuple[int, int, int, int]
+"""Top, left, height, width of a part of an image."""
+
+Call = Callable[..., Tensor]
+"""``(image, window=None) -> [..., C, H, W]``: what runs on a tensor or PIL image; ``window``: only this part of it."""
+
 CONTAINERS = ("pil", "tensor", "image", "numpy")
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """The form of an image.
 
     Attributes:
@@ -26,6 +31,17 @@ class Form:
 
     container: str
     dtype: str
+
+
+def signature(image: Any) -> Any:
+    """What two images share that are handled in one way: type, dtype or mode, size, layout, device; None: no image."""
+    if isinstance(image, Tensor):
+        return type(image), image.dtype, image.shape, image.stride(), image.device, image.requires_grad
+    if isinstance(image, Image.Image):
+        return image.mode, image.size
+    if isinstance(image, np.ndarray):
+        return np.ndarray, image.dtype, image.shape, image.strides, image.flags.writeable
+    return None
 
 
 def form_of(image: Any) -> Form | None:

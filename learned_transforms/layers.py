@@ -12,8 +12,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from learned_transforms.arithmetic import SMOOTH, Arithmetic
 from learned_transforms.errors import InputShapeError, PipelineValueError, check_channels
-from learned_transforms.plan import SMOOTH, Apply, Arithmetic, Gather, Mix, Resample, Shape, Stage, Table, Taps
+from learned_transforms.plan import Apply, Gather, Mix, Normalise, Product, Resample, Shape, Stage, Table
+from learned_transforms.taps import Axis, Keep
 
 Params = Mapping[str, Any]
 
@@ -41,6 +43,10 @@ class Layer(nn.Module):
         """Lower for images of ``shape`` (C, H, W); ``relaxed`` leaves every rounding out."""
         raise NotImplementedError
 
+    def elastic(self, shape: Shape, params: Params) -> bool:
+        """Whether the stages for ``shape`` serve images of any other size too."""
+        return False
+
     def effective(self, relaxed: bool) -> Arithmetic:
         """The arithmetic to lower with; relaxed, plain float32."""
         return SMOOTH if relaxed or self.arithmetic is None else self.arithmetic
@@ -67,12 +73,7 @@ def check_weight(name: str, value: Tensor, dimensions: int, length: int | None =
 
 
 class Resampling(Layer):
-    """Resize with a learned interpolation kernel, at any size.
-
-    The kernel is an even, piecewise polynomial: ``phi(t) = sum_d kernel[floor(|t|), d] * (|t| - floor(|t|))**d``,
-    zero past ``support``. Output pixel ``i`` weighs input pixel ``x`` by ``phi((x + .5 - c) / max(scale, 1))``,
-    ``c = (i + .5) * scale + shift``, ``scale = n_in / n_out``, over the window from ``int(c - s + .5)`` to
-    ``int(c + s + .5)``, ``s = support * max(scale, 1)``, and weights of one output pixel are divided by their sum.
+    """Resize with a learned interpolation kernel, at any size; see ``taps.evaluate`` for what its numbers mean.
 
     Params: ``size`` (rows, columns) of the output, or (length of the shorter side,), as in torchvision; then
     ``max_size``, if given, bounds the longer side.
@@ -93,37 +94,9 @@ class Resampling(Layer):
         self.learn(kernel=kernel, shift=shift)
         self.arithmetic = arithmetic
 
-    def phi(self, t: Tensor) -> Tensor:
-        """The kernel at distance ``t``, in taps of unit spacing; zero outside the support."""
-        distance = t.abs()
-        support = self.kernel.shape[0]
-        piece = distance.detach().long().clamp(0, support - 1)
-        u = distance - piece
-        coefficients = self.kernel.to(t.dtype)[piece]
-        value = coefficients[..., -1]
-        for d in range(coefficients.shape[-1] - 2, -1, -1):
-            value = value * u + coefficients[..., d]
-        return torch.where(distance < support, value, torch.zeros_like(value))
-
-    def taps(self, n_in: int, n_out: int, shift: Tensor, arithmetic: Arithmetic) -> Taps:
-        """Weights for one axis, computed in float32 for float32 arithmetic and in float64 for all others."""
-        dtype = torch.float32 if arithmetic.number == "float32" else torch.float64
-        device = self.kernel.device
-        scale = torch.tensor(n_in, dtype=dtype, device=device) / n_out
-        stretch = scale.clamp(min=1)
-        reach = self.kernel.shape[0] * stretch
-        centre = scale * (torch.arange(n_out, dtype=dtype, device=device) + 0.5) + shift.to(dtype)
-        low, high = (centre.detach() - reach + 0.5), (centre.detach() + reach + 0.5)
-        first = low.long().clamp(0, n_in - 1)
-        count = (high.long().clamp(max=n_in) - first).clamp(min=1)
-        offset = torch.arange(int(count.max()), device=first.device)
-        t = (offset + first[:, None] - centre[:, None] + 0.5) * (1 / stretch)
-        weights = torch.where(offset < count[:, None], self.phi(t), 0.0)
-        weights = weights / weights.sum(1, keepdim=True)
-        if arithmetic.number != "int":
-            return Taps(n_in, first, count, weights, None)
-        bits = fraction_bits(weights, arithmetic)
-        return Taps(n_in, first, count, away_from_zero(weights * 2.0**bits).int(), bits)
+    def elastic(self, shape: Shape, params: Params) -> bool:
+        # Where the size stays the same nothing is resampled, which holds for that size alone.
+        return len(params["size"]) == 2 and tuple(params["size"]) != shape[1:]
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"))
@@ -131,12 +104,9 @@ class Resampling(Layer):
             return []
         arithmetic = self.effective(relaxed)
         rows, columns = (
-            self.taps(n_in, n_out, shift, arithmetic)
-            for n_in, n_out, shift in zip(shape[1:], size, self.shift, strict=True)
+            Axis(self.kernel, shift, n_out, arithmetic) for n_out, shift in zip(size, self.shift, strict=True)
         )
-        fewer_rows, fewer_columns = (n_in - n_out for n_in, n_out in zip(shape[1:], size, strict=True))
-        tall = fewer_rows > 0 and fewer_rows > 2 * fewer_columns
-        return [Resample(rows, columns, arithmetic, arithmetic.tall_first and tall)]
+        return [Resample(rows, columns, arithmetic)]
 
 
 def output_size(size: tuple[int, int], wanted: Sequence[int], max_size: int | None) -> tuple[int, int]:
@@ -152,22 +122,6 @@ def output_size(size: tuple[int, int], wanted: Sequence[int], max_size: int | No
     if min(found) < 1:
         raise InputShapeError(f"An image of {size} (rows, columns) would be resized to {found}: nothing is left of it.")
     return found
-
-
-def fraction_bits(weights: Tensor, arithmetic: Arithmetic) -> int:
-    """Fraction bits of integer weights: fixed, or the fewest that leave no spare bit in an int16 (as in aten)."""
-    if not arithmetic.adaptive:
-        return arithmetic.bits
-    largest = float(weights.max())
-    for bits in range(1, arithmetic.bits):
-        if int(0.5 + largest * (1 << (bits + 1))) >= 1 << 15:
-            return bits
-    return arithmetic.bits
-
-
-def away_from_zero(value: Tensor) -> Tensor:
-    """The nearest integer, halves away from zero."""
-    return (value.abs() + 0.5).floor() * value.sign()
 
 
 class Mixing(Layer):
@@ -198,7 +152,7 @@ class Mixing(Layer):
         stages: list[Stage] = [Mix(self.weight, self.bias, self.effective(relaxed))] if mixed else []
         copies = params.get("copies", 1) if mixed or params.get("copy_gray", True) else 1
         if copies > 1 or not mixed:  # One copy of a gray image is a copy all the same, as in torchvision.
-            stages.append(Gather(channels=torch.arange(outputs if mixed else 1).repeat(copies)))
+            stages.append(Gather(channels=tuple(range(outputs if mixed else 1)) * copies))
         return stages
 
 
@@ -230,10 +184,37 @@ class Flipping(Layer):
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         axis = params["axis"]
         if axis == "horizontal":
-            return [Gather(columns=torch.arange(shape[2] - 1, -1, -1))]
+            return [Gather(columns=Keep(shape[2] - 1, -1, shape[2]))]
         if axis == "vertical":
-            return [Gather(rows=torch.arange(shape[1] - 1, -1, -1))]
+            return [Gather(rows=Keep(shape[1] - 1, -1, shape[1]))]
         raise PipelineValueError(f"Expected a flip along 'horizontal' or 'vertical', got {axis!r}.")
+
+
+class Cropping(Layer):
+    """Cut out the middle of the image. Params: ``size`` (rows, columns); what lies outside the image is 0."""
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        rows, columns = (centred(n_in, n_out) for n_in, n_out in zip(shape[1:], params["size"], strict=True))
+        outside = not (rows.inside(shape[1]) and columns.inside(shape[2]))
+        return [Gather(rows=rows, columns=columns, outside=outside)]
+
+
+def centred(n_in: int, n_out: int) -> Keep:
+    """The middle ``n_out`` pixels; an odd remainder goes where torchvision's crop and pad leave it."""
+    return Keep(-((n_out - n_in) // 2) if n_out > n_in else round((n_in - n_out) / 2), 1, n_out)
+
+
+class Normalising(Layer):
+    """Subtract a mean and divide by a standard deviation. Params: ``mean``, ``std``: one number, or one a channel."""
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        length = max(len(params["mean"]), len(params["std"]))
+        if shape[0] != 1 and length != 1:
+            check_channels(shape[0], (length,))
+        channels = max(shape[0], length)
+        copies: list[Stage] = [] if channels == shape[0] else [Gather(channels=(0,) * channels)]
+        mean, std = (torch.tensor(params[name], dtype=torch.float32).expand(channels) for name in ("mean", "std"))
+        return [*copies, Normalise(mean, std)]
 
 
 class Separable(Layer):
@@ -268,20 +249,12 @@ class Separable(Layer):
         check_size(shape, expected)
         arithmetic = self.effective(relaxed)
         inner = replace(arithmetic, rounding="none")
-        rows, columns = (full_taps(matrix) for matrix in (self.rows, self.columns))
         identity = torch.eye(len(self.bias), dtype=self.bias.dtype, device=self.bias.device)
         return [
             Mix(self.weight, torch.zeros_like(self.bias), inner),
-            Resample(rows, columns, inner),
+            Product(self.rows, self.columns, inner),
             Mix(identity, self.bias, arithmetic),
         ]
-
-
-def full_taps(matrix: Tensor) -> Taps:
-    """A matrix ``[n_out, n_in]`` as taps that read every input pixel."""
-    n_out, n_in = matrix.shape
-    first = torch.zeros(n_out, dtype=torch.long, device=matrix.device)
-    return Taps(n_in, first, torch.full_like(first, n_in), matrix, None)
 
 
 def check_size(shape: Shape, expected: Shape) -> None:
@@ -347,5 +320,6 @@ class Unstructured(Layer):
 
 
 LAYERS: dict[str, type[Layer]] = {
-    layer.__name__: layer for layer in (Resampling, Mixing, Lookup, Flipping, Separable, Unstructured)
+    layer.__name__: layer
+    for layer in (Resampling, Mixing, Lookup, Flipping, Cropping, Normalising, Separable, Unstructured)
 }

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.images import CONTAINERS
-from learned_transforms.kernels import choose
+from learned_transforms.kernels import Compiled, choose
 from learned_transforms.layers import Layer, Params
-from learned_transforms.plan import Gather, Mix, Plan, Resample, Shape, Stage, Table
+from learned_transforms.plan import Gather, Mix, Normalise, Plan, Resample, Shape, Stage, Table
+from learned_transforms.taps import Keep
 
 MOST_PLANS = 256
 """Plans kept per network: one for each input shape and set of params lately seen."""
@@ -71,7 +72,7 @@ class Network(Lowered):
                 f"Expected params for each of {len(self.layers)} layers and an output out of {', '.join(CONTAINERS)}, "
                 f"got {len(self.params)} and {output!r}."
             )
-        self.plans: dict[Any, Plan] = {}
+        self.plans: dict[Any, tuple[Plan, Compiled]] = {}
 
     @property
     def members(self) -> list[Layer]:
@@ -82,37 +83,56 @@ class Network(Lowered):
         self,
         shape: Shape,
         device: torch.device,
-        params: Sequence[Params | None] | None = None,
+        applied: tuple[bool, ...] | None = None,
+        backend: str = "auto",
         relaxed: bool = False,
-    ) -> Plan:
-        """Lower for images of ``shape`` (C, H, W) on ``device``, with ``params`` in place of the network's own.
+        gradients: bool = False,
+    ) -> tuple[Plan, Compiled]:
+        """Lower for images of ``shape`` (C, H, W) on ``device``, and compile for a backend.
 
-        Plans are kept, unless weights are being trained.
+        Plans are kept, unless weights are being trained. A plan whose first layer gives one size serves every size.
+
+        Args:
+            applied: for each layer, whether it is applied; None: all that have params.
+            backend: its name, or ``"auto"``.
+            relaxed: leave every rounding out.
+            gradients: of the image are wanted.
 
         Raises:
             InputTypeError, InputShapeError: images that the layers cannot take.
+            BackendError: no backend can run it.
         """
-        params = self.params if params is None else params
+        params = self.params
+        if applied is not None:
+            params = tuple(p if yes else None for p, yes in zip(params, applied, strict=True))
+        first = next(((layer, p) for layer, p in zip(self.members, params, strict=True) if p is not None), None)
+        size = None if first is not None and first[0].elastic(shape, first[1]) else shape[1:]
         if relaxed or any(p.requires_grad for p in self.parameters()):
-            return self.lower(shape, device, params, relaxed)
-        key = shape, device, tuple(None if p is None else tuple(p.items()) for p in params)
-        plan = self.plans.get(key)
-        if plan is None:
-            plan = self.lower(shape, device, params, relaxed)
+            return self.lower(shape, size, device, params, backend, relaxed, gradients)
+        key = shape[0], size, device, applied, backend, gradients
+        made = self.plans.get(key)
+        if made is None:
+            made = self.lower(shape, size, device, params, backend, relaxed, gradients)
             if len(self.plans) >= MOST_PLANS:
                 self.plans.clear()
-            self.plans[key] = plan
-        return plan
+            self.plans[key] = made
+        return made
 
-    def lower(self, shape: Shape, device: torch.device, params: Sequence[Params | None], relaxed: bool) -> Plan:
+    def lower(
+        self,
+        shape: Shape,
+        size: tuple[int, int] | None,
+        device: torch.device,
+        params: Sequence[Params | None],
+        backend: str,
+        relaxed: bool,
+        gradients: bool,
+    ) -> tuple[Plan, Compiled]:
         """Each layer's stages for the shape that reaches it, folded."""
         # A plan is kept, and may be used with gradients later: inference mode must not leave its mark on it.
         with torch.inference_mode(False):
-            plan = Plan(shape, *self.lower_layers(shape, params, relaxed)).to(device)
-            for stage in plan.stages:
-                if isinstance(stage, Resample):
-                    stage.prepare()
-        return plan
+            plan = Plan(shape[0], size, *self.lower_layers(shape, params, relaxed)).to(device)
+        return plan, choose(plan, device, backend, gradients).compile(plan)
 
     def lower_layers(
         self, shape: Shape, params: Sequence[Params | None], relaxed: bool
@@ -130,8 +150,8 @@ class Network(Lowered):
     def forward(self, image: Tensor, backend: str = "auto", relaxed: bool = False) -> Tensor:
         """Run on a uint8 or float image ``[..., C, H, W]``."""
         c, h, w = image.shape[-3:]
-        plan = self.plan((c, h, w), image.device, relaxed=relaxed)
-        return choose(plan, image.device, backend).run(plan, image)
+        _, compiled = self.plan((c, h, w), image.device, None, backend, relaxed, image.requires_grad)
+        return compiled.bind(image)(image)
 
     def describe(self) -> dict[str, Any]:
         """Everything but the layers, as plain values, for weight files."""
@@ -153,34 +173,43 @@ class Network(Lowered):
 
 
 def fold(stages: Sequence[Stage]) -> list[Stage]:
-    """Move every copy of rows and columns as early as it goes, and merge it with the resample or copy it meets."""
+    """Move every copy of rows and columns as early as it goes, and merge stages with those that they meet."""
     folded: list[Stage] = []
     for stage in stages:
+        position = len(folded)
         if isinstance(stage, Gather) and stage.channels is None:
-            position = len(folded)
-            while position and isinstance(folded[position - 1], Mix | Table):
+            while position and passes_through(stage, folded[position - 1]):
                 position -= 1
-            before = folded[position - 1] if position else None
-            if isinstance(before, Resample | Gather):
-                folded[position - 1] = merge(before, stage)
-            else:
-                folded.insert(position, stage)
+        merged = merge(folded[position - 1], stage) if position else None
+        if merged is None:
+            folded.insert(position, stage)
         else:
-            folded.append(stage)
+            folded[position - 1] = merged
     return folded
 
 
-def merge(before: Resample | Gather, stage: Gather) -> Resample | Gather:
-    """One stage that does ``before`` and then copies rows and columns."""
+def passes_through(stage: Gather, before: Stage) -> bool:
+    """Whether a copy of rows and columns may as well come before a pointwise stage; fill may not."""
+    return isinstance(before, Mix | Table | Normalise) and not stage.outside
+
+
+def merge(before: Stage, stage: Stage) -> Stage | None:
+    """One stage that does ``before`` and then ``stage``, where there is one."""
+    if not isinstance(stage, Gather) or stage.channels is not None or stage.outside:
+        return None
     if isinstance(before, Resample):
-        rows = before.rows if stage.rows is None else before.rows.select(stage.rows)
-        columns = before.columns if stage.columns is None else before.columns.select(stage.columns)
-        return replace(before, rows=rows, columns=columns)
-    return Gather(before.channels, follow(before.rows, stage.rows), follow(before.columns, stage.columns))
+        return replace(
+            before,
+            rows=before.rows if stage.rows is None else before.rows.kept(stage.rows),
+            columns=before.columns if stage.columns is None else before.columns.kept(stage.columns),
+        )
+    if isinstance(before, Gather):
+        return replace(before, rows=follow(before.rows, stage.rows), columns=follow(before.columns, stage.columns))
+    return None
 
 
-def follow(first: Tensor | None, then: Tensor | None) -> Tensor | None:
-    """The index that copies by ``first``, then by ``then``."""
+def follow(first: Keep | None, then: Keep | None) -> Keep | None:
+    """What is kept by ``first``, then by ``then``."""
     if first is None or then is None:
         return then if first is None else first
-    return torch.index_select(first, 0, then)
+    return first.then(then)

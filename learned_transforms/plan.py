@@ -5,158 +5,63 @@ that can run these stages can run every network. Shapes are ``(C, H, W)``; level
 """
 
 import copy
-from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
-from typing import Any, Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from learned_transforms.errors import WeightsError
+from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.taps import Axis, Keep
 
 Shape = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class Arithmetic:
-    """How a weighted sum is computed. Picked by validation among candidates, never learned.
-
-    Attributes:
-        number: ``"int"`` for fixed-point integers, else the float type of weights, products and sums; the result of
-            a stage is uint8 or float32 all the same.
-        bits: fraction bits of the integer weights.
-        adaptive: use the most fraction bits, up to ``bits``, with which every weight still fits an int16.
-        fma: each product joins the sum with a single rounding (fused multiply-add).
-        rounding: how a sum becomes a level; ``"none"`` leaves it a float.
-        each_pass: of a two-pass resample, round to uint8 after each pass rather than at the end.
-        tall_first: of a two-pass resample, do the rows first where that pass removes more than twice as many lines
-            as the columns pass does (Pillow since 13); otherwise the columns come first.
-    """
-
-    number: Literal["int", "float32", "float64"]
-    bits: int = 0
-    adaptive: bool = False
-    fma: bool = False
-    rounding: Literal["none", "truncate", "half_up", "half_even"] = "none"
-    each_pass: bool = False
-    tall_first: bool = False
-
-    def __str__(self) -> str:
-        words: list[str] = [self.number]
-        if self.number == "int":
-            words.append("int16 weights" if self.adaptive else f"{self.bits} bits")
-        if self.fma:
-            words.append("fma")
-        if self.rounding != "none":
-            words.append(self.rounding.replace("_", "-"))
-            if self.each_pass:
-                words.append("each pass")
-        if self.tall_first:
-            words.append("tall first")
-        return ", ".join(words)
-
-    @classmethod
-    def from_json(cls, description: Any) -> "Arithmetic":
-        """Read back what ``asdict`` wrote; a :class:`WeightsError` names whatever does not fit."""
-        try:
-            made = cls(**description)
-        except TypeError as error:
-            raise WeightsError(f"Expected the fields of an Arithmetic, got {description!r}: {error}") from None
-        known = made.number in ("int", "float32", "float64")
-        known = known and made.rounding in ("none", "truncate", "half_up", "half_even")
-        if (
-            not known
-            or type(made.bits) is not int
-            or not (0 <= made.bits <= 22)
-            or (made.number == "int") != (made.bits > 0)
-        ):
-            raise WeightsError(f"Unknown arithmetic {description!r}: the file is damaged or from a newer release.")
-        return made
-
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary of plain values, for weight files."""
-        return asdict(self)
-
-
-SMOOTH = Arithmetic("float32")
-"""No rounding anywhere, so that gradients pass."""
-
-
-@dataclass(frozen=True, eq=False)
-class Taps:
-    """The weights of one axis: output pixel ``i`` sums ``weights[i, k] * input[first[i] + k]``, ``k < count[i]``.
-
-    Attributes:
-        size: input pixels along the axis.
-        first: int64 ``[n_out]``.
-        count: int64 ``[n_out]``, at least 1; weights past it are zero.
-        weights: int32 ``[n_out, K]`` in units of ``2**-bits``, or float ``[n_out, K]``.
-        bits: fraction bits of integer weights; None for float weights.
-    """
-
-    size: int
-    first: Tensor
-    count: Tensor
-    weights: Tensor
-    bits: int | None
-
-    def __len__(self) -> int:
-        return int(self.first.shape[0])
-
-    @cached_property
-    def index(self) -> Tensor:
-        """int64 ``[K, n_out]``: the input pixel of each weight.
-
-        A weight past the count is zero; it re-reads the window's last pixel, so that no NaN can leak in from outside.
-        """
-        offsets = torch.arange(self.weights.shape[1], device=self.first.device)[:, None]
-        return self.first + torch.minimum(offsets, self.count - 1)
-
-    def select(self, index: Tensor) -> "Taps":
-        """The taps of the output pixels in ``index``: what a crop or flip behind a resample comes to."""
-        index = index.to(self.first.device)
-        return Taps(self.size, self.first[index], self.count[index], self.weights[index], self.bits)
-
-    def dense(self) -> Tensor:
-        """The same weights as a matrix ``[n_out, size]``."""
-        return self.weights.new_zeros(len(self), self.size).scatter_add(1, self.index.T, self.weights)
-
-
 @dataclass(frozen=True, eq=False)
 class Resample:
-    """Separable resampling in two passes: columns (along the width) first, unless ``rows_first``."""
+    """Separable resampling of input of any size, in two passes."""
 
-    rows: Taps
-    columns: Taps
+    rows: Axis
+    columns: Axis
     arithmetic: Arithmetic
-    rows_first: bool = False
 
     def output(self, shape: Shape) -> Shape:
         return shape[0], len(self.rows), len(self.columns)
 
-    def prepare(self) -> None:
-        """Work out what is the same for every image."""
-        for taps in (self.rows, self.columns):
-            _ = taps.index
+    def rows_first(self, height: int, width: int) -> bool:
+        """Whether the pass over the rows comes first, for input of this size; columns come first otherwise."""
+        fewer = height - self.rows.size
+        return self.arithmetic.tall_first and fewer > 0 and fewer > 2 * (width - self.columns.size)
 
-    def passes(self) -> tuple[tuple[int, Taps], tuple[int, Taps]]:
-        """(axis, taps) of the first and of the second pass."""
-        rows, columns = (-2, self.rows), (-1, self.columns)
-        return (rows, columns) if self.rows_first else (columns, rows)
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """``rows [H', H] @ image @ columns.T [W, W']``: full matrices, in a float type, without rounding."""
+
+    rows: Tensor
+    columns: Tensor
+    arithmetic: Arithmetic
+
+    def output(self, shape: Shape) -> Shape:
+        return shape[0], len(self.rows), len(self.columns)
 
 
 @dataclass(frozen=True, eq=False)
 class Gather:
-    """Copy chosen channels, rows and columns: crop, flip, channel copies. None keeps an axis as it is."""
+    """Copy chosen channels, rows and columns: crop, flip, channel copies. None keeps an axis as it is.
 
-    channels: Tensor | None = None
-    rows: Tensor | None = None
-    columns: Tensor | None = None
+    ``outside``: some of the rows or columns lie outside the image, and are 0.
+    """
+
+    channels: tuple[int, ...] | None = None
+    rows: Keep | None = None
+    columns: Keep | None = None
+    outside: bool = False
 
     def output(self, shape: Shape) -> Shape:
-        index = (self.channels, self.rows, self.columns)
-        c, h, w = (size if i is None else len(i) for size, i in zip(shape, index, strict=True))
-        return c, h, w
+        channels = shape[0] if self.channels is None else len(self.channels)
+        height = shape[1] if self.rows is None else self.rows.count
+        return channels, height, shape[2] if self.columns is None else self.columns.count
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +87,17 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
+class Normalise:
+    """``(image - mean [C]) / std [C]`` in float32, for float input; the difference is rounded before the division."""
+
+    mean: Tensor
+    std: Tensor
+
+    def output(self, shape: Shape) -> Shape:
+        return shape
+
+
+@dataclass(frozen=True, eq=False)
 class Apply:
     """An unstructured module on the whole image in float32: the dense and convolutional networks."""
 
@@ -192,20 +108,22 @@ class Apply:
         return self.shape
 
 
-Stage = Resample | Gather | Mix | Table | Apply
+Stage = Resample | Product | Gather | Mix | Table | Normalise | Apply
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Stages in order, for input of one shape.
+    """Stages in order.
 
     Attributes:
-        input: shape of one input image.
+        channels: of the input.
+        size: (rows, columns) of the input; None: any.
         stages: what to run.
         output: shape of one output image.
     """
 
-    input: Shape
+    channels: int
+    size: tuple[int, int] | None
     stages: tuple[Stage, ...]
     output: Shape
 
@@ -214,15 +132,13 @@ class Plan:
         return replace(self, stages=tuple(move(stage, device) for stage in self.stages))
 
 
-def move(part: Any, device: torch.device) -> Any:
-    """A stage (or Taps) with its tensors on ``device``."""
+def move(stage: Stage, device: torch.device) -> Stage:
+    """A stage with its tensors on ``device``."""
     moved: dict[str, Any] = {}
-    for field in fields(part):
-        value = getattr(part, field.name)
-        if isinstance(value, Tensor):
+    for field in fields(stage):
+        value = getattr(stage, field.name)
+        if isinstance(value, Tensor | Axis):
             moved[field.name] = value.to(device)
         elif isinstance(value, nn.Module) and any(p.device != device for p in value.parameters()):
             moved[field.name] = copy.deepcopy(value).to(device)
-        elif isinstance(value, Taps):
-            moved[field.name] = move(value, device)
-    return replace(part, **moved)
+    return replace(stage, **moved)

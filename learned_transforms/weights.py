@@ -12,12 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.catalog import restore
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import UnknownPretrainedError, WeightsError
 from learned_transforms.layers import LAYERS, Layer
 from learned_transforms.network import Network
-from learned_transforms.plan import Arithmetic
 
 FORMAT = "learned_transforms/1"
 SUFFIX = ".safetensors"

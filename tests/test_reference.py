@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError
-from learned_transforms.kernels import backends, choose, reference
+from learned_transforms.kernels import backends, choose, cpu, reference
 from learned_transforms.layers import Flipping, Lookup, Mixing, Resampling
 from learned_transforms.network import Network
-from learned_transforms.plan import Arithmetic, Gather, Mix, Plan, Resample, Taps
+from learned_transforms.plan import Gather, Mix, Plan, Resample
+from learned_transforms.taps import Taps, evaluate
 
 INT16 = Arithmetic("int", 22, adaptive=True, rounding="half_up", each_pass=True)
 INT22 = Arithmetic("int", 22, rounding="half_up", each_pass=True)
@@ -25,7 +27,7 @@ def resampling(kernel=TRIANGLE, arithmetic=INT16, shift=NO_SHIFT):
 @pytest.mark.parametrize("arithmetic", [INT16, INT22])
 @pytest.mark.parametrize(("n_in", "n_out"), [(32, 28), (7, 19), (1, 5), (90, 3), (5, 1)])
 def test_integer_pass_is_the_matrix_product_in_python_integers(kernel, arithmetic, n_in, n_out):
-    taps = resampling(kernel, arithmetic).taps(n_in, n_out, torch.zeros(()), arithmetic)
+    taps = evaluate(kernel.double(), torch.zeros(()), n_in, n_out, arithmetic)
     matrix = taps.dense().tolist()
     for levels in (torch.randint(0, 256, (n_in,)), torch.zeros(n_in), torch.full((n_in,), 255)):
         row = [int(v) for v in levels]
@@ -41,14 +43,14 @@ def test_integer_pass_is_the_matrix_product_in_python_integers(kernel, arithmeti
 @pytest.mark.parametrize("arithmetic", [INT16, INT22, FLOAT])
 def test_weights_sum_to_one(arithmetic):
     for n_in, n_out in ((32, 28), (640, 17), (3, 100)):
-        taps = resampling(CUBIC, arithmetic).taps(n_in, n_out, torch.zeros(()), arithmetic)
+        taps = evaluate(CUBIC.double(), torch.zeros(()), n_in, n_out, arithmetic)
         total = taps.weights.double().sum(1) / (2.0**taps.bits if taps.bits else 1)
         assert (total - 1).abs().max() < (1e-3 if arithmetic.adaptive else 1e-5)
 
 
 def test_adaptive_weights_fill_an_int16():
     for n_in, n_out in ((32, 28), (28, 32), (640, 31), (8, 8)):
-        taps = resampling().taps(n_in, n_out, torch.zeros(()), INT16)
+        taps = evaluate(TRIANGLE.double(), torch.zeros(()), n_in, n_out, INT16)
         assert 2**14 <= int(taps.weights.max()) < 2**15
         assert taps.bits <= 22
 
@@ -69,7 +71,7 @@ def test_rounding_modes():
 
 
 def test_nan_outside_the_window_does_not_leak():
-    taps = resampling(arithmetic=FLOAT).taps(8, 4, torch.zeros(()), FLOAT)
+    taps = evaluate(TRIANGLE.double(), torch.zeros(()), 8, 4, FLOAT)
     image = torch.rand(1, 1, 8)
     image[..., 7] = float("nan")
     result = reference.weighted_sum(image, taps, -1, FLOAT).flatten()
@@ -82,7 +84,7 @@ def test_flips_fold_into_taps():
     params = [{"size": (5, 9)}, {}, {"axis": "horizontal"}, {"axis": "vertical"}]
     network = Network(layers, params, "uint8")
     image = torch.randint(0, 256, (2, 3, 13, 11), dtype=torch.uint8)
-    plan = network.plan((3, 13, 11), torch.device("cpu"))
+    plan, _ = network.plan((3, 13, 11), torch.device("cpu"))
     assert [type(stage) for stage in plan.stages] == [Resample, Mix]
     plain = Network(layers[:2], params[:2], "uint8")(image)
     assert network(image).equal(plain.flip((-1, -2)))
@@ -90,7 +92,7 @@ def test_flips_fold_into_taps():
 
 def test_flips_without_a_resample_are_one_copy():
     network = Network([Flipping(), Flipping()], [{"axis": "horizontal"}, {"axis": "vertical"}], "uint8")
-    plan = network.plan((3, 4, 6), torch.device("cpu"))
+    plan, _ = network.plan((3, 4, 6), torch.device("cpu"))
     assert [type(stage) for stage in plan.stages] == [Gather]
     image = torch.randint(0, 256, (3, 4, 6), dtype=torch.uint8)
     assert network(image).equal(image.flip((-1, -2)))
@@ -132,7 +134,7 @@ def test_table_per_channel():
 
 
 def test_dense_taps_agree_with_the_loop():
-    taps = resampling(CUBIC, FLOAT).taps(12, 7, torch.zeros(()), FLOAT)
+    taps = evaluate(CUBIC.double(), torch.zeros(()), 12, 7, FLOAT)
     image = torch.rand(3, 12)
     assert torch.allclose(reference.weighted_sum(image, taps, -1, FLOAT), image @ taps.dense().T, atol=1e-6)
     selected = taps.select(torch.tensor([3, 0]))
@@ -141,6 +143,21 @@ def test_dense_taps_agree_with_the_loop():
 
 
 def test_backends_say_why():
-    assert backends() == {"reference": "available"}
-    with pytest.raises(BackendError, match=r"Unknown backend 'fast'\. Known: auto, reference"):
-        choose(Plan((1, 1, 1), (), (1, 1, 1)), torch.device("cpu"), "fast")
+    assert list(backends()) == ["cpu", "reference"]
+    assert backends()["reference"] == "available"
+    plan = Plan(1, None, (), (1, 1, 1))
+    with pytest.raises(BackendError, match=r"Unknown backend 'fast'\. Known: auto, cpu, reference"):
+        choose(plan, torch.device("cpu"), "fast")
+    with pytest.raises(BackendError, match="cpu: it runs on the CPU, not on meta"):
+        choose(plan, torch.device("meta"), "cpu")
+    assert choose(plan, torch.device("meta")) is choose(plan, torch.device("cpu"), "reference")
+
+
+def test_without_the_extension_the_reference_runs(monkeypatch):
+    monkeypatch.setattr(cpu, "MISSING", "the native extension is not there")
+    assert backends()["cpu"] == "the native extension is not there"
+    image = torch.randint(0, 256, (3, 9, 9), dtype=torch.uint8)
+    network = Network([resampling()], [{"size": (4, 4)}], "uint8")
+    assert network(image).equal(network(image, "reference"))
+    with pytest.raises(BackendError, match="not there"):
+        network(image, "cpu")

@@ -2,13 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from learned_transforms.errors import BackendError
-from learned_transforms.kernels import reference
+from learned_transforms.images import Call
+from learned_transforms.kernels import cpu, reference
 from learned_transforms.plan import Plan
+
+
+class Compiled(Protocol):
+    """A plan, made ready by a backend."""
+
+    def bind(self, image: Any, interleaved: bool = False) -> Call:
+        """What runs on images of the type, shape, strides and dtype of this one.
+
+        Args:
+            image: a tensor ``[..., C, H, W]`` or a PIL image.
+            interleaved: leave the channels of a pixel side by side in memory, where the backend can choose.
+        """
 
 
 @dataclass(frozen=True)
@@ -16,26 +29,28 @@ class Backend:
     """One way to run plans.
 
     Attributes:
-        run: ``(plan, image [..., C, H, W]) -> image``.
-        why_not: reason why it cannot run this plan on this device, or None.
+        compile: makes a plan ready.
+        why_not: from (plan, device, whether gradients are wanted): reason why it cannot run this plan, or None.
+            Without a plan: why it cannot run anything here.
     """
 
-    run: Callable[[Plan, Tensor], Tensor]
-    why_not: Callable[[Plan | None, torch.device | None], str | None]
+    compile: Callable[[Plan], Compiled]
+    why_not: Callable[[Plan | None, torch.device | None, bool], str | None]
 
 
 BACKENDS: dict[str, Backend] = {
-    "reference": Backend(reference.run, lambda plan, device: None),
+    "cpu": Backend(cpu.compile_plan, cpu.why_not),
+    "reference": Backend(reference.Reference, lambda plan, device, gradients: None),
 }
 """Fastest first."""
 
 
 def backends() -> dict[str, str]:
     """Every backend by name, fastest first: ``"available"``, or the reason why it cannot run here."""
-    return {name: backend.why_not(None, None) or "available" for name, backend in BACKENDS.items()}
+    return {name: backend.why_not(None, None, False) or "available" for name, backend in BACKENDS.items()}
 
 
-def choose(plan: Plan, device: torch.device, name: str = "auto") -> Backend:
+def choose(plan: Plan, device: torch.device, name: str = "auto", gradients: bool = False) -> Backend:
     """The backend called ``name``, or for ``"auto"`` the first that can run ``plan`` on ``device``.
 
     Raises:
@@ -45,7 +60,7 @@ def choose(plan: Plan, device: torch.device, name: str = "auto") -> Backend:
         raise BackendError(f"Unknown backend {name!r}. Known: auto, {', '.join(BACKENDS)}.")
     reasons = {}
     for candidate in BACKENDS if name == "auto" else (name,):
-        reason = BACKENDS[candidate].why_not(plan, device)
+        reason = BACKENDS[candidate].why_not(plan, device, gradients)
         if reason is None:
             return BACKENDS[candidate]
         reasons[candidate] = reason

@@ -9,16 +9,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learned_transforms.plan import Apply, Arithmetic, Gather, Mix, Plan, Resample, Table, Taps
+from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.images import Call, Window, to_tensor
+from learned_transforms.plan import Apply, Gather, Mix, Normalise, Plan, Product, Resample, Table
+from learned_transforms.taps import Keep, Taps
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def run(plan: Plan, image: Tensor) -> Tensor:
-    """Carry out ``plan`` on a uint8 or float image ``[..., C, H, W]``; the input is never modified."""
-    for stage in plan.stages:
-        image = STAGES[type(stage)](image, stage)
-    return image
+class Reference:
+    """A plan, to be run stage by stage."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def bind(self, image: Any, interleaved: bool = False) -> Call:
+        """What runs on images like this one; here, on all."""
+        return self.run
+
+    def run(self, image: Any, window: Window | None = None) -> Tensor:
+        """Carry out the plan on a uint8 or float image ``[..., C, H, W]`` or a PIL image, which is never modified.
+
+        Args:
+            image: the image, or images.
+            window: (top, left, height, width): use only this part of it.
+        """
+        value = to_tensor(image)
+        if window is not None:
+            top, left, height, width = window
+            value = value[..., top : top + height, left : left + width]
+        for stage in self.plan.stages:
+            value = STAGES[type(stage)](value, stage)
+        return value
 
 
 def to_levels(value: Tensor, rounding: str) -> Tensor:
@@ -50,11 +72,7 @@ def multiply_add(x: Tensor, weight: Tensor, total: Tensor | None, arithmetic: Ar
 
 
 def weighted_sum(image: Tensor, taps: Taps, axis: int, arithmetic: Arithmetic) -> Tensor:
-    """Sum ``weights * pixels`` along ``axis`` (-1 or -2), in the order of the taps; full matrices as a product."""
-    if taps.bits is None and taps.weights.shape[1] == taps.size and not arithmetic.fma:
-        matrix = taps.weights.to(DTYPES[arithmetic.number])
-        image = image.to(matrix.dtype)
-        return matrix @ image if axis == -2 else image @ matrix.T
+    """Sum ``weights * pixels`` along ``axis`` (-1 or -2), in the order of the taps."""
     total: Tensor | None = None
     for index, weight in zip(taps.index, taps.weights.T, strict=True):
         pixels = image.index_select(axis, index)
@@ -71,23 +89,42 @@ def weighted_sum(image: Tensor, taps: Taps, axis: int, arithmetic: Arithmetic) -
 
 def resample(image: Tensor, stage: Resample) -> Tensor:
     arithmetic = stage.arithmetic
-    for axis, taps in stage.passes():
+    height, width = image.shape[-2:]
+    passes = [(-1, stage.columns.taps(width)), (-2, stage.rows.taps(height))]
+    for axis, taps in reversed(passes) if stage.rows_first(height, width) else passes:
         image = weighted_sum(image, taps, axis, arithmetic)
         if taps.bits is not None:
             image = shift_down(image, taps.bits)
         elif arithmetic.each_pass:
             image = to_levels(image, arithmetic.rounding)
-    if taps.bits is not None:
+    if arithmetic.number == "int":
         return image
     image = to_levels(image, arithmetic.rounding)
     return image.float() if image.dtype == torch.float64 else image
 
 
+def product(image: Tensor, stage: Product) -> Tensor:
+    rows, columns = (matrix.to(DTYPES[stage.arithmetic.number]) for matrix in (stage.rows, stage.columns))
+    return (rows @ (image.to(rows.dtype) @ columns.T)).float()
+
+
 def gather(image: Tensor, stage: Gather) -> Tensor:
-    for axis, index in ((-3, stage.channels), (-2, stage.rows), (-1, stage.columns)):
-        if index is not None:
-            image = image.index_select(axis, index)
+    if stage.channels is not None:
+        image = image[..., list(stage.channels), :, :]
+    for axis, keep in ((-2, stage.rows), (-1, stage.columns)):
+        if keep is not None:
+            image = pick(image, axis, keep)
     return image
+
+
+def pick(image: Tensor, axis: int, keep: Keep) -> Tensor:
+    """The pixels along ``axis`` that are kept; 0 for those outside."""
+    size, index = image.shape[axis], keep.index().to(image.device)
+    if keep.inside(size):
+        return image.index_select(axis, index)
+    inside = (index >= 0) & (index < size)
+    inside = inside[:, None] if axis == -2 else inside
+    return torch.where(inside, image.index_select(axis, index.clamp(0, size - 1)), image.new_zeros(()))
 
 
 def mix(image: Tensor, stage: Mix) -> Tensor:
@@ -119,6 +156,11 @@ def table(image: Tensor, stage: Table) -> Tensor:
     return torch.stack(planes, -3)
 
 
+def normalise(image: Tensor, stage: Normalise) -> Tensor:
+    mean, std = (value.view(-1, 1, 1) for value in (stage.mean, stage.std))
+    return (image - mean) / std
+
+
 def apply(image: Tensor, stage: Apply) -> Tensor:
     flat = image.reshape(-1, *image.shape[-3:]).float()
     result: Tensor = stage.module(flat)
@@ -127,8 +169,10 @@ def apply(image: Tensor, stage: Apply) -> Tensor:
 
 STAGES: dict[type, Callable[[Tensor, Any], Tensor]] = {
     Resample: resample,
+    Product: product,
     Gather: gather,
     Mix: mix,
     Table: table,
+    Normalise: normalise,
     Apply: apply,
 }

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.compose import LearnedCompose
 from learned_transforms.errors import DataError, PipelineValueError, TeacherError
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
-from learned_transforms.plan import Arithmetic, Shape
+from learned_transforms.plan import Shape
 from learned_transforms.trainer import data as data_module
 from learned_transforms.trainer.data import (
     KINDS,

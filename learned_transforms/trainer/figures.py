@@ -11,7 +11,8 @@ from torch import Tensor
 from learned_transforms.errors import MissingExtraError
 from learned_transforms.layers import Resampling, Separable
 from learned_transforms.network import Network
-from learned_transforms.plan import Apply, Gather, Mix, Resample, Stage, Table
+from learned_transforms.plan import Apply, Gather, Mix, Normalise, Product, Resample, Shape, Stage, Table
+from learned_transforms.taps import phi
 from learned_transforms.trainer.fit import Epoch
 
 if TYPE_CHECKING:
@@ -143,9 +144,8 @@ def matrices(network: Separable, path: Path) -> Path:
 
 def kernel(fitted: Tensor, snapped: Resampling, path: Path) -> Path:
     """The kernel as fitted and as snapped, and their difference."""
-    before = Resampling(fitted, snapped.shift, snapped.arithmetic)
     t = torch.linspace(-fitted.shape[0] - 0.25, fitted.shape[0] + 0.25, 801, dtype=torch.float64)
-    old, new = before.phi(t).detach(), snapped.phi(t).detach()
+    old, new = phi(fitted, t), phi(snapped.kernel, t).detach()
     figure = new_figure(9.0, 3.6)
     axes = figure.subplots(1, 2)
     axes[0].plot(t, new, color=BLUE, linewidth=3, alpha=0.5, label="snapped")
@@ -163,18 +163,22 @@ def kernel(fitted: Tensor, snapped: Resampling, path: Path) -> Path:
     return save(figure, path)
 
 
-def stage_text(stage: Stage) -> tuple[str, str]:
-    """Name and numbers of a stage, for the drawing."""
+def stage_text(stage: Stage, current: Shape) -> tuple[str, str]:
+    """Name and numbers of a stage for images of shape ``current``, for the drawing."""
     if isinstance(stage, Resample):
-        taps = f"{stage.columns.weights.shape[1]} x {stage.rows.weights.shape[1]} taps"
-        bits = "" if stage.rows.bits is None else f", 2^-{stage.rows.bits}"
-        return "Resample", f"{taps}{bits}"
+        rows, columns = stage.rows.taps(current[1]), stage.columns.taps(current[2])
+        bits = "" if rows.bits is None else f", 2^-{rows.bits}"
+        return "Resample", f"{columns.weights.shape[1]} x {rows.weights.shape[1]} taps{bits}"
+    if isinstance(stage, Product):
+        return "Product", f"{stage.columns.shape[1]} x {stage.rows.shape[1]} weights"
     if isinstance(stage, Mix):
         return "Mix", f"{stage.weight.shape[1]} -> {stage.weight.shape[0]} channels"
     if isinstance(stage, Table):
         return "Table", "256 entries"
     if isinstance(stage, Gather):
         return "Gather", "copies"
+    if isinstance(stage, Normalise):
+        return "Normalise", "mean, std"
     return "Apply", f"{sum(p.numel() for p in stage.module.parameters()):,} weights"
 
 
@@ -183,7 +187,7 @@ def drawing(networks: Mapping[str, Network], shape: tuple[int, int, int], path: 
     figure = new_figure(11.5, 1.05 * len(networks) + 0.2)
     axes = figure.subplots(len(networks), 1, squeeze=False)[:, 0]
     for axis, (name, network) in zip(axes, networks.items(), strict=True):
-        plan = network.plan(shape, torch.device("cpu"))
+        plan, _ = network.plan(shape, torch.device("cpu"))
         axis.set_xlim(-1.2, 13.4)
         axis.set_ylim(-0.6, 0.9)
         axis.axis("off")
@@ -192,9 +196,9 @@ def drawing(networks: Mapping[str, Network], shape: tuple[int, int, int], path: 
         current, x = shape, -0.5
         axis.text(x, 0, "x".join(map(str, current)), ha="center", va="center", fontsize=9)
         for stage in plan.stages:
-            color = BLUE if isinstance(stage, Resample) else GRAY if isinstance(stage, Apply) else ORANGE
+            color = BLUE if isinstance(stage, Resample | Product) else GRAY if isinstance(stage, Apply) else ORANGE
             axis.annotate("", (x + 1.0, 0), (x + 0.45, 0), arrowprops={"arrowstyle": "->", "color": INK})
-            title, detail = stage_text(stage)
+            title, detail = stage_text(stage, current)
             x += 1.75
             box = {"boxstyle": "round,pad=0.45", "facecolor": color, "edgecolor": "none", "alpha": 0.25}
             axis.text(x, 0, f"{title}\n{detail}", ha="center", va="center", fontsize=8, bbox=box)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import MissingExtraError, PipelineValueError
 from learned_transforms.layers import Separable, Unstructured
-from learned_transforms.plan import Arithmetic, Shape
+from learned_transforms.plan import Shape
 
 
 class EarlyStopping:

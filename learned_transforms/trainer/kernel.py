@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.layers import Resampling
-from learned_transforms.plan import Arithmetic
+from learned_transforms.taps import evaluate
 from learned_transforms.trainer.fit import Epoch, Score, Settings, separable, train
 
 UNROUNDED = Arithmetic("float64")
@@ -25,7 +26,7 @@ Sized = tuple[Tensor, Tensor]
 def kernel_matrices(layer: Resampling, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The row and the column matrix that a kernel comes to, from the size of ``x`` to the size of ``y``."""
     rows, columns = (
-        layer.taps(n_in, n_out, shift, UNROUNDED).dense()
+        evaluate(layer.kernel, shift, n_in, n_out, UNROUNDED).dense()
         for n_in, n_out, shift in zip(x.shape[2:], y.shape[2:], layer.shift, strict=True)
     )
     return rows, columns

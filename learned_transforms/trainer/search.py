@@ -7,9 +7,9 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.layers import Flipping, Layer, Mixing, Params, Resampling, Separable
 from learned_transforms.network import Network
-from learned_transforms.plan import Arithmetic
 from learned_transforms.trainer.data import every_colour
 from learned_transforms.trainer.fit import Epoch, Settings, fit_intervals, least_squares, score, separable
 from learned_transforms.trainer.kernel import UNROUNDED, Sized, fit_kernel, kernel_loss

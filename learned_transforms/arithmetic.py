@@ -1,0 +1,71 @@
+"""How a weighted sum is computed: number, precision, rounding."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from learned_transforms.errors import WeightsError
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How a weighted sum is computed. Picked by validation among candidates, never learned.
+
+    Attributes:
+        number: ``"int"`` for fixed-point integers, else the float type of weights, products and sums; the result of
+            a stage is uint8 or float32 all the same.
+        bits: fraction bits of the integer weights.
+        adaptive: use the most fraction bits, up to ``bits``, with which every weight still fits an int16.
+        fma: each product joins the sum with a single rounding (fused multiply-add).
+        rounding: how a sum becomes a level; ``"none"`` leaves it a float.
+        each_pass: of a two-pass resample, round to uint8 after each pass rather than at the end.
+        tall_first: of a two-pass resample, do the rows first where that pass removes more than twice as many lines
+            as the columns pass does (Pillow since 13); otherwise the columns come first.
+    """
+
+    number: Literal["int", "float32", "float64"]
+    bits: int = 0
+    adaptive: bool = False
+    fma: bool = False
+    rounding: Literal["none", "truncate", "half_up", "half_even"] = "none"
+    each_pass: bool = False
+    tall_first: bool = False
+
+    def __str__(self) -> str:
+        words: list[str] = [self.number]
+        if self.number == "int":
+            words.append("int16 weights" if self.adaptive else f"{self.bits} bits")
+        if self.fma:
+            words.append("fma")
+        if self.rounding != "none":
+            words.append(self.rounding.replace("_", "-"))
+            if self.each_pass:
+                words.append("each pass")
+        if self.tall_first:
+            words.append("tall first")
+        return ", ".join(words)
+
+    @classmethod
+    def from_json(cls, description: Any) -> "Arithmetic":
+        """Read back what ``asdict`` wrote; a :class:`WeightsError` names whatever does not fit."""
+        try:
+            made = cls(**description)
+        except TypeError as error:
+            raise WeightsError(f"Expected the fields of an Arithmetic, got {description!r}: {error}") from None
+        known = made.number in ("int", "float32", "float64")
+        known = known and made.rounding in ("none", "truncate", "half_up", "half_even")
+        if (
+            not known
+            or type(made.bits) is not int
+            or not (0 <= made.bits <= 22)
+            or (made.number == "int") != (made.bits > 0)
+        ):
+            raise WeightsError(f"Unknown arithmetic {description!r}: the file is damaged or from a newer release.")
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of plain values, for weight files."""
+        return asdict(self)
+
+
+SMOOTH = Arithmetic("float32")
+"""No rounding anywhere, so that gradients pass."""

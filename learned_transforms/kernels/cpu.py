@@ -1,0 +1,217 @@
+"""The native CPU backend: one fused pass over cache-resident rows, with the same values as the reference.
+
+The compiled part lies in ``native/``. It holds a plan as a program, works out taps by itself for every size of input,
+and takes the fastest instructions that the processor has: AVX-512 (VBMI, VNNI), AVX2, or portable code. The environment
+variable ``LEARNED_TRANSFORMS_SIMD`` (``avx512``, ``avx2``, ``portable``), read when a plan is first run, forces one.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.errors import BackendError, InputShapeError
+from learned_transforms.images import Call, Window, to_tensor
+from learned_transforms.kernels.reference import Reference
+from learned_transforms.plan import Gather, Mix, Normalise, Plan, Resample, Stage, Table
+from learned_transforms.taps import Axis
+
+MISSING: str | None = None
+"""Why the compiled part is not there, if it is not."""
+try:
+    from learned_transforms.kernels import _native
+except ImportError as error:
+    MISSING = f"the native extension is not there ({error}). Install a C++ compiler, then reinstall the package"
+
+SIMD = "LEARNED_TRANSFORMS_SIMD"
+MOST_INTERLEAVED = 4
+"""Values of an interleaved pixel that the native code takes; wider ones are copied to planes first."""
+PIXELS = {"RGB": (3, 4), "L": (1, 1)}
+"""By mode of a PIL image: channels, and bytes from pixel to pixel."""
+
+
+def why_not(plan: Plan | None, device: torch.device | None, gradients: bool) -> str | None:
+    """Reason why this backend cannot run ``plan`` on ``device``, or None."""
+    if MISSING is not None:
+        return MISSING
+    if device is not None and device.type != "cpu":
+        return f"it runs on the CPU, not on {device.type}"
+    if gradients or torch.compiler.is_compiling():
+        return "it computes no gradients, and no compiler looks into it"
+    if plan is None:
+        return None
+    reasons = (unfit(stage) for stage in plan.stages)
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def unfit(stage: Stage) -> str | None:
+    """Why a stage is not for this backend."""
+    if type(stage) not in ADD:
+        return f"{type(stage).__name__} is a product of full matrices"
+    arithmetic = getattr(stage, "arithmetic", None)
+    if arithmetic is not None and arithmetic.number == "float64":
+        return "it does not sum in float64"
+    tensors = [value for value in vars(stage).values() if isinstance(value, Tensor)]
+    axes = [value for value in vars(stage).values() if isinstance(value, Axis)]
+    tensors += [tensor for axis in axes for tensor in (axis.kernel, axis.shift)]
+    return "its weights are being trained" if any(tensor.requires_grad for tensor in tensors) else None
+
+
+def axis_of(axis: Axis) -> tuple[Any, ...]:
+    return axis.kernel.tolist(), float(axis.shift), axis.size, astuple(axis.keep)
+
+
+def arithmetic_of(arithmetic: Arithmetic) -> tuple[Any, ...]:
+    return astuple(arithmetic)
+
+
+def add_resample(program: Any, stage: Resample) -> None:
+    program.resample(axis_of(stage.rows), axis_of(stage.columns), arithmetic_of(stage.arithmetic))
+
+
+def add_gather(program: Any, stage: Gather) -> None:
+    program.gather(stage.channels, *(None if keep is None else astuple(keep) for keep in (stage.rows, stage.columns)))
+
+
+def add_mix(program: Any, stage: Mix) -> None:
+    whole = [(value * 2.0**stage.arithmetic.bits).round().int().tolist() for value in (stage.weight, stage.bias)]
+    real = [value.float().tolist() for value in (stage.weight, stage.bias)]
+    program.mix(*real, *whole, arithmetic_of(stage.arithmetic))
+
+
+ADD: dict[type, Callable[[Any, Any], None]] = {
+    Resample: add_resample,
+    Gather: add_gather,
+    Mix: add_mix,
+    Table: lambda program, stage: program.table(stage.values.tolist()),
+    Normalise: lambda program, stage: program.normalise(stage.mean.tolist(), stage.std.tolist()),
+}
+"""By stage: how a program is told of it."""
+
+
+class Program:
+    """A plan, compiled for this backend.
+
+    Raises:
+        BackendError: it does not fit together, or the processor lacks the instructions that were forced.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        try:
+            self.native = _native.Program(plan.channels, os.environ.get(SIMD, ""))
+            for stage in plan.stages:
+                ADD[type(stage)](self.native, stage)
+        except ValueError as error:
+            raise BackendError(f"The cpu backend cannot run this plan: {error}.") from error
+
+    def bind(self, image: Any, interleaved: bool = False) -> Call:
+        """What runs on images of the type, shape, strides and dtype of this one.
+
+        Args:
+            image: a tensor ``[..., C, H, W]`` or a PIL image.
+            interleaved: leave the channels of a pixel side by side in memory.
+
+        Raises:
+            InputShapeError: it does not fit the plan.
+        """
+        if not isinstance(image, Tensor):
+            return self.bind_pil(image, interleaved)
+        lead, floating = image.shape[:-3], image.dtype == torch.float32
+        size, dtype = self.output(lead, interleaved), self.dtype(floating)
+        if not image.numel():
+            return lambda image, window=None: torch.empty(*lead, *self.plan.output, dtype=dtype)
+        memory = usable(image)
+        direct = memory is image
+        images, step = (len(memory), memory.stride(0)) if memory.ndim > 3 else (1, 0)
+        call = self.call(images, memory.shape[-3:], strides_of(memory), step, floating, interleaved)
+
+        empty, threads = torch.empty, torch.get_num_threads
+
+        def run(image: Tensor, window: Window | None = None) -> Tensor:
+            memory = image if direct else usable(image)
+            made = empty(*size, dtype=dtype)
+            call(memory.data_ptr(), made.data_ptr(), threads(), window)
+            return made.movedim(-1, -3) if interleaved else made
+
+        return run
+
+    def bind_pil(self, image: Image.Image, interleaved: bool) -> Call:
+        """The same for PIL images; they are read in place where Pillow exports their memory in one block."""
+        width, height = image.size
+        channels, pixel = PIXELS[image.mode]
+        size, dtype = self.output((), interleaved), self.dtype(False)
+        strides = (1, width * pixel, pixel)
+        call = self.call(1, (channels, height, width), strides, 0, False, interleaved)
+        copied: list[Call] = []
+        empty, threads, arrow_pixels = torch.empty, torch.get_num_threads, _native.arrow_pixels
+
+        def run(image: Image.Image, window: Window | None = None) -> Tensor:
+            try:
+                owner = image.__arrow_c_array__()[1]
+            except (AttributeError, ValueError):  # Pillow before 11.2, or rows in several blocks.
+                tensor = to_tensor(image)
+                if not copied:
+                    copied.append(self.bind(tensor, interleaved))
+                return copied[0](tensor, window)
+            address, length = arrow_pixels(owner)
+            if length != width * height * pixel:
+                raise InputShapeError(f"Expected {width * height * pixel} bytes of pixels, Pillow gave {length}.")
+            made = empty(*size, dtype=dtype)
+            call(address, made.data_ptr(), threads(), window)
+            return made.movedim(-1, -3) if interleaved else made
+
+        return run
+
+    def call(self, *layout: Any) -> Any:
+        """The native program for one layout; its output is what the plan says."""
+        try:
+            call = self.native.bind(*layout)
+        except ValueError as error:
+            raise InputShapeError(f"The image {tuple(layout[1])} does not fit its plan: {error}.") from error
+        floating = self.dtype(layout[4]) == torch.float32
+        if call.output != (*self.plan.output, floating):
+            raise BackendError(
+                f"Expected output {self.plan.output}, float: {floating}, native code gives {call.output}."
+            )
+        return call
+
+    def output(self, lead: Sequence[int], interleaved: bool) -> tuple[int, ...]:
+        c, h, w = self.plan.output
+        return (*lead, h, w, c) if interleaved else (*lead, c, h, w)
+
+    def dtype(self, floating: bool) -> torch.dtype:
+        """The dtype that the plan gives for float input, or for uint8 input."""
+        for stage in self.plan.stages:
+            if isinstance(stage, Resample | Mix):
+                floating = stage.arithmetic.rounding == "none"
+            elif isinstance(stage, Table | Normalise):
+                floating = True
+        return torch.float32 if floating else torch.uint8
+
+
+def compile_plan(plan: Plan) -> Program | Reference:
+    """The program of a plan; where there is nothing to compute, the reference gives images back as they are."""
+    return Program(plan) if plan.stages else Reference(plan)
+
+
+def strides_of(image: Tensor) -> tuple[int, int, int]:
+    """Strides of one image ``[..., C, H, W]``; along an axis of one value they may be anything, and are made to fit."""
+    channels, _, width = image.shape[-3:]
+    channel, row, pixel = image.stride()[-3:]
+    return 1 if channels == 1 else channel, row, 1 if width == 1 else pixel
+
+
+def usable(image: Tensor) -> Tensor:
+    """The image as a tensor ``[C, H, W]`` or ``[N, C, H, W]`` that the native code reads: itself, a view, or a copy."""
+    if image.ndim > 4:
+        image = image.flatten(0, -4)
+    channel, _, pixel = strides_of(image)
+    if pixel == 1 or (channel == 1 and image.shape[-3] <= pixel <= MOST_INTERLEAVED):
+        return image
+    return image.contiguous()

@@ -1,0 +1,83 @@
+// What is done to rows of pixels, once for each instruction set; the fastest that the processor has is chosen at run
+// time. All give the same values.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "plan.hpp"
+#include "taps.hpp"
+
+namespace lt {
+
+// Kernels read and write up to so many bytes behind the last pixel of a row.
+constexpr int64_t PADDING = 64;
+
+// Rows that share the shuffles and weights of a pass along them come in fours.
+constexpr int GROUP = 4;
+
+// A pass along a row of bytes, `channels` of them in every `pixel` bytes. Output values are called lanes: `active` of
+// them make a block, whose input bytes all lie in one window of a vector, picked by a shuffle, two taps at a time. From
+// one pair of taps to the next either the shuffle moves on, or the window.
+struct Columns {
+    const Taps* taps = nullptr;
+    int pixel = 1, channels = 1;
+    int active = 0, blocks = 0;
+    bool shared = false;             // all taps of a block lie in one window: the shuffle moves
+    int64_t reach = 0;               // bytes from the start of a row that are read
+    std::vector<int32_t> base;       // [blocks]: first byte of the first window
+    std::vector<int32_t> index;      // [blocks, lanes]: the shuffle of the first pair, two bytes to two words
+    std::vector<int32_t> low, high;  // for each group of blocks and each pair of taps: [blocks of a group, lanes]
+
+    int step() const { return 2 * pixel; }  // bytes from pair to pair
+};
+
+// The taps of one output row, for a pass over rows of bytes; `stride` from one weight, or pair, to the next.
+struct Rows {
+    int count = 0, bits = 0;
+    int64_t stride = 1;
+    const int32_t* weights = nullptr;  // [count]
+    const int32_t* low = nullptr;      // [(count + 1) / 2]: two int16 weights each, the low 15 bits if they are wide
+    const int32_t* high = nullptr;     // the rest, if they are wide
+};
+
+struct Kernels {
+    const char* name;
+    int window, lanes, group;  // of Columns: bytes of a window, lanes of a block at most, blocks of a vector; or 0
+
+    // Both passes over bytes round half up and clamp; they write whole vectors, into padded memory.
+    // `count` rows, a multiple of GROUP.
+    void (*columns)(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count);
+    void (*rows)(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* out);
+
+    // The float passes: weights and sums are float32, in the order of the taps.
+    void (*columns_bytes)(const Taps& taps, int pixel, int channels, bool fma, const uint8_t* row, float* out);
+    void (*columns_floats)(const Taps& taps, int pixel, int channels, bool fma, const float* row, float* out);
+    void (*rows_bytes)(const Taps& taps, int64_t i, bool fma, const uint8_t* const* rows, int64_t n, float* out);
+    void (*rows_floats)(const Taps& taps, int64_t i, bool fma, const float* const* rows, int64_t n, float* out);
+
+    // Levels, rounded and clamped, as bytes; and the same left as floats.
+    void (*to_bytes)(Rounding rounding, const float* in, int64_t n, uint8_t* out);
+    void (*to_levels)(Rounding rounding, const float* in, int64_t n, float* out);
+
+    // Interleaved pixels to one plane for each channel.
+    void (*split)(const uint8_t* in, int channels, int64_t n, uint8_t* const* planes);
+
+    // Pointwise, on n values of each plane. Mixes give bytes, or floats without rounding.
+    void (*mix_bytes)(const Mix& mix, int64_t output, const uint8_t* const* planes, int64_t n, void* out);
+    void (*mix_floats)(const Mix& mix, int64_t output, const float* const* planes, int64_t n, void* out);
+    void (*table)(const Table& table, int64_t channel, const uint8_t* in, int64_t n, float* out);
+    void (*normalise)(float mean, float std, const float* in, int64_t n, float* out);
+
+    Evaluation<float> floats;
+    Evaluation<double> doubles;
+};
+
+extern const Kernels PORTABLE;
+const Kernels* avx2();    // null where the processor, or this build, does not have it
+const Kernels* avx512();
+
+// The shuffles and weights of `plan`, of which taps, pixel and channels are set.
+void prepare(Columns& plan, const Kernels& kernels);
+
+}  // namespace lt

@@ -1,0 +1,168 @@
+// Kernels for AVX2: windows of 16 bytes, two blocks of four lanes in a vector.
+#ifdef LT_AVX2
+#define LT_FUSED
+#include <immintrin.h>
+
+#include "loops.hpp"
+
+namespace lt {
+namespace {
+
+inline __m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
+inline __m128i load_half(const void* from) { return _mm_loadu_si128(static_cast<const __m128i*>(from)); }
+
+// Sums with their rounding term in it, shifted down; `high` counts 2^15 times.
+template <bool Wide>
+inline __m256i finish(__m256i low, __m256i high, __m128i bits) {
+    if constexpr (Wide) low = _mm256_add_epi32(low, _mm256_slli_epi32(high, 15));
+    return _mm256_sra_epi32(low, bits);
+}
+
+template <bool Wide>
+void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
+    const int pairs = plan.taps->pairs;
+    const __m128i bits = _mm_cvtsi32_si128(plan.taps->bits);
+    const __m256i half = _mm256_set1_epi32(1 << (plan.taps->bits - 1)), zero = _mm256_setzero_si256();
+    // The bytes of a row lie four here, four there; blocks of four lanes join to eight.
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    for (int block = 0; block < plan.blocks; block += 2) {
+        const int near = plan.base[static_cast<size_t>(block)], far = plan.base[static_cast<size_t>(block) + 1];
+        const __m256i shuffle = load(plan.index.data() + block * 4);
+        const int32_t* low = plan.low.data() + block * pairs * 4;
+        const int32_t* high = plan.high.data() + block * pairs * 4;
+        for (int row = 0; row < count; row += GROUP) {
+            const uint8_t* const* from = rows + row;
+            __m256i sum[GROUP], rest[GROUP];
+            for (int r = 0; r < GROUP; ++r) sum[r] = half, rest[r] = zero;
+            for (int pair = 0; pair < pairs; ++pair) {
+                const __m256i weight = load(low + pair * 8);
+                const int moved = pair * plan.step();
+                for (int r = 0; r < GROUP; ++r) {
+                    const uint8_t* window_row = from[r] + moved;
+                    const __m256i window = _mm256_inserti128_si256(
+                        _mm256_castsi128_si256(load_half(window_row + near)), load_half(window_row + far), 1);
+                    const __m256i x = _mm256_shuffle_epi8(window, shuffle);
+                    sum[r] = _mm256_add_epi32(sum[r], _mm256_madd_epi16(x, weight));
+                    if constexpr (Wide)
+                        rest[r] = _mm256_add_epi32(rest[r], _mm256_madd_epi16(x, load(high + pair * 8)));
+                }
+            }
+            for (int r = 0; r < GROUP; ++r) sum[r] = finish<Wide>(sum[r], rest[r], bits);
+            alignas(32) uint8_t made[32];
+            _mm256_store_si256(reinterpret_cast<__m256i*>(made),
+                               _mm256_permutevar8x32_epi32(_mm256_packus_epi16(_mm256_packs_epi32(sum[0], sum[1]),
+                                                                               _mm256_packs_epi32(sum[2], sum[3])),
+                                                           order));
+            for (int r = 0; r < GROUP; ++r) {
+                uint8_t* to = out[row + r] + block * plan.active;
+                if (plan.active == 4) {
+                    std::memcpy(to, made + 8 * r, 8);
+                } else {
+                    std::memcpy(to, made + 8 * r, 4);
+                    std::memcpy(to + plan.active, made + 8 * r + 4, 4);
+                }
+            }
+        }
+    }
+}
+
+void columns(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
+    (plan.taps->wide ? columns_of<true> : columns_of<false>)(plan, rows, out, count);
+}
+
+template <bool Wide>
+void rows_as(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* out) {
+    const __m128i bits = _mm_cvtsi32_si128(plan.bits);
+    const __m256i half = _mm256_set1_epi32(1 << (plan.bits - 1)), zero = _mm256_setzero_si256();
+    for (int64_t at = 0; at < bytes; at += 32) {
+        __m256i sum[4], rest[4];
+        for (int q = 0; q < 4; ++q) sum[q] = half, rest[q] = zero;
+        for (int k = 0; k < plan.count; k += 2) {
+            const __m256i weight = _mm256_set1_epi32(plan.low[k / 2 * plan.stride]);
+            const __m256i a = load(rows[k] + at), b = load(rows[std::min(k + 1, plan.count - 1)] + at);
+            const __m256i near = _mm256_unpacklo_epi8(a, b), far = _mm256_unpackhi_epi8(a, b);
+            const __m256i x[4] = {_mm256_unpacklo_epi8(near, zero), _mm256_unpackhi_epi8(near, zero),
+                                  _mm256_unpacklo_epi8(far, zero), _mm256_unpackhi_epi8(far, zero)};
+            for (int q = 0; q < 4; ++q) sum[q] = _mm256_add_epi32(sum[q], _mm256_madd_epi16(x[q], weight));
+            if constexpr (Wide) {
+                const __m256i upper = _mm256_set1_epi32(plan.high[k / 2 * plan.stride]);
+                for (int q = 0; q < 4; ++q) rest[q] = _mm256_add_epi32(rest[q], _mm256_madd_epi16(x[q], upper));
+            }
+        }
+        for (int q = 0; q < 4; ++q) sum[q] = finish<Wide>(sum[q], rest[q], bits);
+        const __m256i packed =
+            _mm256_packus_epi16(_mm256_packs_epi32(sum[0], sum[1]), _mm256_packs_epi32(sum[2], sum[3]));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + at), packed);
+    }
+}
+
+void rows(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* out) {
+    plan.high ? rows_as<true>(plan, rows, bytes, out) : rows_as<false>(plan, rows, bytes, out);
+}
+
+// Of 48 bytes, three channels of 16 pixels: where the bytes of one channel lie in each 16, and where they go.
+struct Third {
+    alignas(16) uint8_t from[3][16];
+};
+
+constexpr Third third(int channel) {
+    Third made{};
+    for (auto& part : made.from)
+        for (auto& byte : part) byte = 0x80;
+    for (int i = 0; i < 16; ++i) {
+        const int byte = 3 * i + channel;
+        made.from[byte / 16][i] = static_cast<uint8_t>(byte % 16);
+    }
+    return made;
+}
+
+void split(const uint8_t* in, int channels, int64_t n, uint8_t* const* planes) {
+    static constexpr Third THIRDS[3] = {third(0), third(1), third(2)};
+    if (channels != 3 || n < 16) return split_plain(in, channels, n, planes);
+    for (int64_t at = 0; at < n; at += 16) {
+        const int64_t i = std::min(at, n - 16);  // The last vector overlaps the one before.
+        for (int c = 0; c < 3; ++c) {
+            __m128i plane = _mm_setzero_si128();
+            for (int part = 0; part < 3; ++part)
+                plane = _mm_or_si128(
+                    plane, _mm_shuffle_epi8(load_half(in + 3 * i + 16 * part), load_half(THIRDS[c].from[part])));
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(planes[c] + i), plane);
+        }
+    }
+}
+
+// A table that is a formula is computed, which is faster than loading its values one by one.
+void table(const Table& table, int64_t channel, const uint8_t* in, int64_t n, float* out) {
+    if (!table.formula) return table_plain(table, channel, in, n, out);
+    const float unit = table.formula->unit, mean = table.formula->mean[static_cast<size_t>(channel)];
+    const float std = table.formula->std[static_cast<size_t>(channel)];
+    if (mean == 0 && std == 1)
+        for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(in[i]) * unit;
+    else
+        for (int64_t i = 0; i < n; ++i) out[i] = (static_cast<float>(in[i]) * unit - mean) / std;
+}
+
+constexpr Kernels make() {
+    Kernels made = PLAIN;
+    made.name = "avx2";
+    made.window = 16, made.lanes = 4, made.group = 2;
+    made.columns = columns;
+    made.rows = rows;
+    made.split = split;
+    made.table = table;
+    return made;
+}
+
+constexpr Kernels KERNELS = make();
+
+}  // namespace
+
+const Kernels* avx2() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &KERNELS : nullptr;
+}
+
+}  // namespace lt
+#else
+#include "kernels.hpp"
+const lt::Kernels* lt::avx2() { return nullptr; }
+#endif

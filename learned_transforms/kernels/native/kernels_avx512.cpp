@@ -1,0 +1,193 @@
+// Kernels for AVX-512 with VBMI and VNNI: windows of 64 bytes, one block of sixteen lanes in a vector.
+#ifdef LT_AVX512
+#define LT_FUSED
+#include <immintrin.h>
+
+#include "loops.hpp"
+
+namespace lt {
+namespace {
+
+inline void store_quarter(uint8_t* to, __m128i bytes) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes); }
+inline __m512i load(const void* from) { return _mm512_loadu_si512(from); }
+
+// Sums with their rounding term in it, shifted down; `high` counts 2^15 times.
+template <bool Wide>
+inline __m512i finish(__m512i low, __m512i high, __m128i bits) {
+    if constexpr (Wide) low = _mm512_add_epi32(low, _mm512_slli_epi32(high, 15));
+    return _mm512_sra_epi32(low, bits);
+}
+
+// `Shared`: all taps of a block lie in one window.
+template <bool Wide, bool Shared>
+void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
+    constexpr __mmask64 EVEN = 0x5555555555555555;  // each byte becomes a word
+    const int pairs = plan.taps->pairs;
+    const __m128i bits = _mm_cvtsi32_si128(plan.taps->bits);
+    const __m512i half = _mm512_set1_epi32(1 << (plan.taps->bits - 1)), zero = _mm512_setzero_si512();
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i step = _mm512_set1_epi8(static_cast<char>(plan.step()));
+    for (int block = 0; block < plan.blocks; ++block) {
+        const int base = plan.base[static_cast<size_t>(block)];
+        const __m512i start = load(plan.index.data() + block * 16);
+        const int32_t* low = plan.low.data() + block * pairs * 16;
+        const int32_t* high = plan.high.data() + block * pairs * 16;
+        for (int row = 0; row < count; row += GROUP) {
+            const uint8_t* const* from = rows + row;
+            uint8_t* const* to = out + row;
+            __m512i sum[GROUP], rest[GROUP], window[GROUP], shuffle = start;
+            for (int r = 0; r < GROUP; ++r) sum[r] = half, rest[r] = zero, window[r] = load(from[r] + base);
+            for (int pair = 0; pair < pairs; ++pair) {
+                const __m512i weight = load(low + pair * 16);
+                for (int r = 0; r < GROUP; ++r) {
+                    if constexpr (!Shared) window[r] = load(from[r] + base + pair * plan.step());
+                    const __m512i x = _mm512_maskz_permutexvar_epi8(EVEN, shuffle, window[r]);
+                    sum[r] = _mm512_dpwssd_epi32(sum[r], x, weight);
+                    if constexpr (Wide) rest[r] = _mm512_dpwssd_epi32(rest[r], x, load(high + pair * 16));
+                }
+                if constexpr (Shared) shuffle = _mm512_add_epi8(shuffle, step);
+            }
+            for (int r = 0; r < GROUP; ++r) sum[r] = finish<Wide>(sum[r], rest[r], bits);
+            // Packing leaves four bytes of each row in each quarter; they are put row after row.
+            const __m512i bytes = _mm512_permutexvar_epi32(
+                order, _mm512_packus_epi16(_mm512_packs_epi32(sum[0], sum[1]), _mm512_packs_epi32(sum[2], sum[3])));
+            const int at = block * plan.active;
+            store_quarter(to[0] + at, _mm512_castsi512_si128(bytes));
+            store_quarter(to[1] + at, _mm512_extracti32x4_epi32(bytes, 1));
+            store_quarter(to[2] + at, _mm512_extracti32x4_epi32(bytes, 2));
+            store_quarter(to[3] + at, _mm512_extracti32x4_epi32(bytes, 3));
+        }
+    }
+}
+
+void columns(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
+    if (plan.taps->wide)
+        (plan.shared ? columns_of<true, true> : columns_of<true, false>)(plan, rows, out, count);
+    else
+        (plan.shared ? columns_of<false, true> : columns_of<false, false>)(plan, rows, out, count);
+}
+
+template <bool Wide>
+void rows_as(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* out) {
+    const __m128i bits = _mm_cvtsi32_si128(plan.bits);
+    const __m512i half = _mm512_set1_epi32(1 << (plan.bits - 1)), zero = _mm512_setzero_si512();
+    for (int64_t at = 0; at < bytes; at += 64) {
+        __m512i sum[4], rest[4];
+        for (int q = 0; q < 4; ++q) sum[q] = half, rest[q] = zero;
+        for (int k = 0; k < plan.count; k += 2) {
+            const __m512i weight = _mm512_set1_epi32(plan.low[k / 2 * plan.stride]);
+            const __m512i a = load(rows[k] + at), b = load(rows[std::min(k + 1, plan.count - 1)] + at);
+            const __m512i near = _mm512_unpacklo_epi8(a, b), far = _mm512_unpackhi_epi8(a, b);
+            const __m512i x[4] = {_mm512_unpacklo_epi8(near, zero), _mm512_unpackhi_epi8(near, zero),
+                                  _mm512_unpacklo_epi8(far, zero), _mm512_unpackhi_epi8(far, zero)};
+            for (int q = 0; q < 4; ++q) sum[q] = _mm512_dpwssd_epi32(sum[q], x[q], weight);
+            if constexpr (Wide) {
+                const __m512i upper = _mm512_set1_epi32(plan.high[k / 2 * plan.stride]);
+                for (int q = 0; q < 4; ++q) rest[q] = _mm512_dpwssd_epi32(rest[q], x[q], upper);
+            }
+        }
+        for (int q = 0; q < 4; ++q) sum[q] = finish<Wide>(sum[q], rest[q], bits);
+        _mm512_storeu_si512(out + at, _mm512_packus_epi16(_mm512_packs_epi32(sum[0], sum[1]),
+                                                          _mm512_packs_epi32(sum[2], sum[3])));
+    }
+}
+
+void rows(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* out) {
+    plan.high ? rows_as<true>(plan, rows, bytes, out) : rows_as<false>(plan, rows, bytes, out);
+}
+
+// Where in 192 bytes, three channels of 64 pixels, the bytes of one channel lie.
+struct Third {
+    alignas(64) uint8_t first[64];   // in the first 128 bytes, or as it is
+    alignas(64) uint8_t second[64];  // in the last 64 bytes, for the pixels that `late` marks
+    uint64_t late;
+};
+
+constexpr Third third(int channel) {
+    Third made{};
+    for (int i = 0; i < 64; ++i) {
+        const int byte = 3 * i + channel;
+        if (byte < 128) {
+            made.first[i] = static_cast<uint8_t>(byte);
+        } else {
+            made.second[i] = static_cast<uint8_t>(byte - 128);
+            made.late |= uint64_t{1} << i;
+        }
+    }
+    return made;
+}
+
+void split(const uint8_t* in, int channels, int64_t n, uint8_t* const* planes) {
+    static constexpr Third THIRDS[3] = {third(0), third(1), third(2)};
+    if (channels != 3 || n < 64) return split_plain(in, channels, n, planes);
+    for (int64_t at = 0; at < n; at += 64) {
+        const int64_t i = std::min(at, n - 64);  // The last vector overlaps the one before.
+        const __m512i a = load(in + 3 * i), b = load(in + 3 * i + 64), c = load(in + 3 * i + 128);
+        for (int channel = 0; channel < 3; ++channel) {
+            const Third& part = THIRDS[channel];
+            const __m512i early = _mm512_permutex2var_epi8(a, load(part.first), b);
+            const __m512i plane = _mm512_mask_permutexvar_epi8(early, part.late, load(part.second), c);
+            _mm512_storeu_si512(planes[channel] + i, plane);
+        }
+    }
+}
+
+// 256 floats are four tables of 256 bytes, each of which lies in four registers.
+void table(const Table& table, int64_t channel, const uint8_t* in, int64_t n, float* out) {
+    const uint8_t* bytes = table.bytes.data() + channel * 1024;
+    __m512i part[4][4];
+    for (int b = 0; b < 4; ++b)
+        for (int q = 0; q < 4; ++q) part[b][q] = load(bytes + 256 * b + 64 * q);
+    // Unpacking works within quarters of a register: the fours of pixels are put where it will find them.
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    for (int64_t i = 0; i < n; i += 64) {
+        const int64_t left = std::min<int64_t>(n - i, 64);
+        const __mmask64 inside = ~uint64_t{0} >> (64 - left);
+        const __m512i level = _mm512_permutexvar_epi32(order, _mm512_maskz_loadu_epi8(inside, in + i));
+        const __mmask64 upper = _mm512_movepi8_mask(level);
+        __m512i value[4];
+        for (int b = 0; b < 4; ++b)
+            value[b] = _mm512_mask_blend_epi8(upper, _mm512_permutex2var_epi8(part[b][0], level, part[b][1]),
+                                              _mm512_permutex2var_epi8(part[b][2], level, part[b][3]));
+        const __m512i low_near = _mm512_unpacklo_epi8(value[0], value[1]);
+        const __m512i low_far = _mm512_unpackhi_epi8(value[0], value[1]);
+        const __m512i high_near = _mm512_unpacklo_epi8(value[2], value[3]);
+        const __m512i high_far = _mm512_unpackhi_epi8(value[2], value[3]);
+        const __m512i floats[4] = {_mm512_unpacklo_epi16(low_near, high_near), _mm512_unpackhi_epi16(low_near, high_near),
+                                   _mm512_unpacklo_epi16(low_far, high_far), _mm512_unpackhi_epi16(low_far, high_far)};
+        for (int q = 0; q < 4; ++q) {
+            if (left >= 16 * q + 16)
+                _mm512_storeu_si512(out + i + 16 * q, floats[q]);
+            else if (left > 16 * q)
+                _mm512_mask_storeu_epi32(out + i + 16 * q, static_cast<__mmask16>((1u << (left - 16 * q)) - 1), floats[q]);
+        }
+    }
+}
+
+constexpr Kernels make() {
+    Kernels made = PLAIN;
+    made.name = "avx512";
+    made.window = 64, made.lanes = 16, made.group = 1;
+    made.columns = columns;
+    made.rows = rows;
+    made.split = split;
+    made.table = table;
+    return made;
+}
+
+constexpr Kernels KERNELS = make();
+
+}  // namespace
+
+const Kernels* avx512() {
+    const bool here = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
+    return here ? &KERNELS : nullptr;
+}
+
+}  // namespace lt
+#else
+#include "kernels.hpp"
+const lt::Kernels* lt::avx512() { return nullptr; }
+#endif

@@ -1,0 +1,328 @@
+// Plain loops for every kernel, which the compiler vectorises for the instruction set of the file that includes them.
+// LT_FUSED says that the processor has fused multiply-add.
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels.hpp"
+
+namespace lt {
+namespace {
+
+// a * b + c, rounded once. Without the instruction it is computed in double, where the product is exact, as in
+// reference.py.
+inline float fused(float a, float b, float c) {
+#ifdef LT_FUSED
+    return __builtin_fmaf(a, b, c);
+#else
+    return static_cast<float>(static_cast<double>(a) * static_cast<double>(b) + static_cast<double>(c));
+#endif
+}
+
+inline float clamped(float x) { return x > 0 ? (x < 255 ? x : 255) : 0; }
+
+// A level in [0, 255]. Clamping first changes nothing, since both ends are whole.
+template <Rounding R>
+inline float level(float x) {
+    if constexpr (R == Rounding::half_even) return (clamped(x) + 12582912.0f) - 12582912.0f;  // 1.5 * 2^23
+    if constexpr (R == Rounding::half_up) return static_cast<float>(static_cast<int32_t>(clamped(x) + 0.5f));
+    return static_cast<float>(static_cast<int32_t>(clamped(x)));
+}
+
+// The same for sums that are known to fit an int32, which is faster.
+template <Rounding R>
+inline int32_t small_level(float x) {
+    if constexpr (R == Rounding::half_even) x = (x + 12582912.0f) - 12582912.0f;
+    if constexpr (R == Rounding::half_up) x += 0.5f;  // Below zero it does not matter which way it goes.
+    const int32_t whole = static_cast<int32_t>(x), positive = whole < 0 ? 0 : whole;
+    return positive > 255 ? 255 : positive;
+}
+
+template <Rounding R, class Out>
+void round_all(const float* in, int64_t n, Out* out) {
+    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<Out>(static_cast<int32_t>(level<R>(in[i])));
+}
+
+template <class Out>
+void to_level(Rounding rounding, const float* in, int64_t n, Out* out) {
+    if (rounding == Rounding::half_even) return round_all<Rounding::half_even>(in, n, out);
+    if (rounding == Rounding::half_up) return round_all<Rounding::half_up>(in, n, out);
+    round_all<Rounding::truncate>(in, n, out);
+}
+
+inline int32_t shift_down(uint32_t sum, int bits) {
+    const int32_t value = static_cast<int32_t>(sum + (1u << (bits - 1))) >> bits;
+    return value < 0 ? 0 : (value > 255 ? 255 : value);
+}
+
+// Sums wrap around modulo 2^32, as int32 tensors do.
+void columns_plain(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
+    const Taps& taps = *plan.taps;
+    for (int r = 0; r < count; ++r) {
+        uint8_t* to = out[r];
+        for (int64_t j = 0; j < taps.outputs(); ++j) {
+            const int32_t* weight = taps.whole.data() + j;
+            const uint8_t* from = rows[r] + int64_t{taps.first[j]} * plan.pixel;
+            for (int c = 0; c < plan.channels; ++c) {
+                uint32_t sum = 0;
+                for (int k = 0; k < taps.count[j]; ++k)
+                    sum += static_cast<uint32_t>(weight[k * taps.outputs()]) * from[k * plan.pixel + c];
+                *to++ = static_cast<uint8_t>(shift_down(sum, taps.bits));
+            }
+        }
+    }
+}
+
+void rows_plain(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* out) {
+    constexpr int64_t CHUNK = 256;
+    uint32_t sum[CHUNK];
+    for (int64_t start = 0; start < bytes; start += CHUNK) {
+        const int64_t n = std::min(CHUNK, bytes - start);
+        std::fill_n(sum, n, 0u);
+        for (int k = 0; k < plan.count; ++k) {
+            const uint32_t weight = static_cast<uint32_t>(plan.weights[k * plan.stride]);
+            const uint8_t* row = rows[k] + start;
+            for (int64_t i = 0; i < n; ++i) sum[i] += weight * row[i];
+        }
+        for (int64_t i = 0; i < n; ++i) out[start + i] = static_cast<uint8_t>(shift_down(sum[i], plan.bits));
+    }
+}
+
+template <bool F, class In>
+void columns_real(const Taps& taps, int pixel, int channels, const In* row, float* out) {
+    const int64_t n = taps.outputs();
+    for (int64_t j = 0; j < n; ++j) {
+        const float* weight = taps.real.data() + j;
+        const In* from = row + int64_t{taps.first[j]} * pixel;
+        for (int c = 0; c < channels; ++c) {
+            float sum = static_cast<float>(from[c]) * weight[0];
+            for (int k = 1; k < taps.count[j]; ++k) {
+                const float x = static_cast<float>(from[k * pixel + c]);
+                sum = F ? fused(x, weight[k * n], sum) : sum + x * weight[k * n];
+            }
+            *out++ = sum;
+        }
+    }
+}
+
+template <class In>
+void columns_real(const Taps& taps, int pixel, int channels, bool fma, const In* row, float* out) {
+    if (fma) return columns_real<true>(taps, pixel, channels, row, out);
+    columns_real<false>(taps, pixel, channels, row, out);
+}
+
+// out = x * weight, or out += x * weight.
+template <class In>
+void scale(float weight, const In* x, int64_t n, float* __restrict out) {
+    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(x[i]) * weight;
+}
+
+template <class In>
+void accumulate(bool fma, float weight, const In* x, int64_t n, float* __restrict out) {
+    if (fma)
+        for (int64_t i = 0; i < n; ++i) out[i] = fused(static_cast<float>(x[i]), weight, out[i]);
+    else
+        for (int64_t i = 0; i < n; ++i) out[i] = out[i] + static_cast<float>(x[i]) * weight;
+}
+
+template <class In>
+void rows_real(const Taps& taps, int64_t i, bool fma, const In* const* rows, int64_t n, float* out) {
+    const float* weights = taps.real.data() + i;
+    scale(weights[0], rows[0], n, out);
+    for (int k = 1; k < taps.count[static_cast<size_t>(i)]; ++k)
+        accumulate(fma, weights[k * taps.outputs()], rows[k], n, out);
+}
+
+void split_plain(const uint8_t* in, int channels, int64_t n, uint8_t* const* planes) {
+    for (int c = 0; c < channels; ++c)
+        for (int64_t i = 0; i < n; ++i) planes[c][i] = in[i * channels + c];
+}
+
+void mix_whole_three(const int32_t* weight, uint32_t bias, int bits, const uint8_t* const* planes, int64_t n,
+                     uint8_t* out) {
+    const uint8_t *x = planes[0], *y = planes[1], *z = planes[2];
+    uint8_t* __restrict bytes = out;
+    const auto a = static_cast<uint32_t>(weight[0]), b = static_cast<uint32_t>(weight[1]),
+               c = static_cast<uint32_t>(weight[2]);
+    for (int64_t i = 0; i < n; ++i)
+        bytes[i] = static_cast<uint8_t>(shift_down(bias + a * x[i] + b * y[i] + c * z[i], bits));
+}
+
+void mix_whole(const Mix& mix, int64_t output, const uint8_t* const* planes, int64_t n, uint8_t* out) {
+    const int32_t* weight = mix.whole_weight.data() + output * mix.inputs;
+    const auto bias = static_cast<uint32_t>(mix.whole_bias[static_cast<size_t>(output)]);
+    if (mix.inputs == 3) return mix_whole_three(weight, bias, mix.arithmetic.bits, planes, n, out);
+    constexpr int64_t CHUNK = 256;
+    uint32_t sum[CHUNK];
+    for (int64_t start = 0; start < n; start += CHUNK) {
+        const int64_t m = std::min(CHUNK, n - start);
+        std::fill_n(sum, m, bias);
+        for (int64_t c = 0; c < mix.inputs; ++c)
+            for (int64_t i = 0; i < m; ++i) sum[i] += static_cast<uint32_t>(weight[c]) * planes[c][start + i];
+        for (int64_t i = 0; i < m; ++i) out[start + i] = static_cast<uint8_t>(shift_down(sum[i], mix.arithmetic.bits));
+    }
+}
+
+// Float sums over channels, finished in one loop where there are three of them.
+template <class In, bool F, Rounding R>
+void mix_three(const float* weight, float bias, const In* const* planes, int64_t n, void* out) {
+    const In *x = planes[0], *y = planes[1], *z = planes[2];
+    const float u = weight[0], v = weight[1], w = weight[2];
+    float* __restrict floats = static_cast<float*>(out);
+    uint8_t* __restrict bytes = static_cast<uint8_t*>(out);
+    for (int64_t i = 0; i < n; ++i) {
+        const float a = static_cast<float>(x[i]), b = static_cast<float>(y[i]), c = static_cast<float>(z[i]);
+        float sum = a * u;
+        sum = F ? fused(b, v, sum) : sum + b * v;
+        sum = (F ? fused(c, w, sum) : sum + c * w) + bias;
+        if constexpr (R == Rounding::none)
+            floats[i] = sum;
+        else if constexpr (sizeof(In) == 1)
+            bytes[i] = static_cast<uint8_t>(small_level<R>(sum));  // Weights of bytes are checked to be small.
+        else
+            bytes[i] = static_cast<uint8_t>(static_cast<int32_t>(level<R>(sum)));
+    }
+}
+
+template <class In, bool F, Rounding R>
+void mix_any(const Mix& mix, int64_t output, const In* const* planes, int64_t n, void* out) {
+    const float* weight = mix.weight.data() + output * mix.inputs;
+    const float bias = mix.bias[static_cast<size_t>(output)];
+    if (mix.inputs == 3) return mix_three<In, F, R>(weight, bias, planes, n, out);
+    constexpr int64_t CHUNK = 256;
+    float sum[CHUNK];
+    for (int64_t start = 0; start < n; start += CHUNK) {
+        const int64_t m = std::min(CHUNK, n - start);
+        scale(weight[0], planes[0] + start, m, sum);
+        for (int64_t c = 1; c < mix.inputs; ++c) accumulate(F, weight[c], planes[c] + start, m, sum);
+        for (int64_t i = 0; i < m; ++i) sum[i] += bias;
+        if constexpr (R == Rounding::none)
+            std::copy_n(sum, m, static_cast<float*>(out) + start);
+        else
+            round_all<R>(sum, m, static_cast<uint8_t*>(out) + start);
+    }
+}
+
+template <class In, bool F>
+void mix_real(const Mix& mix, int64_t output, const In* const* planes, int64_t n, void* out) {
+    switch (mix.arithmetic.rounding) {
+        case Rounding::none: return mix_any<In, F, Rounding::none>(mix, output, planes, n, out);
+        case Rounding::truncate: return mix_any<In, F, Rounding::truncate>(mix, output, planes, n, out);
+        case Rounding::half_up: return mix_any<In, F, Rounding::half_up>(mix, output, planes, n, out);
+        case Rounding::half_even: return mix_any<In, F, Rounding::half_even>(mix, output, planes, n, out);
+    }
+}
+
+template <class In>
+void mix(const Mix& mix, int64_t output, const In* const* planes, int64_t n, void* out) {
+    if constexpr (sizeof(In) == 1)
+        if (mix.arithmetic.number == Number::integer)
+            return mix_whole(mix, output, planes, n, static_cast<uint8_t*>(out));
+    (mix.arithmetic.fma ? mix_real<In, true> : mix_real<In, false>)(mix, output, planes, n, out);
+}
+
+void table_plain(const Table& table, int64_t channel, const uint8_t* in, int64_t n, float* out) {
+    const float* values = table.values.data() + channel * 256;
+    for (int64_t i = 0; i < n; ++i) out[i] = values[in[i]];
+}
+
+void normalise(float mean, float std, const float* in, int64_t n, float* out) {
+    for (int64_t i = 0; i < n; ++i) out[i] = (in[i] - mean) / std;
+}
+
+// Clamping to the image first, and cutting to whole pixels then, gives what the other order gives.
+template <class T>
+void windows(const Outputs<T>& o) {
+    const T last = o.size - 1;
+    for (int64_t i = 0; i < o.n; ++i) {
+        const T centre = o.scale * (static_cast<T>(static_cast<int32_t>(i)) + T{0.5}) + o.shift;
+        T low = centre - o.reach + T{0.5}, high = centre + o.reach + T{0.5};
+        low = low > 0 ? low : 0;
+        low = low < last ? low : last;
+        high = high > 0 ? high : 0;
+        high = high < o.size ? high : o.size;
+        const int32_t first = static_cast<int32_t>(low), count = static_cast<int32_t>(high) - first;
+        o.centre[i] = centre;
+        o.first[i] = first;
+        o.count[i] = count > 1 ? count : 1;
+    }
+}
+
+// taps.evaluate, vectorised over outputs. A distance lies in one piece of the kernel; all pieces are computed, and that
+// one is taken.
+template <class T>
+T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum) {
+    constexpr int64_t CHUNK = 64;
+    const int64_t n = o.n;
+    T distance[CHUNK], u[CHUNK], value[CHUNK];
+    for (int64_t start = 0; start < n; start += CHUNK) {
+        const int64_t m = std::min(CHUNK, n - start);
+        T* __restrict total = sum + start;
+        std::fill_n(total, m, T{0});
+        for (int k = 0; k < widest; ++k) {
+            T* __restrict row = out + k * n + start;
+            for (int64_t i = 0; i < m; ++i) {
+                const T at = static_cast<T>(o.first[start + i] + k) - o.centre[start + i] + T{0.5};
+                distance[i] = at * o.inverse < 0 ? -(at * o.inverse) : at * o.inverse;
+                row[i] = 0;
+            }
+            for (int64_t p = 0; p < o.support; ++p) {
+                const T near = static_cast<T>(p), far = static_cast<T>(p + 1);
+                const T* piece = o.kernel + p * o.terms;
+                for (int64_t i = 0; i < m; ++i) u[i] = distance[i] - near;
+                std::fill_n(value, m, piece[o.terms - 1]);
+                for (int64_t d = o.terms - 2; d >= 0; --d)
+                    for (int64_t i = 0; i < m; ++i) value[i] = value[i] * u[i] + piece[d];
+                for (int64_t i = 0; i < m; ++i)
+                    row[i] = (distance[i] >= near) & (distance[i] < far) & (k < o.count[start + i]) ? value[i] : row[i];
+            }
+            for (int64_t i = 0; i < m; ++i) total[i] += row[i];
+        }
+    }
+    constexpr int64_t LANES = 16;
+    T largest[LANES] = {};
+    for (int k = 0; k < widest; ++k) {
+        T* __restrict row = out + k * n;
+        for (int64_t i = 0; i < n; ++i) row[i] /= sum[i];
+        int64_t i = 0;
+        for (; i + LANES <= n; i += LANES)
+            for (int64_t j = 0; j < LANES; ++j) largest[j] = row[i + j] > largest[j] ? row[i + j] : largest[j];
+        for (; i < n; ++i) largest[0] = row[i] > largest[0] ? row[i] : largest[0];
+    }
+    return *std::max_element(largest, largest + LANES);
+}
+
+template <class T>
+void quantise(const T* __restrict values, int64_t n, T unit, int32_t* __restrict out) {
+    constexpr T MOST = 2147483000;  // No weight of a sane kernel comes near this.
+    for (int64_t i = 0; i < n; ++i) {
+        const T value = values[i] * unit, rounded = value + (value < 0 ? T{-0.5} : T{0.5});
+        out[i] = static_cast<int32_t>(rounded > -MOST && rounded < MOST ? rounded : T{0});
+    }
+}
+
+// A table of these loops, in which a file puts its own kernels.
+constexpr Kernels PLAIN = {
+    "portable",
+    0,
+    0,
+    0,
+    columns_plain,
+    rows_plain,
+    columns_real<uint8_t>,
+    columns_real<float>,
+    rows_real<uint8_t>,
+    rows_real<float>,
+    to_level<uint8_t>,
+    to_level<float>,
+    split_plain,
+    mix<uint8_t>,
+    mix<float>,
+    table_plain,
+    normalise,
+    {windows<float>, weights<float>, quantise<float>},
+    {windows<double>, weights<double>, quantise<double>},
+};
+
+}  // namespace
+}  // namespace lt

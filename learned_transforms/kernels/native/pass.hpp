@@ -1,0 +1,87 @@
+// A pass over one image: at most one change of geometry, then pointwise stages, tile by tile, in cache.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include "kernels.hpp"
+#include "plan.hpp"
+#include "taps.hpp"
+
+namespace lt {
+
+// An image in memory, bytes or floats. Strides are in bytes; `end` is where its memory ends. The values of a row lie
+// side by side: those of one channel (planar), or those of all channels of one pixel after the other (interleaved).
+struct View {
+    const uint8_t* data;
+    const uint8_t* end;
+    int64_t channels, height, width;
+    int64_t channel, row, pixel;
+    bool floating;
+
+    int64_t element() const { return floating ? 4 : 1; }
+    bool interleaved() const { return pixel != element(); }
+    int64_t planes() const { return interleaved() ? 1 : channels; }
+    int64_t values() const { return interleaved() ? channels : 1; }  // of a pixel, in one plane
+};
+
+// Memory for the output, contiguous.
+struct Target {
+    uint8_t* data;
+    int64_t channels, height, width;
+    bool floating, interleaved;
+};
+
+// What a resample needs for images of one size and layout.
+struct Geometry {
+    Taps rows, columns;
+    Columns along;  // the pass along a row, for bytes
+    bool rows_first = false;
+
+    Geometry(const Resample& resample, const View& view, const Kernels& kernels);
+    Geometry(const Geometry&) = delete;
+
+    Rows of(int64_t i) const {
+        return {rows.count[static_cast<size_t>(i)], rows.bits, rows.outputs(), rows.whole.data() + i,
+                rows.low.data() + i, rows.wide ? rows.high.data() + i : nullptr};
+    }
+};
+
+// Buffers of one thread, which only grow.
+class Scratch {
+  public:
+    enum Use { RING, SLOTS, LINE, MIDDLE, TAIL, TAIL_STARTS, POINTERS, FLOATS, PIXELS, TILES, OTHER_TILES, PLANES, OTHER_PLANES, COUNT };
+
+    template <class T = uint8_t>
+    T* get(Use use, int64_t count) {
+        auto& buffer = buffers_[use];
+        const auto size = static_cast<size_t>(count) * sizeof(T) + PADDING;
+        if (buffer.size() < size) buffer.resize(size);
+        return reinterpret_cast<T*>(buffer.data());
+    }
+
+  private:
+    std::array<std::vector<uint8_t>, COUNT> buffers_;
+};
+
+// What a stage leaves behind, whatever the images.
+bool floats_after(const Stage& stage, bool floating);
+int64_t channels_after(const Stage& stage, int64_t channels);
+
+using Change = std::variant<std::monostate, Gather, Resample>;  // Gather: of rows and columns
+
+struct Pass {
+    Change change;
+    std::vector<Stage> pointwise;  // Mix, Table, Normalise, and Gather of channels
+
+    // (channels, height, width) and whether they are floats, after this pass.
+    Target output(int64_t channels, int64_t height, int64_t width, bool floating) const;
+
+    // Rows [begin, end) of the output. `geometry` belongs to a Resample.
+    void run(const View& from, const Target& to, int64_t begin, int64_t end, const Geometry* geometry,
+             const Kernels& kernels, Scratch& scratch) const;
+};
+
+}  // namespace lt

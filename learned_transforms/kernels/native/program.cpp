@@ -1,0 +1,337 @@
+#include "program.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+namespace lt {
+
+const Kernels* choose(const std::string& name) {
+    const Kernels* all[] = {avx512(), avx2(), &PORTABLE};
+    for (const Kernels* kernels : all)
+        if (kernels && (name.empty() || name == kernels->name)) return kernels;
+    throw std::invalid_argument("no kernels called '" + name + "' on this processor, or in this build");
+}
+
+namespace {
+
+constexpr size_t MOST_GEOMETRIES = 8;
+constexpr int64_t WORK = 1 << 18;  // values that are worth a thread of their own: several times what it costs to start
+constexpr int64_t LONGEST = 1 << 24;  // pixels along an axis; float32 taps count them exactly
+
+bool changes_geometry(const Stage& stage) {
+    const auto* gather = std::get_if<Gather>(&stage);
+    return std::holds_alternative<Resample>(stage) || (gather && (gather->rows || gather->columns));
+}
+
+void check(bool holds, const char* message) {
+    if (!holds) throw std::invalid_argument(message);
+}
+
+void check(const Axis& axis) {
+    const int64_t last = axis.keep.start + axis.keep.step * (axis.keep.count - 1);
+    check(axis.support > 0 && axis.terms > 0 && static_cast<int64_t>(axis.kernel.size()) == axis.support * axis.terms,
+          "a kernel needs [support, terms] coefficients");
+    check(axis.size > 0 && axis.size <= LONGEST && axis.keep.count > 0 && axis.keep.count <= LONGEST,
+          "an output needs at least one pixel, and at most 2^24 along an axis");
+    check(std::min(axis.keep.start, last) >= 0 && std::max(axis.keep.start, last) < axis.size,
+          "pixels are kept that a resample does not make");
+}
+
+void check(const Arithmetic& arithmetic) {
+    if (arithmetic.number == Number::integer)
+        check(arithmetic.bits >= 1 && arithmetic.bits <= 22 && arithmetic.rounding == Rounding::half_up,
+              "integer sums have 1 to 22 fraction bits, and round half up");
+}
+
+// Channels after a stage; throws where it does not fit.
+int64_t check(const Stage& stage, int64_t channels) {
+    if (const auto* resample = std::get_if<Resample>(&stage)) {
+        check(resample->arithmetic), check(resample->rows), check(resample->columns);
+        check(resample->arithmetic.number != Number::integer || resample->arithmetic.each_pass,
+              "integer passes round after each pass");
+    } else if (const auto* gather = std::get_if<Gather>(&stage)) {
+        for (const auto& keep : {gather->rows, gather->columns})
+            if (keep) check(keep->count > 0 && keep->count <= LONGEST, "a copy needs at least one pixel");
+        if (gather->channels) {
+            for (int64_t c : *gather->channels) check(c >= 0 && c < channels, "a channel is copied that is not there");
+            channels = static_cast<int64_t>(gather->channels->size());
+        }
+    } else if (const auto* mix = std::get_if<Mix>(&stage)) {
+        check(mix->arithmetic);
+        check(mix->inputs == channels && mix->inputs > 0, "a mix is for another number of channels");
+        for (int64_t c = 0; c < mix->outputs; ++c) {
+            double largest = std::abs(mix->bias[static_cast<size_t>(c)]);
+            for (int64_t k = 0; k < channels; ++k)
+                largest += 255.0 * std::abs(mix->weight[static_cast<size_t>(c * channels + k)]);
+            check(largest < (1 << 22), "weights of channels give sums of four million levels and more");
+        }
+        channels = mix->outputs;
+    } else if (const auto* table = std::get_if<Table>(&stage)) {
+        check(table->channels == 1 || table->channels == channels, "a table is for another number of channels");
+    } else {
+        const auto& normalise = std::get<Normalise>(stage);
+        check(static_cast<int64_t>(normalise.mean.size()) == channels && normalise.mean.size() == normalise.std.size(),
+              "mean and std are for another number of channels");
+    }
+    check(channels > 0, "an image needs at least one channel");
+    return channels;
+}
+
+// Why a stage cannot take floats, or bytes; null: it can.
+const char* misfit(const Stage& stage, bool floats) {
+    const auto* resample = std::get_if<Resample>(&stage);
+    const auto* mix = std::get_if<Mix>(&stage);
+    const bool whole = (resample && resample->arithmetic.number == Number::integer) ||
+                       (mix && mix->arithmetic.number == Number::integer);
+    if (whole && floats) return "integer sums are for uint8 images";
+    if (std::holds_alternative<Table>(stage) && floats) return "a table is for uint8 images";
+    if (std::holds_alternative<Normalise>(stage) && !floats) return "mean and std are for float images";
+    return nullptr;
+}
+
+// (values - mean) / std, for each channel.
+Table normalised(const Table& table, const Normalise& by) {
+    std::vector<float> values;
+    for (size_t c = 0; c < by.mean.size(); ++c)
+        for (size_t level = 0; level < 256; ++level)
+            values.push_back((table.values[(table.channels == 1 ? 0 : c * 256) + level] - by.mean[c]) / by.std[c]);
+    Table made = make_table(static_cast<int64_t>(by.mean.size()), std::move(values));
+    const bool scaled = table.formula && table.formula->mean == std::vector<float>(table.formula->mean.size(), 0) &&
+                        table.formula->std == std::vector<float>(table.formula->std.size(), 1);
+    if (scaled) made.formula = Formula{table.formula->unit, by.mean, by.std};
+    return made;
+}
+
+// task(n) for each n < tasks. What a thread throws is thrown again here, when all have ended.
+void parallel(int64_t tasks, int64_t threads, const std::function<void(int64_t)>& task) {
+    threads = std::clamp<int64_t>(threads, 1, tasks);
+    if (threads == 1) {
+        for (int64_t n = 0; n < tasks; ++n) task(n);
+        return;
+    }
+    std::vector<std::exception_ptr> failures(static_cast<size_t>(threads));
+    const auto share = [&](int64_t thread) {
+        try {
+            for (int64_t n = tasks * thread / threads; n < tasks * (thread + 1) / threads; ++n) task(n);
+        } catch (...) {
+            failures[static_cast<size_t>(thread)] = std::current_exception();
+        }
+    };
+    std::vector<std::thread> others;
+    int64_t started = 1;
+    try {
+        for (; started < threads; ++started) others.emplace_back(share, started);
+    } catch (const std::exception&) {
+        // No more threads are to be had: what they would have done is done here.
+    }
+    share(0);
+    for (; started < threads; ++started) share(started);
+    for (std::thread& thread : others) thread.join();
+    for (const auto& failure : failures)
+        if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace
+
+Table make_table(int64_t channels, std::vector<float> values) {
+    Table table{channels, std::move(values), {}, {}};
+    table.bytes.resize(table.values.size() * 4);
+    const float unit = table.values[1];
+    bool scaled = true;
+    for (size_t n = 0; n < table.values.size(); ++n) {
+        uint8_t bytes[4];
+        std::memcpy(bytes, &table.values[n], 4);
+        for (size_t b = 0; b < 4; ++b) table.bytes[n / 256 * 1024 + b * 256 + n % 256] = bytes[b];
+        scaled = scaled && table.values[n] == static_cast<float>(n % 256) * unit;
+    }
+    const auto size = static_cast<size_t>(channels);
+    if (scaled) table.formula = Formula{unit, std::vector<float>(size, 0), std::vector<float>(size, 1)};
+    return table;
+}
+
+Program::Program(int64_t channels, const std::string& simd)
+    : channels_(channels), channels_out_(channels), kernels_(choose(simd)) {
+    lt::check(channels > 0, "an image needs at least one channel");
+}
+
+void Program::add(Stage stage) {
+    const int64_t channels = lt::check(stage, channels_out_);
+    for (const bool source : {false, true}) {
+        if (!misfit_[source]) misfit_[source] = misfit(stage, floats_[source]);
+        floats_[source] = floats_after(stage, floats_[source]);
+    }
+    if (folded(stage)) return;
+    if (changes_geometry(stage)) {
+        const bool fresh = passes_.empty() || !std::holds_alternative<std::monostate>(passes_.back().change) ||
+                           !passes_.back().pointwise.empty();
+        if (fresh) passes_.emplace_back();
+        Pass& pass = passes_.back();
+        if (auto* resample = std::get_if<Resample>(&stage)) {
+            pass.change = std::move(*resample);
+        } else {
+            auto& gather = std::get<Gather>(stage);
+            pass.change = Gather{std::nullopt, gather.rows, gather.columns};
+            if (gather.channels) pass.pointwise.push_back(Gather{gather.channels, std::nullopt, std::nullopt});
+        }
+    } else {
+        if (passes_.empty()) passes_.emplace_back();
+        const auto* gather = std::get_if<Gather>(&stage);
+        if (!gather || gather->channels) passes_.back().pointwise.push_back(std::move(stage));
+    }
+    channels_out_ = channels;
+    known_.resize(passes_.size());
+}
+
+// A mean and std behind a table become part of it.
+bool Program::folded(const Stage& stage) {
+    const auto* normalise = std::get_if<Normalise>(&stage);
+    if (!normalise || passes_.empty() || passes_.back().pointwise.empty()) return false;
+    auto* table = std::get_if<Table>(&passes_.back().pointwise.back());
+    if (table) *table = normalised(*table, *normalise);
+    return table != nullptr;
+}
+
+Target Program::output(int64_t height, int64_t width, bool floating) const {
+    lt::check(!passes_.empty(), "a program needs at least one stage");
+    lt::check(!misfit_[floating], misfit_[floating]);
+    lt::check(height > 0 && width > 0, "an image needs at least one row and column");
+    lt::check(height <= LONGEST && width <= LONGEST, "an image has at most 2^24 pixels along an axis");
+    Target shape{nullptr, channels_, height, width, floating, false};
+    for (const Pass& pass : passes_) shape = pass.output(shape.channels, shape.height, shape.width, shape.floating);
+    return shape;
+}
+
+std::shared_ptr<const Geometry> Program::geometry(size_t pass, const View& view) {
+    const auto* resample = std::get_if<Resample>(&passes_[pass].change);
+    if (!resample) return nullptr;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    auto& known = known_[pass];
+    for (const Known& one : known)
+        if (one.height == view.height && one.width == view.width && one.pixel == view.pixel &&
+            one.values == view.values())
+            return one.geometry;
+    auto made = std::make_shared<const Geometry>(*resample, view, *kernels_);
+    if (known.size() >= MOST_GEOMETRIES) known.erase(known.begin());
+    known.push_back({view.height, view.width, view.pixel, view.values(), made});
+    return made;
+}
+
+void Program::run_image(const View& from, const Target& to, int64_t begin, int64_t end,
+                        const Geometries& geometries) const {
+    static thread_local Scratch scratch;
+    View view = from;
+    std::vector<uint8_t> between[2];
+    for (size_t n = 0; n < passes_.size(); ++n) {
+        const Pass& pass = passes_[n];
+        if (n + 1 == passes_.size()) return pass.run(view, to, begin, end, geometries[n].get(), *kernels_, scratch);
+        Target middle = pass.output(view.channels, view.height, view.width, view.floating);
+        const int64_t size = middle.floating ? 4 : 1, plane = middle.height * middle.width * size;
+        auto& memory = between[n % 2];
+        memory.resize(static_cast<size_t>(plane * middle.channels));
+        middle.data = memory.data();
+        pass.run(view, middle, 0, middle.height, geometries[n].get(), *kernels_, scratch);
+        view = {middle.data,  middle.data + memory.size(), middle.channels, middle.height,  middle.width, plane,
+                middle.width * size, size, middle.floating};
+    }
+}
+
+Program::Geometries Program::geometries(const View& first) {
+    Geometries all;
+    View view = first;
+    for (size_t n = 0; n < passes_.size(); ++n) {
+        all.push_back(geometry(n, view));
+        const Target next = passes_[n].output(view.channels, view.height, view.width, view.floating);
+        const int64_t size = next.floating ? 4 : 1;
+        view = {nullptr, nullptr, next.channels, next.height, next.width, next.height * next.width * size,
+                next.width * size, size, next.floating};
+    }
+    return all;
+}
+
+void Program::run(const Batch& from, const Target& to, const Geometries& geometries, int64_t threads) const {
+    const int64_t values = to.channels * to.height * to.width, size = to.floating ? 4 : 1;
+    const int64_t work = from.images * (values + from.first.channels * from.first.height * from.first.width);
+    threads = std::clamp<int64_t>(std::min(threads, work / WORK), 1, 256);
+    // Few images: each is cut into bands of rows. Only the last pass can be, so there must be just one.
+    const int64_t wanted = (threads + from.images - 1) / std::max<int64_t>(from.images, 1);
+    const int64_t bands = passes_.size() == 1 ? std::clamp<int64_t>(wanted, 1, to.height) : 1;
+    parallel(from.images * bands, threads, [&](int64_t task) {
+        const int64_t image = task / bands, band = task % bands;
+        View one = from.first;
+        one.data += image * from.image;
+        Target out = to;
+        out.data += image * values * size;
+        run_image(one, out, to.height * band / bands, to.height * (band + 1) / bands, geometries);
+    });
+}
+
+namespace {
+
+int64_t product(std::initializer_list<int64_t> factors) {
+    int64_t result = 1;
+    for (const int64_t factor : factors)
+        lt::check(factor >= 0 && !__builtin_mul_overflow(result, factor, &result),
+                  "sizes are negative, or too large for this machine");
+    return result;
+}
+
+// Bytes from the first value of a batch to behind its last.
+int64_t extent(const Batch& batch) {
+    const View& one = batch.first;
+    int64_t bytes = one.element();
+    for (const auto& [size, stride] : {std::pair{batch.images, batch.image}, {one.channels, one.channel},
+                                       {one.height, one.row}, {one.width, one.pixel}})
+        lt::check(!__builtin_add_overflow(bytes, product({size - 1, stride}), &bytes), "sizes are too large");
+    return bytes;
+}
+
+}  // namespace
+
+Call::Call(std::shared_ptr<Program> program, int64_t images, std::array<int64_t, 3> shape,
+           std::array<int64_t, 3> strides, int64_t step, bool floating, bool interleaved)
+    : program_(std::move(program)) {
+    const auto [channels, height, width] = shape;
+    const int64_t element = floating ? 4 : 1;
+    lt::check(images >= 1 && channels >= 1 && height >= 1 && width >= 1,
+              "an image needs at least one channel, row and column");
+    lt::check(channels == program_->channels(), "the image has another number of channels than the plan");
+    View view{nullptr, nullptr, channels, height, width, product({strides[0], element}), product({strides[1], element}),
+              product({strides[2], element}), floating};
+    const bool side_by_side = view.channel == element && view.pixel <= 4 * element;
+    lt::check(view.pixel == element || (side_by_side && (channels == 1 || view.pixel >= channels * element)),
+              "the values of a row must lie side by side, or be interleaved, 4 to a pixel at most");
+    batch_ = {view, images, product({step, element})};
+    extent_ = extent(batch_);
+    target_ = program_->output(height, width, floating);
+    target_.interleaved = interleaved;
+    bytes_ = product({images, target_.channels, target_.height, target_.width, target_.floating ? 4 : 1});
+    geometries_ = program_->geometries(view);
+}
+
+void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const std::array<int64_t, 4>* window) const {
+    Batch batch = batch_;
+    Target to = target_;
+    batch.first.data = source;
+    batch.first.end = source + extent_;
+    to.data = target;
+    if (!window) return program_->run(batch, to, geometries_, threads);
+    const auto [top, left, height, width] = *window;
+    View& view = batch.first;
+    lt::check(top >= 0 && left >= 0 && height >= 1 && width >= 1 && height <= view.height - top &&
+                  width <= view.width - left,
+              "the window does not lie in the image");
+    view.data += top * view.row + left * view.pixel;
+    view.height = height;
+    view.width = width;
+    const Target shape = program_->output(height, width, view.floating);
+    lt::check(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
+    program_->run(batch, to, program_->geometries(view), threads);
+}
+
+}  // namespace lt

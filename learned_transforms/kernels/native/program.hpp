@@ -1,0 +1,84 @@
+// A plan as passes over an image, and batches of them on several threads.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "pass.hpp"
+
+namespace lt {
+
+// The kernels called portable, avx2 or avx512; without a name, the fastest that there are.
+const Kernels* choose(const std::string& name);
+
+// Images of one shape, `image` bytes from one to the next.
+struct Batch {
+    View first;
+    int64_t images, image;
+};
+
+// A table of [channels, 256] values, with what the kernels want to know of it.
+Table make_table(int64_t channels, std::vector<float> values);
+
+class Program {
+  public:
+    Program(int64_t channels, const std::string& simd);
+
+    void add(Stage stage);
+
+    // Channels, height and width of the output; the last number says whether it is floats.
+    Target output(int64_t height, int64_t width, bool floating) const;
+
+    // What each pass needs for images like `view`.
+    using Geometries = std::vector<std::shared_ptr<const Geometry>>;
+    Geometries geometries(const View& view);
+
+    void run(const Batch& from, const Target& to, const Geometries& geometries, int64_t threads) const;
+
+    int64_t channels() const { return channels_; }
+    const char* simd() const { return kernels_->name; }
+
+  private:
+    struct Known {
+        int64_t height, width, pixel, values;
+        std::shared_ptr<const Geometry> geometry;
+    };
+    bool folded(const Stage& stage);
+    std::shared_ptr<const Geometry> geometry(size_t pass, const View& view);
+    void run_image(const View& from, const Target& to, int64_t begin, int64_t end, const Geometries& geometries) const;
+
+    int64_t channels_, channels_out_;
+    bool floats_[2] = {false, true};                   // the output, for bytes and for floats
+    const char* misfit_[2] = {nullptr, nullptr};  // why bytes, or floats, cannot be taken
+    const Kernels* kernels_;
+    std::vector<Pass> passes_;
+    std::mutex mutex_;
+    std::vector<std::vector<Known>> known_;  // by pass: geometries of the sizes lately seen
+};
+
+// A program with images of one shape and layout: all is checked when it is made, once.
+class Call {
+  public:
+    // `images` images, shape (C, H, W) and strides of one, `step` from one to the next, all strides in values.
+    Call(std::shared_ptr<Program> program, int64_t images, std::array<int64_t, 3> shape, std::array<int64_t, 3> strides,
+         int64_t step, bool floating, bool interleaved);
+
+    // Shape of one output image, whether it is floats, and the bytes of all of them.
+    const Target& output() const { return target_; }
+    int64_t bytes() const { return bytes_; }
+
+    // Run on the images at `source`, into memory at `target` of bytes() bytes. `window`: (top, left, height, width) of
+    // the part to use, for programs whose output has one size.
+    void run(const uint8_t* source, uint8_t* target, int64_t threads, const std::array<int64_t, 4>* window) const;
+
+  private:
+    std::shared_ptr<Program> program_;
+    Batch batch_;
+    Target target_;
+    int64_t bytes_, extent_;
+    Program::Geometries geometries_;
+};
+
+}  // namespace lt

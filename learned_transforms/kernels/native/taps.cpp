@@ -1,0 +1,113 @@
+#include "taps.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels.hpp"
+
+namespace lt {
+namespace {
+
+int fraction_bits(double largest, const Arithmetic& arithmetic) {
+    if (!arithmetic.adaptive) return arithmetic.bits;
+    for (int bits = 1; bits < arithmetic.bits; ++bits)
+        if (static_cast<int64_t>(0.5 + largest * static_cast<double>(int64_t{1} << (bits + 1))) >= 1 << 15) return bits;
+    return arithmetic.bits;
+}
+
+// Of values [rows, all outputs], those of the outputs that are kept.
+template <class V>
+std::vector<V> kept_of(const V* all, const Axis& axis, int rows) {
+    std::vector<V> kept(static_cast<size_t>(axis.keep.count * rows));
+    V* to = kept.data();
+    for (int k = 0; k < rows; ++k, all += axis.size) {
+        const V* from = all + axis.keep.start;
+        if (axis.keep.step == 1)
+            to = std::copy_n(from, axis.keep.count, to);
+        else
+            for (int64_t i = 0; i < axis.keep.count; ++i) *to++ = from[axis.keep.step * i];
+    }
+    return kept;
+}
+
+void make_pairs(Taps& taps) {
+    const auto n = static_cast<size_t>(taps.outputs()), widest = static_cast<size_t>(taps.widest);
+    int32_t beyond = 0;
+    for (const int32_t weight : taps.whole) beyond |= weight ^ static_cast<int16_t>(weight);
+    taps.wide = beyond != 0;
+    taps.pairs = (taps.widest + 1) / 2;
+    const auto join = [](int32_t x, int32_t y) {
+        return static_cast<int32_t>((static_cast<uint32_t>(x) & 0xffff) | static_cast<uint32_t>(y) << 16);
+    };
+    taps.low.resize(n * static_cast<size_t>(taps.pairs));
+    taps.high.resize(taps.wide ? taps.low.size() : 0);
+    for (size_t k = 0; k < widest; k += 2) {
+        const int32_t *a = taps.whole.data() + k * n, *b = k + 1 < widest ? a + n : nullptr;
+        int32_t *low = taps.low.data() + k / 2 * n, *high = taps.high.data() + (taps.wide ? k / 2 * n : 0);
+        for (size_t i = 0; i < n; ++i) {
+            const int32_t second = b ? b[i] : 0;
+            low[i] = taps.wide ? join(a[i] & 0x7fff, second & 0x7fff) : join(a[i], second);
+            if (taps.wide) high[i] = join(a[i] >> 15, second >> 15);
+        }
+    }
+}
+
+// Memory that this thread keeps for the next evaluation.
+template <class V, int Use>
+V* workspace(size_t count) {
+    static thread_local std::vector<V> memory;
+    if (memory.size() < count) memory.resize(count);
+    return memory.data();
+}
+
+// T is float for float32 arithmetic, double otherwise.
+template <class T>
+Taps evaluate_as(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Evaluation<T>& kernels) {
+    const std::vector<T> kernel(axis.kernel.begin(), axis.kernel.end());
+    const T scale = static_cast<T>(n_in) / static_cast<T>(axis.size), stretch = std::max(scale, T{1});
+    const auto all = static_cast<size_t>(axis.size);
+
+    // Windows of all outputs: the fraction bits depend on those that a crop removes, too.
+    const Outputs<T> outputs{kernel.data(),
+                             axis.support,
+                             axis.terms,
+                             scale,
+                             static_cast<T>(axis.shift),
+                             static_cast<T>(axis.support) * stretch,
+                             T{1} / stretch,
+                             static_cast<T>(n_in),
+                             axis.size,
+                             workspace<T, 0>(all),
+                             workspace<int32_t, 0>(all),
+                             workspace<int32_t, 1>(all)};
+    kernels.windows(outputs);
+    Taps taps;
+    taps.size = n_in;
+    taps.first = kept_of(outputs.first, axis, 1);
+    taps.count = kept_of(outputs.count, axis, 1);
+    taps.widest = *std::max_element(outputs.count, outputs.count + all);
+    const auto values = all * static_cast<size_t>(taps.widest);
+    T* weights = workspace<T, 1>(values);
+    const T largest = kernels.weights(outputs, taps.widest, weights, workspace<T, 2>(all));
+    if (arithmetic.number == Number::integer) {
+        taps.bits = fraction_bits(static_cast<double>(largest), arithmetic);
+        int32_t* whole = workspace<int32_t, 2>(values);
+        kernels.quantise(weights, static_cast<int64_t>(values), static_cast<T>(std::ldexp(1.0, taps.bits)), whole);
+        taps.whole = kept_of(whole, axis, taps.widest);
+        make_pairs(taps);
+    } else {
+        float* real = workspace<float, 3>(values);
+        std::copy_n(weights, values, real);
+        taps.real = kept_of(real, axis, taps.widest);
+    }
+    return taps;
+}
+
+}  // namespace
+
+Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels) {
+    return arithmetic.number == Number::float32 ? evaluate_as<float>(axis, n_in, arithmetic, kernels.floats)
+                                                : evaluate_as<double>(axis, n_in, arithmetic, kernels.doubles);
+}
+
+}  // namespace lt

@@ -1,0 +1,54 @@
+// The weights of one axis of a resample, evaluated from a learned kernel: taps.py, operation by operation.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "plan.hpp"
+
+namespace lt {
+
+// Output pixel i sums weights[k * outputs + i] * input[first[i] + k] for k < count[i]; weights past it are zero.
+struct Taps {
+    int64_t size = 0;  // input pixels
+    int widest = 0, bits = 0;
+    std::vector<int32_t> first, count;
+    std::vector<int32_t> whole;  // units of 2^-bits, for integer arithmetic
+    std::vector<float> real;     // for float32 arithmetic
+
+    // Whole weights once more, two in every number, as vectors multiply them: [pairs, outputs]. Weights beyond an int16
+    // (`wide`) are their low 15 bits, and the rest.
+    int pairs = 0;
+    bool wide = false;
+    std::vector<int32_t> low, high;
+
+    int64_t outputs() const { return static_cast<int64_t>(first.size()); }
+};
+
+// n outputs over an axis, and what their windows and weights are computed from, in T.
+template <class T>
+struct Outputs {
+    const T* kernel;  // [support, terms]
+    int64_t support, terms;
+    T scale, shift, reach, inverse;  // input pixels an output, of the centres, of half a window, and 1 / max(scale, 1)
+    T size;                          // input pixels
+    int64_t n;
+    T* centre;
+    int32_t *first, *count;
+};
+
+// The loops of an evaluation, for one instruction set.
+template <class T>
+struct Evaluation {
+    void (*windows)(const Outputs<T>& outputs);  // finds centre, first and count of each
+    // Weights [widest, n], with room for n sums; gives the largest.
+    T (*weights)(const Outputs<T>& outputs, int widest, T* weights, T* sum);
+    // The nearest integers of value * unit, halves away from zero.
+    void (*quantise)(const T* values, int64_t n, T unit, int32_t* out);
+};
+
+struct Kernels;
+
+Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels);
+
+}  // namespace lt

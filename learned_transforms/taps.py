@@ -1,0 +1,181 @@
+"""The weights of one axis of a resample, evaluated from a learned kernel."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from learned_transforms.arithmetic import Arithmetic
+
+MOST_SIZES = 16
+"""Evaluated taps kept per axis, one for each size of input lately seen."""
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Which pixels of an axis are kept: ``start + i * step`` for ``i < count``; those outside the image are fill."""
+
+    start: int
+    step: int
+    count: int
+
+    def then(self, other: "Keep") -> "Keep":
+        """The same as keeping by this one, then by ``other``."""
+        return Keep(self.start + self.step * other.start, self.step * other.step, other.count)
+
+    def inside(self, size: int) -> bool:
+        """Whether all of them lie on an axis of ``size`` pixels."""
+        ends = self.start, self.start + self.step * (self.count - 1)
+        return min(ends) >= 0 and max(ends) < size
+
+    def index(self) -> Tensor:
+        """int64 ``[count]``."""
+        return torch.arange(self.count) * self.step + self.start
+
+
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """The weights of one axis: output pixel ``i`` sums ``weights[i, k] * input[first[i] + k]``, ``k < count[i]``.
+
+    Attributes:
+        size: input pixels along the axis.
+        first: int64 ``[n_out]``.
+        count: int64 ``[n_out]``, at least 1; weights past it are zero.
+        weights: int32 ``[n_out, K]`` in units of ``2**-bits``, or float ``[n_out, K]``.
+        bits: fraction bits of integer weights; None for float weights.
+    """
+
+    size: int
+    first: Tensor
+    count: Tensor
+    weights: Tensor
+    bits: int | None
+
+    def __len__(self) -> int:
+        return int(self.first.shape[0])
+
+    @cached_property
+    def index(self) -> Tensor:
+        """int64 ``[K, n_out]``: the input pixel of each weight.
+
+        A weight past the count is zero; it re-reads the window's last pixel, so that no NaN can leak in from outside.
+        """
+        offsets = torch.arange(self.weights.shape[1], device=self.first.device)[:, None]
+        return self.first + torch.minimum(offsets, self.count - 1)
+
+    def select(self, index: Tensor) -> "Taps":
+        """The taps of the output pixels in ``index``: what a crop or flip behind a resample comes to."""
+        index = index.to(self.first.device)
+        return Taps(self.size, self.first[index], self.count[index], self.weights[index], self.bits)
+
+    def dense(self) -> Tensor:
+        """The same weights as a matrix ``[n_out, size]``."""
+        return self.weights.new_zeros(len(self), self.size).scatter_add(1, self.index.T, self.weights)
+
+
+class Axis:
+    """How one axis is resampled, for input of any size.
+
+    Args:
+        kernel: ``[support, degree + 1]``, see :func:`phi`.
+        shift: displacement of the centres in input pixels, a scalar.
+        size: output pixels of the resample.
+        arithmetic: of the weights.
+        keep: which of the output pixels are wanted.
+    """
+
+    def __init__(self, kernel: Tensor, shift: Tensor, size: int, arithmetic: Arithmetic, keep: Keep | None = None):
+        self.kernel, self.shift, self.size, self.arithmetic = kernel, shift, size, arithmetic
+        self.keep = Keep(0, 1, size) if keep is None else keep
+        self.evaluated: dict[int, Taps] = {}
+
+    def __len__(self) -> int:
+        return self.keep.count
+
+    def kept(self, keep: Keep) -> "Axis":
+        """The same axis with a crop or a flip behind it."""
+        return Axis(self.kernel, self.shift, self.size, self.arithmetic, self.keep.then(keep))
+
+    def to(self, device: torch.device) -> "Axis":
+        """The same axis with its weights on ``device``."""
+        return Axis(self.kernel.to(device), self.shift.to(device), self.size, self.arithmetic, self.keep)
+
+    def taps(self, n_in: int) -> Taps:
+        """The weights for ``n_in`` input pixels, of the output pixels that are kept."""
+        taps = self.evaluated.get(n_in)
+        if taps is None:
+            taps = evaluate(self.kernel, self.shift, n_in, self.size, self.arithmetic)
+            if self.keep != Keep(0, 1, self.size):
+                taps = taps.select(self.keep.index())
+            if len(self.evaluated) >= MOST_SIZES:
+                self.evaluated.clear()
+            self.evaluated[n_in] = taps
+        return taps
+
+
+def phi(kernel: Tensor, t: Tensor) -> Tensor:
+    """The kernel at distance ``t``, in taps of unit spacing; zero outside the support.
+
+    It is even and piecewise polynomial: ``sum_d kernel[floor(|t|), d] * (|t| - floor(|t|))**d``.
+    """
+    distance = t.abs()
+    support = kernel.shape[0]
+    piece = distance.detach().long().clamp(0, support - 1)
+    u = distance - piece
+    coefficients = kernel.to(t.dtype)[piece]
+    value = coefficients[..., -1]
+    for d in range(coefficients.shape[-1] - 2, -1, -1):
+        value = value * u + coefficients[..., d]
+    return torch.where(distance < support, value, torch.zeros_like(value))
+
+
+def evaluate(kernel: Tensor, shift: Tensor, n_in: int, n_out: int, arithmetic: Arithmetic) -> Taps:
+    """Taps from ``n_in`` to ``n_out`` pixels, computed in float32 for float32 arithmetic and in float64 for all others.
+
+    Output pixel ``i`` weighs input pixel ``x`` by ``phi((x + .5 - c) / max(scale, 1))``, where
+    ``c = (i + .5) * scale + shift`` and ``scale = n_in / n_out``, over the window from ``int(c - s + .5)`` to
+    ``int(c + s + .5)``, ``s = support * max(scale, 1)``, and the weights of one output pixel are divided by their sum.
+    The native backend computes the same, operation by operation (kernels/native/taps.cpp).
+    """
+    dtype = torch.float32 if arithmetic.number == "float32" else torch.float64
+    device = kernel.device
+    scale = torch.tensor(n_in, dtype=dtype, device=device) / n_out
+    stretch = scale.clamp(min=1)
+    reach = kernel.shape[0] * stretch
+    centre = scale * (torch.arange(n_out, dtype=dtype, device=device) + 0.5) + shift.to(dtype)
+    low, high = (centre.detach() - reach + 0.5), (centre.detach() + reach + 0.5)
+    first = low.long().clamp(0, n_in - 1)
+    count = (high.long().clamp(max=n_in) - first).clamp(min=1)
+    offset = torch.arange(int(count.max()), device=device)
+    t = (offset + first[:, None] - centre[:, None] + 0.5) * (1 / stretch)
+    weights = torch.where(offset < count[:, None], phi(kernel, t), 0.0)
+    weights = weights / in_order(weights)[:, None]
+    taps = Taps(n_in, first, count, weights, None)
+    if arithmetic.number != "int":
+        return taps
+    bits = fraction_bits(float(weights.max()), arithmetic)
+    return replace(taps, weights=away_from_zero(weights * 2.0**bits).int(), bits=bits)
+
+
+def in_order(weights: Tensor) -> Tensor:
+    """Sums along the second dimension, one weight after the other, as Pillow and aten add them."""
+    total = weights[:, 0]
+    for k in range(1, weights.shape[1]):
+        total = total + weights[:, k]
+    return total
+
+
+def fraction_bits(largest: float, arithmetic: Arithmetic) -> int:
+    """Fraction bits of integer weights: fixed, or the fewest that leave no spare bit in an int16 (as in aten)."""
+    if not arithmetic.adaptive:
+        return arithmetic.bits
+    for bits in range(1, arithmetic.bits):
+        if int(0.5 + largest * (1 << (bits + 1))) >= 1 << 15:
+            return bits
+    return arithmetic.bits
+
+
+def away_from_zero(value: Tensor) -> Tensor:
+    """The nearest integer, halves away from zero."""
+    return (value.abs() + 0.5).floor() * value.sign()

@@ -1,0 +1,192 @@
+"""The benchmark suite: its tables say what was measured, and the command runs it."""
+
+import json
+import platform
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+import torch
+from conftest import ROOT
+
+from learned_transforms.cli import main
+from learned_transforms.errors import DataError
+
+README = "# Title\n\nBefore.\n\n<!-- benchmarks -->\nold | figures\n<!-- /benchmarks -->\n\nAfter.\n"
+
+
+@pytest.fixture
+def suite(monkeypatch):
+    """Imports a module of the suite, as its modules import each other."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return import_module
+
+
+def entry(job, contender, micros, threads=1, images=1, fidelity=(1.0, 0.0), **about):
+    measured = None if fidelity is None else dict(zip(("equal", "largest"), fidelity, strict=True))
+    info = {
+        "job": job,
+        "contender": contender,
+        "job_title": f"the job {job}",
+        "title": f"the {contender}",
+        "threads": threads,
+        "images": images,
+        "fidelity": measured,
+        "compile_seconds": None,
+        "loader": False,
+        "note": "",
+    }
+    return {"extra_info": info | about, "stats": {"median": micros * images / 1e6, "iqr": images / 1e6}}
+
+
+@pytest.fixture
+def result():
+    about = {
+        "versions": {"torch": "2.15.0"},
+        "processor": "A CPU",
+        "cpus": 4,
+        "simd": "AVX2",
+        "device": "cpu",
+        "backends": {"reference": "available"},
+        "quick": False,
+    }
+    missing = {"job": "seed-64", "contender": "kornia", "threads": 1, "title": "Kornia", "reason": "No module"}
+    return {
+        "machine_info": {"suite": about},
+        "not_run": [missing, {**missing, "job": "resize-hwc"}, {**missing, "threads": 4}],
+        "benchmarks": [
+            entry("seed-64", "ours", 20.0, images=64),
+            entry("seed-64", "v2-batched", 10.0, images=64, fidelity=(0.99999, 1.0)),
+            entry("seed-64", "v2-compiled", 60.0, images=64, compile_seconds=12.0),
+            entry("seed-64", "dense", 40.0, images=64, fidelity=None, note="untrained"),
+            entry("loader-2", "ours", 500.0, images=256, loader=True),
+            entry("seed-64", "ours", 5.0, threads=4, images=64),
+        ],
+    }
+
+
+def cells(text):
+    """The cells of each line of a Markdown table."""
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
+
+
+def test_full_report(suite, result):
+    text = suite("report").report(result)
+    assert text.count("| job | contender |") == 2
+    assert text.index("## 1 thread") < text.index("## 4 threads")
+    lines = cells(text)
+    job = "the job seed-64"
+    assert [job, "**the ours**", "20 ± 1", "1", "all equal"] in lines
+    assert [job, "the v2-batched", "10 ± 1", "0.5", "99.99 % equal, largest error 1"] in lines
+    assert [job, "the v2-compiled (compiled in 12.0 s)", "60 ± 1", "3", "all equal"] in lines
+    assert [job, "the dense (untrained)", "40 ± 1", "2", "-"] in lines
+    assert ["the job loader-2", "**the ours**", "500 ± 1 (2,000 images/s)", "1", "all equal"] in lines
+    assert "A CPU, 4 CPUs, AVX2. torch 2.15.0. Backends: reference: available." in text
+
+
+def test_what_did_not_run_is_named(suite, result):
+    report = suite("report")
+    line = "- Not run: Kornia, No module (resize-hwc, seed-64)."
+    assert report.report(result).count(line) == 1
+    assert report.short_table(result).count(line) == 1
+
+
+def test_readme_block(suite, result, tmp_path, capsys):
+    report = suite("report")
+    file, readme = tmp_path / "result.json", tmp_path / "README.md"
+    file.write_text(json.dumps(result))
+    readme.write_text(README)
+    report.main([str(file), "--readme", str(readme)])
+    once = readme.read_text()
+    head, row = cells(once)[0], cells(once)[2]
+    assert head == ["job", "ours, µs per image", "ours against torchvision", "v2 on tensors", "torch.compile"]
+    assert row == ["the job seed-64", "20", "all equal", "0.5", "3"]
+    assert once.startswith("# Title\n\nBefore.\n")
+    assert once.endswith("\n\nAfter.\n")
+    assert "old" not in once
+    report.main([str(file), "--readme", str(readme)])
+    assert readme.read_text() == once
+    assert capsys.readouterr().out.count("# Benchmarks") == 2
+    assert (tmp_path / "benchmarks.md").read_text() == report.report(result)
+    assert {path.name for path in tmp_path.glob("*.png")} == {"benchmarks_1.png", "benchmarks_4.png"}
+
+
+def test_a_readme_without_marks_stays_as_it_is(suite, result):
+    with pytest.raises(DataError, match="once each, found 0"):
+        suite("report").replace_block("no marks", "block")
+    result["benchmarks"] = [e for e in result["benchmarks"] if e["extra_info"]["threads"] == 4]
+    with pytest.raises(DataError, match="--threads 1"):
+        suite("report").short_table(result)
+
+
+@pytest.mark.parametrize("name", ["seed-tensor", "imagenet-pil", "resize-hwc", "crop-hwc-new"])
+def test_fidelity_is_told_in_levels(suite, name):
+    jobs = suite("jobs")
+    job = jobs.JOBS[name]
+    target = jobs.expected(job)
+    assert jobs.fidelity(target.clone(), job) == {"equal": 1, "largest": 0}
+    off = target.clone()
+    std = jobs.STD[0] if job.settings.normalised else 1
+    off[0, 5, 5] += 1 / 255 / std if job.settings.floats else 1
+    measured = jobs.fidelity(off, job)
+    assert measured["equal"] == pytest.approx(1 - 1 / target.numel())
+    assert measured["largest"] == pytest.approx(1, abs=1e-4)
+    with pytest.raises(ValueError, match="as torchvision gives"):
+        jobs.fidelity(target.double(), job)
+
+
+def test_a_prescribed_draw_is_torchvisions(suite):
+    jobs = suite("jobs")
+    job = jobs.JOBS["crop-pil-new"]
+    top, left, height, width = job.prescribed().draw.box
+    image = torch.as_tensor(jobs.values(job.source()))[:, top : top + height, left : left + width]
+    crop = jobs.from_tensor(image, "pil").resize((224, 224), resample=2)
+    target = jobs.expected(job)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (jobs.MEAN, jobs.STD))
+    found = (jobs.values(crop) / 255 - mean) / std
+    assert torch.allclose(found.flip(-1) if job.prescribed().draw.horizontal else found, target, atol=1e-5)
+
+
+def test_every_contender_has_work(suite):
+    jobs, contenders = suite("jobs"), suite("contenders")
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    for contender in contenders.CONTENDERS.values():
+        work = [job for job in jobs.JOBS.values() if contender.takes(job, cpu)]
+        assert work, contender.name
+        assert any(contender.takes(job, gpu) for job in work) == contender.devices, contender.name
+    for job in jobs.JOBS.values():
+        takers = [c.name for c in contenders.CONTENDERS.values() if c.takes(job, cpu)]
+        assert (takers[0], takers[-1]) == ("ours", "ours-again")
+
+
+def test_command(tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "learned_transforms.cli", "bench", "--quick", "--threads", "1", "--out", str(out)]
+    run = subprocess.run(
+        [*command, "-k", "seed-tensor and (ours or floor or pillow)"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "| seed, one uint8 tensor | **ours** |" in run.stdout
+    assert "A quick run" in run.stdout
+    result = json.loads((out / "benchmarks.json").read_text())
+    assert [e["extra_info"]["contender"] for e in result["benchmarks"]] == [
+        "ours",
+        "ours-reference",
+        "floor",
+        "ours-again",
+    ]
+    assert result["benchmarks"][0]["extra_info"]["fidelity"] == {"equal": 1, "largest": 0}
+    assert "node" not in result["machine_info"]
+    assert platform.node() not in (out / "benchmarks.md").read_text()
+    assert (out / "benchmarks_1.png").stat().st_size > 0
+    assert list(tmp_path.iterdir()) == [out]
+    run = subprocess.run([*command, "-k", "nothing-of-that-name"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert not (out / "benchmarks.json").exists()
+
+
+def test_command_without_pytest_benchmark(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytest_benchmark", None)
+    assert main(["bench", "--out", str(tmp_path)]) == 1
+    assert "pip install 'learned_transforms[bench]'" in capsys.readouterr().err
