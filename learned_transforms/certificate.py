@@ -111,10 +111,11 @@ class Certificate:
         return made
 
 
-def reference(kind: str) -> dict[str, str]:
-    """What a teacher's pixels depend on, here and now."""
+def reference(kind: str, backend: str = "auto") -> dict[str, str]:
+    """What a teacher's pixels depend on, here and now, and which backend was compared with it."""
     return {
         "input": kind,
+        "backend": backend,
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "pillow": PIL.__version__,
@@ -123,7 +124,9 @@ def reference(kind: str) -> dict[str, str]:
     }
 
 
-def measure(comparisons: Iterable[tuple[str, Tensor, Tensor]], kind: str = "", enumerated: bool = False) -> Certificate:
+def measure(
+    comparisons: Iterable[tuple[str, Tensor, Tensor]], kind: str = "", enumerated: bool = False, backend: str = "auto"
+) -> Certificate:
     """Compare outputs with targets.
 
     Args:
@@ -131,6 +134,7 @@ def measure(comparisons: Iterable[tuple[str, Tensor, Tensor]], kind: str = "", e
             uint8 in levels, floats in [0, 1].
         kind: what the teacher was given, for the record.
         enumerated: the images are the whole domain.
+        backend: what ran the network, for the record.
 
     Raises:
         DataError: nothing to compare.
@@ -145,7 +149,7 @@ def measure(comparisons: Iterable[tuple[str, Tensor, Tensor]], kind: str = "", e
             )
         if output.numel():
             bins.add(group, output.reshape(-1, *output.shape[-3:]), target.reshape(-1, *target.shape[-3:]))
-    return bins.certificate(kind, enumerated)
+    return bins.certificate(kind, enumerated, backend)
 
 
 class _Bins:
@@ -187,12 +191,16 @@ class _Bins:
             ("> 2", 2 + limit, math.inf),
         ):
             self.histogram[label] = self.histogram.get(label, 0) + int(((error > low) & (error <= high)).sum())
-        self.ssims += ssim(output.double() * unit, target.double() * unit).tolist()
+        # Equal images have a similarity of 1, which takes long to compute.
+        unequal = error.flatten(1).any(1)
+        self.ssims += [1.0] * int((~unequal).sum())
+        if unequal.any():
+            self.ssims += ssim(output[unequal].double() * unit, target[unequal].double() * unit).tolist()
         if largest > self.worst[1]:
             number = before.images + int(error.flatten(1).amax(1).argmax())
             self.worst = f"{name} {number}", largest
 
-    def certificate(self, kind: str, enumerated: bool) -> Certificate:
+    def certificate(self, kind: str, enumerated: bool, backend: str) -> Certificate:
         values = sum(group.values for group in self.groups.values())
         images = sum(group.images for group in self.groups.values())
         if not values:
@@ -214,7 +222,7 @@ class _Bins:
             bound=None if self.images_differing else min(1.0, 3 / images),
             enumerated=enumerated,
             groups=self.groups,
-            reference=reference(kind),
+            reference=reference(kind, backend),
         )
 
     def tier(self, differing: int, enumerated: bool) -> str:

@@ -312,7 +312,7 @@ class LearnedCompose(Lowered):
         if not self.warned:
             self.warned = True
             warnings.warn(
-                f"{name} runs in torchvision: {reason}. explain() lists all such.", FallbackWarning, stacklevel=4
+                f"{name} runs in torchvision: {reason}. explain() lists all such.", FallbackWarning, stacklevel=6
             )
 
     def explain(self, kind: str | None = None) -> Explanation:

@@ -21,9 +21,11 @@ from learned_transforms.certificate import Certificate
 from learned_transforms.layers import Resampling, Separable
 from learned_transforms.network import Network
 from learned_transforms.trainer import Result, retrain
+from learned_transforms.trainer.audit import compare
 from learned_transforms.trainer.data import as_kind, held_out_images, training_images
 from learned_transforms.trainer.figures import Example, curves, drawing, examples, kernel, matrices, new_figure
-from learned_transforms.trainer.zoo import compare, learn, opaque, seed_pipeline
+from learned_transforms.trainer.teachers import opaque, seed_pipeline
+from learned_transforms.trainer.zoo import learn
 
 SHAPE = (3, 32, 32)
 RUNS = 5

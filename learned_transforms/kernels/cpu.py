@@ -6,7 +6,8 @@ variable ``LEARNED_TRANSFORMS_SIMD`` (``avx512``, ``avx2``, ``portable``), read 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple
 from typing import Any
 
@@ -26,13 +27,34 @@ MISSING: str | None = None
 try:
     from learned_transforms.kernels import _native
 except ImportError as error:
-    MISSING = f"the native extension is not there ({error}). Install a C++ compiler, then reinstall the package"
+    MISSING = (
+        f"the native extension is not there ({type(error).__name__}). Install a C++ compiler, then reinstall the package "
+        "with pip install --no-cache-dir --force-reinstall --no-deps"
+    )
 
 SIMD = "LEARNED_TRANSFORMS_SIMD"
 MOST_INTERLEAVED = 4
 """Values of an interleaved pixel that the native code takes; wider ones are copied to planes first."""
 PIXELS = {"RGB": (3, 4), "L": (1, 1)}
 """By mode of a PIL image: channels, and bytes from pixel to pixel."""
+
+
+def instructions() -> list[str]:
+    """The sets of instructions that can be forced here, fastest first."""
+    return [] if MISSING else _native.simd()
+
+
+@contextmanager
+def forced(simd: str) -> Iterator[None]:
+    """Have plans that are first run meanwhile use one set of instructions."""
+    before = os.environ.get(SIMD)
+    os.environ[SIMD] = simd
+    try:
+        yield
+    finally:
+        os.environ.pop(SIMD)
+        if before is not None:
+            os.environ[SIMD] = before
 
 
 def why_not(plan: Plan | None, device: torch.device | None, gradients: bool) -> str | None:

@@ -1,73 +1,29 @@
-"""The shipped weights: which teachers they come from, and the command that rebuilds them from scratch.
+"""The shipped weights: the command that rebuilds and certifies them from scratch.
 
-Run ``python -m learned_transforms.trainer.zoo``. Here alone in the trainer are torchvision's transforms named, and
-only as opaque callables: what is learned comes from their answers.
+Run ``python -m learned_transforms.trainer.zoo``.
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-import torchvision.transforms as v1
-from torch import Tensor
-from torchvision.transforms import v2
+from tqdm import tqdm
 
 from learned_transforms import weights as weight_files
 from learned_transforms.catalog import describe
-from learned_transforms.certificate import Certificate, measure
-from learned_transforms.compose import LearnedCompose
-from learned_transforms.images import to_tensor
+from learned_transforms.certificate import Certificate
 from learned_transforms.layers import Layer, Lookup, Mixing, Resampling
 from learned_transforms.network import Network
 from learned_transforms.trainer import Result, retrain
-from learned_transforms.trainer.data import (
-    HELD_OUT_PHOTOS,
-    TRAINING_PHOTOS,
-    as_kind,
-    every_colour,
-    held_out_images,
-    noise,
-    photo,
-    synthetic,
-    training_images,
-)
+from learned_transforms.trainer.audit import audit
+from learned_transforms.trainer.data import HELD_OUT_PHOTOS, TRAINING_PHOTOS, training_images
+from learned_transforms.trainer.teachers import KINDS, NAMES, opaque, seed_pipeline
 from learned_transforms.weights import Weights
 
 NAME = "cifar10_gray28"
 ROLES: dict[type, str] = {Resampling: "resize_bilinear", Mixing: "gray", Lookup: "to_float"}
-KINDS = {"uint8": "uint8", "pil": "pil", "uint8_v1": "uint8", "float32": "float32"}
-"""By name of the teacher: how it takes images."""
-
-SIZES = ((28, 28), (224, 224), (100, 133), (57, 640), (400, 31), (256,))
-"""What the resize layers are certified at, besides the size that they learned from."""
-
-
-def seed_pipeline(name: str) -> list[Any]:
-    """The transforms of the seed: ``uint8``, ``float32`` and ``pil_v2`` are v2, ``pil`` and ``uint8_v1`` are v1."""
-    api: Any = v1 if name in ("pil", "uint8_v1") else v2
-    geometry = [api.Resize((28, 28), antialias=True), api.RandomHorizontalFlip(p=1), api.RandomVerticalFlip(p=1)]
-    ends: dict[str, list[Any]] = {
-        "uint8": [v2.ToDtype(torch.float32, scale=True)],
-        "pil": [v1.ToTensor()],
-        "uint8_v1": [v1.ConvertImageDtype(torch.float32)],
-        "float32": [v2.ToDtype(torch.float32, scale=True)],
-        "pil_v2": [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)],
-    }
-    return [*geometry, api.Grayscale(1), *ends[name]]
-
-
-def opaque(transforms: Sequence[Any]) -> Callable[[Any], Any]:
-    """The transforms as one callable that shows nothing of them."""
-
-    def teacher(image: Any) -> Any:
-        for transform in transforms:
-            image = transform(image)
-        return image
-
-    return teacher
 
 
 def learn(name: str, count: int, progress: bool = True, **options: Any) -> Result:
@@ -79,76 +35,6 @@ def learn(name: str, count: int, progress: bool = True, **options: Any) -> Resul
 def keyed(name: str, network: Network) -> dict[str, Layer]:
     """The learned layers of a network by key, ``kind/role``."""
     return {f"{name}/{ROLES[type(layer)]}": layer for layer in network.members if type(layer) in ROLES}
-
-
-def certify_seed(name: str, weights: Weights, count: int) -> Certificate:
-    """Compare the seed on held-out patches, synthetic patterns and whole photos of other sizes."""
-    transforms = seed_pipeline(name)
-    learned = LearnedCompose(transforms, weights=weights, fallback="error")
-    groups = {group: list(images) for group, images in held_out_images(count).items()}
-    groups["whole photos"] = [photo(n) for n in (*TRAINING_PHOTOS, *HELD_OUT_PHOTOS)]
-    generator = torch.Generator().manual_seed(2)
-    shapes = [(3, *torch.randint(1, 97, (2,), generator=generator).tolist()) for _ in range(count // 4)]
-    # Sizes of one or two rows make torchvision's own uint8 resize fail, so they are left out.
-    groups["other sizes"] = [noise(1, (3, max(8, h), max(8, w)), generator)[0] for _, h, w in shapes]
-    return compare(learned, opaque(transforms), groups, "pil" if name.startswith("pil") else KINDS[name])
-
-
-def certify_resize(name: str, weights: Weights, count: int) -> Certificate:
-    """Compare a resize alone on whole photos and synthetic images, to several sizes, up and down."""
-    api: Any = v1 if name in ("pil", "uint8_v1") else v2
-    comparisons = []
-    images = [photo(n) for n in (*TRAINING_PHOTOS, *HELD_OUT_PHOTOS)] + list(synthetic(count, (3, 61, 90), seed=3))
-    for size in SIZES:
-        transform = api.Resize(size, antialias=True)
-        learned = LearnedCompose([transform], weights=weights, fallback="error")
-        comparisons.append((learned, transform, {f"to {size}": images}))
-    return join(comparisons, KINDS[name])
-
-
-def certify_gray(name: str, weights: Weights) -> Certificate:
-    """Compare a channel map on all 2^24 colours, or for floats on as many random ones."""
-    api: Any = v1 if name in ("pil", "uint8_v1") else v2
-    transform = api.Grayscale(1)
-    learned = LearnedCompose([transform], weights=weights, fallback="error")
-    if name == "float32":
-        colours = torch.rand(3, 4096, 4096, generator=torch.Generator().manual_seed(0))
-        return compare(learned, transform, {"random colours": [colours]}, "float32")
-    return compare(learned, transform, {"all 2^24 colours": [every_colour()[0]]}, KINDS[name], enumerated=True)
-
-
-def certify_float(name: str, weights: Weights) -> Certificate:
-    """Compare a table on all 256 levels."""
-    transform = seed_pipeline(name)[-1]
-    learned = LearnedCompose([transform], weights=weights, fallback="error")
-    levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
-    return compare(learned, transform, {"all 256 levels": [levels]}, KINDS[name], enumerated=True)
-
-
-def compare(
-    learned: Callable[[Any], Any],
-    teacher: Callable[[Any], Any],
-    groups: dict[str, list[Tensor]],
-    kind: str,
-    enumerated: bool = False,
-) -> Certificate:
-    return join([(learned, teacher, groups)], kind, enumerated)
-
-
-def join(
-    comparisons: Iterable[tuple[Callable[[Any], Any], Callable[[Any], Any], dict[str, list[Tensor]]]],
-    kind: str,
-    enumerated: bool = False,
-) -> Certificate:
-    """One certificate over several networks, each with its teacher and its images."""
-
-    def outputs() -> Iterator[tuple[str, Tensor, Tensor]]:
-        for learned, teacher, groups in comparisons:
-            for group, images in groups.items():
-                for image in images:
-                    yield group, to_tensor(learned(as_kind(image, kind))), to_tensor(teacher(as_kind(image, kind)))
-
-    return measure(outputs(), kind, enumerated)
 
 
 def build(count: int, certified: int, progress: bool = True) -> Weights:
@@ -180,16 +66,13 @@ def build(count: int, certified: int, progress: bool = True) -> Weights:
         }
     weights = Weights(layers, [describe(t) for t in seed_pipeline("uint8")], provenance=provenance)
     certificates: dict[str, Certificate] = {}
-    for name in KINDS:
-        certificates[f"{name}/resize_bilinear"] = certify_resize(name, weights, certified // 4)
-        certificates[f"{name}/gray"] = certify_gray(name, weights)
-        if f"{name}/to_float" in layers:
-            certificates[f"{name}/to_float"] = certify_float(name, weights)
-    for name in (*KINDS, "pil_v2"):
-        certificates[f"{name}/pipeline"] = certify_seed(name, weights, certified)
+    with tqdm(desc="certify", unit=" certificates", disable=None if progress else True) as bar:
+        for name, certificate in audit(weights, certified):
+            certificates[name] = certificate
+            bar.update()
     about = {
         "name": NAME,
-        "teachers": {name: [str(t) for t in seed_pipeline(name)] for name in (*KINDS, "pil_v2")},
+        "teachers": {name: [str(t) for t in seed_pipeline(name)] for name in NAMES},
         "settings": {"count": count, "certified": certified, "photos": TRAINING_PHOTOS, "held out": HELD_OUT_PHOTOS},
         "steps": steps,
     }
@@ -199,9 +82,10 @@ def build(count: int, certified: int, progress: bool = True) -> Weights:
 def readme(weights: Weights) -> str:
     """The page that stands beside the weight files."""
     reference = next(iter(weights.certificates.values())).reference
-    versions = ", ".join(f"{name} {value}" for name, value in reference.items() if name != "input")
+    versions = ", ".join(f"{name} {value}" for name, value in reference.items() if name not in ("input", "backend"))
     rows = "\n".join(
-        f"| {name} | {c.tier} | {c.images:,} | {c.values:,} | {c.differing:,} | {c.largest:.3g} |"
+        f"| {name.partition(' ')[0]} | {c.reference['backend']} | {c.tier} | {c.images:,} | {c.values:,} "
+        f"| {c.differing:,} | {c.largest:.3g} |"
         for name, c in weights.certificates.items()
     )
     numbers = "\n".join(
@@ -226,11 +110,13 @@ pipelines.
 
 Certificates: values that differ from the teacher's (floats: by more than 1e-6 of full range), and the largest error in
 levels (1/255). `pipeline` rows compare held-out photos, noise, edges, checkerboards, saturated and constant images,
-whole photos and other sizes; `gray` rows, for uint8, all 2^24 colours; `to_float` rows all 256 levels.
+whole photos and other sizes; `imagenet_eval` rows (Resize(256), CenterCrop(224), float, Normalize) whole photos and
+the same patterns at 640 x 427; `gray` rows, for uint8, all 2^24 colours; `to_float` rows all 256 levels. The backend is
+what ran the network: the native one with each set of instructions, and the reference.
 Measured with {versions}.
 
-| certificate | tier | images | values | differing | largest error |
-| --- | --- | --- | --- | --- | --- |
+| certificate | backend | tier | images | values | differing | largest error |
+| --- | --- | --- | --- | --- | --- | --- |
 {rows}
 """
 
@@ -247,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     weight_files.save(weights, options.out / f"{NAME}{weight_files.SUFFIX}")
     (options.out / "README.md").write_text(readme(weights))
     for name, certificate in weights.certificates.items():
-        print(f"{name:<24} {certificate}")
+        print(f"{name:<46} {certificate}")
 
 
 if __name__ == "__main__":
