@@ -28,8 +28,8 @@ try:
     from learned_transforms.kernels import _native
 except ImportError as error:
     MISSING = (
-        f"the native extension is not there ({type(error).__name__}). Install a C++ compiler, then reinstall the package "
-        "with pip install --no-cache-dir --force-reinstall --no-deps"
+        f"the native extension is not there ({type(error).__name__}). Install a C++ compiler, then the package once "
+        "more with pip install --no-cache-dir --force-reinstall --no-deps"
     )
 
 SIMD = "LEARNED_TRANSFORMS_SIMD"
