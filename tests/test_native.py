@@ -465,8 +465,8 @@ except KeyboardInterrupt:
 """
 
 
-def test_an_interrupt_leaves_no_lock_held():
-    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True)
+def test_an_interrupt_leaves_no_lock_held(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
