@@ -201,7 +201,7 @@ def chart(rows: Sequence[Row], path: Path) -> None:
         ax.invert_yaxis()
         ax.tick_params(labelsize=7)
     axes[-1].set_xlabel(f"µs per image, log scale; threads: {rows[0].threads}")
-    figure.savefig(path)
+    figure.savefig(path, bbox_inches="tight")
 
 
 def write(result_file: Path, out: Path) -> str:
