@@ -110,27 +110,25 @@ class Lane:
         window = self.draw_window(image) if self.draws_window else None
         coins = toss(self.coins) if self.coins else ()
         plain = image.as_subclass(Tensor) if self.subclass else image
-        call = self.calls.get(coins) if window is None else self.window_call(plain, window, coins)
+        if window is not None and window[2:] == self.segment.window_size:
+            # Nothing is resized: the rest runs on that part alone.
+            top, left, height, width = window
+            plain = to_tensor(plain)[..., top : top + height, left : left + width]
+            window = None
+        key = coins, window is None
+        call = self.calls.get(key)
         if call is None:
             if not self.segment.owners:
                 return self.contain(image)
-            call = self.calls[coins] = self.segment.bind(plain, shape_of(plain), coins)
+            channels, *size = shape_of(plain)
+            height, width = size if window is None else window[2:]
+            call = self.calls[key] = self.segment.bind(plain, (channels, height, width), coins)
         made = call(plain) if window is None else call(plain, window)
         return made if self.bare else self.wrap(made, image)
 
     def draw_window(self, image: Any) -> Window:
         first = self.segment.transforms[0]
         return WINDOWS[type(first)](first, image)
-
-    def window_call(self, image: Any, window: Window, coins: Sequence[bool]) -> Call:
-        """One call serves all windows, but for those that need no resize: there the segment runs on the part alone."""
-        size = window[2:]
-        unchanged = size == self.segment.window_size
-        key = coins, size if unchanged else None
-        call = self.calls.get(key)
-        if call is None:
-            call = self.calls[key] = self.segment.bind(image, (shape_of(image)[0], *size), coins)
-        return call
 
     def wrap(self, made: Tensor, image: Any) -> Any:
         """The result in its container, with what a PIL image carries besides its pixels."""

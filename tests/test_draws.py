@@ -13,6 +13,9 @@ import learned_transforms as lt
 from learned_transforms import draws
 
 
+KEYS = ("top", "left", "height", "width")
+
+
 def random_image(*shape: int) -> torch.Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -75,6 +78,20 @@ def test_a_random_crop_of_the_size_of_its_output_is_not_resized():
     transform = lt.LearnedCompose([crop])
     assert transform(image).equal(image)
     assert transform(random_image(3, 30, 30)).shape == (3, 24, 24)
+
+
+@pytest.mark.parametrize("form", ["pil", "uint8", "float32"])
+def test_a_part_of_the_size_of_the_output_is_not_resized(form, monkeypatch):
+    monkeypatch.setattr(
+        v2.RandomResizedCrop, "make_params", lambda *_: {"top": 3, "left": 4, "height": 24, "width": 20}
+    )
+    image = FORMS[form](random_image(3, 30, 31))
+    end = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.2] * 3)]
+    for transforms in (
+        [v2.RandomResizedCrop((24, 20)), v2.RandomHorizontalFlip(), *end],
+        [v2.RandomResizedCrop((24, 20))],
+    ):
+        check_transform(transforms, image, fallback="error")
 
 
 def test_random_crops_of_batches_and_arrays():
