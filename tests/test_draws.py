@@ -12,7 +12,6 @@ from torchvision.transforms import v2
 import learned_transforms as lt
 from learned_transforms import draws
 
-
 KEYS = ("top", "left", "height", "width")
 
 
