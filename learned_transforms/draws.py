@@ -3,7 +3,7 @@
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from operator import lt
 from typing import Any
 
 import torch
@@ -41,13 +41,15 @@ def draw(count: int) -> list[float]:
     return values
 
 
-def toss(transforms: Sequence[Any]) -> tuple[bool, ...]:
-    """Whether each transform with probability ``p`` is applied: together, which draws what one by one would draw."""
-    values = draw(len(transforms))
-    return tuple([value < single(transform.p) for value, transform in zip(values, transforms)])  # noqa: B905
+def toss(chances: Sequence[float]) -> tuple[bool, ...]:
+    """Whether each of several coins falls, given its probability: together, which draws what one by one would draw.
+
+    Args:
+        chances: probabilities, rounded by :func:`single`.
+    """
+    return tuple(map(lt, draw(len(chances)), chances))
 
 
-@lru_cache(maxsize=256)
 def single(value: float) -> float:
     """A number rounded to float32, in which torchvision compares."""
     return float(struct.unpack("f", struct.pack("f", value))[0])

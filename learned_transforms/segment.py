@@ -1,13 +1,13 @@
 """Consecutive transforms that run as one network, and what they do to one image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from learned_transforms.draws import COINS, WINDOWS, toss
+from learned_transforms.draws import COINS, WINDOWS, single, toss
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.images import Call, Form, Window, from_tensor, signature, to_tensor
 from learned_transforms.network import Network
@@ -47,7 +47,7 @@ class Segment:
         self.stop, self.taken, self.form, self.reason = stop, taken, form, reason
         self.backend, self.trainable = backend, trainable
         self.tossing = [position for position, t in enumerate(transforms) if type(t) in COINS]
-        self.coins = [transforms[position] for position in self.tossing]
+        self.chances = [single(transforms[position].p) for position in self.tossing]
         # A part of the image is drawn by the first transform, if at all; it is then resized to this.
         self.draws_window = bool(transforms) and type(transforms[0]) in WINDOWS
         self.window_size = (network.params[0] or {})["size"] if self.draws_window else None
@@ -55,7 +55,7 @@ class Segment:
 
     def __call__(self, image: Any) -> Any:
         """Draw, then run on an image, or a batch; the values of an array come and go as a tensor."""
-        return self.lane(image)(image)
+        return self.lane(image).run(image)
 
     def lane(self, image: Any) -> "Lane":
         """What runs on images like this one."""
@@ -99,16 +99,30 @@ class Lane:
 
     def __init__(self, segment: Segment, image: Any) -> None:
         self.segment = segment
-        self.coins, self.draws_window = segment.coins, segment.draws_window
+        self.chances, self.draws_window = segment.chances, segment.draws_window
         self.calls: dict[Any, Call] = {}
         self.subclass = isinstance(image, Tensor) and type(image) is not Tensor
         # What comes out of the network is what the pipeline gives, as it is.
         self.bare = segment.form.container in ("tensor", "numpy") and bool(segment.owners)
+        self.run = self.any_image if self.draws_window or self.subclass or not self.bare else self.whole_image()
 
-    def __call__(self, image: Any) -> Any:
-        """Draw, then run."""
+    def whole_image(self) -> Callable[[Any], Any]:
+        """Draw, then run: where nothing is left to do but to toss coins and call what is compiled."""
+        calls, chances, bind = self.calls, self.chances, self.segment.bind
+
+        def run(image: Any) -> Any:
+            coins = toss(chances) if chances else ()
+            call = calls.get(coins)
+            if call is None:
+                call = calls[coins] = bind(image, shape_of(image), coins)
+            return call(image)
+
+        return run
+
+    def any_image(self, image: Any) -> Any:
+        """Draw, then run, in any case."""
         window = self.draw_window(image) if self.draws_window else None
-        coins = toss(self.coins) if self.coins else ()
+        coins = toss(self.chances) if self.chances else ()
         plain = image.as_subclass(Tensor) if self.subclass else image
         if window is not None and window[2:] == self.segment.window_size:
             # Nothing is resized: the rest runs on that part alone.

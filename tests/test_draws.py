@@ -46,11 +46,10 @@ def test_drawing_in_inference_mode_first():
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.3, 0.5, 0.7, 1.0])
 def test_coins_fall_as_torchvisions(p, monkeypatch):
     """Also where the number that is drawn is the probability, rounded to float32."""
-    transform = v2.RandomHorizontalFlip(p)
     for value in (0.0, p, float(torch.tensor(p)), 1 - 2**-24):
         drawn = torch.tensor([value])
         monkeypatch.setattr(draws, "draw", lambda count, drawn=drawn: drawn.tolist())
-        assert draws.toss([transform]) == (bool(drawn < p),)
+        assert draws.toss([draws.single(p)]) == (bool(drawn < p),)
 
 
 @pytest.mark.parametrize("form", ["pil", "uint8", "float32", "image"])

@@ -147,17 +147,16 @@ class Program:
         lead, floating = image.shape[:-3], image.dtype == torch.float32
         size, dtype = self.output(lead, interleaved), self.dtype(floating)
         if not image.numel():
-            return lambda image, window=None: torch.empty(*lead, *self.plan.output, dtype=dtype)
+            return lambda image, window=None: image.new_empty(*lead, *self.plan.output, dtype=dtype)
         memory = usable(image)
-        direct = memory is image
+        direct = memory is image and not floating
         images, step = (len(memory), memory.stride(0)) if memory.ndim > 3 else (1, 0)
         call = self.call(images, memory.shape[-3:], strides_of(memory), step, floating, interleaved)
-
-        empty, threads = torch.empty, torch.get_num_threads
+        empty, threads = allocator(dtype), torch.get_num_threads
 
         def run(image: Tensor, window: Window | None = None) -> Tensor:
             memory = image if direct else usable(image)
-            made = empty(*size, dtype=dtype)
+            made = empty(*size)
             call(memory.data_ptr(), made.data_ptr(), threads(), window)
             return made.movedim(-1, -3) if interleaved else made
 
@@ -171,7 +170,7 @@ class Program:
         strides = (1, width * pixel, pixel)
         call = self.call(1, (channels, height, width), strides, 0, False, interleaved)
         copied: list[Call] = []
-        empty, threads, arrow_pixels = torch.empty, torch.get_num_threads, _native.arrow_pixels
+        empty, threads, arrow_pixels = allocator(dtype), torch.get_num_threads, _native.arrow_pixels
 
         def run(image: Image.Image, window: Window | None = None) -> Tensor:
             try:
@@ -184,7 +183,7 @@ class Program:
             address, length = arrow_pixels(owner)
             if length != width * height * pixel:
                 raise InputShapeError(f"Expected {width * height * pixel} bytes of pixels, Pillow gave {length}.")
-            made = empty(*size, dtype=dtype)
+            made = empty(*size)
             call(address, made.data_ptr(), threads(), window)
             return made.movedim(-1, -3) if interleaved else made
 
@@ -222,6 +221,12 @@ def compile_plan(plan: Plan) -> Program | Reference:
     return Program(plan) if plan.stages else Reference(plan)
 
 
+def allocator(dtype: torch.dtype) -> Callable[..., Tensor]:
+    """What makes tensors of a dtype in the CPU's memory, whatever the default device is."""
+    with torch.inference_mode(False):
+        return torch.empty(0, dtype=dtype, device="cpu").new_empty
+
+
 def strides_of(image: Tensor) -> tuple[int, int, int]:
     """Strides of one image ``[..., C, H, W]``; along an axis of one value they may be anything, and are made to fit."""
     channels, _, width = image.shape[-3:]
@@ -231,6 +236,7 @@ def strides_of(image: Tensor) -> tuple[int, int, int]:
 
 def usable(image: Tensor) -> Tensor:
     """The image as a tensor ``[C, H, W]`` or ``[N, C, H, W]`` that the native code reads: itself, a view, or a copy."""
+    image = image.resolve_neg()
     if image.ndim > 4:
         image = image.flatten(0, -4)
     channel, _, pixel = strides_of(image)
