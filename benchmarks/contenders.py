@@ -18,8 +18,9 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.fixed import Unstructured
 from learned_transforms.images import to_tensor
-from learned_transforms.layers import Lookup, Unstructured
+from learned_transforms.layers import Lookup
 from learned_transforms.network import Network
 
 TENSORS = ("chw", "hwc", "batch")

@@ -20,6 +20,8 @@ class Arithmetic:
         each_pass: of a two-pass resample, round to uint8 after each pass rather than at the end.
         tall_first: of a two-pass resample, do the rows first where that pass removes more than twice as many lines
             as the columns pass does (Pillow since 13); otherwise the columns come first.
+        quarters: of a two-pass resample in integers, round nothing after the first pass, and cut each product of the
+            second to quarters of a level before it joins the sum (OpenCV).
     """
 
     number: Literal["int", "float32", "float64"]
@@ -29,6 +31,7 @@ class Arithmetic:
     rounding: Literal["none", "truncate", "half_up", "half_even"] = "none"
     each_pass: bool = False
     tall_first: bool = False
+    quarters: bool = False
 
     def __str__(self) -> str:
         words: list[str] = [self.number]
@@ -42,6 +45,8 @@ class Arithmetic:
                 words.append("each pass")
         if self.tall_first:
             words.append("tall first")
+        if self.quarters:
+            words.append("quarters")
         return ", ".join(words)
 
     @classmethod

@@ -262,7 +262,8 @@ class LearnedCompose(Lowered):
     def check_kind(self, network: Network, form: Form) -> Form:
         """The form of a network's output; its input must be of the kind that it learned from."""
         kind = "pil" if form.container == "pil" else form.dtype
-        if kind != network.kind:
+        # Arrays hold the values of uint8 tensors, and a teacher of either says what becomes of both.
+        if kind != ("uint8" if network.kind == "numpy" else network.kind):
             raise InputTypeError(
                 f"This network learned from {network.kind} images and takes no {kind} ones: teachers compute "
                 f"differently on each. Convert the image, or retrain with kind={kind!r}."

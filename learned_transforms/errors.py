@@ -56,6 +56,14 @@ class DataError(LearnedTransformsError, ValueError):
     """Training data that is empty, unreadable, or too little for what was asked."""
 
 
+class CheckpointError(LearnedTransformsError, ValueError):
+    """A checkpoint that cannot be resumed: it is of another run, or damaged."""
+
+
+class OutputError(LearnedTransformsError, OSError):
+    """A result that cannot be written: the disk is full, or the folder may not be written to."""
+
+
 class MissingExtraError(LearnedTransformsError, ImportError):
     """An optional dependency is needed and not installed."""
 

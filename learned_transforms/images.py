@@ -1,6 +1,7 @@
-"""Images in and out: which form an image has, and the tensor that holds its values."""
+"""Images in and out: which form an image has, the tensor that holds its values, and the files it comes from."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,9 +10,12 @@ from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
-from learned_transforms.errors import InputShapeError, InputTypeError
+from learned_transforms.errors import DataError, InputShapeError, InputTypeError
 
 MODES = ("RGB", "L")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+"""Of the files that are taken for images."""
+
 Window = tuple[int, int, int, int]
 """Top, left, height, width of a part of an image."""
 
@@ -119,3 +123,20 @@ def from_tensor(image: Tensor, container: str) -> Any:
     if container == "numpy":
         return pixels
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Every image file below a folder, in order of name.
+
+    Raises:
+        DataError: it is no folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"Expected a folder of images, but {folder} is not one.")
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def read_file(path: Path) -> Image.Image:
+    """An image out of a file, decoded: RGB and L as they are stored, other modes as RGB."""
+    with Image.open(path) as image:
+        return image.convert(image.mode if image.mode in MODES else "RGB")

@@ -5,8 +5,6 @@ What a layer is told per image (size, flip) comes in as ``params``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from math import prod
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +12,7 @@ from torch import Tensor, nn
 
 from learned_transforms.arithmetic import SMOOTH, Arithmetic
 from learned_transforms.errors import InputShapeError, PipelineValueError, check_channels
-from learned_transforms.plan import Apply, Gather, Mix, Normalise, Product, Resample, Shape, Stage, Table
+from learned_transforms.plan import BORDERS, Filter, Gather, Mix, Normalise, Resample, Shape, Stage, Table
 from learned_transforms.taps import Axis, Keep
 
 Params = Mapping[str, Any]
@@ -76,7 +74,7 @@ class Resampling(Layer):
     """Resize with a learned interpolation kernel, at any size; see ``taps.evaluate`` for what its numbers mean.
 
     Params: ``size`` (rows, columns) of the output, or (length of the shorter side,), as in torchvision; then
-    ``max_size``, if given, bounds the longer side.
+    ``max_size``, if given, bounds the longer side. ``antialias`` (True unless given): stretch the kernel if shrinking.
 
     Args:
         kernel: ``[support, degree + 1]``, one row of coefficients per unit interval, constant term first.
@@ -102,9 +100,10 @@ class Resampling(Layer):
         size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"))
         if size == shape[1:] and not self.shift.any():
             return []
-        arithmetic = self.effective(relaxed)
+        arithmetic, antialias = self.effective(relaxed), params.get("antialias", True)
         rows, columns = (
-            Axis(self.kernel, shift, n_out, arithmetic) for n_out, shift in zip(size, self.shift, strict=True)
+            Axis(self.kernel, shift, n_out, arithmetic, antialias=antialias)
+            for n_out, shift in zip(size, self.shift, strict=True)
         )
         return [Resample(rows, columns, arithmetic)]
 
@@ -156,8 +155,47 @@ class Mixing(Layer):
         return stages
 
 
+class Filtering(Layer):
+    """Correlation with a learned window, at any size; see ``plan.Filter``.
+
+    Args:
+        weights: ``[h, w]``, both odd.
+        border: one of ``plan.BORDERS``.
+    """
+
+    weights: nn.Parameter
+    arithmetic: Arithmetic
+
+    def __init__(self, weights: Tensor, border: str, arithmetic: Arithmetic) -> None:
+        super().__init__()
+        check_weight("weights", weights, 2)
+        if any(length % 2 == 0 for length in weights.shape) or not weights.any() or border not in BORDERS:
+            raise PipelineValueError(
+                f"Expected a window of odd height and width, not all 0, and a border out of {', '.join(BORDERS)}; "
+                f"got {tuple(weights.shape)} and {border!r}."
+            )
+        self.learn(weights=weights)
+        self.border, self.arithmetic = border, arithmetic
+
+    def elastic(self, shape: Shape, params: Params) -> bool:
+        return True
+
+    def describe(self) -> dict[str, Any]:
+        return {"border": self.border, **super().describe()}
+
+    def provenance(self) -> dict[str, str]:
+        return {**super().provenance(), "border": "selected"}
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        return [Filter(self.weights, self.border, self.effective(relaxed))]
+
+
 class Lookup(Layer):
-    """A learned table from levels to floats: ``values [C or 1, 256]``, for uint8 input."""
+    """A learned table from levels to floats, or to levels: ``values [C or 1, 256]``, for uint8 input.
+
+    Args:
+        values: float32, or uint8 for a table of levels.
+    """
 
     values: nn.Parameter
 
@@ -170,6 +208,12 @@ class Lookup(Layer):
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         if self.values.shape[0] != 1:
             check_channels(shape[0], (self.values.shape[0],))
+        if self.values.dtype == torch.uint8:
+            if relaxed:
+                raise PipelineValueError(
+                    "A table of levels passes no gradients; a pipeline with one cannot be trained."
+                )
+            return [Table(self.values.detach())]
         if not relaxed:
             return [Table(self.values.float())]
         # Between its ends, a table of a smooth map is close to the line through them.
@@ -215,111 +259,3 @@ class Normalising(Layer):
         copies: list[Stage] = [] if channels == shape[0] else [Gather(channels=(0,) * channels)]
         mean, std = (torch.tensor(params[name], dtype=torch.float32).expand(channels) for name in ("mean", "std"))
         return [*copies, Normalise(mean, std)]
-
-
-class Separable(Layer):
-    """Free row, column and channel matrices of one size: ``rows @ (weight . image) @ columns.T + bias``.
-
-    It knows nothing of what it imitates. Input and output are levels (or float units).
-
-    Args:
-        rows: ``[H_out, H_in]``.
-        columns: ``[W_out, W_in]``.
-        weight: ``[C_out, C_in]``.
-        bias: ``[C_out]``.
-        arithmetic: float; its rounding turns the result into uint8 levels.
-    """
-
-    rows: nn.Parameter
-    columns: nn.Parameter
-    weight: nn.Parameter
-    bias: nn.Parameter
-    arithmetic: Arithmetic
-
-    def __init__(self, rows: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, arithmetic: Arithmetic) -> None:
-        super().__init__()
-        for name, matrix in (("rows", rows), ("columns", columns), ("weight", weight)):
-            check_weight(name, matrix, 2)
-        check_weight("bias", bias, 1, len(weight))
-        self.learn(rows=rows, columns=columns, weight=weight, bias=bias)
-        self.arithmetic = arithmetic
-
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        expected = (self.weight.shape[1], self.rows.shape[1], self.columns.shape[1])
-        check_size(shape, expected)
-        arithmetic = self.effective(relaxed)
-        inner = replace(arithmetic, rounding="none")
-        identity = torch.eye(len(self.bias), dtype=self.bias.dtype, device=self.bias.device)
-        return [
-            Mix(self.weight, torch.zeros_like(self.bias), inner),
-            Product(self.rows, self.columns, inner),
-            Mix(identity, self.bias, arithmetic),
-        ]
-
-
-def check_size(shape: Shape, expected: Shape) -> None:
-    """Require images of one size, for networks that were trained on one size."""
-    if shape != expected:
-        raise InputShapeError(
-            f"This network was trained on images of shape {expected} (C, H, W) and takes no other, got {shape}. "
-            "Resize first, or retrain with arch='auto', whose kernel form serves any size."
-        )
-
-
-class Unstructured(Layer):
-    """A plain network that ignores the structure of the problem: the two that the idea began with, for comparison.
-
-    Input and output are levels (or float units); inside, values are in [0, 1].
-
-    Args:
-        kind: ``"dense"``, one matrix from all input values to all output values; or ``"cnn"``, two convolutions
-            and a matrix.
-        shape: (C, H, W) of the input.
-        output: (C, H, W) of the output.
-        full: the value of full range, 255 for levels.
-        arithmetic: float; its rounding turns the result into uint8 levels.
-    """
-
-    arithmetic: Arithmetic
-    nested = True
-
-    def __init__(self, kind: str, shape: Shape, output: Shape, full: float, arithmetic: Arithmetic) -> None:
-        super().__init__()
-        self.kind, self.full = kind, full
-        self.shape: Shape = (shape[0], shape[1], shape[2])
-        self.output: Shape = (output[0], output[1], output[2])
-        self.arithmetic = arithmetic
-        n_in, n_out = (prod(s) for s in (shape, output))
-        if kind == "dense":
-            self.body = nn.Sequential(nn.Flatten(), nn.Linear(n_in, n_out))
-        elif kind == "cnn":
-            self.body = nn.Sequential(
-                nn.Conv2d(shape[0], 8, 3, padding=1),
-                nn.ReLU(),
-                nn.Conv2d(8, output[0], 3, padding=1),
-                nn.ReLU(),
-                nn.Flatten(),
-                nn.Linear(output[0] * shape[1] * shape[2], n_out),
-            )
-        else:
-            raise PipelineValueError(f"Expected kind 'dense' or 'cnn', got {kind!r}.")
-        self.requires_grad_(False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        result: Tensor = self.body(image / self.full) * self.full
-        return result
-
-    def describe(self) -> dict[str, Any]:
-        return {"kind": self.kind, "shape": self.shape, "output": self.output, "full": self.full, **super().describe()}
-
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        check_size(shape, self.shape)
-        channels = self.output[0]
-        rounding = replace(self.effective(relaxed), number="float32")
-        return [Apply(self, self.output), Mix(torch.eye(channels), torch.zeros(channels), rounding)]
-
-
-LAYERS: dict[str, type[Layer]] = {
-    layer.__name__: layer
-    for layer in (Resampling, Mixing, Lookup, Flipping, Cropping, Normalising, Separable, Unstructured)
-}

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.taps import Axis, Keep
+from learned_transforms.taps import Axis, FixedAxis, Keep
 
 Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Resample:
-    """Separable resampling of input of any size, in two passes."""
+    """Separable resampling in two passes; of input of any size, where no axis is fixed."""
 
-    rows: Axis
-    columns: Axis
+    rows: Axis | FixedAxis
+    columns: Axis | FixedAxis
     arithmetic: Arithmetic
 
     def output(self, shape: Shape) -> Shape:
@@ -44,6 +44,45 @@ class Product:
 
     def output(self, shape: Shape) -> Shape:
         return shape[0], len(self.rows), len(self.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """Each output pixel is ``bias[p] + sum_k weights[p, k] * pixels[index[p, k]]``, in every channel alike.
+
+    ``index`` (int64) and ``weights`` (float64) are ``[H' * W', K]``, pixels and outputs counted row by row; ``size`` is
+    (H, W), ``shape`` is (H', W'). Terms are summed in the order of k, ``bias [H' * W']``, in levels, last.
+    """
+
+    index: Tensor
+    weights: Tensor
+    bias: Tensor
+    size: tuple[int, int]
+    shape: tuple[int, int]
+    arithmetic: Arithmetic
+
+    def output(self, shape: Shape) -> Shape:
+        return shape[0], *self.shape
+
+
+BORDERS = ("copy", "zero", "edge", "reflect", "symmetric")
+"""What a filter does where its window leaves the image: give the pixel as it is; or take for what lies outside 0, the
+nearest pixel, the image mirrored about its outermost pixels, or about its edge."""
+
+
+@dataclass(frozen=True, eq=False)
+class Filter:
+    """Correlation with a window: ``out[y, x] = sum_ij weights[i, j] * in[y + i - h // 2, x + j - w // 2]``.
+
+    ``weights`` is float64 ``[h, w]``, both odd; terms are summed row by row; ``border`` is one of ``BORDERS``.
+    """
+
+    weights: Tensor
+    border: str
+    arithmetic: Arithmetic
+
+    def output(self, shape: Shape) -> Shape:
+        return shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +117,7 @@ class Mix:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """``values[channel, level]``: float32 ``[C or 1, 256]``, for uint8 input."""
+    """``values[channel, level]``: float32 or uint8 ``[C or 1, 256]``, for uint8 input."""
 
     values: Tensor
 
@@ -108,7 +147,7 @@ class Apply:
         return self.shape
 
 
-Stage = Resample | Product | Gather | Mix | Table | Normalise | Apply
+Stage = Resample | Product | Sparse | Filter | Gather | Mix | Table | Normalise | Apply
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +176,7 @@ def move(stage: Stage, device: torch.device) -> Stage:
     moved: dict[str, Any] = {}
     for field in fields(stage):
         value = getattr(stage, field.name)
-        if isinstance(value, Tensor | Axis):
+        if isinstance(value, Tensor | Axis | FixedAxis):
             moved[field.name] = value.to(device)
         elif isinstance(value, nn.Module) and any(p.device != device for p in value.parameters()):
             moved[field.name] = copy.deepcopy(value).to(device)

@@ -18,7 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from learned_transforms.certificate import Certificate
-from learned_transforms.layers import Resampling, Separable
+from learned_transforms.fixed import Separable
+from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
 from learned_transforms.trainer import Result, retrain
 from learned_transforms.trainer.audit import compare

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.errors import InputShapeError
 
 MOST_SIZES = 16
 """Evaluated taps kept per axis, one for each size of input lately seen."""
@@ -83,11 +84,21 @@ class Axis:
         size: output pixels of the resample.
         arithmetic: of the weights.
         keep: which of the output pixels are wanted.
+        antialias: stretch the kernel where the axis gets shorter.
     """
 
-    def __init__(self, kernel: Tensor, shift: Tensor, size: int, arithmetic: Arithmetic, keep: Keep | None = None):
+    def __init__(
+        self,
+        kernel: Tensor,
+        shift: Tensor,
+        size: int,
+        arithmetic: Arithmetic,
+        keep: Keep | None = None,
+        antialias: bool = True,
+    ) -> None:
         self.kernel, self.shift, self.size, self.arithmetic = kernel, shift, size, arithmetic
         self.keep = Keep(0, 1, size) if keep is None else keep
+        self.antialias = antialias
         self.evaluated: dict[int, Taps] = {}
 
     def __len__(self) -> int:
@@ -95,17 +106,18 @@ class Axis:
 
     def kept(self, keep: Keep) -> "Axis":
         """The same axis with a crop or a flip behind it."""
-        return Axis(self.kernel, self.shift, self.size, self.arithmetic, self.keep.then(keep))
+        return Axis(self.kernel, self.shift, self.size, self.arithmetic, self.keep.then(keep), self.antialias)
 
     def to(self, device: torch.device) -> "Axis":
         """The same axis with its weights on ``device``."""
-        return Axis(self.kernel.to(device), self.shift.to(device), self.size, self.arithmetic, self.keep)
+        kernel, shift = self.kernel.to(device), self.shift.to(device)
+        return Axis(kernel, shift, self.size, self.arithmetic, self.keep, self.antialias)
 
     def taps(self, n_in: int) -> Taps:
         """The weights for ``n_in`` input pixels, of the output pixels that are kept."""
         taps = self.evaluated.get(n_in)
         if taps is None:
-            taps = evaluate(self.kernel, self.shift, n_in, self.size, self.arithmetic)
+            taps = evaluate(self.kernel, self.shift, n_in, self.size, self.arithmetic, self.antialias)
             if self.keep != Keep(0, 1, self.size):
                 taps = taps.select(self.keep.index())
             if len(self.evaluated) >= MOST_SIZES:
@@ -130,18 +142,66 @@ def phi(kernel: Tensor, t: Tensor) -> Tensor:
     return torch.where(distance < support, value, torch.zeros_like(value))
 
 
-def evaluate(kernel: Tensor, shift: Tensor, n_in: int, n_out: int, arithmetic: Arithmetic) -> Taps:
+class FixedAxis:
+    """How one axis of one size is resampled, by weights that come from no kernel.
+
+    Args:
+        matrix: ``[size, n_in]``, mostly zeros.
+        arithmetic: of the weights.
+        keep: which of the output pixels are wanted.
+    """
+
+    def __init__(self, matrix: Tensor, arithmetic: Arithmetic, keep: Keep | None = None) -> None:
+        self.matrix, self.arithmetic = matrix, arithmetic
+        self.size = len(matrix)
+        self.keep = Keep(0, 1, self.size) if keep is None else keep
+
+    def __len__(self) -> int:
+        return self.keep.count
+
+    def kept(self, keep: Keep) -> "FixedAxis":
+        """The same axis with a crop or a flip behind it."""
+        return FixedAxis(self.matrix, self.arithmetic, self.keep.then(keep))
+
+    def to(self, device: torch.device) -> "FixedAxis":
+        """The same axis with its weights on ``device``."""
+        return FixedAxis(self.matrix.to(device), self.arithmetic, self.keep)
+
+    @cached_property
+    def fixed(self) -> Taps:
+        """The weights of all output pixels, in the type of the arithmetic."""
+        n_in = self.matrix.shape[1]
+        used = self.matrix != 0
+        position = torch.arange(n_in, device=self.matrix.device)
+        first = torch.where(used, position, n_in - 1).amin(1)
+        count = (torch.where(used, position, 0).amax(1) - first + 1).clamp(min=1)
+        offset = torch.arange(int(count.max()), device=self.matrix.device)
+        index = (first[:, None] + offset).clamp(max=n_in - 1)
+        weights = torch.where(offset < count[:, None], self.matrix.gather(1, index), 0.0)
+        return quantised(Taps(n_in, first, count, weights, None), self.arithmetic)
+
+    def taps(self, n_in: int) -> Taps:
+        """The weights of the output pixels that are kept; ``n_in`` must be that of the matrix."""
+        if n_in != self.matrix.shape[1]:
+            raise InputShapeError(f"Expected an axis of {self.matrix.shape[1]} pixels, got {n_in}.")
+        return self.fixed.select(self.keep.index())
+
+
+def evaluate(
+    kernel: Tensor, shift: Tensor, n_in: int, n_out: int, arithmetic: Arithmetic, antialias: bool = True
+) -> Taps:
     """Taps from ``n_in`` to ``n_out`` pixels, computed in float32 for float32 arithmetic and in float64 for all others.
 
     Output pixel ``i`` weighs input pixel ``x`` by ``phi((x + .5 - c) / max(scale, 1))``, where
     ``c = (i + .5) * scale + shift`` and ``scale = n_in / n_out``, over the window from ``int(c - s + .5)`` to
     ``int(c + s + .5)``, ``s = support * max(scale, 1)``, and the weights of one output pixel are divided by their sum.
+    Without ``antialias``, 1 stands for ``max(scale, 1)``.
     The native backend computes the same, operation by operation (kernels/native/taps.cpp).
     """
     dtype = torch.float32 if arithmetic.number == "float32" else torch.float64
     device = kernel.device
     scale = torch.tensor(n_in, dtype=dtype, device=device) / n_out
-    stretch = scale.clamp(min=1)
+    stretch = scale.clamp(min=1) if antialias else torch.ones_like(scale)
     reach = kernel.shape[0] * stretch
     centre = scale * (torch.arange(n_out, dtype=dtype, device=device) + 0.5) + shift.to(dtype)
     low, high = (centre.detach() - reach + 0.5), (centre.detach() + reach + 0.5)
@@ -151,11 +211,15 @@ def evaluate(kernel: Tensor, shift: Tensor, n_in: int, n_out: int, arithmetic: A
     t = (offset + first[:, None] - centre[:, None] + 0.5) * (1 / stretch)
     weights = torch.where(offset < count[:, None], phi(kernel, t), 0.0)
     weights = weights / in_order(weights)[:, None]
-    taps = Taps(n_in, first, count, weights, None)
+    return quantised(Taps(n_in, first, count, weights, None), arithmetic)
+
+
+def quantised(taps: Taps, arithmetic: Arithmetic) -> Taps:
+    """The same taps with weights in the type of the arithmetic."""
     if arithmetic.number != "int":
-        return taps
-    bits = fraction_bits(float(weights.max()), arithmetic)
-    return replace(taps, weights=away_from_zero(weights * 2.0**bits).int(), bits=bits)
+        return replace(taps, weights=taps.weights.to(getattr(torch, arithmetic.number)))
+    bits = fraction_bits(float(taps.weights.max()), arithmetic)
+    return replace(taps, weights=away_from_zero(taps.weights * 2.0**bits).int(), bits=bits)
 
 
 def in_order(weights: Tensor) -> Tensor:

@@ -16,11 +16,14 @@ from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.catalog import restore
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import UnknownPretrainedError, WeightsError
-from learned_transforms.layers import LAYERS, Layer
+from learned_transforms.fixed import LAYERS
+from learned_transforms.layers import Layer
 from learned_transforms.network import Network
 
 FORMAT = "learned_transforms/1"
 SUFFIX = ".safetensors"
+MODEL = f"model{SUFFIX}"
+"""The weights in a result folder of ``retrain``."""
 
 
 @dataclass
@@ -61,7 +64,7 @@ def list_pretrained() -> list[str]:
 
 
 def locate(name: str | os.PathLike[str]) -> Path:
-    """The file of a shipped name, or of a path.
+    """The file of a shipped name, of a path, or in a result folder.
 
     Raises:
         UnknownPretrainedError: there is none; the known names are listed.
@@ -69,6 +72,8 @@ def locate(name: str | os.PathLike[str]) -> Path:
     if not isinstance(name, str | os.PathLike):
         raise WeightsError(f"Expected a name or a path, got {type(name).__name__}.")
     path = Path(name)
+    if (path / MODEL).is_file():
+        return path / MODEL
     if path.is_file():
         return path
     shipped = folder() / f"{name}{SUFFIX}"

@@ -13,8 +13,10 @@ from learned_transforms.errors import DataError, InputTypeError, PipelineValueEr
 from learned_transforms.trainer import gather, retrain
 from learned_transforms.trainer.data import (
     SYNTHETIC,
+    as_kind,
     ask,
     every_colour,
+    find_kind,
     held_out_images,
     photo_patches,
     read_images,
@@ -44,8 +46,9 @@ def test_every_source_is_read(tmp_path):
     assert torch.stack(read_images(dataset).images).equal(images)
     generator = ((to_pil(image), 3) for image in images)
     assert torch.stack(read_images(generator).images).equal(images)
-    arrays = [image.permute(1, 2, 0).numpy() for image in images]
-    assert torch.stack(read_images(arrays).images).equal(images)
+    arrays = read_images([image.permute(1, 2, 0).numpy() for image in images])
+    assert arrays.kind == "numpy"
+    assert torch.stack(arrays.images).equal(images)
     pairs = read_images([(image, half(image)) for image in images], paired=True)
     assert torch.stack(pairs.targets).equal(half(images))
 
@@ -141,7 +144,7 @@ def random_size(image):
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [
-        (broken, "raised RuntimeError on image 0 .*: no licence"),
+        (broken, r"takes no kind of image .*\n  uint8: RuntimeError: no licence"),
         (in_place, "modified its input, image 0"),
         (lambda image: image.float() / 0 * 0, "NaN or infinite"),
         (by_turns, r"two answers for image 0: they differ in .* values, the first at"),
@@ -267,3 +270,201 @@ def test_a_teacher_that_turns_random_later():
 def test_answers_of_pairs_keep_their_container():
     pairs = [(to_pil(image), to_pil(half(image))) for image in noise(3)]
     assert read_images(pairs, paired=True).answers == "pil"
+
+
+def write_pairs(folder, names, target=".png", sides=("inputs", "targets")):
+    """A folder of pairs of random images; what was written."""
+    images = noise(len(names), (12, 14))
+    for side in sides:
+        (folder / side).mkdir(parents=True)
+    for name, image in zip(names, images, strict=True):
+        to_pil(image).save(folder / sides[0] / f"{name}.png")
+        answer = to_pil(half(image)[:1])
+        if target == ".png":
+            answer.save(folder / sides[1] / f"{name}.png")
+        else:
+            np.save(folder / sides[1] / f"{name}.npy", np.asarray(answer) / np.float64(255))
+    return images
+
+
+@pytest.mark.parametrize("sides", [("inputs", "targets"), ("before", "after")])
+def test_a_folder_of_pairs(tmp_path, sides):
+    images = write_pairs(tmp_path, "abc", sides=sides)
+    found = read_images(tmp_path, paired=True)
+    assert (found.kind, found.answers) == ("pil", "pil")
+    assert torch.stack(found.images).equal(images)
+    assert torch.stack(found.targets).equal(half(images)[:, :1])
+
+
+def test_pairs_with_arrays_as_targets(tmp_path):
+    images = write_pairs(tmp_path, "abc", target=".npy")
+    found = read_images(str(tmp_path), paired=True)
+    assert (found.kind, found.answers) == ("pil", "numpy")
+    assert found.targets[0].dtype == torch.float32
+    assert torch.stack(found.targets).equal((half(images)[:, :1].double() / 255).float())
+    np.save(tmp_path / "targets" / "b.npy", np.zeros((6, 7, 1), ">f4"))
+    assert read_images(tmp_path, paired=True).targets[1].shape == (1, 6, 7)
+
+
+@pytest.mark.parametrize("header", ["", "input,target\n", "\ufeffInput, Target\n"])
+def test_pairs_listed_in_a_csv_file(tmp_path, header):
+    images = write_pairs(tmp_path / "deep", ["a", "b,c"])
+    table = tmp_path / "pairs.csv"
+    first, second = tmp_path / "deep/inputs/a.png", "deep/targets/a.png"
+    table.write_text(f'{header}{first},{second}\n\n"deep/inputs/b,c.png","deep/targets/b,c.png"\n', encoding="utf-8")
+    found = read_images(table, paired=True)
+    assert torch.stack(found.images).equal(images)
+    assert torch.stack(found.targets).equal(half(images)[:, :1])
+
+
+def test_pairs_keep_one_channel_and_turn_other_modes_into_rgb(tmp_path):
+    for side, mode in (("inputs", "L"), ("targets", "RGBA")):
+        (tmp_path / side).mkdir()
+        Image.new(mode, (5, 4)).save(tmp_path / side / "a.png")
+    found = read_images(tmp_path, paired=True)
+    assert (found.images[0].shape, found.targets[0].shape) == ((1, 4, 5), (3, 4, 5))
+
+
+def test_unreadable_pairs_are_counted(tmp_path):
+    write_pairs(tmp_path, "abcd")
+    (tmp_path / "inputs" / "a.png").write_bytes(b"no image")
+    (tmp_path / "targets" / "b.png").unlink()
+    np.save(tmp_path / "targets" / "b.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "targets" / "c.png").write_bytes((tmp_path / "targets" / "c.png").read_bytes()[:40])
+    found = read_images(tmp_path, paired=True)
+    assert len(found.images) == len(found.targets) == 1
+    assert [text.split(":")[0] for text in found.skipped] == ["a.png", "b.npy", "c.png"]
+
+
+def test_pairs_that_do_not_match(tmp_path):
+    with pytest.raises(DataError, match="neither"):
+        read_images(tmp_path / "missing", paired=True)
+    with pytest.raises(DataError, match="subfolders inputs and targets, or before and after"):
+        read_images(tmp_path, paired=True)
+    write_pairs(tmp_path, "abcd")
+    for name in "abcd":
+        (tmp_path / "targets" / f"{name}.png").rename(tmp_path / "targets" / f"{name}2.png")
+    with pytest.raises(DataError, match=r"8 files .* inputs/a\.png, targets/a2\.png, inputs/b\.png, \.\.\.\."):
+        read_images(tmp_path, paired=True)
+    np.save(tmp_path / "inputs" / "a.npy", np.zeros((3, 3), np.uint8))
+    with pytest.raises(DataError, match=r"a\.npy and a\.png .* one name"):
+        read_images(tmp_path, paired=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.png,b.png\nc.png\n", r"two columns, input and target, in line 2 of .*, got 1: c\.png"),
+        ("a.png,b.png,3\n", "line 1 .* got 3"),
+        ("a.png,\n", "two columns"),
+        ("a.png,b.png\nc.png,d.png\n", r"4 of 4 files .* missing: .*a\.png, .*b\.png, .*c\.png, \.\.\."),
+        ("input,target\n", "found none"),
+        ("", "found none"),
+        ("\0,\0\n", "missing|cannot be read"),
+    ],
+)
+def test_csv_files_that_cannot_be_used(tmp_path, text, message):
+    table = tmp_path / "pairs.csv"
+    table.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_images(table, paired=True)
+
+
+def test_csv_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        read_images(tmp_path / "missing.csv", paired=True)
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_images(tmp_path / "binary.csv", paired=True)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float16, bool, np.uint16])
+def test_targets_of_other_dtypes(dtype):
+    with pytest.raises(DataError, match=r"uint8 or float32 .* in target 0"):
+        read_images([(noise(1)[0], np.ones((4, 4), dtype))], paired=True)
+
+
+@pytest.mark.parametrize(("channels", "shape"), [(3, (7, 9, 3)), (1, (7, 9))])
+def test_a_teacher_of_arrays(channels, shape):
+    images = noise(2, (7, 9))[:, :channels]
+    given = as_kind(images[0], "numpy")
+    assert isinstance(given, np.ndarray)
+    assert (given.shape, given.dtype) == (shape, np.uint8)
+    assert given.flags.c_contiguous
+    answers, container = ask(lambda array: array[::2, ::2], images, "numpy")
+    assert container == "numpy"
+    assert torch.stack(answers).equal(half(images))
+    assert as_kind(images[0], "numpy") is not given
+    with pytest.raises(TeacherError, match="modified its input"):
+        ask(lambda array: np.subtract(array, 1, out=array), images, "numpy")
+
+
+def test_float64_answers_become_float32():
+    images = noise(2)
+    expected = (images.double() / 255).float()
+    for teacher in (lambda image: image.double() / 255, lambda image: image.permute(1, 2, 0).numpy() / 255):
+        answers, _ = ask(teacher, images, "uint8")
+        assert torch.stack(answers).equal(expected)
+    answers, _ = ask(lambda array: (array / 255).astype(">f4"), images, "numpy")
+    assert torch.stack(answers).equal(expected)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        (lambda array: array > 3, r"uint8 or float32 .* got torch\.bool for image 0"),
+        (lambda array: array.astype(np.int64), r"got torch\.int64"),
+        (lambda array: array.astype(np.float16), r"got torch\.float16"),
+        (lambda array: array.astype(object), "is no image.* got object"),
+        (lambda array: array.astype(complex), "is no image.* got complex128"),
+        (lambda array: array[0, 0], "is no image"),
+        (lambda array: array * 1e300, "infinite"),
+    ],
+)
+def test_answers_that_cannot_be_learned(teacher, message):
+    with pytest.raises(TeacherError, match=message):
+        ask(teacher, noise(1), "numpy")
+
+
+def only(kind):
+    """A teacher that takes one kind of image, and changes it in place without harm to its caller."""
+    types = {"pil": Image.Image, "numpy": np.ndarray, "uint8": torch.Tensor, "float32": torch.Tensor}
+
+    def teacher(image):
+        if not isinstance(image, types[kind]) or (kind == "float32" and not image.is_floating_point()):
+            raise TypeError(f"{type(image).__name__} is not for me\nat all")
+        return image
+
+    return teacher
+
+
+@pytest.mark.parametrize("kind", ["pil", "numpy", "uint8", "float32"])
+@pytest.mark.parametrize("first", ["pil", "numpy", "uint8"])
+def test_the_kind_that_a_teacher_takes_is_found(kind, first):
+    assert find_kind(only(kind), noise(1)[0], first) == kind
+    assert find_kind(lambda image: image, noise(1)[0], first) == first
+    assert find_kind(lambda image: image, noise(1)[0].float() / 255, "float32") == "float32"
+
+
+def test_a_teacher_that_takes_no_kind():
+    with pytest.raises(TeacherError) as caught:
+        find_kind(broken, noise(1)[0], "uint8")
+    lines = str(caught.value).splitlines()
+    assert [line.strip() for line in lines[1:]] == [
+        f"{kind}: RuntimeError: no licence" for kind in ("uint8", "pil", "numpy", "float32")
+    ]
+    with pytest.raises(TeacherError) as caught:
+        find_kind(only("pil"), noise(1)[0].float() / 255, "float32")
+    assert str(caught.value).splitlines()[1:] == ["  float32: TypeError: Tensor is not for me"]
+    with pytest.raises(TeacherError, match=r"raised RuntimeError on image 0 .*: no licence"):
+        ask(broken, noise(1), "uint8")
+    with pytest.raises(TeacherError, match="got shape"):
+        find_kind(lambda image: torch.zeros(1, 3, 4, 4), noise(1)[0], "pil")
+
+
+def test_an_interrupt_is_no_answer():
+    def interrupted(image):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_kind(interrupted, noise(1)[0], "pil")

@@ -13,7 +13,8 @@ from torchvision.transforms.v2 import functional as F
 
 import learned_transforms as lt
 from learned_transforms import weights as weight_files
-from learned_transforms.layers import Flipping, Lookup, Mixing, Resampling, Separable
+from learned_transforms.fixed import Separable
+from learned_transforms.layers import Flipping, Lookup, Mixing, Resampling
 from learned_transforms.trainer import EarlyStopping, certify, gather, retrain
 from learned_transforms.trainer.data import training_images
 from learned_transforms.trainer.fit import fit_intervals

@@ -1,6 +1,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.generic]
+
 class Call:
     """A program with images of one shape and layout."""
 
@@ -19,6 +24,18 @@ class Program:
     @property
     def simd(self) -> str: ...
     def resample(self, rows: tuple[Any, ...], columns: tuple[Any, ...], arithmetic: tuple[Any, ...]) -> None: ...
+    def sparse(
+        self,
+        index: Array,
+        weights: Array,
+        bias: Array,
+        size: tuple[int, int],
+        shape: tuple[int, int],
+        arithmetic: tuple[Any, ...],
+    ) -> None: ...
+    def filter(
+        self, size: tuple[int, int], places: Array, weights: Array, border: str, arithmetic: tuple[Any, ...]
+    ) -> None: ...
     def gather(
         self,
         channels: Sequence[int] | None,
@@ -33,7 +50,7 @@ class Program:
         whole_bias: Sequence[int],
         arithmetic: tuple[Any, ...],
     ) -> None: ...
-    def table(self, values: Sequence[Sequence[float]]) -> None: ...
+    def table(self, values: Array) -> None: ...
     def normalise(self, mean: Sequence[float], std: Sequence[float]) -> None: ...
     def bind(
         self,

@@ -19,8 +19,8 @@ from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.images import Call, Window, to_tensor
 from learned_transforms.kernels.reference import Reference
-from learned_transforms.plan import Gather, Mix, Normalise, Plan, Resample, Stage, Table
-from learned_transforms.taps import Axis
+from learned_transforms.plan import Filter, Gather, Mix, Normalise, Plan, Resample, Sparse, Stage, Table
+from learned_transforms.taps import Axis, FixedAxis, away_from_zero
 
 MISSING: str | None = None
 """Why the compiled part is not there, if it is not."""
@@ -74,22 +74,43 @@ def why_not(plan: Plan | None, device: torch.device | None, gradients: bool) -> 
 def unfit(stage: Stage) -> str | None:
     """Why a stage is not for this backend."""
     if type(stage) not in ADD:
-        return f"{type(stage).__name__} is a product of full matrices"
+        return f"it has no {type(stage).__name__}: full matrices and unstructured networks are left to torch"
     arithmetic = getattr(stage, "arithmetic", None)
-    if arithmetic is not None and arithmetic.number == "float64":
-        return "it does not sum in float64"
+    if arithmetic is not None:
+        if arithmetic.number == "float64" and isinstance(stage, Resample | Mix):
+            return f"its {type(stage).__name__} does not sum in float64"
+        if arithmetic.number != "float32" and arithmetic.fma:
+            return f"it does not fuse sums in {arithmetic.number}"
+        cut = isinstance(stage, Resample) and arithmetic.quarters
+        if cut and (arithmetic.number != "int" or not 3 <= arithmetic.bits <= 11):
+            return "it cuts products to quarters of a level in integers of 3 to 11 fraction bits only"
     tensors = [value for value in vars(stage).values() if isinstance(value, Tensor)]
-    axes = [value for value in vars(stage).values() if isinstance(value, Axis)]
-    tensors += [tensor for axis in axes for tensor in (axis.kernel, axis.shift)]
+    axes = [value for value in vars(stage).values() if isinstance(value, Axis | FixedAxis)]
+    tensors += [value for axis in axes for value in vars(axis).values() if isinstance(value, Tensor)]
     return "its weights are being trained" if any(tensor.requires_grad for tensor in tensors) else None
 
 
-def axis_of(axis: Axis) -> tuple[Any, ...]:
-    return axis.kernel.tolist(), float(axis.shift), axis.size, astuple(axis.keep)
+def axis_of(axis: Axis | FixedAxis) -> tuple[Any, ...]:
+    if isinstance(axis, Axis):
+        weights: tuple[Any, ...] = axis.kernel.tolist(), float(axis.shift), axis.antialias
+    else:
+        taps = axis.fixed
+        ends = (value.int().numpy() for value in (taps.first, taps.count))
+        weights = taps.size, *ends, taps.weights.T.double().contiguous().numpy(), taps.bits or 0
+    return weights, axis.size, astuple(axis.keep)
 
 
-def arithmetic_of(arithmetic: Arithmetic) -> tuple[Any, ...]:
-    return astuple(arithmetic)
+def arithmetic_of(how: Arithmetic) -> tuple[Any, ...]:
+    return how.number, how.bits, how.adaptive, how.fma, how.rounding, how.each_pass, how.tall_first, how.quarters
+
+
+def numbers_of(weights: Tensor, arithmetic: Arithmetic) -> Any:
+    """Weights of a sum, rounded to its type, as an array of float64, which holds them all."""
+    if arithmetic.number == "int":
+        weights = away_from_zero(weights * 2.0**arithmetic.bits).int()
+    elif arithmetic.number == "float32":
+        weights = weights.float()
+    return weights.double().contiguous().numpy()
 
 
 def add_resample(program: Any, stage: Resample) -> None:
@@ -100,17 +121,32 @@ def add_gather(program: Any, stage: Gather) -> None:
     program.gather(stage.channels, *(None if keep is None else astuple(keep) for keep in (stage.rows, stage.columns)))
 
 
+def add_sparse(program: Any, stage: Sparse) -> None:
+    weights, bias = (numbers_of(value, stage.arithmetic) for value in (stage.weights.movedim(-1, 0), stage.bias))
+    index = stage.index.movedim(-1, 0).contiguous().numpy()
+    program.sparse(index, weights, bias, stage.size, stage.shape, arithmetic_of(stage.arithmetic))
+
+
+def add_filter(program: Any, stage: Filter) -> None:
+    used = stage.weights != 0
+    weights = numbers_of(stage.weights[used], stage.arithmetic)
+    size = tuple(stage.weights.shape)
+    program.filter(size, used.nonzero().numpy(), weights, stage.border, arithmetic_of(stage.arithmetic))
+
+
 def add_mix(program: Any, stage: Mix) -> None:
-    whole = [(value * 2.0**stage.arithmetic.bits).round().int().tolist() for value in (stage.weight, stage.bias)]
+    whole = [away_from_zero(value * 2.0**stage.arithmetic.bits).int().tolist() for value in (stage.weight, stage.bias)]
     real = [value.float().tolist() for value in (stage.weight, stage.bias)]
     program.mix(*real, *whole, arithmetic_of(stage.arithmetic))
 
 
 ADD: dict[type, Callable[[Any, Any], None]] = {
     Resample: add_resample,
+    Sparse: add_sparse,
+    Filter: add_filter,
     Gather: add_gather,
     Mix: add_mix,
-    Table: lambda program, stage: program.table(stage.values.tolist()),
+    Table: lambda program, stage: program.table(stage.values.contiguous().numpy()),
     Normalise: lambda program, stage: program.normalise(stage.mean.tolist(), stage.std.tolist()),
 }
 """By stage: how a program is told of it."""
@@ -129,7 +165,7 @@ class Program:
             self.native = _native.Program(plan.channels, os.environ.get(SIMD, ""))
             for stage in plan.stages:
                 ADD[type(stage)](self.native, stage)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:  # Dimensions are part of the types of the native code.
             raise BackendError(f"The cpu backend cannot run this plan: {error}.") from error
 
     def bind(self, image: Any, interleaved: bool = False) -> Call:
@@ -209,9 +245,11 @@ class Program:
     def dtype(self, floating: bool) -> torch.dtype:
         """The dtype that the plan gives for float input, or for uint8 input."""
         for stage in self.plan.stages:
-            if isinstance(stage, Resample | Mix):
+            if isinstance(stage, Resample | Sparse | Filter | Mix):
                 floating = stage.arithmetic.rounding == "none"
-            elif isinstance(stage, Table | Normalise):
+            elif isinstance(stage, Table):
+                floating = stage.values.is_floating_point()
+            elif isinstance(stage, Normalise):
                 floating = True
         return torch.float32 if floating else torch.uint8
 

@@ -3,7 +3,7 @@
 It runs on any device with float64, is differentiable on float input, and is traceable.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.images import Call, Window, to_tensor
-from learned_transforms.plan import Apply, Gather, Mix, Normalise, Plan, Product, Resample, Table
-from learned_transforms.taps import Keep, Taps
+from learned_transforms.plan import Apply, Filter, Gather, Mix, Normalise, Plan, Product, Resample, Sparse, Table
+from learned_transforms.taps import Keep, Taps, away_from_zero
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -87,10 +87,22 @@ def weighted_sum(image: Tensor, taps: Taps, axis: int, arithmetic: Arithmetic) -
     return total
 
 
+def sum_of_quarters(sums: Tensor, taps: Taps, axis: int, bits: int) -> Tensor:
+    """The second pass over unrounded int32 sums, each product cut to quarters of a level."""
+    total = torch.zeros((), dtype=torch.int32, device=sums.device)
+    for index, weight in zip(taps.index, taps.weights.T, strict=True):
+        pixels = sums.index_select(axis, index) >> 4
+        total = total + (pixels * (weight[:, None] if axis == -2 else weight) >> (2 * bits - 6))
+    return shift_down(total, 2)
+
+
 def resample(image: Tensor, stage: Resample) -> Tensor:
     arithmetic = stage.arithmetic
     height, width = image.shape[-2:]
     passes = [(-1, stage.columns.taps(width)), (-2, stage.rows.taps(height))]
+    if arithmetic.quarters:
+        image = weighted_sum(image, passes[0][1], -1, arithmetic)
+        return sum_of_quarters(image, passes[1][1], -2, arithmetic.bits)
     for axis, taps in reversed(passes) if stage.rows_first(height, width) else passes:
         image = weighted_sum(image, taps, axis, arithmetic)
         if taps.bits is not None:
@@ -106,6 +118,68 @@ def resample(image: Tensor, stage: Resample) -> Tensor:
 def product(image: Tensor, stage: Product) -> Tensor:
     rows, columns = (matrix.to(DTYPES[stage.arithmetic.number]) for matrix in (stage.rows, stage.columns))
     return (rows @ (image.to(rows.dtype) @ columns.T)).float()
+
+
+def weigh(terms: Iterable[tuple[Tensor, Tensor]], bias: Tensor | None, arithmetic: Arithmetic) -> Tensor:
+    """``sum of pixels * weight``, then the bias, as float32 or as levels; integer arithmetic takes whole weights."""
+    total: Tensor | None = None
+    whole = arithmetic.number == "int"
+    for pixels, weight in terms:
+        if whole:
+            product = pixels.int() * away_from_zero(weight * 2.0**arithmetic.bits).int()
+            total = product if total is None else total + product
+        else:
+            total = multiply_add(pixels, weight.to(DTYPES[arithmetic.number]), total, arithmetic)
+    if total is None:
+        raise ValueError("A sum needs at least one term.")
+    if whole:
+        offset = 0 if bias is None else away_from_zero(bias * 2.0**arithmetic.bits).int()
+        return shift_down(total + offset, arithmetic.bits)
+    made = to_levels(total if bias is None else total + bias.to(total.dtype), arithmetic.rounding)
+    return made.float() if made.dtype == torch.float64 else made
+
+
+def sparse(image: Tensor, stage: Sparse) -> Tensor:
+    flat = image.flatten(-2)
+    terms = ((flat[..., index], weight) for index, weight in zip(stage.index.T, stage.weights.T, strict=True))
+    made: Tensor = weigh(terms, stage.bias, stage.arithmetic).unflatten(-1, stage.shape)
+    return made
+
+
+def bordered(size: int, reach: int, border: str) -> Tensor:
+    """For an axis with ``reach`` pixels more at both ends: the pixel to take for each; -1 stands for 0."""
+    index = torch.arange(-reach, size + reach)
+    if border == "zero":
+        return torch.where((index >= 0) & (index < size), index, -1)
+    if border == "reflect" and size > 1:
+        index = index.remainder(2 * size - 2)
+        return torch.minimum(index, 2 * size - 2 - index)
+    if border == "symmetric":
+        index = index.remainder(2 * size)
+        return torch.minimum(index, 2 * size - 1 - index)
+    return index.clamp(0, size - 1)
+
+
+def filter_(image: Tensor, stage: Filter) -> Tensor:
+    height, width = image.shape[-2:]
+    h, w = stage.weights.shape
+    padded = image
+    for axis, size, reach in ((-2, height, h // 2), (-1, width, w // 2)):
+        index = bordered(size, reach, stage.border).to(image.device)
+        inside = (index >= 0)[:, None] if axis == -2 else index >= 0
+        padded = torch.where(inside, padded.index_select(axis, index.clamp(min=0)), padded.new_zeros(()))
+    terms = (
+        (padded[..., i : i + height, j : j + width], stage.weights[i, j])
+        for i in range(h)
+        for j in range(w)
+        if stage.weights[i, j] != 0
+    )
+    made = weigh(terms, None, stage.arithmetic)
+    if stage.border != "copy":
+        return made
+    inner = torch.zeros(height, width, dtype=torch.bool, device=image.device)
+    inner[h // 2 : height - h // 2, w // 2 : width - w // 2] = True
+    return torch.where(inner, made, image.to(made.dtype))
 
 
 def gather(image: Tensor, stage: Gather) -> Tensor:
@@ -128,20 +202,11 @@ def pick(image: Tensor, axis: int, keep: Keep) -> Tensor:
 
 
 def mix(image: Tensor, stage: Mix) -> Tensor:
-    arithmetic = stage.arithmetic
     channels = image.unbind(-3)
-    planes = []
-    for row, bias in zip(stage.weight, stage.bias, strict=True):
-        if arithmetic.number == "int":
-            weights, offset = ((value * 2.0**arithmetic.bits).round().int() for value in (row, bias))
-            total = sum(plane.int() * weight for plane, weight in zip(channels, weights, strict=True)) + offset
-            planes.append(shift_down(total, arithmetic.bits))
-        else:
-            total = None
-            for plane, weight in zip(channels, row, strict=True):
-                total = multiply_add(plane, weight.to(DTYPES[arithmetic.number]), total, arithmetic)
-            plane = to_levels(total + bias.to(total.dtype), arithmetic.rounding)
-            planes.append(plane.float() if plane.dtype == torch.float64 else plane)
+    planes = [
+        weigh(zip(channels, row, strict=True), bias, stage.arithmetic)
+        for row, bias in zip(stage.weight, stage.bias, strict=True)
+    ]
     return torch.stack(planes, -3)
 
 
@@ -170,6 +235,8 @@ def apply(image: Tensor, stage: Apply) -> Tensor:
 STAGES: dict[type, Callable[[Tensor, Any], Tensor]] = {
     Resample: resample,
     Product: product,
+    Sparse: sparse,
+    Filter: filter_,
     Gather: gather,
     Mix: mix,
     Table: table,

@@ -7,18 +7,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from learned_transforms.errors import DataError, InputTypeError, TeacherError
 from learned_transforms.images import MODES, form_of, from_tensor, to_tensor
+from learned_transforms.trainer.files import read_folder, read_pairs
 
-KINDS = ("pil", "uint8", "float32")
+KINDS = ("pil", "numpy", "uint8", "float32")
+"""What a teacher may take: a PIL image, a uint8 array (H, W, C) or (H, W), a tensor [C, H, W] of either dtype."""
+
+ANSWERS = (torch.uint8, torch.float32, torch.float64)
+"""What it may give; float64 is rounded to float32."""
+
 PHOTOS = Path(__file__).resolve().parent.parent / "photos"
 TRAINING_PHOTOS = ("astronaut", "chelsea", "coffee")
 HELD_OUT_PHOTOS = ("hubble", "rocket")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 REPEATED = 32
 """Inputs, spread over all, that the teacher is asked about twice."""
 
@@ -32,7 +37,7 @@ class Pairs:
     Attributes:
         inputs: uint8 or float32 ``[N, C, H, W]``.
         targets: uint8 or float32 ``[N, C', H', W']``.
-        kind: how the teacher was given the inputs: ``"pil"``, ``"uint8"`` or ``"float32"``.
+        kind: how the teacher was given the inputs: ``"pil"``, ``"numpy"``, ``"uint8"`` or ``"float32"``.
         container: what the teacher's answers came in: ``"pil"``, ``"tensor"``, ``"image"`` or ``"numpy"``.
     """
 
@@ -60,17 +65,26 @@ def photo(name: str) -> Tensor:
 
 
 def as_tensor(image: Any) -> Tensor:
-    """One image as a contiguous tensor ``[C, H, W]``; PIL images of other modes as RGB."""
+    """One image as a contiguous tensor ``[C, H, W]``; PIL images of other modes as RGB.
+
+    Raises:
+        InputTypeError: no image, or an array of a dtype that torch lacks.
+    """
     if isinstance(image, Image.Image) and image.mode not in MODES:
         image = image.convert("RGB")
+    if isinstance(image, np.ndarray):
+        if image.dtype.kind not in "buif" or image.dtype.itemsize > 8:
+            raise InputTypeError(f"Expected an array of uint8, float32 or float64, got {image.dtype}.")
+        image = image.astype(image.dtype.newbyteorder("="), copy=False)
     return to_tensor(image).detach().contiguous()
 
 
 def as_kind(image: Tensor, kind: str) -> Any:
-    """A copy of one image ``[C, H, W]`` in the form in which a teacher of ``kind`` takes it."""
+    """A copy of one image ``[C, H, W]`` in the form in which a teacher of ``kind`` takes it; arrays are contiguous."""
     if kind == "float32" and image.dtype == torch.uint8:
         return image.float() / 255
-    return from_tensor(image.clone(), "pil" if kind == "pil" else "tensor")
+    made = from_tensor(image.clone(), kind if kind in ("pil", "numpy") else "tensor")
+    return made[..., 0] if kind == "numpy" and len(image) == 1 else made
 
 
 def photo_patches(images: Sequence[Tensor], count: int, size: tuple[int, int], seed: int) -> Tensor:
@@ -183,7 +197,8 @@ class Images:
 def read_images(data: Any, paired: bool = False) -> Images:
     """Read a folder, Dataset, tensor ``[N, C, H, W]`` or iterable of images or (image, anything) tuples.
 
-    With ``paired``, the second entry of each tuple is the target; otherwise it is a label, and ignored.
+    With ``paired``, the second entry of each tuple is the target, and a path is a CSV file or a folder of pairs (see
+    :func:`~learned_transforms.trainer.files.read_pairs`); otherwise it is a label, and ignored.
 
     Raises:
         DataError: no image, unreadable images only, or items of mixed types.
@@ -192,16 +207,16 @@ def read_images(data: Any, paired: bool = False) -> Images:
     images: list[Tensor] = []
     targets: list[Tensor] = []
     kinds, answers = set(), "tensor"
-    for item in iterate(data, skipped):
+    for item in iterate(data, paired, skipped):
         first = item[0] if isinstance(item, tuple | list) else item
         if paired:
             if not isinstance(item, tuple | list) or len(item) != 2:
                 raise DataError(f"Expected (input, target) pairs without a teacher, got {type(item).__name__}.")
-            targets.append(check_one(as_tensor(item[1]), "target", len(targets)))
+            targets.append(in_float32(check_one(as_tensor(item[1]), "target", len(targets))))
             answers = container_of(item[1])
         image = check_one(as_tensor(first), "image", len(images))
         images.append(image)
-        kinds.add("pil" if isinstance(first, Image.Image) else str(image.dtype).removeprefix("torch."))
+        kinds.add(kind_of(first))
     if not images:
         detail = f" All {len(skipped)} files were unreadable, the first: {skipped[0]}." if skipped else ""
         raise DataError(f"Expected at least one image, found none in {describe(data)}.{detail}")
@@ -210,10 +225,21 @@ def read_images(data: Any, paired: bool = False) -> Images:
     return Images(images, targets if paired else None, kinds.pop(), answers, skipped)
 
 
+def kind_of(image: Any) -> str:
+    """One of ``KINDS``, or a dtype that is none."""
+    if isinstance(image, Image.Image):
+        return "pil"
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        return "numpy"
+    return str(image.dtype).removeprefix("torch.")
+
+
 def check_one(image: Tensor, what: str, number: int) -> Tensor:
-    """Require one image ``[C, H, W]`` of finite values, floats in [0, 1] if it is an input."""
+    """Require one image ``[C, H, W]`` of finite values; inputs in [0, 1] if floats, targets of a dtype to learn."""
     if image.ndim != 3 or not image.numel():
         raise DataError(f"Expected {what} {number} to be one image [C, H, W], got shape {tuple(image.shape)}.")
+    if what == "target" and image.dtype not in ANSWERS:
+        raise DataError(f"Expected targets of uint8 or float32 (or float64), got {image.dtype} in target {number}.")
     if image.is_floating_point():
         if not image.isfinite().all():
             raise DataError(f"{what.capitalize()} {number} holds NaN or infinite values.")
@@ -223,14 +249,19 @@ def check_one(image: Tensor, what: str, number: int) -> Tensor:
     return image
 
 
+def in_float32(answer: Tensor) -> Tensor:
+    """An answer as it is learned: float64 rounded to float32, anything else as it is."""
+    return answer.float() if answer.dtype == torch.float64 else answer
+
+
 def describe(data: Any) -> str:
     return str(data) if isinstance(data, str | Path) else f"the {type(data).__name__}"
 
 
-def iterate(data: Any, skipped: list[str]) -> Iterator[Any]:
+def iterate(data: Any, paired: bool, skipped: list[str]) -> Iterator[Any]:
     """The items of ``data``; unreadable files go to ``skipped``."""
     if isinstance(data, str | Path):
-        yield from read_folder(Path(data), skipped)
+        yield from (read_pairs if paired else read_folder)(Path(data), skipped)
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
         yield from (data[i] for i in range(len(data)))
     elif isinstance(data, Iterable):
@@ -239,23 +270,39 @@ def iterate(data: Any, skipped: list[str]) -> Iterator[Any]:
         raise DataError(f"Expected a folder, Dataset, tensor or iterable of images, got {type(data).__name__}.")
 
 
-def read_folder(folder: Path, skipped: list[str]) -> Iterator[Image.Image]:
-    """Every image file below ``folder``, in order of name, as RGB."""
-    if not folder.is_dir():
-        raise DataError(f"Expected a folder of images, but {folder} is not one.")
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
-        image = read_image(path, skipped)
-        if image is not None:
-            yield image
+def find_kind(teacher: Teacher, image: Tensor, first: str) -> str:
+    """The kind in which a teacher takes images: the first in which it turns this one into an image.
+
+    Args:
+        teacher: what is tried.
+        image: uint8 or float32 ``[C, H, W]``; floats are given as they are only.
+        first: the kind that is tried before the others, which follow in the order of ``KINDS``.
+
+    Raises:
+        TeacherError: it takes none; each is listed with what went wrong.
+    """
+    failures = []
+    for kind in ("float32",) if image.is_floating_point() else dict.fromkeys((first, *KINDS)):
+        reason = failure(teacher, image, kind)
+        if reason is None:
+            return kind
+        failures.append(f"\n  {kind}: {reason}")
+    raise TeacherError(f"The teacher takes no kind of image of shape {tuple(image.shape)}:{''.join(failures)}")
 
 
-def read_image(path: Path, skipped: list[str]) -> Image.Image | None:
+def failure(teacher: Teacher, image: Tensor, kind: str) -> str | None:
+    """Why a teacher makes no image of this one, in a line; None if it does."""
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        skipped.append(f"{path.name}: {error}")
-        return None
+        raw = teacher(as_kind(image, kind))
+    except Exception as error:  # A foreign callable may raise anything for what it does not take.
+        return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]:.200}"
+    try:
+        answer = as_tensor(raw)
+    except InputTypeError as error:
+        return f"its answer is no image. {error}"
+    if answer.ndim != 3 or not answer.numel():
+        return f"expected one image [C, H, W] as its answer, got shape {tuple(answer.shape)}"
+    return None
 
 
 def ask(teacher: Teacher, images: Iterable[Tensor], kind: str, progress: bool = False) -> tuple[list[Tensor], str]:
@@ -279,6 +326,11 @@ def ask(teacher: Teacher, images: Iterable[Tensor], kind: str, progress: bool = 
 
 
 def ask_once(teacher: Teacher, image: Tensor, kind: str, i: int) -> tuple[Tensor, str]:
+    """The answer to image ``i``, uint8 or float32 ``[C, H, W]``, and its container.
+
+    Raises:
+        TeacherError: see :func:`ask`.
+    """
     given = as_kind(image, kind)
     before = as_tensor(given).clone()
     try:
@@ -286,7 +338,7 @@ def ask_once(teacher: Teacher, image: Tensor, kind: str, i: int) -> tuple[Tensor
     except Exception as error:  # Whatever a foreign callable raises is told as its failure.
         raise TeacherError(
             f"The teacher raised {type(error).__name__} on image {i} ({kind}, shape {tuple(image.shape)}): {error}. "
-            "Check that it takes this kind of input; kind='pil', 'uint8' or 'float32' chooses another."
+            f"Check that it takes this kind of input; kind= chooses another out of {', '.join(KINDS)}."
         ) from error
     try:
         answer = as_tensor(raw)
@@ -294,12 +346,23 @@ def ask_once(teacher: Teacher, image: Tensor, kind: str, i: int) -> tuple[Tensor
         raise TeacherError(f"The teacher's answer to image {i} is no image. {error}") from error
     if not torch.equal(as_tensor(given), before):
         raise TeacherError(f"The teacher modified its input, image {i}. Give it a copy: lambda x: teacher(x.clone()).")
+    return check_answer(answer, i), container_of(raw)
+
+
+def check_answer(answer: Tensor, i: int) -> Tensor:
+    """Require one image ``[C, H, W]`` of a dtype to learn and of finite values; float64 becomes float32."""
+    if answer.dtype not in ANSWERS:
+        raise TeacherError(
+            f"Expected answers of uint8 or float32 (or float64, which is rounded), got {answer.dtype} for image {i}. "
+            "Convert them in the teacher."
+        )
+    answer = in_float32(answer)
     if answer.is_floating_point() and not torch.isfinite(answer).all():
         bad = int((~torch.isfinite(answer)).sum())
         raise TeacherError(f"The teacher returned {bad} NaN or infinite values for image {i}.")
     if answer.ndim != 3 or not answer.numel():
         raise TeacherError(f"Expected one image [C, H, W] from the teacher, got shape {tuple(answer.shape)}.")
-    return answer, container_of(raw)
+    return answer
 
 
 def container_of(image: Any) -> str:

@@ -9,9 +9,22 @@ import torch
 from torch import Tensor
 
 from learned_transforms.errors import MissingExtraError
-from learned_transforms.layers import Resampling, Separable
+from learned_transforms.fixed import Separable
+from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
-from learned_transforms.plan import Apply, Gather, Mix, Normalise, Product, Resample, Shape, Stage, Table
+from learned_transforms.plan import (
+    Apply,
+    Filter,
+    Gather,
+    Mix,
+    Normalise,
+    Product,
+    Resample,
+    Shape,
+    Sparse,
+    Stage,
+    Table,
+)
 from learned_transforms.taps import phi
 from learned_transforms.trainer.fit import Epoch
 
@@ -179,6 +192,10 @@ def stage_text(stage: Stage, current: Shape) -> tuple[str, str]:
         return "Gather", "copies"
     if isinstance(stage, Normalise):
         return "Normalise", "mean, std"
+    if isinstance(stage, Sparse):
+        return "Sparse", f"{stage.weights.shape[1]} weights a pixel"
+    if isinstance(stage, Filter):
+        return "Filter", " x ".join(str(length) for length in stage.weights.shape)
     return "Apply", f"{sum(p.numel() for p in stage.module.parameters()):,} weights"
 
 

@@ -1,10 +1,11 @@
 """Training: epochs, early stopping with the best weights restored, and the fitting of each kind of network."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
 import torch
@@ -13,8 +14,9 @@ from tqdm import tqdm
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import MissingExtraError, PipelineValueError
-from learned_transforms.layers import Separable, Unstructured
+from learned_transforms.fixed import Separable, Unstructured
 from learned_transforms.plan import Shape
+from learned_transforms.trainer.checkpoint import NOTHING, Checkpoint, Descent, Snapshot, State, Tensors
 
 
 class EarlyStopping:
@@ -101,6 +103,8 @@ class Settings:
         patience, min_delta: see :class:`EarlyStopping`.
         progress: show a progress bar where the output is a terminal.
         log: told of each epoch.
+        checkpoint: where steps are kept, and resumed from; None: nowhere.
+        interrupt: once set, by Ctrl-C or by hand, training ends with the best weights so far, and none begins.
     """
 
     epochs: int
@@ -108,43 +112,116 @@ class Settings:
     min_delta: float
     progress: bool
     log: Log
+    checkpoint: Checkpoint | None = None
+    interrupt: Event = field(default_factory=Event)
 
 
 Score = tuple[float, float]
 """Mean squared error and largest error."""
 
 
+class Run:
+    """A step under way. ``now`` is replaced as a whole after each epoch, so that the step can be stopped anywhere."""
+
+    def __init__(self, name: str, weights: Tensors, settings: Settings, state: State | None) -> None:
+        self.name, self.weights, self.settings, self.state = name, weights, settings, state
+        self.now = self.snapshot((), clone(weights))
+        if settings.checkpoint is not None:
+            self.key, stored = settings.checkpoint.begin(name)
+            if stored is not None:
+                self.resume(settings.checkpoint, stored)
+
+    def history(self) -> list[Epoch]:
+        return [Epoch(**epoch) for epoch in self.now.history]
+
+    def snapshot(self, history: tuple[dict[str, Any], ...], best: Tensors) -> Snapshot:
+        """How things stand at the end of an epoch; without a checkpoint, what the result is made of."""
+        if self.settings.checkpoint is None:
+            return Snapshot(history, best)
+        return Snapshot(history, best, clone(self.weights), self.state.dump() if self.state else NOTHING)
+
+    def resume(self, checkpoint: Checkpoint, stored: Snapshot) -> None:
+        """Go back to where the step was left."""
+        self.now = stored
+        try:
+            self.history()
+            put(stored.best if stored.done else stored.weights, self.weights)
+            if self.state and not stored.done:
+                self.state.load(*stored.state)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise checkpoint.damaged(error) from error
+
+    def epochs(self, step: Callable[[], Score], validate: Callable[[], Score]) -> None:
+        """Train until validation stops improving."""
+        settings, history = self.settings, self.history()
+        stopping, lowest = EarlyStopping(settings.patience, settings.min_delta), EarlyStopping()
+        for epoch in history:
+            stopping.improved(epoch.val_loss)
+            lowest.improved(epoch.val_loss)
+        start = time.perf_counter() - (history[-1].seconds if history else 0.0)
+        numbers, hidden = range(len(history) + 1, settings.epochs + 1), None if settings.progress else True
+        with tqdm(numbers, self.name, settings.epochs, initial=len(history), disable=hidden) as bar:
+            for number in bar:
+                if stopping.stop or settings.interrupt.is_set():
+                    break
+                scores = (*step(), *validate())
+                epoch = Epoch(self.name, number, *scores, time.perf_counter() - start)
+                stopping.improved(epoch.val_loss)
+                best = clone(self.weights) if lowest.improved(epoch.val_loss) else self.now.best
+                self.now = self.snapshot((*self.now.history, asdict(epoch)), best)
+                settings.log(epoch)
+                bar.set_postfix(loss=f"{epoch.val_loss:.4g}", largest=f"{epoch.val_largest:.3g}")
+                if settings.checkpoint is not None and settings.checkpoint.due:
+                    settings.checkpoint.save(self.key, self.now)
+
+    def end(self) -> None:
+        """Put the best weights back, in place, and store them; a step that was interrupted stays in progress."""
+        put(self.now.best, self.weights)
+        if self.settings.checkpoint is not None:
+            interrupted = self.settings.interrupt.is_set()
+            self.settings.checkpoint.save(self.key, self.now if interrupted else self.now.result())
+
+
 def train(
     name: str,
-    weights: Mapping[str, Tensor],
+    weights: Tensors,
     step: Callable[[], Score],
     validate: Callable[[], Score],
     settings: Settings,
+    state: State | None = None,
 ) -> list[Epoch]:
-    """Run ``step`` until validation stops improving, then put the best ``weights`` back, in place."""
-    stopping = EarlyStopping(settings.patience, settings.min_delta)
-    lowest = float("inf")
-    best = {key: value.detach().clone() for key, value in weights.items()}
-    history = []
-    start = time.perf_counter()
-    with tqdm(range(1, settings.epochs + 1), name, disable=None if settings.progress else True) as bar:
-        for number in bar:
-            train_score = step()
-            val_score = validate()
-            epoch = Epoch(name, number, *train_score, *val_score, time.perf_counter() - start)
-            history.append(epoch)
-            settings.log(epoch)
-            bar.set_postfix(loss=f"{epoch.val_loss:.4g}", largest=f"{epoch.val_largest:.3g}")
-            stopping.improved(epoch.val_loss)
-            if epoch.val_loss < lowest:
-                lowest = epoch.val_loss
-                best = {key: value.detach().clone() for key, value in weights.items()}
-            if stopping.stop:
-                break
+    """Run ``step`` until validation stops improving, then put the best ``weights`` back, in place.
+
+    A step that the checkpoint holds is taken up where it was left. Ctrl-C ends it early, with the best weights so far.
+
+    Raises:
+        CheckpointError: the checkpoint does not fit. OutputError: it cannot be written.
+    """
+    if settings.interrupt.is_set():
+        return []
+    run = Run(name, weights, settings, state)
+    if not run.now.done:
+        try:
+            run.epochs(step, validate)
+            run.end()
+        except KeyboardInterrupt:
+            settings.interrupt.set()
+            run.end()
+    return run.history()
+
+
+def clone(weights: Tensors) -> Tensors:
+    return {name: value.detach().clone() for name, value in weights.items()}
+
+
+def put(values: Tensors, weights: Tensors) -> None:
+    """Copy values into weights, in place."""
+    expected, found = ({name: (*v.shape, v.dtype) for name, v in part.items()} for part in (weights, values))
+    if expected != found:
+        raise ValueError(f"expected weights of {expected}, got {found}")
     with torch.no_grad():
-        for key, value in weights.items():
-            value.copy_(best[key])
-    return history
+        for name, value in weights.items():
+            value.copy_(values[name])
 
 
 def score(prediction: Tensor, target: Tensor) -> Score:
@@ -298,6 +375,6 @@ def fit_unstructured(
         return sum(s[0] * n for s, n in zip(scores, sizes, strict=True)) / sum(sizes), max(s[1] for s in scores)
 
     weights: dict[str, Any] = dict(layer.named_parameters())
-    history = train(kind, weights, step, validate, settings)
+    history = train(kind, weights, step, validate, settings, Descent(optimizer, schedule, generator))
     layer.requires_grad_(False)
     return layer, history

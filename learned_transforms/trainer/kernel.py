@@ -1,6 +1,7 @@
 """Fitting a kernel, its shift, and the channel map behind it, to pairs of several sizes at once."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.layers import Resampling
 from learned_transforms.taps import evaluate
+from learned_transforms.trainer.checkpoint import Tensors, Values
 from learned_transforms.trainer.fit import Epoch, Score, Settings, separable, train
 
 UNROUNDED = Arithmetic("float64")
@@ -42,6 +44,19 @@ def kernel_loss(layer: Resampling, weight: Tensor, bias: Tensor, parts: Sequence
     return squares / values, largest
 
 
+@dataclass
+class Damping:
+    """How far Levenberg-Marquardt steps are held back; it goes on from epoch to epoch."""
+
+    value: float = 1e-3
+
+    def dump(self) -> tuple[Tensors, Values]:
+        return {}, {"damping": self.value}
+
+    def load(self, tensors: Tensors, values: Values) -> None:
+        self.value = float(values["damping"])
+
+
 def fit_kernel(
     layer: Resampling,
     mix: tuple[Tensor, Tensor],
@@ -68,33 +83,32 @@ def fit_kernel(
     weights = {"kernel": kernel, "shift": shift, "weight": weight, "bias": bias}
     # Only the shape of a kernel counts, since weights are divided by their sum: its peak stays 1.
     free = [kernel.view(-1)[1:], shift, weight.view(-1), bias]
-    damping = 1e-3
+    damping = Damping()
 
     def move(change: Tensor) -> None:
         for part, own in zip(free, change.split([len(part) for part in free]), strict=True):
             part += own
 
     def step() -> Score:
-        nonlocal damping
         before = kernel_loss(layer, weight, bias, data)
         curvature, slope = normal_equations(layer, weight, bias, data)
         for _ in range(MOST_TRIES):
-            damped = curvature + torch.diag(curvature.diagonal() * damping + 1e-30)
+            damped = curvature + torch.diag(curvature.diagonal() * damping.value + 1e-30)
             change = torch.linalg.solve(damped, -slope)
             move(change)
             after = kernel_loss(layer, weight, bias, data)
             if after[0] <= before[0]:
-                damping = max(damping / 10, 1e-12)
+                damping.value = max(damping.value / 10, 1e-12)
                 return after
             move(-change)
-            damping *= 10
+            damping.value *= 10
         return before
 
     def validate() -> Score:
         return kernel_loss(layer, weight, bias, held_out)
 
     name = f"kernel, support {kernel.shape[0]}, degree {kernel.shape[1] - 1}"
-    return weight, bias, train(name, weights, step, validate, settings)
+    return weight, bias, train(name, weights, step, validate, settings, damping)
 
 
 def normal_equations(layer: Resampling, weight: Tensor, bias: Tensor, data: Sequence[Sized]) -> tuple[Tensor, Tensor]:

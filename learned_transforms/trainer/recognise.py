@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from learned_transforms.layers import Separable
+from learned_transforms.fixed import Separable
 from learned_transforms.trainer.fit import least_squares
 
 STRAIGHT = 0.1

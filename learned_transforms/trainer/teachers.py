@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torchvision.transforms as v1
+from torch import Tensor
 from torchvision.transforms import v2
 
 KINDS = {"uint8": "uint8", "pil": "pil", "uint8_v1": "uint8", "float32": "float32"}
@@ -48,6 +49,17 @@ def evaluation_pipeline(name: str) -> list[Any]:
     """ImageNet's: resize to 256, crop 224, float, normalise."""
     api = api_of(name)
     return [api.Resize(256, antialias=True), api.CenterCrop(224), *to_float(name), api.Normalize(MEAN, STD)]
+
+
+def lanczos_float64(image: Tensor, size: int) -> Tensor:
+    """Antialiased Lanczos to ``size`` x ``size`` on float64 tensors ``[C, H, W]``, which it rounds nowhere."""
+    made: Tensor = v2.Resize((size, size), interpolation=v2.InterpolationMode.LANCZOS, antialias=True)(image)
+    return made
+
+
+def lanczos_pil(size: tuple[int, int]) -> Callable[[Any], Any]:
+    """The same on PIL images, to (rows, columns), which Pillow computes in integers."""
+    return opaque([v1.Resize(size, interpolation=v1.InterpolationMode.LANCZOS)])
 
 
 def opaque(transforms: Sequence[Any]) -> Callable[[Any], Any]:

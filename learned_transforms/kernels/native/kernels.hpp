@@ -56,6 +56,10 @@ struct Kernels {
     void (*rows_bytes)(const Taps& taps, int64_t i, bool fma, const uint8_t* const* rows, int64_t n, float* out);
     void (*rows_floats)(const Taps& taps, int64_t i, bool fma, const float* const* rows, int64_t n, float* out);
 
+    // Unrounded integer sums between the passes; each product of the second pass is cut to quarters of a level.
+    void (*columns_sums)(const Taps& taps, int pixel, int channels, const uint8_t* row, uint32_t* out);
+    void (*rows_quarters)(const Rows& plan, int bits, const uint32_t* const* rows, int64_t n, uint8_t* out);
+
     // Levels, rounded and clamped, as bytes; and the same left as floats.
     void (*to_bytes)(Rounding rounding, const float* in, int64_t n, uint8_t* out);
     void (*to_levels)(Rounding rounding, const float* in, int64_t n, float* out);
@@ -67,7 +71,18 @@ struct Kernels {
     void (*mix_bytes)(const Mix& mix, int64_t output, const uint8_t* const* planes, int64_t n, void* out);
     void (*mix_floats)(const Mix& mix, int64_t output, const float* const* planes, int64_t n, void* out);
     void (*table)(const Table& table, int64_t channel, const uint8_t* in, int64_t n, float* out);
+    void (*levels)(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* out);
     void (*normalise)(float mean, float std, const float* in, int64_t n, float* out);
+
+    // n values of a row: `rows`, one for each of the window, begin at its first column; `step` from column to column.
+    void (*filter_bytes)(const Filter& filter, const uint8_t* const* rows, int64_t step, int64_t n, void* out);
+    void (*filter_floats)(const Filter& filter, const float* const* rows, int64_t step, int64_t n, void* out);
+
+    // n outputs from number `first` on; `places` [terms, n]: where in the plane their pixels lie.
+    void (*sparse_bytes)(const Sparse& sparse, int64_t first, const uint8_t* plane, const int64_t* places, int64_t n,
+                         void* out);
+    void (*sparse_floats)(const Sparse& sparse, int64_t first, const float* plane, const int64_t* places, int64_t n,
+                          void* out);
 
     Evaluation<float> floats;
     Evaluation<double> doubles;

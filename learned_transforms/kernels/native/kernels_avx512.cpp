@@ -132,23 +132,39 @@ void split(const uint8_t* in, int channels, int64_t n, uint8_t* const* planes) {
     }
 }
 
-// 256 floats are four tables of 256 bytes, each of which lies in four registers.
+// 256 bytes, in four registers.
+struct Bytes {
+    __m512i part[4];
+
+    explicit Bytes(const uint8_t* from) {
+        for (int q = 0; q < 4; ++q) part[q] = load(from + 64 * q);
+    }
+    __m512i at(__m512i index) const {
+        return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), _mm512_permutex2var_epi8(part[0], index, part[1]),
+                                      _mm512_permutex2var_epi8(part[2], index, part[3]));
+    }
+};
+
+inline __mmask64 first_bytes(int64_t count) { return ~uint64_t{0} >> (64 - std::min<int64_t>(count, 64)); }
+
+void levels(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* out) {
+    const Bytes bytes(table);
+    for (int64_t i = 0; i < n; i += 64) {
+        const __mmask64 inside = first_bytes(n - i);
+        _mm512_mask_storeu_epi8(out + i, inside, bytes.at(_mm512_maskz_loadu_epi8(inside, in + i)));
+    }
+}
+
+// 256 floats are four tables of 256 bytes.
 void table(const Table& table, int64_t channel, const uint8_t* in, int64_t n, float* out) {
     const uint8_t* bytes = table.bytes.data() + channel * 1024;
-    __m512i part[4][4];
-    for (int b = 0; b < 4; ++b)
-        for (int q = 0; q < 4; ++q) part[b][q] = load(bytes + 256 * b + 64 * q);
+    const Bytes parts[4] = {Bytes(bytes), Bytes(bytes + 256), Bytes(bytes + 512), Bytes(bytes + 768)};
     // Unpacking works within quarters of a register: the fours of pixels are put where it will find them.
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     for (int64_t i = 0; i < n; i += 64) {
         const int64_t left = std::min<int64_t>(n - i, 64);
-        const __mmask64 inside = ~uint64_t{0} >> (64 - left);
-        const __m512i level = _mm512_permutexvar_epi32(order, _mm512_maskz_loadu_epi8(inside, in + i));
-        const __mmask64 upper = _mm512_movepi8_mask(level);
-        __m512i value[4];
-        for (int b = 0; b < 4; ++b)
-            value[b] = _mm512_mask_blend_epi8(upper, _mm512_permutex2var_epi8(part[b][0], level, part[b][1]),
-                                              _mm512_permutex2var_epi8(part[b][2], level, part[b][3]));
+        const __m512i level = _mm512_permutexvar_epi32(order, _mm512_maskz_loadu_epi8(first_bytes(left), in + i));
+        const __m512i value[4] = {parts[0].at(level), parts[1].at(level), parts[2].at(level), parts[3].at(level)};
         const __m512i low_near = _mm512_unpacklo_epi8(value[0], value[1]);
         const __m512i low_far = _mm512_unpackhi_epi8(value[0], value[1]);
         const __m512i high_near = _mm512_unpacklo_epi8(value[2], value[3]);
@@ -172,6 +188,7 @@ constexpr Kernels make() {
     made.rows = rows;
     made.split = split;
     made.table = table;
+    made.levels = levels;
     return made;
 }
 

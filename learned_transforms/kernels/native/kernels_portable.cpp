@@ -7,6 +7,12 @@ const Kernels PORTABLE = PLAIN;
 
 namespace {
 
+// The first taps of outputs j to last, of which given weights may have any order: the leftmost and the rightmost.
+std::pair<int, int> ends(const Taps& taps, int j, int last) {
+    const auto [left, right] = std::minmax_element(taps.first.begin() + j, taps.first.begin() + last + 1);
+    return {*left, *right};
+}
+
 // Whether `span` neighbouring taps of every lane of a block lie in one window.
 bool fits(const Columns& plan, int active, int span, int window) {
     const Taps& taps = *plan.taps;
@@ -15,8 +21,8 @@ bool fits(const Columns& plan, int active, int span, int window) {
     for (int j = 0, c = 0; j < outputs; j += pixels, c += values) {
         if (c >= plan.channels) c -= plan.channels, ++j;
         if (j >= outputs) break;
-        const int last = std::min(j + (c + active - 1) / plan.channels, outputs - 1);
-        if (std::abs(taps.first[last] - taps.first[j]) > most) return false;
+        const auto [left, right] = ends(taps, j, std::min(j + (c + active - 1) / plan.channels, outputs - 1));
+        if (right - left > most) return false;
     }
     return true;
 }
@@ -41,7 +47,7 @@ void prepare(Columns& plan, const Kernels& kernels) {
     const int moved = plan.shared ? 0 : (pairs - 1) * plan.step();
     for (int block = 0, lane = 0, j = 0, c = 0; block < used; ++block) {
         const int stop = std::min(lane + plan.active, total), last = j + (c + stop - lane - 1) / plan.channels;
-        const int left = std::min(taps.first[j], taps.first[last]);
+        const int left = ends(taps, j, last).first;
         plan.base[block] = left * plan.pixel;
         plan.reach = std::max<int64_t>(plan.reach, plan.base[block] + moved + window);
         int32_t* index = plan.index.data() + block * lanes;

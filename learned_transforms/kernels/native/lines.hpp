@@ -1,57 +1,89 @@
 // The lines of an image after a change of geometry, one by one.
 #pragma once
 
+#include <cstring>
+#include <memory>
+
 #include "pass.hpp"
 
 namespace lt {
 
-// Lines are planar within themselves (all values of one channel, then those of the next) or interleaved, as the image.
+// Lines are planar within themselves (all values of one channel, then those of the next) or interleaved.
 class Lines {
   public:
-    Lines(const Change& change, const View& from, const Geometry* geometry, int64_t begin, int64_t end,
-          const Kernels& kernels, Scratch& scratch);
+    Lines(int64_t width, int64_t channels, bool floating, bool interleaved, Scratch& scratch)
+        : floating_(floating),
+          interleaved_(interleaved),
+          width_(width),
+          values_(width * channels),
+          line_(scratch.get(Scratch::LINE, values_ * 4)) {}
+    virtual ~Lines() = default;
 
     // Line i, valid until the next call. Lines are asked for in the order of `backwards`.
-    const uint8_t* line(int64_t i);
+    const uint8_t* line(int64_t i) {
+        make(i, line_);
+        return line_;
+    }
 
     // The same at `to`. What lies up to PADDING behind it is overwritten, unless that was written by a call before.
-    void line(int64_t i, uint8_t* to);
+    void line(int64_t i, uint8_t* to) {
+        if (backwards_)
+            std::memcpy(to, line(i), static_cast<size_t>(values_ * (floating_ ? 4 : 1)));
+        else
+            make(i, to);
+    }
 
     bool backwards() const { return backwards_; }
     bool floating() const { return floating_; }
-    bool interleaved() const { return from_.values() > 1; }
-    int64_t width() const { return width_; }
+    bool interleaved() const { return interleaved_; }
+
+  protected:
+    virtual void make(int64_t i, uint8_t* to) = 0;
+
+    const bool floating_, interleaved_;
+    bool backwards_ = false;
+    const int64_t width_, values_;  // pixels, and values, of a line
 
   private:
-    void copied(int64_t i, uint8_t* to);
-    void resampled(int64_t i, uint8_t* to);
-    void need(int64_t first, int64_t stop);
-    void along_rows(int64_t first, int count, int padded);
-    const uint8_t* row(int64_t plane, int64_t y) const;
-    uint8_t** slots(int64_t y) const { return slots_ + (y & (capacity_ - 1)); }
-    void copy_tail();
-    void finish(const float* sums, uint8_t* to);
-
-    const Change& change_;
-    const View& from_;
-    const Geometry* geometry_;
-    const Kernels& kernels_;
-    Scratch& scratch_;
-    const Resample* resample_;
-    bool backwards_ = false, floating_ = false, whole_ = false;
-    int64_t width_, values_;  // pixels, and values, of a line
     uint8_t* line_;
-    float* sums_ = nullptr;
-    // A ring of rows that the pass along them is done with; those before high_ are in it, as far back as it reaches.
-    // Its slots are listed twice, so that neighbouring rows are neighbours in the list wherever they begin.
-    uint8_t** slots_ = nullptr;
-    int64_t capacity_ = 0, high_ = 0, last_ = 0;
-    int batch_ = GROUP;  // rows done together
-    // Copies of the last rows, for kernels that read past them.
-    uint8_t* tail_ = nullptr;
-    int64_t reach_ = 0;
-    int64_t* tail_starts_ = nullptr;  // by plane
-    const uint8_t** pointers_ = nullptr;
 };
+
+// What gives the lines [begin, end) of an image after one change; `geometry` belongs to a Resample.
+using Source = std::unique_ptr<Lines>;
+Source copied(const Gather& gather, const View& from, Scratch& scratch);
+Source resampled(const Resample& resample, const View& from, const Geometry& geometry, int64_t begin, int64_t end,
+                 const Kernels& kernels, Scratch& scratch);
+Source filtered(const Filter& filter, const View& from, int64_t begin, const Kernels& kernels, Scratch& scratch);
+Source scattered(const Sparse& sparse, const View& from, const Kernels& kernels, Scratch& scratch);
+
+// Pixels at(j) for j < n out of a row, `pixel` bytes apart, side by side; those at -1 are 0. `Bytes` of each, if they
+// are known beforehand, `bytes` otherwise.
+template <int64_t Bytes, class At>
+uint8_t* take_all(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, const At& at, uint8_t* to) {
+    const auto size = static_cast<size_t>(Bytes ? Bytes : bytes);
+    for (int64_t j = 0; j < n; ++j, to += size) {
+        const int64_t x = at(j);
+        if (x < 0)
+            std::memset(to, 0, size);
+        else
+            std::memcpy(to, row + x * pixel, size);
+    }
+    return to;
+}
+
+template <class At>
+uint8_t* take(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, const At& at, uint8_t* to) {
+    if (bytes == 1) return take_all<1>(row, pixel, bytes, n, at, to);
+    if (bytes == 3) return take_all<3>(row, pixel, bytes, n, at, to);
+    if (bytes == 4) return take_all<4>(row, pixel, bytes, n, at, to);
+    return take_all<0>(row, pixel, bytes, n, at, to);
+}
+
+// The same for n pixels from number `start` on.
+inline uint8_t* take_run(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, int64_t start, uint8_t* to) {
+    if (pixel != bytes) return take(row, pixel, bytes, n, [start](int64_t j) { return start + j; }, to);
+    std::memcpy(to, row + start * pixel, static_cast<size_t>(n * bytes));
+    return to + n * bytes;
+}
 
 }  // namespace lt

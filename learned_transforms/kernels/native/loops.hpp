@@ -1,59 +1,13 @@
 // Plain loops for every kernel, which the compiler vectorises for the instruction set of the file that includes them.
-// LT_FUSED says that the processor has fused multiply-add.
+#pragma once
 
 #include <algorithm>
 #include <cstring>
 
-#include "kernels.hpp"
+#include "sums.hpp"
 
 namespace lt {
 namespace {
-
-// a * b + c, rounded once. Without the instruction it is computed in double, where the product is exact, as in
-// reference.py.
-inline float fused(float a, float b, float c) {
-#ifdef LT_FUSED
-    return __builtin_fmaf(a, b, c);
-#else
-    return static_cast<float>(static_cast<double>(a) * static_cast<double>(b) + static_cast<double>(c));
-#endif
-}
-
-inline float clamped(float x) { return x > 0 ? (x < 255 ? x : 255) : 0; }
-
-// A level in [0, 255]. Clamping first changes nothing, since both ends are whole.
-template <Rounding R>
-inline float level(float x) {
-    if constexpr (R == Rounding::half_even) return (clamped(x) + 12582912.0f) - 12582912.0f;  // 1.5 * 2^23
-    if constexpr (R == Rounding::half_up) return static_cast<float>(static_cast<int32_t>(clamped(x) + 0.5f));
-    return static_cast<float>(static_cast<int32_t>(clamped(x)));
-}
-
-// The same for sums that are known to fit an int32, which is faster.
-template <Rounding R>
-inline int32_t small_level(float x) {
-    if constexpr (R == Rounding::half_even) x = (x + 12582912.0f) - 12582912.0f;
-    if constexpr (R == Rounding::half_up) x += 0.5f;  // Below zero it does not matter which way it goes.
-    const int32_t whole = static_cast<int32_t>(x), positive = whole < 0 ? 0 : whole;
-    return positive > 255 ? 255 : positive;
-}
-
-template <Rounding R, class Out>
-void round_all(const float* in, int64_t n, Out* out) {
-    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<Out>(static_cast<int32_t>(level<R>(in[i])));
-}
-
-template <class Out>
-void to_level(Rounding rounding, const float* in, int64_t n, Out* out) {
-    if (rounding == Rounding::half_even) return round_all<Rounding::half_even>(in, n, out);
-    if (rounding == Rounding::half_up) return round_all<Rounding::half_up>(in, n, out);
-    round_all<Rounding::truncate>(in, n, out);
-}
-
-inline int32_t shift_down(uint32_t sum, int bits) {
-    const int32_t value = static_cast<int32_t>(sum + (1u << (bits - 1))) >> bits;
-    return value < 0 ? 0 : (value > 255 ? 255 : value);
-}
 
 // Sums wrap around modulo 2^32, as int32 tensors do.
 void columns_plain(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
@@ -74,18 +28,11 @@ void columns_plain(const Columns& plan, const uint8_t* const* rows, uint8_t* con
 }
 
 void rows_plain(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* out) {
-    constexpr int64_t CHUNK = 256;
-    uint32_t sum[CHUNK];
-    for (int64_t start = 0; start < bytes; start += CHUNK) {
-        const int64_t n = std::min(CHUNK, bytes - start);
-        std::fill_n(sum, n, 0u);
-        for (int k = 0; k < plan.count; ++k) {
-            const uint32_t weight = static_cast<uint32_t>(plan.weights[k * plan.stride]);
-            const uint8_t* row = rows[k] + start;
-            for (int64_t i = 0; i < n; ++i) sum[i] += weight * row[i];
-        }
-        for (int64_t i = 0; i < n; ++i) out[start + i] = static_cast<uint8_t>(shift_down(sum[i], plan.bits));
-    }
+    const Arithmetic arithmetic{Number::integer, plan.bits, false, false, Rounding::half_up, true, false, false};
+    const auto term = [&](int64_t k, int64_t start) {
+        return std::pair{static_cast<uint32_t>(plan.weights[k * plan.stride]), rows[k] + start};
+    };
+    weigh(arithmetic, plan.count, bytes, term, nullptr, out);
 }
 
 template <bool F, class In>
@@ -111,26 +58,45 @@ void columns_real(const Taps& taps, int pixel, int channels, bool fma, const In*
     columns_real<false>(taps, pixel, channels, row, out);
 }
 
-// out = x * weight, or out += x * weight.
-template <class In>
-void scale(float weight, const In* x, int64_t n, float* __restrict out) {
-    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(x[i]) * weight;
-}
-
-template <class In>
-void accumulate(bool fma, float weight, const In* x, int64_t n, float* __restrict out) {
-    if (fma)
-        for (int64_t i = 0; i < n; ++i) out[i] = fused(static_cast<float>(x[i]), weight, out[i]);
-    else
-        for (int64_t i = 0; i < n; ++i) out[i] = out[i] + static_cast<float>(x[i]) * weight;
-}
-
 template <class In>
 void rows_real(const Taps& taps, int64_t i, bool fma, const In* const* rows, int64_t n, float* out) {
     const float* weights = taps.real.data() + i;
     scale(weights[0], rows[0], n, out);
     for (int k = 1; k < taps.count[static_cast<size_t>(i)]; ++k)
         accumulate(fma, weights[k * taps.outputs()], rows[k], n, out);
+}
+
+// Sums wrap around modulo 2^32 here too.
+void columns_sums(const Taps& taps, int pixel, int channels, const uint8_t* row, uint32_t* out) {
+    const int64_t n = taps.outputs();
+    for (int64_t j = 0; j < n; ++j) {
+        const int32_t* weight = taps.whole.data() + j;
+        const uint8_t* from = row + int64_t{taps.first[j]} * pixel;
+        for (int c = 0; c < channels; ++c) {
+            uint32_t sum = 0;
+            for (int k = 0; k < taps.count[j]; ++k)
+                sum += static_cast<uint32_t>(weight[k * n]) * from[k * pixel + c];
+            *out++ = sum;
+        }
+    }
+}
+
+void rows_quarters(const Rows& plan, int bits, const uint32_t* const* rows, int64_t n, uint8_t* out) {
+    const int cut = 2 * bits - 6;  // Of 2 * bits fraction bits, four are gone before the product; two stay.
+    uint32_t sum[CHUNK];
+    for (int64_t start = 0; start < n; start += CHUNK) {
+        const int64_t m = std::min(CHUNK, n - start);
+        std::fill_n(sum, m, 0);
+        for (int k = 0; k < plan.count; ++k) {
+            const auto weight = static_cast<uint32_t>(plan.weights[k * plan.stride]);
+            const uint32_t* x = rows[k] + start;
+            for (int64_t i = 0; i < m; ++i) {
+                const auto sixteenth = static_cast<uint32_t>(static_cast<int32_t>(x[i]) >> 4);
+                sum[i] += static_cast<uint32_t>(static_cast<int32_t>(sixteenth * weight) >> cut);
+            }
+        }
+        for (int64_t i = 0; i < m; ++i) out[start + i] = static_cast<uint8_t>(shift_down(sum[i], 2));
+    }
 }
 
 void split_plain(const uint8_t* in, int channels, int64_t n, uint8_t* const* planes) {
@@ -152,15 +118,10 @@ void mix_whole(const Mix& mix, int64_t output, const uint8_t* const* planes, int
     const int32_t* weight = mix.whole_weight.data() + output * mix.inputs;
     const auto bias = static_cast<uint32_t>(mix.whole_bias[static_cast<size_t>(output)]);
     if (mix.inputs == 3) return mix_whole_three(weight, bias, mix.arithmetic.bits, planes, n, out);
-    constexpr int64_t CHUNK = 256;
-    uint32_t sum[CHUNK];
-    for (int64_t start = 0; start < n; start += CHUNK) {
-        const int64_t m = std::min(CHUNK, n - start);
-        std::fill_n(sum, m, bias);
-        for (int64_t c = 0; c < mix.inputs; ++c)
-            for (int64_t i = 0; i < m; ++i) sum[i] += static_cast<uint32_t>(weight[c]) * planes[c][start + i];
-        for (int64_t i = 0; i < m; ++i) out[start + i] = static_cast<uint8_t>(shift_down(sum[i], mix.arithmetic.bits));
-    }
+    const auto term = [&](int64_t c, int64_t start) {
+        return std::pair{static_cast<uint32_t>(weight[c]), planes[c] + start};
+    };
+    weigh(mix.arithmetic, mix.inputs, n, term, bias, out);
 }
 
 // Float sums over channels, finished in one loop where there are three of them.
@@ -189,18 +150,8 @@ void mix_any(const Mix& mix, int64_t output, const In* const* planes, int64_t n,
     const float* weight = mix.weight.data() + output * mix.inputs;
     const float bias = mix.bias[static_cast<size_t>(output)];
     if (mix.inputs == 3) return mix_three<In, F, R>(weight, bias, planes, n, out);
-    constexpr int64_t CHUNK = 256;
-    float sum[CHUNK];
-    for (int64_t start = 0; start < n; start += CHUNK) {
-        const int64_t m = std::min(CHUNK, n - start);
-        scale(weight[0], planes[0] + start, m, sum);
-        for (int64_t c = 1; c < mix.inputs; ++c) accumulate(F, weight[c], planes[c] + start, m, sum);
-        for (int64_t i = 0; i < m; ++i) sum[i] += bias;
-        if constexpr (R == Rounding::none)
-            std::copy_n(sum, m, static_cast<float*>(out) + start);
-        else
-            round_all<R>(sum, m, static_cast<uint8_t*>(out) + start);
-    }
+    const auto term = [&](int64_t c, int64_t start) { return std::pair{weight[c], planes[c] + start}; };
+    weigh(mix.arithmetic, mix.inputs, n, term, bias, out);
 }
 
 template <class In, bool F>
@@ -224,6 +175,10 @@ void mix(const Mix& mix, int64_t output, const In* const* planes, int64_t n, voi
 void table_plain(const Table& table, int64_t channel, const uint8_t* in, int64_t n, float* out) {
     const float* values = table.values.data() + channel * 256;
     for (int64_t i = 0; i < n; ++i) out[i] = values[in[i]];
+}
+
+void levels_plain(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* out) {
+    for (int64_t i = 0; i < n; ++i) out[i] = table[in[i]];
 }
 
 void normalise(float mean, float std, const float* in, int64_t n, float* out) {
@@ -252,11 +207,11 @@ void windows(const Outputs<T>& o) {
 // one is taken.
 template <class T>
 T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum) {
-    constexpr int64_t CHUNK = 64;
+    constexpr int64_t FEW = 64;
     const int64_t n = o.n;
-    T distance[CHUNK], u[CHUNK], value[CHUNK];
-    for (int64_t start = 0; start < n; start += CHUNK) {
-        const int64_t m = std::min(CHUNK, n - start);
+    T distance[FEW], u[FEW], value[FEW];
+    for (int64_t start = 0; start < n; start += FEW) {
+        const int64_t m = std::min(FEW, n - start);
         T* __restrict total = sum + start;
         std::fill_n(total, m, T{0});
         for (int k = 0; k < widest; ++k) {
@@ -313,13 +268,20 @@ constexpr Kernels PLAIN = {
     columns_real<float>,
     rows_real<uint8_t>,
     rows_real<float>,
-    to_level<uint8_t>,
-    to_level<float>,
+    columns_sums,
+    rows_quarters,
+    to_level<float, uint8_t>,
+    to_level<float, float>,
     split_plain,
     mix<uint8_t>,
     mix<float>,
     table_plain,
+    levels_plain,
     normalise,
+    filter<uint8_t>,
+    filter<float>,
+    sparse<uint8_t>,
+    sparse<float>,
     {windows<float>, weights<float>, quantise<float>},
     {windows<double>, weights<double>, quantise<double>},
 };

@@ -1,10 +1,12 @@
 // What Python sees: build a program stage by stage, run it on memory that Python owns.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstring>
@@ -22,10 +24,16 @@ using lt::Axis;
 using lt::Keep;
 
 using KeepTuple = std::tuple<int64_t, int64_t, int64_t>;
-// kernel rows, shift, output pixels, those kept
-using AxisTuple = std::tuple<std::vector<std::vector<double>>, double, int64_t, KeepTuple>;
-// number, bits, adaptive, fma, rounding, each pass, tall first
-using ArithmeticTuple = std::tuple<std::string, int, bool, bool, std::string, bool, bool>;
+template <class T, size_t Dimensions>
+using Array = nb::ndarray<const T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
+// kernel rows, shift, antialias
+using KernelTuple = std::tuple<std::vector<std::vector<double>>, double, bool>;
+// input pixels, first [n], count [n], weights [widest, n], bits
+using GivenTuple = std::tuple<int64_t, Array<int32_t, 1>, Array<int32_t, 1>, Array<double, 2>, int>;
+// weights, output pixels, those kept
+using AxisTuple = std::tuple<std::variant<KernelTuple, GivenTuple>, int64_t, KeepTuple>;
+// number, bits, adaptive, fma, rounding, each pass, tall first, quarters
+using ArithmeticTuple = std::tuple<std::string, int, bool, bool, std::string, bool, bool, bool>;
 
 Keep keep_of(const KeepTuple& t) { return {std::get<0>(t), std::get<1>(t), std::get<2>(t)}; }
 
@@ -33,26 +41,9 @@ std::optional<Keep> keep_of(const std::optional<KeepTuple>& t) {
     return t ? std::optional<Keep>(keep_of(*t)) : std::nullopt;
 }
 
-Axis axis_of(const AxisTuple& t) {
-    const auto& [kernel, shift, size, keep] = t;
-    Axis axis{{}, static_cast<int64_t>(kernel.size()), kernel.empty() ? 0 : static_cast<int64_t>(kernel[0].size()),
-              shift, size, keep_of(keep)};
-    for (const auto& row : kernel) axis.kernel.insert(axis.kernel.end(), row.begin(), row.end());
-    return axis;
-}
-
-lt::Arithmetic arithmetic_of(const ArithmeticTuple& t) {
-    const auto& [number, bits, adaptive, fma, rounding, each_pass, tall_first] = t;
-    static const std::pair<const char*, lt::Rounding> ROUNDINGS[] = {{"none", lt::Rounding::none},
-                                                                     {"truncate", lt::Rounding::truncate},
-                                                                     {"half_up", lt::Rounding::half_up},
-                                                                     {"half_even", lt::Rounding::half_even}};
-    if (number != "int" && number != "float32") throw std::invalid_argument("unknown number " + number);
-    for (const auto& [name, value] : ROUNDINGS)
-        if (rounding == name)
-            return {number == "int" ? lt::Number::integer : lt::Number::float32, bits, adaptive, fma, value, each_pass,
-                    tall_first};
-    throw std::invalid_argument("unknown rounding " + rounding);
+template <class A>
+auto values_of(const A& array) {
+    return std::vector<std::remove_const_t<typename A::Scalar>>(array.data(), array.data() + array.size());
 }
 
 template <class T>
@@ -63,6 +54,80 @@ std::vector<T> flat(const std::vector<std::vector<T>>& rows) {
         all.insert(all.end(), row.begin(), row.end());
     }
     return all;
+}
+
+lt::Interpolation weights_of(const KernelTuple& t) {
+    const auto& [kernel, shift, antialias] = t;
+    return {flat(kernel), static_cast<int64_t>(kernel.size()),
+            kernel.empty() ? 0 : static_cast<int64_t>(kernel[0].size()), shift, antialias};
+}
+
+lt::Given weights_of(const GivenTuple& t) {
+    const auto& [inputs, first, count, weights, bits] = t;
+    const auto widest = static_cast<int64_t>(weights.shape(0));
+    return {inputs, values_of(first), values_of(count), widest, values_of(weights), bits};
+}
+
+Axis axis_of(const AxisTuple& t) {
+    const auto& [weights, size, keep] = t;
+    Axis axis{{}, size, keep_of(keep)};
+    std::visit([&](const auto& which) { axis.weights = weights_of(which); }, weights);
+    return axis;
+}
+
+// What has a name, out of a list of pairs.
+template <class T, size_t N>
+T named(const std::pair<const char*, T> (&all)[N], const std::string& name) {
+    for (const auto& [known, value] : all)
+        if (name == known) return value;
+    throw std::invalid_argument("nothing known is called " + name);
+}
+
+lt::Arithmetic arithmetic_of(const ArithmeticTuple& t) {
+    const auto& [number, bits, adaptive, fma, rounding, each_pass, tall_first, quarters] = t;
+    static const std::pair<const char*, lt::Rounding> ROUNDINGS[] = {{"none", lt::Rounding::none},
+                                                                     {"truncate", lt::Rounding::truncate},
+                                                                     {"half_up", lt::Rounding::half_up},
+                                                                     {"half_even", lt::Rounding::half_even}};
+    static const std::pair<const char*, lt::Number> NUMBERS[] = {
+        {"int", lt::Number::integer}, {"float32", lt::Number::float32}, {"float64", lt::Number::float64}};
+    return {named(NUMBERS, number), bits, adaptive, fma, named(ROUNDINGS, rounding), each_pass, tall_first, quarters};
+}
+
+// index and weights [terms, outputs], bias [outputs]; height and width of the image, and of what is made.
+lt::Sparse sparse_of(const Array<int64_t, 2>& index, const Array<double, 2>& weights, const Array<double, 1>& bias,
+                     const std::array<int64_t, 2>& from, const std::array<int64_t, 2>& to,
+                     const ArithmeticTuple& how) {
+    const lt::Arithmetic arithmetic = arithmetic_of(how);
+    const auto numbers = [&](const auto& array) { return lt::Numbers(values_of(array), arithmetic.number); };
+    if (index.shape(0) != weights.shape(0) || index.shape(1) != weights.shape(1))
+        throw std::invalid_argument("index and weights do not fit each other");
+    lt::Sparse sparse{static_cast<int64_t>(index.shape(0)), {}, numbers(weights), numbers(bias), from, to, arithmetic};
+    for (const int64_t at : values_of(index)) {
+        const bool inside = from[1] > 0 && at >= 0 && at / from[1] < from[0];
+        if (!inside) throw std::invalid_argument("a pixel is weighed that does not lie in the image");
+        sparse.pixels.push_back({static_cast<int32_t>(at / from[1]), static_cast<int32_t>(at % from[1])});
+    }
+    return sparse;
+}
+
+// `places` [terms, 2]: row and column in the window of each of the weights.
+lt::Filter filter_of(const std::array<int64_t, 2>& size, const Array<int64_t, 2>& places,
+                     const Array<double, 1>& weights, const std::string& border, const ArithmeticTuple& how) {
+    static const std::pair<const char*, lt::Border> BORDERS[] = {{"copy", lt::Border::copy},
+                                                                 {"zero", lt::Border::zero},
+                                                                 {"edge", lt::Border::edge},
+                                                                 {"reflect", lt::Border::reflect},
+                                                                 {"symmetric", lt::Border::symmetric}};
+    const lt::Arithmetic arithmetic = arithmetic_of(how);
+    lt::Filter filter{size[0], size[1], {}, {}, {values_of(weights), arithmetic.number}, named(BORDERS, border),
+                      arithmetic};
+    if (places.shape(1) != 2) throw std::invalid_argument("a place is a row and a column");
+    for (size_t k = 0; k < places.shape(0); ++k) {
+        filter.rows.push_back(places(k, 0));
+        filter.columns.push_back(places(k, 1));
+    }
+    return filter;
 }
 
 lt::Mix mix_of(const std::vector<std::vector<float>>& weight, const std::vector<float>& bias,
@@ -76,9 +141,12 @@ lt::Mix mix_of(const std::vector<std::vector<float>>& weight, const std::vector<
     return mix;
 }
 
-lt::Table table_of(const std::vector<std::vector<float>>& values) {
-    if (values.empty() || values[0].size() != 256) throw std::invalid_argument("a table has 256 values a channel");
-    return lt::make_table(static_cast<int64_t>(values.size()), flat(values));
+// Of floats, or of levels.
+template <class A>
+lt::Table table_of(const A& values) {
+    if (values.shape(0) == 0 || values.shape(1) != 256)
+        throw std::invalid_argument("a table has 256 values a channel");
+    return lt::make_table(static_cast<int64_t>(values.shape(0)), values_of(values));
 }
 
 void run(const lt::Call& call, uintptr_t source, uintptr_t target, int64_t threads,
@@ -125,6 +193,19 @@ NB_MODULE(_native, m) {
                  p.add(lt::Gather{std::move(channels), keep_of(rows), keep_of(columns)});
              },
              "channels"_a.none(), "rows"_a.none(), "columns"_a.none())
+        .def("sparse",
+             [](lt::Program& p, const Array<int64_t, 2>& index, const Array<double, 2>& weights,
+                const Array<double, 1>& bias, const std::array<int64_t, 2>& size, const std::array<int64_t, 2>& shape,
+                const ArithmeticTuple& arithmetic) {
+                 p.add(sparse_of(index, weights, bias, size, shape, arithmetic));
+             },
+             "index"_a, "weights"_a, "bias"_a, "size"_a, "shape"_a, "arithmetic"_a)
+        .def("filter",
+             [](lt::Program& p, const std::array<int64_t, 2>& size, const Array<int64_t, 2>& places,
+                const Array<double, 1>& weights, const std::string& border, const ArithmeticTuple& arithmetic) {
+                 p.add(filter_of(size, places, weights, border, arithmetic));
+             },
+             "size"_a, "places"_a, "weights"_a, "border"_a, "arithmetic"_a)
         .def("mix",
              [](lt::Program& p, const std::vector<std::vector<float>>& weight, const std::vector<float>& bias,
                 const std::vector<std::vector<int32_t>>& whole_weight, const std::vector<int32_t>& whole_bias,
@@ -132,7 +213,10 @@ NB_MODULE(_native, m) {
                  p.add(mix_of(weight, bias, whole_weight, whole_bias, arithmetic));
              },
              "weight"_a, "bias"_a, "whole_weight"_a, "whole_bias"_a, "arithmetic"_a)
-        .def("table", [](lt::Program& p, const std::vector<std::vector<float>>& values) { p.add(table_of(values)); },
+        .def("table",
+             [](lt::Program& p, const std::variant<Array<float, 2>, Array<uint8_t, 2>>& values) {
+                 std::visit([&](const auto& array) { p.add(table_of(array)); }, values);
+             },
              "values"_a)
         .def("normalise",
              [](lt::Program& p, std::vector<float> mean, std::vector<float> std) {

@@ -3,14 +3,23 @@
 #include <algorithm>
 #include <cstring>
 
+#include "checks.hpp"
 #include "lines.hpp"
 
 namespace lt {
 
+const Arithmetic* arithmetic_of(const Stage& stage) {
+    if (const auto* resample = std::get_if<Resample>(&stage)) return &resample->arithmetic;
+    if (const auto* sparse = std::get_if<Sparse>(&stage)) return &sparse->arithmetic;
+    if (const auto* filter = std::get_if<Filter>(&stage)) return &filter->arithmetic;
+    if (const auto* mix = std::get_if<Mix>(&stage)) return &mix->arithmetic;
+    return nullptr;
+}
+
 bool floats_after(const Stage& stage, bool floating) {
-    if (const auto* resample = std::get_if<Resample>(&stage)) return resample->arithmetic.rounding == Rounding::none;
-    if (const auto* mix = std::get_if<Mix>(&stage)) return mix->arithmetic.rounding == Rounding::none;
-    return floating || std::holds_alternative<Table>(stage);
+    if (const Arithmetic* arithmetic = arithmetic_of(stage)) return arithmetic->rounding == Rounding::none;
+    if (const auto* table = std::get_if<Table>(&stage)) return table->floating();
+    return floating;
 }
 
 int64_t channels_after(const Stage& stage, int64_t channels) {
@@ -115,7 +124,11 @@ Planes apply(const Stage& stage, const Planes& from, int64_t n, const Place& pla
             else
                 kernels.mix_bytes(*mix, c, from.of, n, out);
         } else if (const auto* table = std::get_if<Table>(&stage)) {
-            kernels.table(*table, table->channels == 1 ? 0 : c, from.of[c], n, floats);
+            const int64_t row = table->channels == 1 ? 0 : c;
+            if (table->floating())
+                kernels.table(*table, row, from.of[c], n, floats);
+            else
+                kernels.levels(table->levels.data() + row * 256, from.of[c], n, out);
         } else {
             const auto& normalise = std::get<Normalise>(stage);
             kernels.normalise(normalise.mean[static_cast<size_t>(c)], normalise.std[static_cast<size_t>(c)],
@@ -147,13 +160,24 @@ void store(const Planes& planes, const Target& to, const Tile& tile) {
     }
 }
 
+Source source_of(const Change& change, const View& from, const Geometry* geometry, int64_t begin, int64_t end,
+                 const Kernels& kernels, Scratch& scratch) {
+    static const Gather EVERYTHING{};
+    if (const auto* resample = std::get_if<Resample>(&change))
+        return resampled(*resample, from, *geometry, begin, end, kernels, scratch);
+    if (const auto* sparse = std::get_if<Sparse>(&change)) return scattered(*sparse, from, kernels, scratch);
+    if (const auto* filter = std::get_if<Filter>(&change)) return filtered(*filter, from, begin, kernels, scratch);
+    const auto* gather = std::get_if<Gather>(&change);
+    return copied(gather ? *gather : EVERYTHING, from, scratch);
+}
+
 }  // namespace
 
 Geometry::Geometry(const Resample& resample, const View& view, const Kernels& kernels)
     : rows(evaluate(resample.rows, view.height, resample.arithmetic, kernels)),
       columns(evaluate(resample.columns, view.width, resample.arithmetic, kernels)),
       rows_first(resample.rows_first(view.height, view.width)) {
-    if (resample.arithmetic.number != Number::integer) return;
+    if (resample.arithmetic.number != Number::integer || resample.arithmetic.quarters) return;
     along.taps = &columns;
     along.pixel = static_cast<int>(view.pixel);
     along.channels = static_cast<int>(view.values());
@@ -164,6 +188,13 @@ Target Pass::output(int64_t channels, int64_t height, int64_t width, bool floati
     if (const auto* resample = std::get_if<Resample>(&change)) {
         height = resample->rows.keep.count, width = resample->columns.keep.count;
         floating = resample->arithmetic.rounding == Rounding::none;
+    } else if (const auto* sparse = std::get_if<Sparse>(&change)) {
+        require(height == sparse->from[0] && width == sparse->from[1],
+                "its pixels are picked out of an image of another size");
+        height = sparse->to[0], width = sparse->to[1];
+        floating = sparse->arithmetic.rounding == Rounding::none;
+    } else if (const auto* filter = std::get_if<Filter>(&change)) {
+        floating = filter->arithmetic.rounding == Rounding::none;
     } else if (const auto* gather = std::get_if<Gather>(&change)) {
         height = gather->rows ? gather->rows->count : height;
         width = gather->columns ? gather->columns->count : width;
@@ -177,7 +208,8 @@ Target Pass::output(int64_t channels, int64_t height, int64_t width, bool floati
 
 void Pass::run(const View& from, const Target& to, int64_t begin, int64_t end, const Geometry* geometry,
                const Kernels& kernels, Scratch& scratch) const {
-    Lines lines(change, from, geometry, begin, end, kernels, scratch);
+    const Source source = source_of(change, from, geometry, begin, end, kernels, scratch);
+    Lines& lines = *source;
     const int64_t height = std::max<int64_t>(1, TILE / to.width), tiles = (end - begin + height - 1) / height;
     for (int64_t n = 0; n < tiles; ++n) {
         const int64_t first = begin + (lines.backwards() ? tiles - 1 - n : n) * height;
@@ -194,13 +226,15 @@ void Pass::run(const View& from, const Target& to, int64_t begin, int64_t end, c
         const Place first_place = straight ? in_target(to, tile)
                                            : in_scratch(scratch, Scratch::TILES, from.channels, tile, lines.floating());
         Planes planes = split(lines, tile, from.channels, first_place, kernels, scratch);
-        bool other = false;  // Values and pointers alternate between two buffers each.
+        // Values and pointers alternate between two buffers each; a Gather makes pointers only.
+        bool other = false, moved = false;
         for (const Stage& stage : pointwise) {
             other = !other;
+            moved = moved != !std::holds_alternative<Gather>(stage);
             const int64_t channels = channels_after(stage, planes.channels);
             const bool last = &stage == &pointwise.back() && !to.interleaved;
             const Place place = last ? in_target(to, tile)
-                                     : in_scratch(scratch, other ? Scratch::OTHER_TILES : Scratch::TILES, channels,
+                                     : in_scratch(scratch, moved ? Scratch::OTHER_TILES : Scratch::TILES, channels,
                                                   tile, floats_after(stage, planes.floating));
             const auto pointers = other ? Scratch::OTHER_PLANES : Scratch::PLANES;
             planes = apply(stage, planes, tile.pixels(), place, kernels,

@@ -52,7 +52,10 @@ struct Geometry {
 // Buffers of one thread, which only grow.
 class Scratch {
   public:
-    enum Use { RING, SLOTS, LINE, MIDDLE, TAIL, TAIL_STARTS, POINTERS, FLOATS, PIXELS, TILES, OTHER_TILES, PLANES, OTHER_PLANES, COUNT };
+    enum Use {
+        RING, SLOTS, LINE, MIDDLE, TAIL, TAIL_STARTS, POINTERS, FLOATS, PIXELS, PLACES, TILES, OTHER_TILES, PLANES,
+        OTHER_PLANES, COUNT
+    };
 
     template <class T = uint8_t>
     T* get(Use use, int64_t count) {
@@ -66,11 +69,14 @@ class Scratch {
     std::array<std::vector<uint8_t>, COUNT> buffers_;
 };
 
+// How a stage sums, if it does.
+const Arithmetic* arithmetic_of(const Stage& stage);
+
 // What a stage leaves behind, whatever the images.
 bool floats_after(const Stage& stage, bool floating);
 int64_t channels_after(const Stage& stage, int64_t channels);
 
-using Change = std::variant<std::monostate, Gather, Resample>;  // Gather: of rows and columns
+using Change = std::variant<std::monostate, Gather, Resample, Sparse, Filter>;  // Gather: of rows and columns
 
 struct Pass {
     Change change;

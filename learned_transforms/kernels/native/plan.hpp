@@ -1,6 +1,7 @@
 // The stages of a plan, as the native backend holds them; plan.py says what each means.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <variant>
@@ -8,7 +9,7 @@
 
 namespace lt {
 
-enum class Number { integer, float32 };
+enum class Number { integer, float32, float64 };
 enum class Rounding { none, truncate, half_up, half_even };
 
 struct Arithmetic {
@@ -16,7 +17,7 @@ struct Arithmetic {
     int bits;
     bool adaptive, fma;
     Rounding rounding;
-    bool each_pass, tall_first;
+    bool each_pass, tall_first, quarters;
 };
 
 struct Keep {
@@ -29,10 +30,26 @@ struct Keep {
     }
 };
 
-struct Axis {
+// Weights that a kernel gives, for input of any size.
+struct Interpolation {
     std::vector<double> kernel;  // [support, terms]
     int64_t support, terms;
     double shift;
+    bool antialias;
+};
+
+// Weights as they are, for input of one size: output i sums weights[k * outputs + i] * input[first[i] + k] for
+// k < count[i].
+struct Given {
+    int64_t inputs;
+    std::vector<int32_t> first, count;
+    int64_t widest;
+    std::vector<double> weights;  // [widest, outputs], in units of 2^-bits for integer arithmetic; 0 past the count
+    int bits;
+};
+
+struct Axis {
+    std::variant<Interpolation, Given> weights;
     int64_t size;
     Keep keep;
 };
@@ -43,8 +60,51 @@ struct Resample {
 
     bool rows_first(int64_t height, int64_t width) const {
         const int64_t fewer = height - rows.size;
-        return arithmetic.tall_first && fewer > 0 && fewer > 2 * (width - columns.size);
+        return arithmetic.tall_first && !arithmetic.quarters && fewer > 0 && fewer > 2 * (width - columns.size);
     }
+};
+
+// Weights in the type of their sums: one of these lists is used.
+struct Numbers {
+    std::vector<uint32_t> whole;  // units of 2^-bits, modulo 2^32
+    std::vector<float> floats;
+    std::vector<double> doubles;
+
+    Numbers(const std::vector<double>& values, Number number) {
+        if (number == Number::integer)
+            for (const double value : values) whole.push_back(static_cast<uint32_t>(static_cast<int32_t>(value)));
+        else if (number == Number::float32)
+            floats.assign(values.begin(), values.end());
+        else
+            doubles = values;
+    }
+    size_t size() const { return whole.size() + floats.size() + doubles.size(); }
+};
+
+struct Pixel {
+    int32_t row, column;
+};
+
+struct Sparse {
+    int64_t terms;
+    std::vector<Pixel> pixels;        // [terms, outputs]
+    Numbers weights, bias;            // [terms, outputs], [outputs]
+    std::array<int64_t, 2> from, to;  // height and width
+    Arithmetic arithmetic;
+
+    int64_t outputs() const { return to[0] * to[1]; }
+};
+
+enum class Border { copy, zero, edge, reflect, symmetric };
+
+struct Filter {
+    int64_t height, width;
+    std::vector<int64_t> rows, columns;  // [terms]: places in the window
+    Numbers weights;                     // [terms]
+    Border border;
+    Arithmetic arithmetic;
+
+    int64_t terms() const { return static_cast<int64_t>(rows.size()); }
 };
 
 struct Gather {
@@ -65,17 +125,21 @@ struct Formula {
     std::vector<float> mean, std;
 };
 
+// Of floats, or of levels.
 struct Table {
     int64_t channels;
+    std::vector<uint8_t> levels;     // [channels, 256], of a table of levels, which has nothing else
     std::vector<float> values;       // [channels, 256]
     std::vector<uint8_t> bytes;      // [channels, 4, 256]: the first, second, ... byte of each value
     std::optional<Formula> formula;  // what gives every one of these values, bit by bit, if there is such
+
+    bool floating() const { return levels.empty(); }
 };
 
 struct Normalise {
     std::vector<float> mean, std;
 };
 
-using Stage = std::variant<Resample, Gather, Mix, Table, Normalise>;
+using Stage = std::variant<Resample, Sparse, Filter, Gather, Mix, Table, Normalise>;
 
 }  // namespace lt

@@ -14,6 +14,8 @@
 #include <string>
 #include <thread>
 
+#include "checks.hpp"
+
 namespace lt {
 
 const Kernels* choose(const std::string& name) {
@@ -27,77 +29,11 @@ namespace {
 
 constexpr size_t MOST_GEOMETRIES = 8;
 constexpr int64_t WORK = 1 << 18;  // values that are worth a thread of their own: several times what it costs to start
-constexpr int64_t LONGEST = 1 << 24;  // pixels along an axis; float32 taps count them exactly
 
 bool changes_geometry(const Stage& stage) {
     const auto* gather = std::get_if<Gather>(&stage);
-    return std::holds_alternative<Resample>(stage) || (gather && (gather->rows || gather->columns));
-}
-
-void check(bool holds, const char* message) {
-    if (!holds) throw std::invalid_argument(message);
-}
-
-void check(const Axis& axis) {
-    const int64_t last = axis.keep.start + axis.keep.step * (axis.keep.count - 1);
-    check(axis.support > 0 && axis.terms > 0 && static_cast<int64_t>(axis.kernel.size()) == axis.support * axis.terms,
-          "a kernel needs [support, terms] coefficients");
-    check(axis.size > 0 && axis.size <= LONGEST && axis.keep.count > 0 && axis.keep.count <= LONGEST,
-          "an output needs at least one pixel, and at most 2^24 along an axis");
-    check(std::min(axis.keep.start, last) >= 0 && std::max(axis.keep.start, last) < axis.size,
-          "pixels are kept that a resample does not make");
-}
-
-void check(const Arithmetic& arithmetic) {
-    if (arithmetic.number == Number::integer)
-        check(arithmetic.bits >= 1 && arithmetic.bits <= 22 && arithmetic.rounding == Rounding::half_up,
-              "integer sums have 1 to 22 fraction bits, and round half up");
-}
-
-// Channels after a stage; throws where it does not fit.
-int64_t check(const Stage& stage, int64_t channels) {
-    if (const auto* resample = std::get_if<Resample>(&stage)) {
-        check(resample->arithmetic), check(resample->rows), check(resample->columns);
-        check(resample->arithmetic.number != Number::integer || resample->arithmetic.each_pass,
-              "integer passes round after each pass");
-    } else if (const auto* gather = std::get_if<Gather>(&stage)) {
-        for (const auto& keep : {gather->rows, gather->columns})
-            if (keep) check(keep->count > 0 && keep->count <= LONGEST, "a copy needs at least one pixel");
-        if (gather->channels) {
-            for (int64_t c : *gather->channels) check(c >= 0 && c < channels, "a channel is copied that is not there");
-            channels = static_cast<int64_t>(gather->channels->size());
-        }
-    } else if (const auto* mix = std::get_if<Mix>(&stage)) {
-        check(mix->arithmetic);
-        check(mix->inputs == channels && mix->inputs > 0, "a mix is for another number of channels");
-        for (int64_t c = 0; c < mix->outputs; ++c) {
-            double largest = std::abs(mix->bias[static_cast<size_t>(c)]);
-            for (int64_t k = 0; k < channels; ++k)
-                largest += 255.0 * std::abs(mix->weight[static_cast<size_t>(c * channels + k)]);
-            check(largest < (1 << 22), "weights of channels give sums of four million levels and more");
-        }
-        channels = mix->outputs;
-    } else if (const auto* table = std::get_if<Table>(&stage)) {
-        check(table->channels == 1 || table->channels == channels, "a table is for another number of channels");
-    } else {
-        const auto& normalise = std::get<Normalise>(stage);
-        check(static_cast<int64_t>(normalise.mean.size()) == channels && normalise.mean.size() == normalise.std.size(),
-              "mean and std are for another number of channels");
-    }
-    check(channels > 0, "an image needs at least one channel");
-    return channels;
-}
-
-// Why a stage cannot take floats, or bytes; null: it can.
-const char* misfit(const Stage& stage, bool floats) {
-    const auto* resample = std::get_if<Resample>(&stage);
-    const auto* mix = std::get_if<Mix>(&stage);
-    const bool whole = (resample && resample->arithmetic.number == Number::integer) ||
-                       (mix && mix->arithmetic.number == Number::integer);
-    if (whole && floats) return "integer sums are for uint8 images";
-    if (std::holds_alternative<Table>(stage) && floats) return "a table is for uint8 images";
-    if (std::holds_alternative<Normalise>(stage) && !floats) return "mean and std are for float images";
-    return nullptr;
+    return std::holds_alternative<Resample>(stage) || std::holds_alternative<Sparse>(stage) ||
+           std::holds_alternative<Filter>(stage) || (gather && (gather->rows || gather->columns));
 }
 
 // (values - mean) / std, for each channel.
@@ -111,6 +47,21 @@ Table normalised(const Table& table, const Normalise& by) {
                         table.formula->std == std::vector<float>(table.formula->std.size(), 1);
     if (scaled) made.formula = Formula{table.formula->unit, by.mean, by.std};
     return made;
+}
+
+// The table that gives what `second` gives of what `first` gives, which are levels.
+Table chained(const Table& first, const Table& second) {
+    const int64_t channels = std::max(first.channels, second.channels);
+    const auto chain = [&](const auto& values) {
+        std::decay_t<decltype(values)> all;
+        for (int64_t c = 0; c < channels; ++c)
+            for (int64_t level = 0; level < 256; ++level) {
+                const auto middle = first.levels[static_cast<size_t>((first.channels == 1 ? 0 : c) * 256 + level)];
+                all.push_back(values[static_cast<size_t>((second.channels == 1 ? 0 : c) * 256 + middle)]);
+            }
+        return make_table(channels, std::move(all));
+    };
+    return second.floating() ? chain(second.values) : chain(second.levels);
 }
 
 // task(n) for each n < tasks, a few at a time by whoever is free. What a thread throws is thrown again here, when all
@@ -147,7 +98,7 @@ void parallel(int64_t tasks, int64_t threads, const std::function<void(int64_t)>
 }  // namespace
 
 Table make_table(int64_t channels, std::vector<float> values) {
-    Table table{channels, std::move(values), {}, {}};
+    Table table{channels, {}, std::move(values), {}, {}};
     table.bytes.resize(table.values.size() * 4);
     const float unit = table.values[1];
     bool scaled = true;
@@ -162,13 +113,15 @@ Table make_table(int64_t channels, std::vector<float> values) {
     return table;
 }
 
+Table make_table(int64_t channels, std::vector<uint8_t> levels) { return {channels, std::move(levels), {}, {}, {}}; }
+
 Program::Program(int64_t channels, const std::string& simd)
     : channels_(channels), channels_out_(channels), kernels_(choose(simd)) {
-    lt::check(channels > 0, "an image needs at least one channel");
+    require(channels > 0, "an image needs at least one channel");
 }
 
 void Program::add(Stage stage) {
-    const int64_t channels = lt::check(stage, channels_out_);
+    const int64_t channels = check(stage, channels_out_);
     for (const bool source : {false, true}) {
         if (!misfit_[source]) misfit_[source] = misfit(stage, floats_[source]);
         floats_[source] = floats_after(stage, floats_[source]);
@@ -181,6 +134,10 @@ void Program::add(Stage stage) {
         Pass& pass = passes_.back();
         if (auto* resample = std::get_if<Resample>(&stage)) {
             pass.change = std::move(*resample);
+        } else if (auto* sparse = std::get_if<Sparse>(&stage)) {
+            pass.change = std::move(*sparse);
+        } else if (auto* filter = std::get_if<Filter>(&stage)) {
+            pass.change = std::move(*filter);
         } else {
             auto& gather = std::get<Gather>(stage);
             pass.change = Gather{std::nullopt, gather.rows, gather.columns};
@@ -195,20 +152,27 @@ void Program::add(Stage stage) {
     known_.resize(passes_.size());
 }
 
-// A mean and std behind a table become part of it.
+// A mean and std behind a table of floats become part of it, and a table behind one of levels.
 bool Program::folded(const Stage& stage) {
+    auto* table = passes_.empty() || passes_.back().pointwise.empty()
+                      ? nullptr
+                      : std::get_if<Table>(&passes_.back().pointwise.back());
     const auto* normalise = std::get_if<Normalise>(&stage);
-    if (!normalise || passes_.empty() || passes_.back().pointwise.empty()) return false;
-    auto* table = std::get_if<Table>(&passes_.back().pointwise.back());
-    if (table) *table = normalised(*table, *normalise);
-    return table != nullptr;
+    const auto* second = std::get_if<Table>(&stage);
+    if (table && table->floating() && normalise)
+        *table = normalised(*table, *normalise);
+    else if (table && !table->floating() && second)
+        *table = chained(*table, *second);
+    else
+        return false;
+    return true;
 }
 
 Target Program::output(int64_t height, int64_t width, bool floating) const {
-    lt::check(!passes_.empty(), "a program needs at least one stage");
-    lt::check(!misfit_[floating], misfit_[floating]);
-    lt::check(height > 0 && width > 0, "an image needs at least one row and column");
-    lt::check(height <= LONGEST && width <= LONGEST, "an image has at most 2^24 pixels along an axis");
+    require(!passes_.empty(), "a program needs at least one stage");
+    require(!misfit_[floating], misfit_[floating]);
+    require(height > 0 && width > 0, "an image needs at least one row and column");
+    require(height <= LONGEST && width <= LONGEST, "an image has at most 2^24 pixels along an axis");
     Target shape{nullptr, channels_, height, width, floating, false};
     for (const Pass& pass : passes_) shape = pass.output(shape.channels, shape.height, shape.width, shape.floating);
     return shape;
@@ -283,8 +247,8 @@ namespace {
 int64_t product(std::initializer_list<int64_t> factors) {
     int64_t result = 1;
     for (const int64_t factor : factors)
-        lt::check(factor >= 0 && !__builtin_mul_overflow(result, factor, &result),
-                  "sizes are negative, or too large for this machine");
+        require(factor >= 0 && !__builtin_mul_overflow(result, factor, &result),
+                    "sizes are negative, or too large for this machine");
     return result;
 }
 
@@ -294,7 +258,7 @@ int64_t extent(const Batch& batch) {
     int64_t bytes = one.element();
     for (const auto& [size, stride] : {std::pair{batch.images, batch.image}, {one.channels, one.channel},
                                        {one.height, one.row}, {one.width, one.pixel}})
-        lt::check(!__builtin_add_overflow(bytes, product({size - 1, stride}), &bytes), "sizes are too large");
+        require(!__builtin_add_overflow(bytes, product({size - 1, stride}), &bytes), "sizes are too large");
     return bytes;
 }
 
@@ -318,14 +282,14 @@ Call::Call(std::shared_ptr<Program> program, int64_t images, std::array<int64_t,
     : program_(std::move(program)) {
     const auto [channels, height, width] = shape;
     const int64_t element = floating ? 4 : 1;
-    lt::check(images >= 1 && channels >= 1 && height >= 1 && width >= 1,
-              "an image needs at least one channel, row and column");
-    lt::check(channels == program_->channels(), "the image has another number of channels than the plan");
+    require(images >= 1 && channels >= 1 && height >= 1 && width >= 1,
+                "an image needs at least one channel, row and column");
+    require(channels == program_->channels(), "the image has another number of channels than the plan");
     View view{nullptr, nullptr, channels, height, width, product({strides[0], element}), product({strides[1], element}),
               product({strides[2], element}), floating};
     const bool side_by_side = view.channel == element && view.pixel <= 4 * element;
-    lt::check(view.pixel == element || (side_by_side && (channels == 1 || view.pixel >= channels * element)),
-              "the values of a row must lie side by side, or be interleaved, 4 to a pixel at most");
+    require(view.pixel == element || (side_by_side && (channels == 1 || view.pixel >= channels * element)),
+                "the values of a row must lie side by side, or be interleaved, 4 to a pixel at most");
     batch_ = {view, images, product({step, element})};
     extent_ = extent(batch_);
     target_ = program_->output(height, width, floating);
@@ -344,14 +308,14 @@ void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const st
     if (!window) return program_->run(batch, to, geometries_, threads);
     const auto [top, left, height, width] = *window;
     View& view = batch.first;
-    lt::check(top >= 0 && left >= 0 && height >= 1 && width >= 1 && height <= view.height - top &&
-                  width <= view.width - left,
-              "the window does not lie in the image");
+    require(top >= 0 && left >= 0 && height >= 1 && width >= 1 && height <= view.height - top &&
+                    width <= view.width - left,
+                "the window does not lie in the image");
     view.data += top * view.row + left * view.pixel;
     view.height = height;
     view.width = width;
     const Target shape = program_->output(height, width, view.floating);
-    lt::check(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
+    require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
     program_->run(batch, to, program_->geometries(view), threads);
 }
 

@@ -21,6 +21,7 @@ struct Batch {
 
 // A table of [channels, 256] values, with what the kernels want to know of it.
 Table make_table(int64_t channels, std::vector<float> values);
+Table make_table(int64_t channels, std::vector<uint8_t> levels);
 
 class Program {
   public:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
+#include <string>
 
 #include "kernels.hpp"
 
@@ -62,18 +64,20 @@ V* workspace(size_t count) {
 
 // T is float for float32 arithmetic, double otherwise.
 template <class T>
-Taps evaluate_as(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Evaluation<T>& kernels) {
-    const std::vector<T> kernel(axis.kernel.begin(), axis.kernel.end());
-    const T scale = static_cast<T>(n_in) / static_cast<T>(axis.size), stretch = std::max(scale, T{1});
+Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, const Arithmetic& arithmetic,
+                 const Evaluation<T>& kernels) {
+    const std::vector<T> kernel(from.kernel.begin(), from.kernel.end());
+    const T scale = static_cast<T>(n_in) / static_cast<T>(axis.size);
+    const T stretch = from.antialias ? std::max(scale, T{1}) : T{1};
     const auto all = static_cast<size_t>(axis.size);
 
     // Windows of all outputs: the fraction bits depend on those that a crop removes, too.
     const Outputs<T> outputs{kernel.data(),
-                             axis.support,
-                             axis.terms,
+                             from.support,
+                             from.terms,
                              scale,
-                             static_cast<T>(axis.shift),
-                             static_cast<T>(axis.support) * stretch,
+                             static_cast<T>(from.shift),
+                             static_cast<T>(from.support) * stretch,
                              T{1} / stretch,
                              static_cast<T>(n_in),
                              axis.size,
@@ -103,11 +107,33 @@ Taps evaluate_as(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, c
     return taps;
 }
 
+Taps kept(const Axis& axis, const Given& given, int64_t n_in, const Arithmetic& arithmetic) {
+    if (n_in != given.inputs)
+        throw std::invalid_argument("an axis has weights for " + std::to_string(given.inputs) + " pixels, not for " +
+                                    std::to_string(n_in));
+    Taps taps;
+    taps.size = n_in;
+    taps.first = kept_of(given.first.data(), axis, 1);
+    taps.count = kept_of(given.count.data(), axis, 1);
+    taps.widest = static_cast<int>(given.widest);
+    const std::vector<double> weights = kept_of(given.weights.data(), axis, taps.widest);
+    if (arithmetic.number == Number::integer) {
+        taps.bits = given.bits;
+        taps.whole.assign(weights.begin(), weights.end());
+        make_pairs(taps);
+    } else {
+        taps.real.assign(weights.begin(), weights.end());
+    }
+    return taps;
+}
+
 }  // namespace
 
 Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels) {
-    return arithmetic.number == Number::float32 ? evaluate_as<float>(axis, n_in, arithmetic, kernels.floats)
-                                                : evaluate_as<double>(axis, n_in, arithmetic, kernels.doubles);
+    if (const auto* given = std::get_if<Given>(&axis.weights)) return kept(axis, *given, n_in, arithmetic);
+    const auto& from = std::get<Interpolation>(axis.weights);
+    return arithmetic.number == Number::float32 ? evaluate_as<float>(axis, from, n_in, arithmetic, kernels.floats)
+                                                : evaluate_as<double>(axis, from, n_in, arithmetic, kernels.doubles);
 }
 
 }  // namespace lt

@@ -1,4 +1,4 @@
-// The weights of one axis of a resample, evaluated from a learned kernel: taps.py, operation by operation.
+// The weights of one axis of a resample: given, or evaluated from a learned kernel: taps.py, operation by operation.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ template <class T>
 struct Outputs {
     const T* kernel;  // [support, terms]
     int64_t support, terms;
-    T scale, shift, reach, inverse;  // input pixels an output, of the centres, of half a window, and 1 / max(scale, 1)
+    T scale, shift, reach, inverse;  // input pixels an output, of the centres, of half a window, and 1 / stretch
     T size;                          // input pixels
     int64_t n;
     T* centre;
@@ -49,6 +49,7 @@ struct Evaluation {
 
 struct Kernels;
 
+// Throws where weights are given, for another size.
 Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels);
 
 }  // namespace lt

@@ -1,0 +1,181 @@
+"""What the commands certify, apply and retrain do; ``cli.py`` reads their options."""
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from importlib import import_module
+from itertools import islice
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from learned_transforms.apply import apply, kind_of
+from learned_transforms.certificate import Certificate, measure
+from learned_transforms.compose import LearnedCompose
+from learned_transforms.errors import DataError, PipelineValueError
+from learned_transforms.images import image_files
+
+Answer = Callable[[Tensor, int], Tensor]
+"""From an image ``[C, H, W]`` and its number to what is compared."""
+
+RETRAIN_OPTIONS = ("kind", "size", "count", "epochs", "arch", "seed")
+"""Options that are passed on if they were given; retrain has its own defaults."""
+
+
+def load_teacher(name: str) -> Callable[[Any], Any]:
+    """What ``package.module:name`` names; modules in the current directory are found too.
+
+    Raises:
+        PipelineValueError: no such module or name, a module that fails, or nothing to call.
+    """
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise PipelineValueError(f"Expected a teacher as package.module:name, got {name!r}.")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = attrgetter(attribute)(import_module(module_name))
+    except ModuleNotFoundError as error:
+        raise PipelineValueError(f"Teacher {name!r}: module {error.name!r} not found. Is its folder here?") from error
+    except AttributeError as error:
+        raise PipelineValueError(f"Teacher {name!r}: no such name in the module ({error}).") from error
+    except (Exception, SystemExit) as error:  # A module may raise anything while it is imported.
+        raise PipelineValueError(f"Teacher {name!r}: its import raised {type(error).__name__}: {error}.") from error
+    if not callable(found):
+        raise PipelineValueError(f"Teacher {name!r}: expected a callable, got {type(found).__name__}.")
+    return cast(Callable[[Any], Any], found)
+
+
+def certify(options: argparse.Namespace) -> int:
+    """Measure a model, or another teacher, against a teacher on the images of a folder; 0 whatever the tier."""
+    from learned_transforms.trainer.data import KINDS
+
+    with quiet(options.json):
+        teacher = load_teacher(options.teacher)
+        model = None if options.against else LearnedCompose.from_pretrained(options.model, allow_approximate=True)
+        other = load_teacher(options.against) if model is None else model
+        kind = options.kind or ("pil" if model is None else kind_of(model))
+        if kind not in KINDS:
+            raise PipelineValueError(f"Expected kind to be one of {', '.join(KINDS)}, got {kind!r}.")
+        if options.count is not None and options.count < 1:
+            raise PipelineValueError(f"Expected a count of at least 1, got {options.count}.")
+        skipped: list[str] = []
+        answers = answer_of(other, kind, is_teacher=model is None), answer_of(teacher, kind)
+        images = islice(read_groups(options.data, skipped), options.count)
+        certificate = measure(compared(images, *answers), kind)
+    report = {"candidate": options.against or options.model, "teacher": options.teacher, "skipped": skipped}
+    tell(options.json, {**report, "certificate": certificate.to_json()}, describe(certificate))
+    warn_of(skipped)
+    return 0
+
+
+def read_groups(folder: Path, skipped: list[str]) -> Iterator[tuple[str, Tensor]]:
+    """Images below a folder, uint8 ``[C, H, W]``, each with the folder that it lies in."""
+    from learned_transforms.trainer.data import as_tensor
+    from learned_transforms.trainer.files import read
+
+    paths = image_files(folder)
+    if not paths:
+        raise DataError(f"Expected at least one image, found none in {folder}.")
+    for path in paths:
+        image = read(path, skipped)
+        if image is not None:
+            group = folder.resolve().name / path.parent.relative_to(folder)
+            yield group.as_posix(), as_tensor(image.convert("RGB"))
+
+
+def answer_of(run: Callable[[Any], Any], kind: str, is_teacher: bool = True) -> Answer:
+    """How a teacher, or a model, is asked."""
+    from learned_transforms.trainer.data import as_kind, as_tensor, ask_once
+
+    if is_teacher:
+        return lambda image, number: ask_once(run, image, kind, number)[0]
+    return lambda image, number: as_tensor(run(as_kind(image, kind)))
+
+
+def compared(
+    images: Iterator[tuple[str, Tensor]], candidate: Answer, teacher: Answer
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """What :func:`measure` takes: both are given the same images, under equal draws."""
+    for number, (group, image) in enumerate(images):
+        state = torch.get_rng_state()
+        target = teacher(image, number)
+        torch.set_rng_state(state)
+        yield group, candidate(image, number), target
+
+
+def describe(certificate: Certificate) -> list[str]:
+    """The certificate, its groups, and the PSNR, in lines."""
+    groups = [
+        f"  {name}: {group.differing:,} of {group.values:,} values differ in {group.images:,} images, "
+        f"largest error {group.largest:.3g} levels"
+        for name, group in certificate.groups.items()
+    ]
+    return [str(certificate), *groups, f"PSNR: {certificate.psnr:.2f} dB"]
+
+
+def apply_model(options: argparse.Namespace) -> int:
+    """Run a model over a folder; 0 if every image was transformed, else 1."""
+    with quiet(options.json):
+        model = LearnedCompose.from_pretrained(options.model, allow_approximate=options.allow_approximate)
+        workers = (os.cpu_count() or 1) if options.workers is None else options.workers
+        done = apply(
+            model, options.source, options.destination, workers=workers, progress=True, overwrite=options.overwrite
+        )
+    line = f"{done.written} written, {done.existing} there already, {len(done.skipped)} skipped"
+    tell(options.json, vars(done), [line])
+    warn_of(done.skipped)
+    return 1 if done.skipped else 0
+
+
+def retrain(options: argparse.Namespace) -> int:
+    """Learn a model from a teacher or from pairs, and keep it in a folder."""
+    from learned_transforms import trainer
+
+    settings = {name: getattr(options, name) for name in RETRAIN_OPTIONS if getattr(options, name) is not None}
+    if "size" in settings:
+        settings["size"] = tuple(settings["size"])
+    with quiet(options.json):
+        teacher = None if options.pairs else load_teacher(options.teacher)
+        data = options.pairs or options.data
+        result = trainer.retrain(teacher, data, out=options.out, resume=options.resume, **settings)
+    trials = [
+        {"form": str(trial.form), "differing": finite(trial.differing), "largest": finite(trial.largest)}
+        for trial in result.trials
+    ]
+    report = {"certificate": result.certificate.to_json(), "notes": result.notes, "trials": trials}
+    lines = [str(result.certificate), *(f"  {note}" for note in result.notes), f"folder: {result.folder}"]
+    tell(options.json, {**report, "folder": str(result.folder)}, lines)
+    if not result.certificate.at_least("rounding"):
+        print(
+            f"WARNING: this model is only APPROXIMATE ({result.certificate}). "
+            "from_pretrained refuses it without allow_approximate=True.",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def finite(value: float) -> float | None:
+    """A number as JSON can say it."""
+    return value if math.isfinite(value) else None
+
+
+def quiet(as_json: bool) -> AbstractContextManager[Any]:
+    """Under ``--json``, what a teacher prints goes to stderr: stdout holds one JSON object and nothing else."""
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()
+
+
+def tell(as_json: bool, report: Mapping[str, Any], lines: list[str]) -> None:
+    print(json.dumps(report) if as_json else "\n".join(lines))
+
+
+def warn_of(skipped: list[str]) -> None:
+    for reason in skipped:
+        print(f"skipped: {reason}", file=sys.stderr)

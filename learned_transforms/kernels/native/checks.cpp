@@ -1,0 +1,137 @@
+#include "checks.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+namespace lt {
+
+void require(bool holds, const char* message) {
+    if (!holds) throw std::invalid_argument(message);
+}
+
+namespace {
+
+void check(const Given& given, int64_t outputs) {
+    const auto n = static_cast<size_t>(outputs);
+    require(given.inputs > 0 && given.inputs <= LONGEST && given.first.size() == n && given.count.size() == n &&
+                given.widest > 0 && given.weights.size() == n * static_cast<size_t>(given.widest),
+            "an axis needs first [n], count [n] and weights [widest, n]");
+    for (size_t i = 0; i < n; ++i) {
+        const int64_t first = given.first[i], count = given.count[i];
+        require(first >= 0 && count >= 1 && first + count <= given.inputs && count <= given.widest,
+                "an axis weighs pixels that do not lie on it");
+        for (int64_t k = 0; k < given.widest; ++k) {
+            const double weight = given.weights[static_cast<size_t>(k) * n + i];
+            require(k < count || weight == 0, "weights past the count are not 0");
+            require(given.bits == 0 || std::abs(weight) < (1 << 30), "whole weights are beyond 2^30");
+        }
+    }
+}
+
+void check(const Axis& axis, const Arithmetic& arithmetic) {
+    const int64_t last = axis.keep.start + axis.keep.step * (axis.keep.count - 1);
+    if (const auto* from = std::get_if<Interpolation>(&axis.weights))
+        require(from->support > 0 && from->terms > 0 &&
+                    static_cast<int64_t>(from->kernel.size()) == from->support * from->terms,
+                "a kernel needs [support, terms] coefficients");
+    require(axis.size > 0 && axis.size <= LONGEST && axis.keep.count > 0 && axis.keep.count <= LONGEST,
+            "an output needs at least one pixel, and at most 2^24 along an axis");
+    require(std::min(axis.keep.start, last) >= 0 && std::max(axis.keep.start, last) < axis.size,
+            "pixels are kept that a resample does not make");
+    if (const auto* given = std::get_if<Given>(&axis.weights)) {
+        const bool whole = arithmetic.number == Number::integer;
+        require(whole ? given->bits >= 1 && given->bits <= 22 : given->bits == 0,
+                "whole weights have 1 to 22 fraction bits, others none");
+        check(*given, axis.size);
+    }
+}
+
+void check(const Arithmetic& arithmetic) {
+    if (arithmetic.number == Number::integer)
+        require(arithmetic.bits >= 1 && arithmetic.bits <= 22 && arithmetic.rounding == Rounding::half_up,
+                "integer sums have 1 to 22 fraction bits, and round half up");
+    require(arithmetic.number == Number::float32 || !arithmetic.fma, "only float32 sums are fused");
+}
+
+void check(const Sparse& sparse) {
+    check(sparse.arithmetic);
+    for (const int64_t length : {sparse.from[0], sparse.from[1], sparse.to[0], sparse.to[1]})
+        require(length > 0 && length <= LONGEST, "an image has at least one pixel, and at most 2^24 along an axis");
+    const auto outputs = static_cast<size_t>(sparse.outputs()), terms = outputs * static_cast<size_t>(sparse.terms);
+    require(terms > 0 && sparse.pixels.size() == terms && sparse.weights.size() == terms &&
+                sparse.bias.size() == outputs,
+            "sparse weights need an index and a weight for each term, and a bias for each output");
+}
+
+void check(const Filter& filter) {
+    check(filter.arithmetic);
+    require(filter.height > 0 && filter.height <= LONGEST && filter.height % 2 == 1 && filter.width > 0 &&
+                filter.width <= LONGEST && filter.width % 2 == 1,
+            "the height and width of a window are odd");
+    const size_t terms = filter.rows.size();
+    require(terms > 0 && filter.columns.size() == terms && filter.weights.size() == terms,
+            "a window needs at least one weight, and a place for each");
+    for (size_t k = 0; k < terms; ++k)
+        require(filter.rows[k] >= 0 && filter.rows[k] < filter.height && filter.columns[k] >= 0 &&
+                    filter.columns[k] < filter.width,
+                "a weight does not lie in the window");
+}
+
+}  // namespace
+
+int64_t check(const Stage& stage, int64_t channels) {
+    if (const auto* resample = std::get_if<Resample>(&stage)) {
+        const Arithmetic& arithmetic = resample->arithmetic;
+        check(arithmetic), check(resample->rows, arithmetic), check(resample->columns, arithmetic);
+        require(arithmetic.number != Number::float64, "resamples are not summed in float64");
+        require(arithmetic.number != Number::integer || arithmetic.each_pass || arithmetic.quarters,
+                "integer passes round after each pass");
+        // With more bits, a product of two weights and a level would not fit an int32.
+        require(!arithmetic.quarters ||
+                    (arithmetic.number == Number::integer && arithmetic.bits >= 3 && arithmetic.bits <= 11),
+                "products are cut to quarters of a level in integers of 3 to 11 fraction bits only");
+    } else if (const auto* sparse = std::get_if<Sparse>(&stage)) {
+        check(*sparse);
+    } else if (const auto* filter = std::get_if<Filter>(&stage)) {
+        check(*filter);
+    } else if (const auto* gather = std::get_if<Gather>(&stage)) {
+        for (const auto& keep : {gather->rows, gather->columns})
+            if (keep) require(keep->count > 0 && keep->count <= LONGEST, "a copy needs at least one pixel");
+        if (gather->channels) {
+            for (const int64_t c : *gather->channels)
+                require(c >= 0 && c < channels, "a channel is copied that is not there");
+            channels = static_cast<int64_t>(gather->channels->size());
+        }
+    } else if (const auto* mix = std::get_if<Mix>(&stage)) {
+        check(mix->arithmetic);
+        require(mix->arithmetic.number != Number::float64, "channels are not mixed in float64");
+        require(mix->inputs == channels && mix->inputs > 0, "a mix is for another number of channels");
+        for (int64_t c = 0; c < mix->outputs; ++c) {
+            double largest = std::abs(mix->bias[static_cast<size_t>(c)]);
+            for (int64_t k = 0; k < channels; ++k)
+                largest += 255.0 * std::abs(mix->weight[static_cast<size_t>(c * channels + k)]);
+            require(largest < (1 << 22), "weights of channels give sums of four million levels and more");
+        }
+        channels = mix->outputs;
+    } else if (const auto* table = std::get_if<Table>(&stage)) {
+        require(table->channels == 1 || table->channels == channels, "a table is for another number of channels");
+    } else {
+        const auto& normalise = std::get<Normalise>(stage);
+        require(static_cast<int64_t>(normalise.mean.size()) == channels &&
+                    normalise.mean.size() == normalise.std.size(),
+                "mean and std are for another number of channels");
+    }
+    require(channels > 0, "an image needs at least one channel");
+    return channels;
+}
+
+const char* misfit(const Stage& stage, bool floats) {
+    const Arithmetic* arithmetic = arithmetic_of(stage);
+    if (arithmetic && arithmetic->number == Number::integer && floats) return "integer sums are for uint8 images";
+    if (std::holds_alternative<Table>(stage) && floats) return "a table is for uint8 images";
+    if (std::holds_alternative<Normalise>(stage) && !floats) return "mean and std are for float images";
+    return nullptr;
+}
+
+}  // namespace lt

@@ -1,0 +1,125 @@
+"""Training pairs of one size, out of data and a teacher's answers."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learned_transforms.errors import DataError, PipelineValueError, TeacherError
+from learned_transforms.plan import Shape
+from learned_transforms.trainer.data import (
+    Images,
+    Pairs,
+    Teacher,
+    ask,
+    find_kind,
+    noise,
+    photo_patches,
+    read_images,
+    stack,
+    synthetic,
+)
+from learned_transforms.trainer.levels import Levels
+from learned_transforms.trainer.problem import Labelled
+
+PATCH, LARGEST = (32, 32), 128
+"""Size of the training patches, where the images do not share one of at most ``LARGEST`` rows and columns."""
+
+PROBE_SHAPES = ((48, 64), (96, 17), (17, 96), (20, 24), (33, 70), (120, 40))
+FEWEST = 16
+PROBES = 24
+"""Other sizes that the kernel form is checked on while its arithmetic is selected, where the teacher takes them."""
+
+MOST_IMAGES, MOST_PIXELS = 12_000, 16_000_000
+"""Training images, and their pixels, unless their number is given."""
+
+
+def gather(
+    teacher: Teacher | None,
+    data: Any,
+    kind: str | None,
+    size: tuple[int, int] | None,
+    count: int | None,
+    seed: int,
+    progress: bool,
+) -> tuple[Pairs, list[str]]:
+    """Training pairs of one size, and what there is to say about them."""
+    found = read_images(data, paired=teacher is None)
+    notes = [f"{len(found.skipped)} unreadable files skipped: {'; '.join(found.skipped[:3])}"] if found.skipped else []
+    if kind is None and teacher is not None:
+        kind = find_kind(teacher, found.images[0], found.kind)
+        if kind != found.kind:
+            notes.append(f"the teacher takes {kind} images")
+    kind = agreed_kind(kind, found)
+    sizes = {(image.shape[-2], image.shape[-1]) for image in found.images}
+    channels = {image.shape[0] for image in found.images}
+    if len(channels) > 1:
+        raise DataError(f"Expected images with one number of channels, got {sorted(channels)}.")
+    if found.targets is not None:
+        if len(sizes) > 1:
+            raise DataError(f"Expected pairs whose inputs share one size, got {len(sizes)} sizes.")
+        return Pairs(torch.stack(found.images), stack(found.targets), kind, found.answers), notes
+    if teacher is None:
+        raise DataError("Expected (input, target) pairs, or a teacher.")
+    shared = next(iter(sizes)) if len(sizes) == 1 else PATCH
+    patch = size or (shared if max(shared) <= LARGEST else PATCH)
+    images = fill_up(found.images, patch, count or min(MOST_IMAGES, MOST_PIXELS // (patch[0] * patch[1])), seed)
+    answers, container = ask(teacher, images, kind, progress)
+    if kind == "float32" and images.dtype == torch.uint8:
+        images = images.float() / 255
+    return Pairs(images, stack(answers), kind, container), notes
+
+
+def check_enough(pairs: Pairs) -> None:
+    """Require a few pairs whose targets are not all the same value."""
+    if len(pairs) < FEWEST:
+        raise DataError(
+            f"Expected at least {FEWEST} images to learn from, got {len(pairs)}: {FEWEST - len(pairs)} more."
+        )
+    if pairs.targets.amin() == pairs.targets.amax():
+        value = pairs.targets.flatten()[0].item()
+        raise DataError(f"Every target value is {value}: there is nothing to learn. Check the teacher or the pairs.")
+
+
+def agreed_kind(kind: str | None, found: Images) -> str:
+    """The kind that was asked for, if the data can be given in it; else that of the data."""
+    if kind is None or kind == found.kind:
+        return found.kind
+    if found.targets is not None:
+        raise PipelineValueError(f"The pairs hold {found.kind} images; kind={kind!r} does not fit them. Leave it out.")
+    if found.kind == "float32":
+        raise PipelineValueError(f"Float images cannot be given as {kind}. Pass uint8 or PIL images for that kind.")
+    return kind
+
+
+def fill_up(images: list[Tensor], size: tuple[int, int], count: int, seed: int) -> Tensor:
+    """``count`` images of one size: half from ``images``, whole or as patches, half synthetic."""
+    whole = [image for image in images if tuple(image.shape[-2:]) == size]
+    larger = [image for image in images if image.shape[-2] >= size[0] and image.shape[-1] >= size[1]]
+    if not larger:
+        raise DataError(f"Expected images of at least {size[0]} x {size[1]} pixels; the largest is smaller.")
+    real = count - count // 2
+    chosen = torch.stack(whole[:real]) if len(whole) == len(images) else photo_patches(larger, real, size, seed)
+    made = synthetic(count - len(chosen), (chosen.shape[1], *size), seed)
+    return torch.cat([chosen, made if chosen.dtype == torch.uint8 else made.float() / 255])
+
+
+def probe(teacher: Teacher | None, pairs: Pairs, levels: Levels, seed: int) -> list[Labelled]:
+    """Noise of other sizes and the teacher's answers; sizes whose answers have another size are left out."""
+    if teacher is None:
+        return []
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for h, w in PROBE_SHAPES:
+        shape: Shape = (pairs.inputs.shape[1], h, w)
+        images = noise(PROBES, shape, generator)
+        if pairs.inputs.dtype != torch.uint8:
+            images = images.float() / 255
+        try:
+            answers = stack(ask(teacher, images, pairs.kind)[0])
+        except TeacherError:
+            continue  # A teacher that takes one size only is a good teacher all the same.
+        if answers.shape[1:] == pairs.targets.shape[1:] and answers.dtype == pairs.targets.dtype:
+            found.append(levels.label(replace(pairs, inputs=images, targets=answers), torch.device("cpu")))
+    return found

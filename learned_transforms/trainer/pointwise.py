@@ -1,0 +1,196 @@
+"""Families that look at each pixel on its own: tables, channel maps, and a table before a channel map."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.layers import Layer, Lookup, Mixing
+from learned_transforms.trainer.fit import fit_intervals, least_squares, score, solve
+from learned_transforms.trainer.problem import Form, Grid, Labelled, Problem, attempt, flat, mismatch, run
+from learned_transforms.trainer.snap import snapped
+
+MIX_LEVELS = (
+    *(Arithmetic("int", bits, rounding="half_up") for bits in (8, 14, 15, 16, 20)),
+    Arithmetic("float32", fma=True, rounding="truncate"),
+    Arithmetic("float32", rounding="truncate"),
+    Arithmetic("float32", fma=True, rounding="half_even"),
+    Arithmetic("float64", rounding="half_up"),
+    Arithmetic("float64", rounding="truncate"),
+)
+FLOATS = (Arithmetic("float32", fma=True), Arithmetic("float32"), Arithmetic("float64"))
+"""Candidate arithmetics, those to prefer among equals first."""
+
+LEVELS = 256
+MOST_SAMPLES = 200_000
+EXPLAINED = 4.0
+"""Mean square, in levels, that a clamped and rounded channel map may leave to a linear fit."""
+
+MOST_CHECKED = 2_000_000
+CLOSE = 0.2
+"""How far, in levels, a fitted table of levels may be from whole numbers."""
+
+
+def pointwise(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+    """All families of this file, the cheapest first."""
+    yield "table", table(problem)
+    yield "channel map", channel_map(problem)
+    yield "table, channel map", table_then_map(problem)
+
+
+def table(problem: Problem) -> Form | str:
+    """One table for each channel, or one for all."""
+    inputs, targets = problem.train.inputs, problem.train.targets
+    if inputs.dtype != torch.uint8:
+        return "inputs are no levels"
+    if inputs.shape != targets.shape:
+        return "outputs have another shape than inputs"
+    rows = [lookup(x, y) for x, y in zip(inputs.transpose(0, 1), targets.transpose(0, 1), strict=True)]
+    values = torch.stack([row for row, _ in rows])
+    seen = torch.stack([found for _, found in rows])
+    missing = int((~seen).sum())
+    if bool((values == values[:1]).all(0)[seen.all(0)].all()):
+        pooled, found = lookup(inputs.flatten(), targets.flatten())
+        values, missing = pooled[None], int((~found).sum())
+    notes = [f"{missing} of {values.numel()} levels occur in no image; the table fills them in"] if missing else []
+    return Form.plain(Lookup(values), notes=notes)
+
+
+def lookup(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The table ``[256]`` from levels to targets, levels or floats; and which of its entries were seen."""
+    levels = inputs.flatten().long()
+    count = torch.bincount(levels, minlength=LEVELS)
+    if targets.dtype == torch.uint8:
+        joint = torch.bincount(levels * LEVELS + targets.flatten().long(), minlength=LEVELS * LEVELS)
+        values = joint.view(LEVELS, LEVELS).argmax(1).double()
+    else:
+        sums = torch.zeros(LEVELS, dtype=torch.float64).index_add_(0, levels, targets.flatten().double())
+        values = sums / count.clamp(min=1)
+    seen = count > 0
+    known = seen.nonzero()[:, 0].numpy()
+    values = torch.from_numpy(np.interp(np.arange(LEVELS), known, values[seen].numpy()))
+    return (values.round().to(torch.uint8) if targets.dtype == torch.uint8 else values.float()), seen
+
+
+def channel_map(problem: Problem) -> Form | str:
+    """A linear map of the channels, with the arithmetic and the grid with which the fewest values differ."""
+    if not problem.same_size:
+        return "outputs have another size than inputs"
+    part = sample(problem.train, MOST_SAMPLES)
+    found = least_squares(flat(part.inputs), flat(part.targets)[:-1])
+    if score(found @ flat(part.inputs), flat(part.targets)[:-1])[0] <= EXPLAINED * problem.unit**2:
+        return best_map([], problem)
+    # Roundings do not explain what is left, so that no choice of arithmetic and grid would help.
+    return Form.plain(Mixing(found[:, :-1], found[:, -1], problem.train.rounded))
+
+
+def best_map(before: Sequence[Layer], problem: Problem) -> Form:
+    """The best channel map behind layers that are known."""
+    check = sample(problem.val, MOST_CHECKED)
+    tried = [
+        (attempt([*before, mixing], [check]), mixing, grid)
+        for mixing, grid in mixings(before, sample(problem.train, MOST_SAMPLES), check)
+    ]
+    best = min(tried, key=lambda entry: entry[0].worth)
+    layers = [*before, best[1]]
+    return Form(layers, [{} for _ in layers], [entry[0] for entry in tried], grids={"weight": best[2]})
+
+
+def sample(part: Labelled, most: int) -> Labelled:
+    """As many images as make ``most`` pixels, at least one."""
+    return part.part(slice(max(1, most // part.targets[0, 0].numel())))
+
+
+def table_then_map(problem: Problem) -> Form | str:
+    """One table of levels for all channels, then a linear map of them; for one float output, a sum of free tables.
+
+    Each output is first fitted as a sum of free tables, one a channel; their sum tells the common table where channel
+    weights sum to 1, and their ratios tell the weights.
+    """
+    if not problem.same_size or problem.train.inputs.dtype != torch.uint8:
+        return "outputs have another size than inputs, or inputs are no levels"
+    part = sample(problem.train, MOST_SAMPLES)
+    free = additive_tables(part.inputs, part.targets)
+    if not problem.train.quantised:
+        if len(free) > 1:
+            return "several output channels, each of which may need tables of its own"
+        ones = torch.ones(1, free.shape[1], dtype=torch.float64)
+        return Form.plain(Lookup(free[0].float()), Mixing(ones, torch.zeros(1), Arithmetic("float32")))
+    whole = [levels for levels in whole_tables(free.sum(1).mean(0)) if not levels.equal(torch.arange(LEVELS))]
+    if not whole:
+        return "no table of levels explains it"
+    forms = [best_map([Lookup(levels.to(torch.uint8)[None])], problem) for levels in whole]
+    return min(forms, key=lambda form: form.worth)
+
+
+def additive_tables(inputs: Tensor, targets: Tensor) -> Tensor:
+    """The tables ``[C_out, C_in, 256]`` whose sums over the input channels are nearest to the targets."""
+    channels = inputs.shape[1]
+    index = inputs.transpose(0, 1).reshape(channels, -1).long() + LEVELS * torch.arange(channels)[:, None]
+    wanted = targets.transpose(0, 1).reshape(targets.shape[1], -1).double()
+    size = channels * LEVELS
+    products = torch.zeros(size * size, dtype=torch.float64)
+    for a in index:
+        for b in index:
+            products += torch.bincount(a * size + b, minlength=size * size)
+    sums = torch.stack(
+        [sum_by(index, row, size) for row in wanted],
+        dim=1,
+    )
+    return solve(products.view(size, size), sums).T.reshape(-1, channels, LEVELS)
+
+
+def sum_by(index: Tensor, values: Tensor, size: int) -> Tensor:
+    """For each entry of all tables, the sum of the values where it is used."""
+    total = torch.zeros(size, dtype=torch.float64)
+    for row in index:
+        total.index_add_(0, row, values)
+    return total
+
+
+def whole_tables(values: Tensor) -> Iterator[Tensor]:
+    """Tables of levels near fitted values, which a rounding may have moved by any common part of a level."""
+    turns = torch.exp(2j * torch.pi * values).mean()
+    offset = float(torch.angle(turns)) / (2 * torch.pi)
+    for moved in (values - offset, values - offset + (1 if offset > 0 else -1)):
+        whole = moved.round()
+        if float((moved - whole).abs().median()) < CLOSE and whole.min() >= -1 and whole.max() <= LEVELS:
+            yield whole.clamp(0, LEVELS - 1).long()
+
+
+def fit_mix(planes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Channel weights and bias from planes ``[C_in + 1, samples]``, and the loss that they leave.
+
+    For levels, the bias is that of a truncating sum; for floats, the fit is least squares.
+    """
+    wanted = flat(targets)[:-1]
+    if targets.dtype == torch.uint8:
+        rows = [fit_intervals(planes, row) for row in wanted]
+        found, loss = torch.stack([weights for weights, _ in rows]), max(loss for _, loss in rows)
+    else:
+        found = least_squares(planes, wanted)
+        loss = score(found @ planes, wanted)[0]
+    return found[:, :-1].cpu(), found[:, -1].cpu(), loss
+
+
+def mixings(before: Sequence[Layer], data: Labelled, check: Labelled) -> Iterator[tuple[Mixing, Grid]]:
+    """Channel maps to go behind layers: each arithmetic with its best grid."""
+    weight, bias, _ = fit_mix(flat(run(before, data)), data.targets)
+    inner = Labelled(run(before, check), check.targets)
+    for arithmetic in MIX_LEVELS if data.quantised else FLOATS:
+        if arithmetic.number == "int" and inner.inputs.dtype != torch.uint8:
+            continue
+        centred = bias if arithmetic.rounding in ("truncate", "none") else bias - 0.5
+        best: tuple[float, Grid, Mixing] | None = None
+        for denominator, values in snapped(weight):
+            if arithmetic.number == "int" and (denominator is None or (1 << arithmetic.bits) % denominator):
+                continue
+            for offset in (torch.round(centred * 2) / 2, centred):
+                mixing = Mixing(values, offset, arithmetic)
+                worth = mismatch(run([mixing], inner), check.targets)
+                if best is None or worth < best[0] * 0.9:
+                    best = worth, denominator, mixing
+        if best is not None:
+            yield best[2], best[1]

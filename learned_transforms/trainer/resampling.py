@@ -1,0 +1,321 @@
+"""The family of separable maps: free matrices; a kernel behind them, which serves any size; or snapped matrices."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.fixed import FixedResampling, Separable
+from learned_transforms.layers import Flipping, Layer, Params, Resampling
+from learned_transforms.trainer.data import every_colour
+from learned_transforms.trainer.fit import Settings, fit_separable, least_squares, score, separable, solve
+from learned_transforms.trainer.kernel import UNROUNDED, Sized, fit_kernel, kernel_loss
+from learned_transforms.trainer.pointwise import FLOATS, best_map, fit_mix, mixings
+from learned_transforms.trainer.problem import Ask, Form, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
+from learned_transforms.trainer.recognise import Geometry, estimate_kernel, recognise
+from learned_transforms.trainer.snap import snap
+
+SHAPES = ((1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (4, 3))
+"""Kernels from simple to rich: (support, degree)."""
+
+ENOUGH = 1.5
+"""A kernel that validates within this factor of the free matrices explains them; a wrong one misses by far more."""
+
+PROMISING = 4.0
+"""Kernels are refitted whose first estimate validates within this factor of the best one's."""
+
+NEAR = 0.15
+"""Snapped kernels stay candidates within this relative rise of the loss; the exact arithmetic decides among them."""
+
+REFIT_VALUES = 400_000
+REFIT_PATIENCE = 3
+RANK_IMAGES = 60
+SMALL = 2e-3
+"""Weights below this share of the largest are left out of a thinned matrix."""
+CHECK_IMAGES = 200
+HELD_OUT_PROBES = 4
+DISPUTED = 64
+
+RESAMPLE_LEVELS = (
+    Arithmetic("int", 22, adaptive=True, rounding="half_up", each_pass=True),
+    Arithmetic("int", 22, rounding="half_up", each_pass=True),
+    Arithmetic("int", 22, rounding="half_up", each_pass=True, tall_first=True),
+    Arithmetic("float32", fma=True, rounding="half_even"),
+    Arithmetic("float32", rounding="half_even"),
+    Arithmetic("float64", rounding="half_even"),
+    Arithmetic("float64", rounding="half_up"),
+    Arithmetic("float64", rounding="truncate"),
+    Arithmetic("float32", fma=True),
+    Arithmetic("int", 11, rounding="half_up", quarters=True),
+)
+FREE_VALUES = 3_000_000
+"""Input values that the free matrices are fitted to: a row of them has a few dozen unknowns."""
+
+FREE_PATIENCE, FREE_DELTA = 3, 1e-3
+"""Alternating least squares are there after a few epochs; falls of the loss below this, in levels, tell nothing."""
+
+EXPLAINED = 0.5
+"""A map that leaves more of the variance than this share explains nothing."""
+
+
+def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+    """Free matrices first; then what they are recognised as."""
+    unit = 1.0 if problem.train.quantised else 1e-6 * float(problem.train.targets.double().square().mean())
+    form = free_form(problem, gentle(problem.settings, FREE_PATIENCE, FREE_DELTA * unit), FREE_VALUES)
+    yield "separable", form
+    free = cast(Separable, form.layers[0])
+    left = free_loss(free, None, problem.val.part(slice(CHECK_IMAGES)).floats(torch.float64))
+    left /= max(float(problem.val.targets.double().var()), 1e-12)
+    if left > EXPLAINED:
+        yield "kernel", f"free matrices leave {left:.0%} of the variance"
+        return
+    geometry = recognise(free)
+    yield "kernel", geometry if isinstance(geometry, str) else kernel_form(free, geometry, problem)
+    yield "matrices", snapped_form(free, problem)
+
+
+def free_form(problem: Problem, settings: Settings, most_values: int | None = None) -> Form:
+    """Free row, column and channel matrices."""
+    most = None if most_values is None else max(100, most_values // problem.train.inputs[0].numel())
+    dtype = torch.float32 if problem.train.quantised else torch.float64
+    data, held_out = (part.part(slice(most)).floats(dtype) for part in (problem.train, problem.val))
+    free, history = fit_separable(data, held_out, settings, 0)
+    problem.history.extend(history)
+    free = free.cpu()
+    free.arithmetic = problem.train.rounded
+    return Form.plain(free)
+
+
+def gentle(settings: Settings, patience: int, min_delta: float) -> Settings:
+    """Settings for a method that is there after a few epochs, or not at all."""
+    return replace(settings, patience=min(settings.patience, patience), min_delta=max(settings.min_delta, min_delta))
+
+
+def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form | str:
+    """Refit, snap and select: the kernel form of a separable network, or the reason why there is none.
+
+    Args:
+        start: the free network, for the first channel weights.
+        geometry: what was recognised in it.
+        problem: its pairs.
+    """
+    data, held_out = problem.train.flip(geometry.flips), problem.val.flip(geometry.flips)
+    probes = [p.flip(geometry.flips) for p in problem.probes]
+    most = max(50, REFIT_VALUES // data.targets[0].numel())
+    rich, rich_val = data.rich(most), held_out.rich(most)
+    sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in probes))]
+    val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in probes))]
+    limit = ENOUGH * free_loss(start, geometry, val_sets[0])
+    settings = gentle(problem.settings, REFIT_PATIENCE, 1e-3 * limit)
+    device = data.inputs.device
+    starts = [Resampling(estimate_kernel(geometry, *shape), geometry.shift, UNROUNDED).to(device) for shape in SHAPES]
+    losses = [kernel_loss(layer, start.weight.double(), start.bias.double(), val_sets[:1])[0] for layer in starts]
+    for layer, loss in zip(starts, losses, strict=True):
+        if loss > PROMISING * max(min(losses), limit):
+            continue
+        weight, bias, epochs = fit_kernel(layer, (start.weight, start.bias), sets, val_sets, settings)
+        problem.history.extend(epochs)
+        if kernel_loss(layer, weight, bias, val_sets[:1])[0] <= limit:
+            break
+    else:
+        return "no kernel explains the matrices"
+    snapped, shift = snap_geometry(layer, weight, bias, sets)
+    kernels = [(grid, kernel, shift) for grid, kernel in snapped]
+    # Behind a kernel that does not fit quite, a shift that is none may have been fitted.
+    kernels += [(None, kernel, (shift * 8).round() / 8) for kernel in problem.kernels]
+    checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
+    best, trials = select(kernels, weight, rich, checks, undo_flips(problem.ask, geometry))
+    layers = best.layers
+    params: list[Params] = [{"size": data.size}, *({} for _ in layers[1:])]
+    for axis, on in zip(("vertical", "horizontal"), geometry.flips, strict=True):
+        if on:
+            layers, params = [*layers, Flipping()], [*params, {"axis": axis}]
+    notes = [f"flips (rows, columns): {geometry.flips}; grids 1/n: {best.grids}"]
+    return Form(layers, params, trials, ("size", "axis"), best.grids, layer.kernel.detach().cpu(), notes)
+
+
+def undo_flips(ask: Ask | None, geometry: Geometry) -> Ask | None:
+    """A teacher whose answers are not flipped."""
+    return None if ask is None else lambda images: ask(images).flip(geometry.flips)
+
+
+def free_loss(network: Separable, geometry: Geometry | None, part: Sized) -> float:
+    """Mean squared error of the free matrices, flips undone if they are known; at least the rounding of float32."""
+    x, y = part
+    flips = (False, False) if geometry is None else geometry.flips
+    rows, columns = (
+        matrix.flip(0) if flipped else matrix
+        for matrix, flipped in zip((network.rows, network.columns), flips, strict=True)
+    )
+    rows, columns, weight, bias = (t.detach().to(x) for t in (rows, columns, network.weight, network.bias))
+    return max(score(separable(rows, columns, weight, bias, x), y)[0], 1e-12 * float(y.square().mean()))
+
+
+def snap_geometry(
+    layer: Resampling, weight: Tensor, bias: Tensor, sets: Sequence[Sized]
+) -> tuple[list[tuple[Grid, Tensor]], Tensor]:
+    """The simplest kernels, and the simplest shift, that do as well as the fitted ones; no rounding modelled."""
+
+    def loss(kernel: Tensor, shift: Tensor) -> float:
+        return kernel_loss(Resampling(kernel, shift, UNROUNDED), weight, bias, sets)[0]
+
+    floor = 1e-12 * float(sets[0][1].square().mean())
+    fitted = layer.kernel.detach()
+    shift = snap(layer.shift.detach(), lambda s: loss(fitted, s), 1e-3, floor, 1)[0][1]
+    return snap(fitted, lambda k: loss(k, shift), NEAR, floor, 8), shift
+
+
+Kernel = tuple[Grid, Tensor, Tensor]
+"""A candidate: the grid that it is on, the kernel, and its shift."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Layers, the grids that their weights are on, and how far they are from the teacher."""
+
+    layers: list[Layer]
+    grids: Mapping[str, Grid]
+    trial: Trial
+
+    @property
+    def worth(self) -> tuple[float, float]:
+        """Smaller is better. Errors of a float network below the tolerance are the noise of its arithmetic."""
+        return self.trial.differing, self.trial.largest if self.trial.differing else 0.0
+
+
+def select(
+    kernels: Sequence[Kernel],
+    weight: Tensor,
+    data: Labelled,
+    checks: Sequence[Labelled],
+    ask: Ask | None,
+) -> tuple[Candidate, list[Trial]]:
+    """The kernel, the arithmetic and the channel map with which the fewest values differ; the simplest among equals."""
+    tried: list[Candidate] = []
+    if is_identity(weight):
+        for (grid, kernel, shift), arithmetic in rank(kernels, data, plain=True):
+            layers: list[Layer] = [Resampling(kernel, shift, arithmetic)]
+            tried.append(Candidate(layers, {"kernel": grid}, attempt(layers, checks)))
+    if not any(candidate.trial.differing == 0 for candidate in tried):
+        for (grid, kernel, shift), arithmetic in rank(kernels, data, plain=False):
+            layer = Resampling(kernel, shift, arithmetic)
+            for mixing, mix_grid in mixings([layer], data, checks[0]):
+                layers = [layer, mixing]
+                tried.append(Candidate(layers, {"kernel": grid, "weight": mix_grid}, attempt(layers, checks)))
+    best = min(tried, key=lambda candidate: candidate.worth)
+    rivals = [c for c in tried if c.worth == best.worth and c.layers[0] is best.layers[0]]
+    if ask is not None and len(rivals) > 1 and data.quantised and data.inputs.shape[1] == 3:
+        best = settle(rivals, checks, ask)
+    return best, [candidate.trial for candidate in tried]
+
+
+def settle(rivals: Sequence[Candidate], checks: Sequence[Labelled], ask: Ask) -> Candidate:
+    """Of channel maps that no image told apart, the one with which the teacher agrees on the colours they dispute.
+
+    All 2^24 colours are looked at: a few of them can lie on a tie that no photo happens to show.
+    """
+    colours = every_colour()
+    maps = [Labelled(colours, colours) for _ in rivals]
+    results = [run(rival.layers[1:], part)[0] for rival, part in zip(rivals, maps, strict=True)]
+    disputed = torch.stack([result != results[0] for result in results]).any(0).any(0)
+    found = colours[0][:, disputed].T
+    if not len(found):
+        return rivals[0]
+    chosen = found[torch.linspace(0, len(found) - 1, min(len(found), DISPUTED)).long()]
+    answers = ask(chosen[:, :, None, None].expand(-1, -1, *checks[0].inputs.shape[-2:]).contiguous())
+    return min(rivals, key=lambda rival: attempt(rival.layers, [answers]).differing)
+
+
+def is_identity(weight: Tensor) -> bool:
+    """Whether channels seem to pass unchanged; clamping between passes blurs the fitted weights a little."""
+    c_out, c_in = weight.shape
+    return c_out == c_in and float((weight.cpu() - torch.eye(c_out)).abs().max()) < 0.02
+
+
+def arithmetics(data: Labelled, plain: bool) -> list[Arithmetic]:
+    """Candidates for a resample; where nothing comes behind it (``plain``), it must give what targets are."""
+    return [a for a in RESAMPLE_LEVELS if not plain or a.rounding != "none"] if data.quantised else list(FLOATS)
+
+
+def rank(kernels: Sequence[Kernel], data: Labelled, plain: bool, most: int = 4) -> list[tuple[Kernel, Arithmetic]]:
+    """The pairs of kernel and arithmetic that leave the smallest error, best first.
+
+    Where channels are mixed (not ``plain``), that is the error behind the best channel map for each.
+
+    Pairs within a few percent of each other keep their order, so that the simpler one comes first.
+    """
+    part = data.part(slice(-RANK_IMAGES, None))
+    scored = []
+    for kernel, arithmetic in product(kernels, arithmetics(data, plain)):
+        output = run([Resampling(*kernel[1:], arithmetic)], part)
+        loss = mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2]
+        scored.append((loss, kernel, arithmetic))
+    floor = 1e-9 if data.quantised else 1e-13 * float(part.targets.double().square().mean())
+    least = max(min(entry[0] for entry in scored), floor)
+    scored.sort(key=lambda entry: max(0, round((entry[0] / least - 1) * 20)))
+    return [(kernel, arithmetic) for _, kernel, arithmetic in scored[:most]]
+
+
+def snapped_form(free: Separable, problem: Problem) -> Form:
+    """Free matrices without the weights that no image shows, on the grid and in the arithmetic that fit best."""
+    most = max(50, REFIT_VALUES // problem.train.targets[0].numel())
+    rich, rich_val = problem.train.rich(most), problem.val.rich(most)
+    rows, columns = thinned(free, rich.floats(torch.float64))
+    x, y = rich_val.floats(torch.float64)
+
+    def loss(values: Tensor) -> float:
+        planes = split(values)[0] @ x @ split(values)[1].T
+        found = least_squares(flat(planes), flat(y)[:-1])
+        return score(found @ flat(planes), flat(y)[:-1])[0]
+
+    def split(values: Tensor) -> tuple[Tensor, Tensor]:
+        return values[: rows.numel()].view_as(rows), values[rows.numel() :].view_as(columns)
+
+    values = torch.cat([rows.flatten(), columns.flatten()])
+    floor = 1e-12 * float(y.square().mean())
+    grids = [*snap(values, loss, NEAR, floor, 8), (None, values)]
+    part, check = rich.part(slice(RANK_IMAGES)), problem.val.part(slice(CHECK_IMAGES))
+    plain = is_identity(free.weight)
+    scored = []
+    for (grid, found), arithmetic in product(grids, arithmetics(rich, plain)):
+        layer = FixedResampling(*split(found), arithmetic)
+        output = run([layer], part)
+        scored.append(
+            (mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2], grid, layer)
+        )
+    forms = []
+    for _, grid, layer in sorted(scored, key=lambda entry: entry[0])[:2]:
+        if plain:
+            forms.append(Form([layer], [{}], [attempt([layer], [check])], grids={"rows, columns": grid}))
+        else:
+            form = best_map([layer], replace(problem, train=rich, val=check))
+            forms.append(replace(form, grids={"rows, columns": grid, **form.grids}))
+    return min(forms, key=lambda form: form.worth)
+
+
+def thinned(free: Separable, part: Sized) -> tuple[Tensor, Tensor]:
+    """Rows and columns, each summing to 1 in the mean, refitted with only those weights that stand out."""
+    x, y = part
+    target = (y - free.bias[:, None, None]).to(x)
+    mixed = torch.einsum("oc,nchw->nohw", free.weight.to(x), x)
+    rows, columns = free.rows.detach().to(x), free.columns.detach().to(x)
+    for _ in range(3):
+        rows = fit_support(mixed @ columns.T, target, rows)
+        columns = fit_support((rows @ mixed).mT, target.mT, columns)
+    return rows / rows.sum(1).mean(), columns / columns.sum(1).mean()
+
+
+def fit_support(inputs: Tensor, targets: Tensor, matrix: Tensor) -> Tensor:
+    """The matrix for which ``matrix @ inputs`` is nearest to the targets, zero where it is small now."""
+    a = inputs.movedim(-2, 0).flatten(1)
+    b = targets.movedim(-2, 0).flatten(1)
+    products, sums = a @ a.T, a @ b.T
+    found = torch.zeros_like(matrix)
+    for i, used in enumerate(matrix.abs() > SMALL * matrix.abs().max()):
+        if used.any():
+            found[i, used] = solve(products[used][:, used], sums[used, i])
+    return found

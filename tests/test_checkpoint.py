@@ -1,0 +1,430 @@
+"""Training that is stopped, killed or short of room, and goes on as if nothing had happened."""
+
+import errno
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import count, pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.errors import CheckpointError, LearnedTransformsError, OutputError
+from learned_transforms.layers import Resampling
+from learned_transforms.trainer.checkpoint import Checkpoint
+from learned_transforms.trainer.fit import Settings, fit_separable, fit_unstructured, separable, train
+from learned_transforms.trainer.kernel import fit_kernel, kernel_matrices
+
+EPOCHS = 6
+FINGERPRINT = {"epochs": EPOCHS, "size": (5, 4), "min_delta": 0.1, "data": "c0ffee"}
+MOMENTS = (*range(1, 11), 17, 24)
+"""What a kill comes just before, counted over all flushes, renames and deletions of a run."""
+
+
+def pairs(dtype=torch.float32):
+    """Images, and what a fixed map and rounding make of them."""
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randint(0, 256, (90, 2, 9, 8), generator=generator).to(dtype)
+    rows, columns, weight = (torch.rand(*s, generator=generator).to(dtype) for s in ((5, 9), (4, 8), (1, 2)))
+    y = separable(rows / rows.sum(1, True), columns / columns.sum(1, True), weight, torch.zeros(1).to(dtype), x)
+    return (x[:70], y[:70].round()), (x[70:], y[70:].round())
+
+
+def fit_a_kernel(settings):
+    truth = Resampling(
+        torch.tensor([[1, -0.2, -0.7]]).double(), torch.tensor([0.1, 0.2]).double(), Arithmetic("float64")
+    )
+    data, held_out = ((x, y[..., :4].clone()) for x, y in pairs(torch.float64))
+    parts = [
+        (x, separable(*kernel_matrices(truth, x, y), torch.ones(1, 2).double() / 2, torch.zeros(1).double(), x).round())
+        for x, y in (data, held_out)
+    ]
+    layer = Resampling(torch.tensor([[1, -0.9, -0.1]]).double(), torch.zeros(2).double(), Arithmetic("float64"))
+    mix = torch.tensor([[0.9, 0.1]]), torch.zeros(1)
+    weight, bias, history = fit_kernel(layer, mix, parts[:1], parts[1:], settings)
+    return [layer.kernel, layer.shift, weight, bias], history
+
+
+def fit(kind, settings):
+    """The weights and the history of a small fit."""
+    if kind == "kernel":
+        return fit_a_kernel(settings)
+    if kind == "separable":
+        layer, history = fit_separable(*pairs(), settings, 0)
+    else:
+        layer, history = fit_unstructured(kind, *pairs(), 255.0, settings, 0, batch=16)
+    return list(layer.parameters()), history
+
+
+def settings_with(checkpoint=None, log=lambda epoch: None):
+    return Settings(EPOCHS, EPOCHS, 0.0, False, log, checkpoint)
+
+
+def open_checkpoint(folder, resume=True, interval=0.0, **fingerprint):
+    """A checkpoint that saves every epoch, unless told otherwise."""
+    checkpoint = Checkpoint(folder, {**FINGERPRINT, **fingerprint}, resume, interval)
+    checkpoint.rest = 0
+    return checkpoint
+
+
+def plain(history):
+    return [{**asdict(epoch), "seconds": None} for epoch in history]
+
+
+def check_equal(found, expected):
+    assert plain(found[1]) == plain(expected[1])
+    assert all(a.equal(b) and a.dtype == b.dtype for a, b in zip(found[0], expected[0], strict=True))
+
+
+def check_resumes(kind, folder, expected):
+    """That what a folder holds leads to the uninterrupted result, and then to it again at once."""
+    check_equal(fit(kind, settings_with(open_checkpoint(folder))), expected)
+    assert sorted(path.name.partition("-")[0] for path in folder.iterdir()) == ["state.json", "step"]
+    epochs = []
+    check_equal(fit(kind, settings_with(open_checkpoint(folder), epochs.append)), expected)
+    assert epochs == []
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_after(number, error):
+    """A log that raises after so many epochs of its own."""
+    epochs = count(1)
+
+    def log(epoch):
+        if next(epochs) == number:
+            raise error
+
+    return log
+
+
+KINDS = ["separable", "kernel", "dense", "cnn"]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums depend on the number of threads, and small ones are faster with one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def whole(one_thread):
+    """Uninterrupted fits without a checkpoint, by kind."""
+    found = {kind: fit(kind, settings_with()) for kind in KINDS}
+    assert [len(history) for _, history in found.values()] == [EPOCHS] * 4
+    return found
+
+
+@pytest.mark.parametrize("number", range(1, EPOCHS + 1))
+def test_a_failure_then_resumed(kind, number, whole, tmp_path):
+    for _ in range(2):
+        with suppress(StopError):
+            fit(kind, settings_with(open_checkpoint(tmp_path), stop_after(number, StopError)))
+    check_resumes(kind, tmp_path, whole[kind])
+
+
+def kill_before(moment):
+    """Kill this process just before the file system is changed for the n-th time."""
+    moments = count(1)
+
+    def guard(owner, name):
+        inner = getattr(owner, name)
+
+        def call(*args, **kwargs):
+            if next(moments) == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return inner(*args, **kwargs)
+
+        setattr(owner, name, call)
+
+    for owner, name in ((os, "fsync"), (os, "replace"), (Path, "unlink")):
+        guard(owner, name)
+
+
+def forked(work, delay=None):
+    """Run ``work`` in a process of its own, which is killed after ``delay`` seconds, if it does not do so itself."""
+    pid = os.fork()
+    if pid == 0:
+        work()
+        os._exit(0)
+    if delay is not None:
+        time.sleep(delay)
+        os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def be_killed(kind, root):
+    """Leave one folder per moment of death under ``root``."""
+
+    def work(name, moment=None):
+        kill_before(moment)
+        fit(kind, settings_with(open_checkpoint(root / name)))
+
+    ends = [forked(lambda m=moment: work(f"before {m}", m)) for moment in MOMENTS]
+    start = time.monotonic()
+    ends.append(forked(lambda: work("alive")))
+    took = time.monotonic() - start
+    for _ in range(4):
+        delay = random.uniform(0, took)
+        forked(lambda d=delay: work(f"after {d} s"), delay)
+    print(json.dumps(ends))
+
+
+def test_killed_then_resumed(kind, whole, tmp_path):
+    command = [sys.executable, __file__, kind, str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == [*[-signal.SIGKILL] * len(MOMENTS), 0]
+    left = {path.name: {p.name for p in path.iterdir()} for path in tmp_path.iterdir()}
+    assert left["before 1"] == {"step-00001.safetensors.tmp"}
+    assert left["before 3"] == {"step-00001.safetensors", "state.json.tmp"}
+    assert left["before 7"] == {"step-00001.safetensors", "step-00002.safetensors", "state.json", "state.json.tmp"}
+    for folder in tmp_path.iterdir():
+        check_resumes(kind, folder, whole[kind])
+
+
+def test_ctrl_c_then_resumed(kind, whole, tmp_path):
+    settings = settings_with(open_checkpoint(tmp_path, interval=60.0), stop_after(3, KeyboardInterrupt))
+    _, history = fit(kind, settings)
+    assert plain(history) == plain(whole[kind][1][:3])
+    assert settings.interrupt.is_set()
+    assert fit(kind, settings)[1] == []
+    _, resumed = fit(kind, settings_with(open_checkpoint(tmp_path)))
+    assert resumed[:3] == history  # With their seconds.
+    assert all(a.seconds < b.seconds for a, b in pairwise(resumed))
+    check_resumes(kind, tmp_path, whole[kind])
+
+
+def train_counter(settings, losses, stop=None, name="x"):
+    """A weight that counts epochs, and is caught by Ctrl-C in the middle of epoch ``stop``."""
+    weight, losses = torch.zeros(1), list(losses)
+
+    def step():
+        weight.add_(1)
+        if weight == stop:
+            signal.raise_signal(signal.SIGINT)
+        return 0.0, 0.0
+
+    history = train(name, {"w": weight}, step, lambda: (losses[int(weight) - 1], 0.0), settings)
+    return weight.item(), [epoch.val_loss for epoch in history]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_ctrl_c_leaves_the_best_weights_so_far(kept, tmp_path):
+    losses = [3.0, float("nan"), 1.0, 2.0, 0.1 + 0.2, 4.0]
+
+    def settings():
+        return settings_with(open_checkpoint(tmp_path) if kept else None)
+
+    assert train_counter(settings(), losses, stop=1) == (0, [])
+    assert str(train_counter(settings(), losses, stop=3)) == "(1.0, [3.0, nan])"
+    assert str(train_counter(settings(), losses, stop=5)) == "(3.0, [3.0, nan, 1.0, 2.0])"
+    assert str(train_counter(settings(), losses)) == f"(5.0, {losses})"
+
+
+def test_an_interrupt_by_hand_ends_training(tmp_path):
+    settings = settings_with(open_checkpoint(tmp_path), lambda epoch: settings.interrupt.set())
+    assert train_counter(settings, [30.0, 2.0]) == (1, [30.0])
+    assert train_counter(settings, [30.0, 2.0]) == (0, [])
+    assert train_counter(settings_with(open_checkpoint(tmp_path)), range(9, 0, -1)) == (6, [30.0, 8, 7, 6, 5, 4])
+
+
+def test_a_step_that_has_stopped_improving_is_not_gone_on_with(tmp_path):
+    settings = Settings(9, 2, 0.0, False, stop_after(3, KeyboardInterrupt), open_checkpoint(tmp_path))
+    assert train_counter(settings, [1.0, 2.0, 2.0, 0.0]) == (1, [1.0, 2.0, 2.0])
+    settings = Settings(9, 2, 0.0, False, lambda epoch: None, open_checkpoint(tmp_path))
+    assert train_counter(settings, [1.0, 2.0, 2.0, 0.0]) == (1, [1.0, 2.0, 2.0])
+
+
+def test_steps_of_one_name_are_told_apart(tmp_path):
+    first, second, third = [6.0, 5, 4, 3, 2, 9], [1.0, 5, 4, 3, 2, 9], [1.0, 0, 4, 3, 2, 9]
+    settings = settings_with(open_checkpoint(tmp_path))
+    assert train_counter(settings, first) == (5, first)
+    assert train_counter(settings, second, name="x #1") == (1, second)
+    assert train_counter(settings, third, stop=4) == (2, third[:3])
+    settings = settings_with(open_checkpoint(tmp_path))
+    assert train_counter(settings, []) == (5, first)
+    assert train_counter(settings, [], name="x #1") == (1, second)
+    assert train_counter(settings, third) == (2, third)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_fast_epochs_are_not_saved_one_by_one(monkeypatch, tmp_path):
+    saved, inner = [], Checkpoint.save
+    monkeypatch.setattr(Checkpoint, "save", lambda self, *args: (saved.append(args), inner(self, *args)))
+    train_counter(settings_with(Checkpoint(tmp_path, {}, False)), range(EPOCHS))
+    assert [snapshot.done for _, snapshot in saved] == [True]
+    checkpoint = Checkpoint(tmp_path, {}, False, interval=0.0)
+    checkpoint.rest = 1e9
+    train_counter(settings_with(checkpoint), range(EPOCHS))
+    assert [snapshot.done for _, snapshot in saved] == [True, False, True]
+
+
+def interrupted(folder):
+    """A checkpoint in the middle of a step."""
+    fit("dense", settings_with(open_checkpoint(folder, resume=False), stop_after(3, KeyboardInterrupt)))
+
+
+def test_another_run_is_not_resumed(whole, tmp_path):
+    interrupted(tmp_path)
+    open_checkpoint(tmp_path, size=[5, 4])
+    with pytest.raises(CheckpointError, match=r"data was 'c0ffee', is 'tea'; epochs was 6, is 7.*start anew") as caught:
+        open_checkpoint(tmp_path, epochs=7, data="tea")
+    assert str(tmp_path) in str(caught.value)
+    assert "size" not in str(caught.value)
+    assert isinstance(caught.value, LearnedTransformsError)
+    with pytest.raises(CheckpointError, match="seed was 'not given', is None"):
+        open_checkpoint(tmp_path, seed=None)
+    with pytest.raises(CheckpointError, match=r"size was .5, 4., is 'not given'"):
+        Checkpoint(tmp_path, {k: v for k, v in FINGERPRINT.items() if k != "size"}, True)
+
+
+def test_a_new_start_replaces_what_is_there(whole, tmp_path):
+    interrupted(tmp_path)
+    before = contents(tmp_path)
+    checkpoint = open_checkpoint(tmp_path, resume=False, data="other")
+    assert contents(tmp_path) == before
+    check_equal(fit("separable", settings_with(checkpoint)), whole["separable"])
+    assert list(json.loads((tmp_path / "state.json").read_text())["steps"]) == ["separable #1"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_nothing_to_resume_is_a_start(whole, tmp_path):
+    check_equal(fit("kernel", settings_with(open_checkpoint(tmp_path / "a" / "b"))), whole["kernel"])
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def swap(old, new):
+    return lambda path: path.write_text(path.read_text().replace(old, new))
+
+
+DAMAGE = {
+    "tensors cut": ("step-00001.safetensors", cut),
+    "tensors changed": ("step-00001.safetensors", flip_a_byte),
+    "tensors missing": ("step-00001.safetensors", Path.unlink),
+    "state cut": ("state.json", cut),
+    "state empty": ("state.json", lambda path: path.write_bytes(b"")),
+    "state binary": ("state.json", lambda path: path.write_bytes(b"\xff\xfe")),
+    "state of another kind": ("state.json", lambda path: path.write_text("[1]")),
+    "state without steps": ("state.json", swap('"steps"', '"stairs"')),
+    "steps of another kind": (
+        "state.json",
+        lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), "steps": [1]})),
+    ),
+    "state changed": ("state.json", swap('"lr": 0.00', '"lr": 0.01')),
+    "another format": ("state.json", swap("checkpoint/1", "checkpoint/2")),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_seen(name, whole, tmp_path):
+    interrupted(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.json", "step-00001.safetensors"]
+    file, damage = DAMAGE[name]
+    damage(tmp_path / file)
+    with pytest.raises(CheckpointError, match="damaged or foreign one") as caught:
+        open_checkpoint(tmp_path)
+    assert f"Delete {tmp_path}," in str(caught.value)
+    check_equal(fit("dense", settings_with(open_checkpoint(tmp_path, resume=False))), whole["dense"])
+    check_resumes("dense", tmp_path, whole["dense"])
+
+
+@pytest.mark.parametrize("weights", [{"v": torch.zeros(1)}, {"w": torch.zeros(2)}, {"w": torch.zeros(1).double()}])
+def test_weights_of_other_shapes_do_not_fit(weights, tmp_path):
+    train_counter(settings_with(open_checkpoint(tmp_path)), range(EPOCHS))
+    with pytest.raises(CheckpointError, match="expected weights of"):
+        train("x", weights, lambda: (0.0, 0.0), lambda: (0.0, 0.0), settings_with(open_checkpoint(tmp_path)))
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_full_disk(call, number, whole, monkeypatch, tmp_path):
+    """At each write of the first and of the second save."""
+    calls, inner = count(1), getattr(os, call)
+
+    def fail(*args):
+        if next(calls) == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return inner(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(OutputError, match=r"No space left.*Free some space") as caught:
+            fit("cnn", settings_with(open_checkpoint(tmp_path)))
+    assert isinstance(caught.value, OSError)
+    assert str(tmp_path) in str(caught.value)
+    expected = [] if number <= 2 else ["state.json", "step-00001.safetensors"]
+    assert sorted(contents(tmp_path)) == expected
+    check_resumes("cnn", tmp_path, whole["cnn"])
+
+
+def test_a_file_that_can_be_written_in_part_only(whole, tmp_path):
+    interrupted(tmp_path)
+    before, (_, hard) = contents(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    settings = settings_with(open_checkpoint(tmp_path))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OutputError, match="File too large"):
+            fit("dense", settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert contents(tmp_path) == before
+    check_resumes("dense", tmp_path, whole["dense"])
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="choose another folder"):
+        train_counter(settings_with(open_checkpoint(tmp_path / "file", resume=False)), range(EPOCHS))
+
+
+def test_a_full_disk_on_ctrl_c_leaves_the_best_weights(monkeypatch, tmp_path):
+    weight = torch.zeros(1)
+    settings = settings_with(open_checkpoint(tmp_path, interval=60.0), stop_after(2, KeyboardInterrupt))
+
+    def fail(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OutputError):
+        train("x", {"w": weight}, lambda: (float(weight.add_(1)), 0.0), lambda: (float(weight), 0.0), settings)
+    assert weight.item() == 1
+    assert settings.interrupt.is_set()
+    assert list(tmp_path.iterdir()) == []
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    be_killed(sys.argv[1], Path(sys.argv[2]))
