@@ -340,7 +340,7 @@ def fit_unstructured(
     seed: int,
     batch: int = 64,
 ) -> tuple[Unstructured, list[Epoch]]:
-    """The dense or the convolutional network, by AdamW with a cosine schedule."""
+    """A plain network, by AdamW with a cosine schedule."""
     x, y = data
     shapes: list[Shape] = [tuple(part.shape[1:]) for part in data]  # type: ignore[misc]
     with torch.random.fork_rng(devices=[]):

@@ -62,8 +62,7 @@ class Levels:
         targets = pairs.targets
         if self.table is not None:
             targets = (targets * 255).round().to(torch.uint8)
-        inputs = pairs.inputs if self.quantised else pairs.inputs.float()
-        return Labelled(inputs.to(device), targets.to(device))
+        return Labelled(pairs.inputs.to(device), targets.to(device))
 
     def network(
         self, layers: list[Layer], params: list[Params], pairs: Pairs, learned: tuple[str, ...] = ()

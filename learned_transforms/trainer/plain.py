@@ -1,10 +1,25 @@
 """Plain networks, which know nothing of what they imitate: for comparison, and where no other family is faithful."""
 
+from dataclasses import replace
+
 from learned_transforms.trainer.fit import fit_unstructured
 from learned_transforms.trainer.problem import Form, Problem
 
 MOST_WEIGHTS = 20_000_000
 """Of a dense network; more would neither fit into memory beside their gradients nor be learned in minutes."""
+
+
+LAST_RESORT = 1000, 25
+"""Images, and epochs, where a plain network is trained because no other family is faithful."""
+
+
+def last_resort(problem: Problem, full: float, seed: int) -> tuple[str, Form | str]:
+    """The plain network for a teacher that no other family is faithful to, trained for a minute or two."""
+    images, epochs = LAST_RESORT
+    part, settings = slice(images), replace(problem.settings, epochs=min(epochs, problem.settings.epochs))
+    problem = replace(problem, train=problem.train.part(part), val=problem.val.part(part), settings=settings)
+    name = "local" if problem.same_size else "dense"
+    return name, plain(name, problem, full, seed)
 
 
 def plain(kind: str, problem: Problem, full: float, seed: int) -> Form | str:

@@ -34,8 +34,8 @@ NEAR = 0.15
 REFIT_VALUES = 400_000
 REFIT_PATIENCE = 3
 RANK_IMAGES = 60
-SMALL = 2e-3
-"""Weights below this share of the largest are left out of a thinned matrix."""
+SMALL, SMALL_FLOAT = 2e-3, 1e-7
+"""Weights below this share of the largest are left out of a thinned matrix, for levels and for floats."""
 CHECK_IMAGES = 200
 HELD_OUT_PROBES = 4
 DISPUTED = 64
@@ -55,6 +55,9 @@ RESAMPLE_LEVELS = (
 FREE_VALUES = 3_000_000
 """Input values that the free matrices are fitted to: a row of them has a few dozen unknowns."""
 
+NOISE_FREE = 1e-12
+"""Of the mean square of float targets: what float32 leaves of them."""
+
 FREE_PATIENCE, FREE_DELTA = 3, 1e-3
 """Alternating least squares are there after a few epochs; falls of the loss below this, in levels, tell nothing."""
 
@@ -64,7 +67,7 @@ EXPLAINED = 0.5
 
 def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     """Free matrices first; then what they are recognised as."""
-    unit = 1.0 if problem.train.quantised else 1e-6 * float(problem.train.targets.double().square().mean())
+    unit = 1.0 if problem.train.quantised else NOISE_FREE * float(problem.train.targets.double().square().mean())
     form = free_form(problem, gentle(problem.settings, FREE_PATIENCE, FREE_DELTA * unit), FREE_VALUES)
     yield "separable", form
     free = cast(Separable, form.layers[0])
@@ -264,7 +267,7 @@ def snapped_form(free: Separable, problem: Problem) -> Form:
     """Free matrices without the weights that no image shows, on the grid and in the arithmetic that fit best."""
     most = max(50, REFIT_VALUES // problem.train.targets[0].numel())
     rich, rich_val = problem.train.rich(most), problem.val.rich(most)
-    rows, columns = thinned(free, rich.floats(torch.float64))
+    rows, columns = thinned(free, rich.floats(torch.float64), SMALL if rich.quantised else SMALL_FLOAT)
     x, y = rich_val.floats(torch.float64)
 
     def loss(values: Tensor) -> float:
@@ -297,25 +300,25 @@ def snapped_form(free: Separable, problem: Problem) -> Form:
     return min(forms, key=lambda form: form.worth)
 
 
-def thinned(free: Separable, part: Sized) -> tuple[Tensor, Tensor]:
+def thinned(free: Separable, part: Sized, small: float) -> tuple[Tensor, Tensor]:
     """Rows and columns, each summing to 1 in the mean, refitted with only those weights that stand out."""
     x, y = part
     target = (y - free.bias[:, None, None]).to(x)
     mixed = torch.einsum("oc,nchw->nohw", free.weight.to(x), x)
     rows, columns = free.rows.detach().to(x), free.columns.detach().to(x)
     for _ in range(3):
-        rows = fit_support(mixed @ columns.T, target, rows)
-        columns = fit_support((rows @ mixed).mT, target.mT, columns)
+        rows = fit_support(mixed @ columns.T, target, rows, small)
+        columns = fit_support((rows @ mixed).mT, target.mT, columns, small)
     return rows / rows.sum(1).mean(), columns / columns.sum(1).mean()
 
 
-def fit_support(inputs: Tensor, targets: Tensor, matrix: Tensor) -> Tensor:
-    """The matrix for which ``matrix @ inputs`` is nearest to the targets, zero where it is small now."""
+def fit_support(inputs: Tensor, targets: Tensor, matrix: Tensor, small: float) -> Tensor:
+    """The matrix for which ``matrix @ inputs`` is nearest to the targets; its small entries become 0."""
     a = inputs.movedim(-2, 0).flatten(1)
     b = targets.movedim(-2, 0).flatten(1)
     products, sums = a @ a.T, a @ b.T
     found = torch.zeros_like(matrix)
-    for i, used in enumerate(matrix.abs() > SMALL * matrix.abs().max()):
+    for i, used in enumerate(matrix.abs() > small * matrix.abs().max()):
         if used.any():
             found[i, used] = solve(products[used][:, used], sums[used, i])
     return found

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from learned_transforms.fixed import FixedResampling, Scattered, Separable, Unstructured
 from learned_transforms.layers import Layer, Lookup
 from learned_transforms.trainer.pointwise import pointwise
 from learned_transforms.trainer.problem import Form, Labelled, Problem, Trial, attempt, run
@@ -62,7 +63,8 @@ def search(problem: Problem) -> list[Row]:
                     rows.append(measured(name, found, problem, start))
                     bar.set_postfix_str(str(rows[-1]))
                     start = time.perf_counter()
-                    if exact(rows[-1]) or problem.settings.interrupt.is_set():
+                    # Free matrices are followed by what they are recognised as, which does more at less cost.
+                    if (exact(rows[-1]) and not free(rows[-1])) or problem.settings.interrupt.is_set():
                         return rows
                 if any(faithful(row, problem) for row in rows):
                     return rows
@@ -83,6 +85,16 @@ def measured(family: str, found: Form | str, problem: Problem, start: float | No
     return Row(family, found, attempt(found.layers, [check], found.params), "", seconds)
 
 
+def free(row: Row) -> bool:
+    """Whether it is made of full matrices, or of a plain network."""
+    return row.form is not None and any(isinstance(layer, Separable | Unstructured) for layer in row.form.layers)
+
+
+def fixed(row: Row) -> bool:
+    """Whether it serves images of one size only."""
+    return row.form is not None and any(isinstance(layer, FixedResampling | Scattered) for layer in row.form.layers)
+
+
 def exact(row: Row) -> bool:
     return row.trial is not None and row.trial.differing == 0
 
@@ -94,12 +106,9 @@ def faithful(row: Row, problem: Problem) -> bool:
 
 
 def best(rows: Sequence[Row]) -> Row | None:
-    """The row whose validation values differ least, the first among equals."""
-    return min((row for row in rows if row.trial is not None), key=worth, default=None)
-
-
-def worth(row: Row) -> tuple[float, float, float]:
-    return (1.0, 0.0, 0.0) if row.trial is None else row.trial.worth
+    """The row whose validation values differ least; among equals, one for any size, and one that is cheap to run."""
+    found = (row for row in rows if row.trial is not None)
+    return min(found, key=lambda row: (row.trial and row.trial.worth, free(row), fixed(row)), default=None)
 
 
 def groups(problem: Problem) -> Iterator[Families]:

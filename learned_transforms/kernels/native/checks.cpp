@@ -87,7 +87,7 @@ int64_t check(const Stage& stage, int64_t channels) {
         require(arithmetic.number != Number::float64, "resamples are not summed in float64");
         require(arithmetic.number != Number::integer || arithmetic.each_pass || arithmetic.quarters,
                 "integer passes round after each pass");
-        // With more bits, a product of two weights and a level would not fit an int32.
+        // Fewer leave nothing to cut; with these, sums fit an int32 where weights add up to 5 at most on either axis.
         require(!arithmetic.quarters ||
                     (arithmetic.number == Number::integer && arithmetic.bits >= 3 && arithmetic.bits <= 11),
                 "products are cut to quarters of a level in integers of 3 to 11 fraction bits only");
