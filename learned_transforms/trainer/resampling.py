@@ -61,8 +61,8 @@ NOISE_FREE = 1e-12
 FREE_PATIENCE, FREE_DELTA = 3, 1e-3
 """Alternating least squares are there after a few epochs; falls of the loss below this, in levels, tell nothing."""
 
-EXPLAINED = 0.5
-"""A map that leaves more of the variance than this share explains nothing."""
+EXPLAINED = 50.0
+"""Mean square, in levels, that rounding and clamping between the passes may leave to free matrices."""
 
 
 def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
@@ -72,9 +72,8 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     yield "separable", form
     free = cast(Separable, form.layers[0])
     left = free_loss(free, None, problem.val.part(slice(CHECK_IMAGES)).floats(torch.float64))
-    left /= max(float(problem.val.targets.double().var()), 1e-12)
-    if left > EXPLAINED:
-        yield "kernel", f"free matrices leave {left:.0%} of the variance"
+    if left > EXPLAINED * problem.unit**2:
+        yield "kernel", f"free matrices leave a mean square of {left / problem.unit**2:.3g} levels"
         return
     geometry = recognise(free)
     yield "kernel", geometry if isinstance(geometry, str) else kernel_form(free, geometry, problem)

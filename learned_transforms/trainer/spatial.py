@@ -14,6 +14,7 @@ from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.fixed import Scattered
 from learned_transforms.layers import Filtering
 from learned_transforms.plan import BORDERS
+from learned_transforms.trainer.data import noise
 from learned_transforms.trainer.fit import fit_intervals, least_squares, score, solve
 from learned_transforms.trainer.problem import Form, Labelled, Problem, attempt
 from learned_transforms.trainer.snap import snapped
@@ -54,6 +55,9 @@ FIRMNESS = 2.0
 
 REFINED_SAMPLES, REFINED_AT_ONCE, REFINEMENTS = 4000, 256, 12
 MOST_GRIDS = 6
+NEARLY_ONE = 1e-3
+NUDGE = 2.0**-9
+"""In levels: keeps sums that should be whole from being truncated to the level below."""
 
 
 def windowed(problem: Problem) -> Iterator[tuple[str, Form | str]]:
@@ -134,8 +138,9 @@ def sparse_form(problem: Problem) -> Form | str:
     pixels = problem.train.inputs[0, 0].numel()
     if pixels > MOST_PIXELS:
         return f"images of {pixels} pixels have too many free weights; at most {MOST_PIXELS} can be learned"
-    x, y = (part.flatten(0, 1).flatten(1) for part in (problem.train.inputs, problem.train.targets))
     needed = int(FIRMNESS * pixels) + 64
+    part = problem.train if problem.ask is None else problem.ask(white(problem.train.inputs, -(-needed // c_in)))
+    x, y = (images.flatten(0, 1).flatten(1) for images in (part.inputs, part.targets))
     if len(x) < needed:
         missing = -(-(needed - len(x)) // c_in)
         return f"{missing} more images are needed for {pixels} free weights an output"
@@ -148,7 +153,17 @@ def sparse_form(problem: Problem) -> Form | str:
         refine(x, y[:, rows], index[rows], count[rows]) for rows in torch.arange(len(index)).split(REFINED_AT_ONCE)
     ]
     weights, bias = torch.cat([w for w, _ in parts]), torch.cat([b for _, b in parts])
+    # Weights of a mean sum to 1: otherwise images of one colour would come out a level off.
+    total = weights.sum(1, keepdim=True)
+    weights = torch.where((total - 1).abs() < NEARLY_ONE, weights / total, weights)
     return best_sparse(index, weights, bias, problem)
+
+
+def white(images: Tensor, count: int) -> Tensor:
+    """Noise of the size and type of images: no other pixels tell free weights apart as well."""
+    shape = images.shape[1:]
+    made = noise(count, (shape[0], shape[1], shape[2]), torch.Generator().manual_seed(0))
+    return made if images.dtype == torch.uint8 else made.float() / 255
 
 
 def stand_out(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,8 +172,9 @@ def stand_out(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     x, y = x - x_mean, y - y_mean
     weights = solve(x.T @ x, x.T @ y)
     spread = float(x.std())
-    noise = (y - x @ weights.float()).square().mean(0).sqrt() / (spread * max(1, len(x) - x.shape[1]) ** 0.5)
-    used = weights.T.abs() > (SIGNIFICANT * noise.double() + 1e-4)[:, None]
+    free = max(1, len(x) - x.shape[1])
+    error = (y - x @ weights.float()).square().sum(0).div(free).sqrt() / (spread * free**0.5)
+    used = weights.T.abs() > (SIGNIFICANT * error.double() + 1e-4)[:, None]
     count = used.sum(1)
     widest = max(1, min(int(count.max()), MOST_TERMS))
     order = torch.where(used, weights.T.abs(), -1.0).topk(widest, 1).indices
@@ -206,4 +222,4 @@ def best_sparse(index: Tensor, weights: Tensor, bias: Tensor, problem: Problem) 
 def offsets(bias: Tensor, rounding: str) -> Sequence[Tensor]:
     """Candidates for what is added last, from the bias of a truncating sum."""
     own = bias if rounding in ("truncate", "none") else bias - 0.5
-    return own.round(), own
+    return own.round(), own.round() + NUDGE, own
