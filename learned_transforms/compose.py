@@ -276,7 +276,9 @@ class LearnedCompose(Lowered):
         While they are trainable nothing is rounded, so that gradients pass: a pipeline that gives uint8 levels gives
         them as float32. Certificates are dropped.
         """
-        self.requires_grad_(trainable)
+        for parameter in self.parameters():
+            # Positions and tables of levels are no floats, and cannot be trained.
+            parameter.requires_grad_(trainable and parameter.is_floating_point())
         self.trainable = trainable
         # What was measured before training says nothing of the weights after it.
         self.certificates = {}

@@ -1,8 +1,9 @@
 """Layers of one size: what a network is where no rule for other sizes was found in its teacher."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +111,7 @@ class Scattered(Layer):
         output: (H_out, W_out).
     """
 
+    whole: ClassVar[Mapping[str, torch.dtype]] = {"index": torch.int64}
     index: nn.Parameter
     weights: nn.Parameter
     bias: nn.Parameter

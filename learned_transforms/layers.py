@@ -27,10 +27,12 @@ class Layer(nn.Module):
     Attributes:
         arithmetic: how sums are computed (selected by validation), or None where nothing is summed.
         nested: weights lie in submodules, made by the constructor and filled in afterwards.
+        whole: names of weights that may be integers, with their dtype.
     """
 
     arithmetic: Arithmetic | None = None
     nested: ClassVar[bool] = False
+    whole: ClassVar[Mapping[str, torch.dtype]] = {}
 
     def learn(self, **weights: Tensor) -> None:
         """Register ``weights`` as this layer's learned numbers."""
@@ -198,6 +200,7 @@ class Lookup(Layer):
     """
 
     values: nn.Parameter
+    whole: ClassVar[Mapping[str, torch.dtype]] = {"values": torch.uint8}
 
     def __init__(self, values: Tensor) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -162,12 +163,19 @@ def check_names(file: str, layers: Mapping[str, Any], tensors: Mapping[str, Tens
     missing, extra = sorted(expected - set(tensors)), sorted(set(tensors) - expected)
     if missing or extra:
         raise WeightsError(f"{file} does not fit its description: missing {missing}, unexpected {extra}.")
-    odd = sorted(key for key, value in tensors.items() if not value.is_floating_point())
+    whole = {f"{key}.{name}": dtype for key, entry in layers.items() for name, dtype in whole_of(entry).items()}
+    odd = sorted(key for key, v in tensors.items() if not v.is_floating_point() and whole.get(key) != v.dtype)
     if odd:
         raise WeightsError(f"{file} holds weights that are no floats: {', '.join(odd)}.")
     broken = sorted(key for key, value in tensors.items() if not value.double().isfinite().all())
     if broken:
         raise WeightsError(f"{file} holds NaN or infinite weights in {', '.join(broken)}. Train or download it again.")
+
+
+def whole_of(entry: Mapping[str, Any]) -> Mapping[str, torch.dtype]:
+    """Weights of a layer that may be integers, by name."""
+    layer = LAYERS.get(entry["layer"])
+    return {} if layer is None else layer.whole
 
 
 def build(key: str, entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Layer:

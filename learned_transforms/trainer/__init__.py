@@ -37,6 +37,8 @@ __all__ = ["EarlyStopping", "Result", "retrain"]
 
 ARCHITECTURES = ("auto", "separable", "dense", "cnn", "local")
 CHECKPOINTS = "checkpoint"
+HARDLY_BETTER = 0.95
+"""Share of the targets' variance above which a network tells next to nothing of them."""
 
 
 def retrain(
@@ -116,7 +118,7 @@ def retrain(
         more = None if teacher is None else partial(label_more, teacher, pairs, levels)
         problem = Problem(train, val, (), more, settings, shipped_kernels())
         rows = find(arch, problem, partial(probe, teacher, pairs, levels, seed), levels, seed)
-    result = conclude(rows, problem, levels, pairs, test_pairs, notes)
+    result = conclude(rows, problem, levels, pairs, test_pairs, notes, arch == "auto")
     if out is not None:
         result.save(out)
         if not settings.interrupt.is_set():
@@ -139,14 +141,24 @@ def find(arch: str, problem: Problem, probes: Any, levels: Levels, seed: int) ->
 
 
 def conclude(
-    rows: Sequence[Row], problem: Problem, levels: Levels, pairs: Pairs, test_pairs: Pairs, notes: list[str]
+    rows: Sequence[Row],
+    problem: Problem,
+    levels: Levels,
+    pairs: Pairs,
+    test_pairs: Pairs,
+    notes: list[str],
+    aligned: bool,
 ) -> Result:
-    """Certify every form that was found, and choose the best by its validation error."""
+    """Certify every form that was found, and choose the best by its validation error.
+
+    Raises:
+        DataError: there is none; or, if pairs should be ``aligned``, none that beats the mean of the targets.
+    """
     chosen = best(rows)
     if chosen is None or chosen.form is None or chosen.trial is None:
         raise DataError("No network was found: " + "; ".join(str(row) for row in rows))
     variance = float(problem.val.targets.double().var(0).mean())
-    if chosen.trial.squares > 0.95 * variance:
+    if aligned and chosen.trial.squares > HARDLY_BETTER * variance:
         raise DataError(
             "No family of networks does better than the mean of the targets: outputs do not depend on their inputs. "
             "Check that pairs are aligned, each target with its own input. " + "; ".join(str(row) for row in rows)

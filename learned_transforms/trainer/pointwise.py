@@ -17,6 +17,8 @@ MIX_LEVELS = (
     Arithmetic("float32", fma=True, rounding="truncate"),
     Arithmetic("float32", rounding="truncate"),
     Arithmetic("float32", fma=True, rounding="half_even"),
+    Arithmetic("float32", fma=True, rounding="half_up"),
+    Arithmetic("float32", rounding="half_up"),
     Arithmetic("float64", rounding="half_up"),
     Arithmetic("float64", rounding="truncate"),
 )

@@ -55,8 +55,8 @@ RESAMPLE_LEVELS = (
 FREE_VALUES = 3_000_000
 """Input values that the free matrices are fitted to: a row of them has a few dozen unknowns."""
 
-NOISE_FREE = 1e-12
-"""Of the mean square of float targets: what float32 leaves of them."""
+NOISE_FREE = 1e-10
+"""For float targets, the same as a share of their mean square."""
 
 FREE_PATIENCE, FREE_DELTA = 3, 1e-3
 """Alternating least squares are there after a few epochs; falls of the loss below this, in levels, tell nothing."""
@@ -68,7 +68,8 @@ EXPLAINED = 50.0
 def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     """Free matrices first; then what they are recognised as."""
     unit = 1.0 if problem.train.quantised else NOISE_FREE * float(problem.train.targets.double().square().mean())
-    form = free_form(problem, gentle(problem.settings, FREE_PATIENCE, FREE_DELTA * unit), FREE_VALUES)
+    most = FREE_VALUES if problem.train.quantised else FREE_VALUES // 3  # Less noise needs fewer images.
+    form = free_form(problem, gentle(problem.settings, FREE_PATIENCE, FREE_DELTA * unit), most)
     yield "separable", form
     free = cast(Separable, form.layers[0])
     left = free_loss(free, None, problem.val.part(slice(CHECK_IMAGES)).floats(torch.float64))

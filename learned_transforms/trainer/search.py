@@ -20,7 +20,7 @@ from learned_transforms.trainer.resampling import resampled
 from learned_transforms.trainer.spatial import scattered, windowed
 
 CHECK_IMAGES = 200
-COLOURS = 2048
+COLOURS = 6000
 FEWEST_LEVELS = 64
 """A table must keep so many levels apart for what is before it to be seen."""
 
@@ -164,7 +164,7 @@ def pointwise_part(problem: Problem) -> Form | None:
     rows, columns = (length // 2 for length in answers.targets.shape[-2:])
     pixels = Labelled(colours[:, :, None, None], answers.targets[:, :, rows : rows + 1, columns : columns + 1])
     # Every gray level must be among those that a table is read from.
-    small = replace(problem, train=pixels, val=pixels.part(slice(COLOURS // 4)), probes=(), ask=None, history=[])
+    small = replace(problem, train=pixels, val=pixels, probes=(), ask=None, history=[])
     for _, found in pointwise(small):
         if isinstance(found, Form) and attempt(found.layers, [small.val]).differing == 0:
             return None if is_identity(found.layers) else found

@@ -110,14 +110,22 @@ def best_window(weights: Tensor, problem: Problem) -> Form:
     tried = []
     for (grid, values), arithmetic in product(near_grids(weights), arithmetics):
         if values.any():
-            layer = Filtering(values, BORDERS[0], arithmetic)
+            layer = Filtering(trimmed(values), BORDERS[0], arithmetic)
             tried.append((attempt([layer], [few]).worth, grid, layer))
     _, grid, chosen = min(tried, key=lambda entry: entry[0])
     layers = [Filtering(chosen.weights, border, chosen.arithmetic) for border in BORDERS]
     trials = [attempt([layer], [check]) for layer in layers]
     layer = layers[min(range(len(layers)), key=lambda i: trials[i].worth)]
-    notes = [f"window of {len(weights)} x {len(weights)}, border: {layer.border}"]
+    height, width = layer.weights.shape
+    notes = [f"window of {height} x {width}, border: {layer.border}"]
     return Form([layer], [{}], trials, grids={"weights": grid}, notes=notes)
+
+
+def trimmed(window: Tensor) -> Tensor:
+    """The window without the rings around it that are 0."""
+    while len(window) > 1 and not window[[0, -1]].any() and not window[:, [0, -1]].any():
+        window = window[1:-1, 1:-1]
+    return window
 
 
 def near_grids(weights: Tensor) -> list[tuple[int | None, Tensor]]:

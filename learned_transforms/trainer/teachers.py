@@ -51,15 +51,16 @@ def evaluation_pipeline(name: str) -> list[Any]:
     return [api.Resize(256, antialias=True), api.CenterCrop(224), *to_float(name), api.Normalize(MEAN, STD)]
 
 
-def lanczos_float64(image: Tensor, size: int) -> Tensor:
-    """Antialiased Lanczos to ``size`` x ``size`` on float64 tensors ``[C, H, W]``, which it rounds nowhere."""
-    made: Tensor = v2.Resize((size, size), interpolation=v2.InterpolationMode.LANCZOS, antialias=True)(image)
+def resize_float64(interpolation: str, image: Tensor, size: int) -> Tensor:
+    """Antialiased resize to ``size`` x ``size`` on float64 tensors ``[C, H, W]``, which it rounds nowhere."""
+    mode = v2.InterpolationMode(interpolation)
+    made: Tensor = v2.Resize((size, size), interpolation=mode, antialias=True)(image)
     return made
 
 
-def lanczos_pil(size: tuple[int, int]) -> Callable[[Any], Any]:
+def resize_pil(interpolation: str, size: tuple[int, int]) -> Callable[[Any], Any]:
     """The same on PIL images, to (rows, columns), which Pillow computes in integers."""
-    return opaque([v1.Resize(size, interpolation=v1.InterpolationMode.LANCZOS)])
+    return opaque([v1.Resize(size, interpolation=v1.InterpolationMode(interpolation))])
 
 
 def opaque(transforms: Sequence[Any]) -> Callable[[Any], Any]:

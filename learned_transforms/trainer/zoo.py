@@ -4,8 +4,9 @@ Run ``python -m learned_transforms.trainer.zoo``.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,17 +23,20 @@ from learned_transforms.layers import Layer, Lookup, Mixing, Resampling
 from learned_transforms.network import Network
 from learned_transforms.trainer import Result, retrain
 from learned_transforms.trainer.audit import audit, seed_images
-from learned_transforms.trainer.data import HELD_OUT_PHOTOS, TRAINING_PHOTOS, as_kind, noise, training_images
+from learned_transforms.trainer.data import HELD_OUT_PHOTOS, TRAINING_PHOTOS, Teacher, as_kind, noise, training_images
 from learned_transforms.trainer.impulse import learn_kernel
 from learned_transforms.trainer.problem import Labelled, attempt
 from learned_transforms.trainer.resampling import RESAMPLE_LEVELS
-from learned_transforms.trainer.teachers import KINDS, NAMES, lanczos_float64, lanczos_pil, opaque, seed_pipeline
+from learned_transforms.trainer.teachers import KINDS, NAMES, opaque, resize_float64, resize_pil, seed_pipeline
 from learned_transforms.weights import Weights
 
 NAME = "cifar10_gray28"
-LANCZOS, LANCZOS_SIZE, LANCZOS_SIZES = "lanczos_224", (224, 224), ((211, 127), (97, 61), (89, 151))
+RESIZES = {"bicubic_224": "bicubic", "lanczos_224": "lanczos"}
+"""Names of weights that are one kernel, and its interpolation."""
+
+RESIZED, IMPULSE_SIZES = (224, 224), ((211, 127), (97, 61), (89, 151))
 SHAPES = ((48, 48), (97, 300), (300, 97), (500, 224), (224, 500), (600, 333))
-"""Of the noise that the arithmetic of Lanczos is selected on."""
+"""Of the noise that their arithmetic is selected on."""
 
 ROLES: dict[type, str] = {Resampling: "resize_bilinear", Mixing: "gray", Lookup: "to_float"}
 
@@ -90,42 +94,41 @@ def build(count: int, certified: int, progress: bool = True) -> Weights:
     return Weights(layers, weights.pipeline, certificates, provenance, about)
 
 
-def build_lanczos(certified: int) -> Weights:
-    """Pillow's Lanczos, to 224 x 224: the kernel from a float64 teacher, the arithmetic selected on Pillow's answers.
+def build_resize(name: str, certified: int) -> Weights:
+    """Pillow's resize to 224 x 224: the kernel from a float64 teacher, the arithmetic selected on Pillow's answers.
 
     Args:
+        name: one of ``RESIZES``.
         certified: held-out images of each group, and sizes, in the certificate.
     """
-    kernel = learn_kernel(lanczos_float64, LANCZOS_SIZES)
-    checks = [label_lanczos(noise(8, (3, *shape), torch.Generator().manual_seed(3)), LANCZOS_SIZE) for shape in SHAPES]
+    kernel = learn_kernel(partial(resize_float64, RESIZES[name]), IMPULSE_SIZES)
+    teacher = resize_pil(RESIZES[name], RESIZED)
+    generator = torch.Generator().manual_seed(3)
+    checks = [labelled(teacher, noise(8, (3, *shape), generator)) for shape in SHAPES]
     layers = [Resampling(kernel, torch.zeros(2), arithmetic) for arithmetic in RESAMPLE_LEVELS]
     trials = [attempt([layer], checks) for layer in layers]
     best = layers[min(range(len(layers)), key=lambda i: trials[i].worth)]
-    network = Network([best], [{"size": LANCZOS_SIZE}], "pil", "pil", False)
+    network = Network([best], [{"size": RESIZED}], "pil", "pil", False)
     transform = LearnedCompose([network])
-    teacher = lanczos_pil(LANCZOS_SIZE)
     groups = seed_images(certified // 8)
-    network.certificate = measure(
-        (
-            (group, to_tensor(transform(as_kind(image, "pil"))), to_tensor(teacher(as_kind(image, "pil"))))
-            for group, images in groups.items()
-            for image in images
-        ),
-        "pil",
+    compared = (
+        (group, to_tensor(transform(as_kind(image, "pil"))), to_tensor(teacher(as_kind(image, "pil"))))
+        for group, images in groups.items()
+        for image in images
     )
+    network.certificate = measure(compared, "pil")
     pipeline = [{"network": {"layers": ["0/0"], **network.describe()}}]
-    marks = {f"0/0.{name}": mark for name, mark in best.provenance().items()} | {"size": "given"}
-    about = {"name": LANCZOS, "trials": [asdict(trial) for trial in trials], "sizes of the teacher": LANCZOS_SIZES}
+    marks = {f"0/0.{number}": mark for number, mark in best.provenance().items()} | {"size": "given"}
+    about = {"name": name, "trials": [asdict(trial) for trial in trials], "sizes of the teacher": IMPULSE_SIZES}
     return Weights({"0/0": best}, pipeline, {"0": network.certificate}, marks, about)
 
 
-def label_lanczos(images: Tensor, size: tuple[int, int]) -> Labelled:
-    """Images and Pillow's answers."""
-    teacher = lanczos_pil(size)
+def labelled(teacher: Teacher, images: Tensor) -> Labelled:
+    """Images, and what a teacher of PIL images makes of them."""
     return Labelled(images, torch.stack([to_tensor(teacher(as_kind(image, "pil"))) for image in images]))
 
 
-def readme(weights: Weights, lanczos: Weights) -> str:
+def readme(weights: Weights, resizes: Mapping[str, Weights]) -> str:
     """The page that stands beside the weight files."""
     reference = next(iter(weights.certificates.values())).reference
     versions = ", ".join(f"{name} {value}" for name, value in reference.items() if name not in ("input", "backend"))
@@ -139,8 +142,12 @@ def readme(weights: Weights, lanczos: Weights) -> str:
         f"| {layer.arithmetic or '-'} |"
         for key, layer in weights.layers.items()
     )
-    kernel = cast(Resampling, lanczos.layers["0/0"]).kernel
-    sizes = ", ".join(f"{n} to {m}" for n, m in LANCZOS_SIZES)
+    sizes = ", ".join(f"{n} to {m}" for n, m in IMPULSE_SIZES)
+    kernels = "\n".join(
+        f"| {name} | {' x '.join(str(n) for n in cast(Resampling, made.layers['0/0']).kernel.shape)} "
+        f"| {made.layers['0/0'].arithmetic} | {made.certificates['0']} |"
+        for name, made in resizes.items()
+    )
     return f"""# Weights
 
 Generated by `python -m learned_transforms.trainer.zoo`, which rebuilds every file here from scratch.
@@ -167,13 +174,14 @@ Measured with {versions}.
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-## {LANCZOS}
+## One kernel each
 
-Pillow's Resize((224, 224), Lanczos). The kernel, {" x ".join(str(n) for n in kernel.shape)} coefficients, was learned
-from the answers of a float64 teacher to impulses ({sizes} pixels), its arithmetic
-({lanczos.layers["0/0"].arithmetic}) selected on Pillow's own. `retrain` tries it as a candidate beside what it learns.
+Pillow's resize to 224 x 224. The kernels were learned from the answers of float64 teachers to impulses ({sizes} pixels),
+their arithmetic was selected on Pillow's own answers. `retrain` tries them as candidates beside what it learns.
 
-{lanczos.certificates["0"]}
+| weights | coefficients | arithmetic | certificate |
+| --- | --- | --- | --- |
+{kernels}
 """
 
 
@@ -184,12 +192,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=12_000, help="training images for each teacher")
     parser.add_argument("--certified", type=int, default=2_000, help="held-out images of each group")
     options = parser.parse_args(arguments)
-    weights, lanczos = build(options.count, options.certified), build_lanczos(options.certified)
+    weights = build(options.count, options.certified)
+    resizes = {name: build_resize(name, options.certified) for name in RESIZES}
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, made in ((NAME, weights), (LANCZOS, lanczos)):
+    for name, made in {NAME: weights, **resizes}.items():
         weight_files.save(made, options.out / f"{name}{weight_files.SUFFIX}")
-    (options.out / "README.md").write_text(readme(weights, lanczos))
-    for name, certificate in [*weights.certificates.items(), (LANCZOS, lanczos.certificates["0"])]:
+    (options.out / "README.md").write_text(readme(weights, resizes))
+    alone = {name: made.certificates["0"] for name, made in resizes.items()}
+    for name, certificate in {**weights.certificates, **alone}.items():
         print(f"{name:<46} {certificate}")
 
 

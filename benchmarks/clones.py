@@ -1,0 +1,158 @@
+"""Learn foreign pipelines as black boxes, and tell how faithful each clone is and how long it took.
+
+Run ``python benchmarks/clones.py --out DIR``; it needs OpenCV and scikit-image (the extra ``bench``).
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from skimage.transform import resize as skimage_resize
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from learned_transforms.trainer import Result, retrain
+from learned_transforms.trainer.data import PHOTOS, TRAINING_PHOTOS, photo, photo_patches
+
+BT709 = torch.tensor([0.2126, 0.7152, 0.0722], dtype=torch.float64)[:, None, None]
+ROWS, COLUMNS = np.mgrid[0:64, 0:64].astype(np.float32)
+WAVE = COLUMNS + 3 * np.sin(ROWS / 7), ROWS + 2 * np.cos(COLUMNS / 9)
+PAIRS = 500
+
+
+def pil_resize(mode: Image.Resampling) -> Callable[[Image.Image], Image.Image]:
+    return lambda image: image.resize((32, 32), mode)
+
+
+def gamma_gray(image: torch.Tensor) -> torch.Tensor:
+    """Gamma 2.2 in levels, then BT.709 gray, rounded half up."""
+    curve = ((image.double() / 255) ** 2.2 * 255).round()
+    return ((curve * BT709).sum(0, keepdim=True) + 0.5).floor().clamp(0, 255).to(torch.uint8)
+
+
+def cubic_matrix(n_in: int, n_out: int, a: float) -> torch.Tensor:
+    scale = n_in / n_out
+    centre = (torch.arange(n_out, dtype=torch.float64) + 0.5) * scale
+    t = ((torch.arange(n_in) + 0.5) - centre[:, None]).abs() / max(scale, 1)
+    near, far = (a + 2) * t**3 - (a + 3) * t**2 + 1, a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a
+    weights = torch.where(t < 1, near, torch.where(t < 2, far, 0.0))
+    return weights / weights.sum(1, keepdim=True)
+
+
+def cubic(image: torch.Tensor) -> torch.Tensor:
+    """Bicubic with a = -0.6, in float64."""
+    rows, columns = (cubic_matrix(length, 32, -0.6) for length in image.shape[-2:])
+    return rows @ (image.double() / 255) @ columns.T
+
+
+class Job(NamedTuple):
+    """A teacher, how it takes images, their size, and what is asked of its clone: a tier, and seconds."""
+
+    teacher: Callable[[Any], Any]
+    kind: str
+    size: int
+    tier: str
+    seconds: int
+
+
+SEED = v2.Compose(
+    [
+        v2.Resize((28, 28)),
+        v2.RandomHorizontalFlip(p=1),
+        v2.RandomVerticalFlip(p=1),
+        v2.Grayscale(1),
+        v2.ToDtype(torch.float32, scale=True),
+    ]
+)
+JOBS = {
+    "PIL resize bilinear": Job(pil_resize(Image.Resampling.BILINEAR), "pil", 48, "exact", 60),
+    "PIL resize bicubic": Job(pil_resize(Image.Resampling.BICUBIC), "pil", 48, "exact", 60),
+    "PIL resize Lanczos": Job(pil_resize(Image.Resampling.LANCZOS), "pil", 48, "exact", 60),
+    "seed pipeline, uint8": Job(SEED, "uint8", 32, "exact", 60),
+    "cv2 resize linear": Job(lambda x: cv2.resize(x, (28, 28)), "numpy", 64, "rounding", 60),
+    "cv2 resize area": Job(
+        lambda x: cv2.resize(x, (28, 28), interpolation=cv2.INTER_AREA), "numpy", 64, "rounding", 60
+    ),
+    "skimage resize, anti-aliased": Job(
+        lambda x: skimage_resize(x, (28, 28), anti_aliasing=True), "numpy", 64, "exact", 60
+    ),
+    "gamma, then BT.709 gray": Job(gamma_gray, "uint8", 32, "exact", 30),
+    "transpose by 90 degrees": Job(lambda x: x.transpose(Image.Transpose.ROTATE_90), "pil", 32, "exact", 30),
+    "flip and crop": Job(lambda x: x.flip(-1)[..., 3:27, 2:30], "uint8", 32, "exact", 30),
+    "PIL rotate 30 degrees": Job(lambda x: x.rotate(30, Image.Resampling.BILINEAR), "pil", 64, "rounding", 120),
+    "wave distortion": Job(lambda x: cv2.remap(x, *WAVE, cv2.INTER_LINEAR), "numpy", 64, "rounding", 120),
+    "PIL SHARPEN": Job(lambda x: x.filter(ImageFilter.SHARPEN), "pil", 64, "rounding", 60),
+    "resize, then solarize": Job(lambda x: F.solarize(F.resize(x, [28, 28]), 128), "uint8", 32, "exact", 60),
+    "bicubic a = -0.6, float64": Job(cubic, "uint8", 48, "exact", 60),
+    "cv2 bilateral filter": Job(lambda x: cv2.bilateralFilter(x, 7, 50, 50), "numpy", 64, "approximate", 300),
+    "PIL GaussianBlur(2)": Job(lambda x: x.filter(ImageFilter.GaussianBlur(2)), "pil", 64, "approximate", 300),
+}
+FROM_PAIRS = ("PIL resize bilinear", "PIL resize bicubic", "PIL resize Lanczos")
+
+
+def write_pairs(job: Job, folder: Path) -> Path:
+    """Photo patches and the teacher's answers as PNG files, and the CSV file that lists them."""
+    images = photo_patches([photo(name) for name in TRAINING_PHOTOS], PAIRS, (job.size, job.size), 0)
+    lines = ["input,target"]
+    for i, image in enumerate(images):
+        picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+        for name, content in (("input", picture), ("target", job.teacher(picture))):
+            content.save(folder / f"{name}{i}.png")
+        lines.append(f"input{i}.png,target{i}.png")
+    (folder / "pairs.csv").write_text("\n".join(lines))
+    return folder / "pairs.csv"
+
+
+def clone(name: str, out: Path | None) -> dict[str, Any]:
+    """Learn one job; what is asked of it beside what was measured."""
+    base = name.removesuffix(" (pairs)")
+    job = JOBS[base]
+    folder = None if out is None else out / name.replace(" ", "_")
+    start = time.perf_counter()
+    result: Result
+    if base == name:
+        result = retrain(job.teacher, PHOTOS, kind=job.kind, size=(job.size, job.size), out=folder)
+    else:
+        with TemporaryDirectory() as pairs:
+            result = retrain(None, write_pairs(job, Path(pairs)), out=folder)
+    certificate = result.certificate
+    return {
+        "teacher": name,
+        "asked": f"{job.tier}, {job.seconds} s",
+        "tier": certificate.tier,
+        "differing": f"{certificate.differing:,} of {certificate.values:,}",
+        "images": certificate.images,
+        "largest error, levels": f"{certificate.largest:.3g}",
+        "PSNR, dB": f"{certificate.psnr:.1f}",
+        "family": result.family,
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Learn foreign pipelines as black boxes.")
+    parser.add_argument("--out", type=Path, help="folder of the result folders and of clones.json")
+    parser.add_argument("-k", default="", help="only the jobs whose name contains this")
+    options = parser.parse_args(arguments)
+    names = [*JOBS, *(f"{name} (pairs)" for name in FROM_PAIRS)]
+    rows = []
+    for name in (name for name in names if options.k in name):
+        rows.append(clone(name, options.out))
+        if len(rows) == 1:
+            print("| " + " | ".join(rows[0]) + " |\n" + "| --- " * len(rows[0]) + "|")
+        print("| " + " | ".join(str(value) for value in rows[-1].values()) + " |", flush=True)
+    if options.out is not None:
+        (options.out / "clones.json").write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
