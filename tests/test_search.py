@@ -39,12 +39,12 @@ def gray(image, weights=(0.2126, 0.7152, 0.0722)):
 
 
 def area(n_in, n_out):
-    """Each output is the mean of the stretch of input that it covers."""
+    """Each output is the mean of the stretch of input that it covers, in eighths."""
     scale = n_in / n_out
     edges = torch.arange(n_in, dtype=torch.float64)
     low = torch.arange(n_out, dtype=torch.float64)[:, None] * scale
     overlap = torch.minimum(low + scale, edges + 1) - torch.maximum(low, edges)
-    return overlap.clamp(min=0) / scale
+    return (overlap.clamp(min=0) / scale * 8).round() / 8
 
 
 def area_resize(image):

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.layers import Layer, Lookup, Mixing
+from learned_transforms.trainer.data import every_colour
 from learned_transforms.trainer.fit import fit_intervals, least_squares, score, solve
-from learned_transforms.trainer.problem import Form, Grid, Labelled, Problem, attempt, flat, mismatch, run
+from learned_transforms.trainer.problem import Ask, Form, Grid, Labelled, Problem, attempt, flat, mismatch, run
 from learned_transforms.trainer.snap import snapped
 
 MIX_LEVELS = (
@@ -31,6 +32,9 @@ EXPLAINED = 4.0
 """Mean square, in levels, that a clamped and rounded channel map may leave to a linear fit."""
 
 MOST_CHECKED = 2_000_000
+DISPUTED = 256
+"""Colours that rivals dispute which a teacher is asked about."""
+
 CLOSE = 0.2
 """How far, in levels, a fitted table of levels may be from whole numbers."""
 
@@ -95,9 +99,39 @@ def best_map(before: Sequence[Layer], problem: Problem) -> Form:
         (attempt([*before, mixing], [check]), mixing, grid)
         for mixing, grid in mixings(before, sample(problem.train, MOST_SAMPLES), check)
     ]
-    best = min(tried, key=lambda entry: entry[0].worth)
+    least = min(trial.worth for trial, _, _ in tried)
+    rivals = [entry for entry in tried if entry[0].worth == least]
+    best = rivals[0]
+    if len(rivals) > 1 and problem.ask is not None and problem.train.quantised and problem.channels[0] == 3:
+        forms = [[*before, mixing] for _, mixing, _ in rivals]
+        best = rivals[settle(forms, forms, problem.ask, problem.train.inputs.shape)]
     layers = [*before, best[1]]
     return Form(layers, [{} for _ in layers], [entry[0] for entry in tried], grids={"weight": best[2]})
+
+
+def settle(maps: Sequence[Sequence[Layer]], rivals: Sequence[Sequence[Layer]], ask: Ask, shape: torch.Size) -> int:
+    """Which of several networks that no image told apart agrees with the teacher on the colours that they dispute.
+
+    All 2^24 colours are looked at: a few of them can lie on a tie that no photo happens to show.
+
+    Args:
+        maps: their pointwise layers.
+        rivals: all of their layers.
+        ask: the teacher.
+        shape: of the images that it is asked with.
+    """
+    colours = every_colour()
+    first, disputed = None, torch.zeros(colours.shape[-2:], dtype=torch.bool)
+    for layers in maps:
+        result = run(layers, Labelled(colours, colours))[0]
+        first = result if first is None else first
+        disputed |= (result != first).any(0)
+    found = colours[0][:, disputed].T
+    if not len(found):
+        return 0
+    chosen = found[torch.linspace(0, len(found) - 1, min(len(found), DISPUTED)).long()]
+    answers = ask(chosen[:, :, None, None].expand(-1, -1, *shape[-2:]).contiguous())
+    return min(range(len(rivals)), key=lambda i: attempt(rivals[i], [answers]).differing)
 
 
 def sample(part: Labelled, most: int) -> Labelled:

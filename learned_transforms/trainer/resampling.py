@@ -11,10 +11,9 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.fixed import FixedResampling, Separable
 from learned_transforms.layers import Flipping, Layer, Params, Resampling
-from learned_transforms.trainer.data import every_colour
 from learned_transforms.trainer.fit import Settings, fit_separable, least_squares, score, separable, solve
 from learned_transforms.trainer.kernel import UNROUNDED, Sized, fit_kernel, kernel_loss
-from learned_transforms.trainer.pointwise import FLOATS, best_map, fit_mix, mixings
+from learned_transforms.trainer.pointwise import FLOATS, best_map, fit_mix, mixings, settle
 from learned_transforms.trainer.problem import Ask, Form, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
 from learned_transforms.trainer.recognise import Geometry, estimate_kernel, recognise
 from learned_transforms.trainer.snap import snap
@@ -38,7 +37,6 @@ SMALL, SMALL_FLOAT = 2e-3, 1e-7
 """Weights below this share of the largest are left out of a thinned matrix, for levels and for floats."""
 CHECK_IMAGES = 200
 HELD_OUT_PROBES = 4
-DISPUTED = 64
 
 RESAMPLE_LEVELS = (
     Arithmetic("int", 22, adaptive=True, rounding="half_up", each_pass=True),
@@ -212,25 +210,9 @@ def select(
     best = min(tried, key=lambda candidate: candidate.worth)
     rivals = [c for c in tried if c.worth == best.worth and c.layers[0] is best.layers[0]]
     if ask is not None and len(rivals) > 1 and data.quantised and data.inputs.shape[1] == 3:
-        best = settle(rivals, checks, ask)
+        maps = [rival.layers[1:] for rival in rivals]
+        best = rivals[settle(maps, [rival.layers for rival in rivals], ask, checks[0].inputs.shape)]
     return best, [candidate.trial for candidate in tried]
-
-
-def settle(rivals: Sequence[Candidate], checks: Sequence[Labelled], ask: Ask) -> Candidate:
-    """Of channel maps that no image told apart, the one with which the teacher agrees on the colours they dispute.
-
-    All 2^24 colours are looked at: a few of them can lie on a tie that no photo happens to show.
-    """
-    colours = every_colour()
-    maps = [Labelled(colours, colours) for _ in rivals]
-    results = [run(rival.layers[1:], part)[0] for rival, part in zip(rivals, maps, strict=True)]
-    disputed = torch.stack([result != results[0] for result in results]).any(0).any(0)
-    found = colours[0][:, disputed].T
-    if not len(found):
-        return rivals[0]
-    chosen = found[torch.linspace(0, len(found) - 1, min(len(found), DISPUTED)).long()]
-    answers = ask(chosen[:, :, None, None].expand(-1, -1, *checks[0].inputs.shape[-2:]).contiguous())
-    return min(rivals, key=lambda rival: attempt(rival.layers, [answers]).differing)
 
 
 def is_identity(weight: Tensor) -> bool:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from learned_transforms.fixed import FixedResampling, Scattered, Separable, Unstructured
 from learned_transforms.layers import Layer, Lookup
 from learned_transforms.trainer.pointwise import pointwise
-from learned_transforms.trainer.problem import Form, Labelled, Problem, Trial, attempt, run
+from learned_transforms.trainer.problem import Ask, Form, Labelled, Problem, Trial, attempt, run
 from learned_transforms.trainer.resampling import resampled
 from learned_transforms.trainer.spatial import scattered, windowed
 
@@ -160,11 +160,16 @@ def pointwise_part(problem: Problem) -> Form | None:
     gray = torch.arange(256, dtype=torch.uint8)[:, None].expand(-1, channels)
     colours = torch.randint(0, 256, (COLOURS, channels), dtype=torch.uint8, generator=generator)
     colours = torch.cat([gray, colours])[torch.randperm(256 + COLOURS, generator=generator)]
-    answers = problem.ask(colours[:, :, None, None].expand(-1, -1, h, w).contiguous())
-    rows, columns = (length // 2 for length in answers.targets.shape[-2:])
-    pixels = Labelled(colours[:, :, None, None], answers.targets[:, :, rows : rows + 1, columns : columns + 1])
+    whole: Ask = problem.ask
+
+    def ask(pixels: Tensor) -> Labelled:
+        targets = whole(pixels.expand(-1, -1, h, w).contiguous()).targets
+        rows, columns = (length // 2 for length in targets.shape[-2:])
+        return Labelled(pixels, targets[:, :, rows : rows + 1, columns : columns + 1])
+
+    pixels = ask(colours[:, :, None, None])
     # Every gray level must be among those that a table is read from.
-    small = replace(problem, train=pixels, val=pixels, probes=(), ask=None, history=[])
+    small = replace(problem, train=pixels, val=pixels, probes=(), ask=ask, history=[])
     for _, found in pointwise(small):
         if isinstance(found, Form) and attempt(found.layers, [small.val]).differing == 0:
             return None if is_identity(found.layers) else found

@@ -176,8 +176,8 @@ Measured with {versions}.
 
 ## One kernel each
 
-Pillow's resize to 224 x 224. The kernels were learned from the answers of float64 teachers to impulses ({sizes} pixels),
-their arithmetic was selected on Pillow's own answers. `retrain` tries them as candidates beside what it learns.
+Pillow's resize to 224 x 224. The kernels were learned from float64 teachers' answers to impulses ({sizes} pixels),
+and their arithmetic was selected on Pillow's own answers. `retrain` tries them as candidates beside what it learns.
 
 | weights | coefficients | arithmetic | certificate |
 | --- | --- | --- | --- |
