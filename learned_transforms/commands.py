@@ -151,7 +151,8 @@ def retrain(options: argparse.Namespace) -> int:
         for trial in result.trials
     ]
     report = {"certificate": result.certificate.to_json(), "notes": result.notes, "trials": trials}
-    lines = [str(result.certificate), *(f"  {note}" for note in result.notes), f"folder: {result.folder}"]
+    found = f"{result.family}: {result.certificate}, PSNR {result.certificate.psnr:.1f} dB"
+    lines = [found, *(f"  {note}" for note in result.notes), f"folder: {result.folder}"]
     tell(options.json, {**report, "folder": str(result.folder)}, lines)
     if not result.certificate.at_least("rounding"):
         print(

@@ -71,7 +71,7 @@ def check_size(shape: Shape, expected: Shape) -> None:
     if shape != expected:
         raise InputShapeError(
             f"This network was trained on images of shape {expected} (C, H, W) and takes no other, got {shape}. "
-            "Resize first, or retrain with arch='auto', whose kernel form serves any size."
+            "Cut or resize images to it; only networks with a kernel, a window or a table serve any size."
         )
 
 

@@ -220,7 +220,9 @@ def calls(monkeypatch):
         found.given.append((teacher, data, settings))
         trial = SimpleNamespace(form="bits 8", differing=0.25, largest=float("inf"))
         certificate = certificate_of(found.offset)
-        return SimpleNamespace(certificate=certificate, trials=[trial], notes=["a note"], folder=settings["out"])
+        return SimpleNamespace(
+            certificate=certificate, family="kernel", trials=[trial], notes=["a note"], folder=settings["out"]
+        )
 
     monkeypatch.setattr("learned_transforms.trainer.retrain", retrain)
     return found

@@ -154,14 +154,15 @@ def conclude(
     Raises:
         DataError: there is none; or, if pairs should be ``aligned``, none that beats the mean of the targets.
     """
-    chosen = best(rows)
+    chosen = best(rows, problem)
     if chosen is None or chosen.form is None or chosen.trial is None:
         raise DataError("No network was found: " + "; ".join(str(row) for row in rows))
     variance = float(problem.val.targets.double().var(0).mean())
     if aligned and chosen.trial.squares > HARDLY_BETTER * variance:
         raise DataError(
             "No family of networks does better than the mean of the targets: outputs do not depend on their inputs. "
-            "Check that pairs are aligned, each target with its own input. " + "; ".join(str(row) for row in rows)
+            f"Check that pairs are aligned, each target with its own input. The best was {chosen}. "
+            + "; ".join(str(row) for row in rows if row.form is None)
         )
     notes = [*notes, *chosen.form.notes, *(str(row) for row in rows if row.form is None)]
     networks, certificates = {}, {}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -91,7 +92,7 @@ def show(axis: Any, image: Tensor, title: str = "", **options: Any) -> None:
 def examples(rows: Sequence[Example], title: str, path: Path) -> Path:
     """Input | Label | Model output | Error: one row an example, the error magnified to its own range."""
     figure = new_figure(7.2, 1.75 * len(rows) + 0.6)
-    figure.suptitle(title, fontsize=11, color=INK)
+    figure.suptitle(fill(title, 76), fontsize=10, color=INK)
     axes = figure.subplots(len(rows), 4, squeeze=False)
     for number, (row, example) in enumerate(zip(axes, rows, strict=True)):
         heads = ("Input", "Label", "Model output", "Error") if number == 0 else ("", "", "", "")

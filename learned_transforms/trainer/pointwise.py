@@ -103,8 +103,11 @@ def best_map(before: Sequence[Layer], problem: Problem) -> Form:
     rivals = [entry for entry in tried if entry[0].worth == least]
     best = rivals[0]
     if len(rivals) > 1 and problem.ask is not None and problem.train.quantised and problem.channels[0] == 3:
+        # One colour all over passes through resampling as it is.
+        colours = [layer for layer in before if isinstance(layer, Lookup | Mixing)]
+        maps = [[*colours, mixing] for _, mixing, _ in rivals]
         forms = [[*before, mixing] for _, mixing, _ in rivals]
-        best = rivals[settle(forms, forms, problem.ask, problem.train.inputs.shape)]
+        best = rivals[settle(maps, forms, problem.ask, problem.train.inputs.shape)]
     layers = [*before, best[1]]
     return Form(layers, [{} for _ in layers], [entry[0] for entry in tried], grids={"weight": best[2]})
 

@@ -95,7 +95,12 @@ class Result:
         worst = int(self.certificate.worst.rpartition(" ")[2])
         chosen = list(dict.fromkeys([worst, *range(min(SHOWN, len(pairs)))]))[:SHOWN]
         rows = [
-            Example("worst" if i == worst else f"pair {i}", pairs.inputs[i], pairs.targets[i], network(pairs.inputs[i]))
+            Example(
+                "worst" if i == worst and self.certificate.largest else f"pair {i}",
+                pairs.inputs[i],
+                pairs.targets[i],
+                network(pairs.inputs[i]),
+            )
             for i in chosen
         ]
         replace_by(folder / "examples.png", lambda path: examples(rows, f"{self.family}: {self.certificate}", path))

@@ -71,7 +71,7 @@ def search(problem: Problem) -> list[Row]:
     except KeyboardInterrupt:
         # The best so far is kept; without any, there is nothing to go on with.
         problem.settings.interrupt.set()
-        if best(rows) is None:
+        if best(rows, problem) is None:
             raise
     return rows
 
@@ -105,9 +105,14 @@ def faithful(row: Row, problem: Problem) -> bool:
     return row.trial is not None and row.trial.differing <= 0.01 and row.trial.largest <= limit
 
 
-def best(rows: Sequence[Row]) -> Row | None:
-    """The row whose validation values differ least; among equals, one for any size, and one that is cheap to run."""
-    found = (row for row in rows if row.trial is not None)
+def best(rows: Sequence[Row], problem: Problem) -> Row | None:
+    """The row whose validation values differ least; among equals, one for any size, and one that is cheap to run.
+
+    Where none is faithful, nearly all values differ in each, and the mean squared error tells which is nearest.
+    """
+    found = [row for row in rows if row.trial is not None]
+    if not any(faithful(row, problem) for row in found):
+        return min(found, key=lambda row: row.trial.squares if row.trial else 0.0, default=None)
     return min(found, key=lambda row: (row.trial and row.trial.worth, free(row), fixed(row)), default=None)
 
 
