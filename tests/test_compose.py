@@ -162,7 +162,7 @@ def test_compose_of_torchvision_is_taken():
 
 def test_pretrained_is_the_seed(photos):
     learned = lt.LearnedCompose.from_pretrained("cifar10_gray28", fallback="error")
-    assert lt.list_pretrained() == ["cifar10_gray28"]
+    assert "cifar10_gray28" in lt.list_pretrained()
     for photo in photos.values():
         assert learned(photo).equal(v2.Compose(seed_v2())(photo))
     assert [type(t).__name__ for t in learned.transforms] == [type(t).__name__ for t in seed_v2()]
@@ -401,7 +401,7 @@ def test_save_and_load(tmp_path):
     with pytest.raises(PipelineTypeError, match="cannot be saved"):
         lt.LearnedCompose([lambda x: x]).save_pretrained(tmp_path / "no.safetensors")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.safetensors"]
-    with pytest.raises(WeightsError, match="Known names: cifar10_gray28"):
+    with pytest.raises(WeightsError, match="Known names: .*cifar10_gray28"):
         lt.LearnedCompose.from_pretrained("cifar11")
 
 

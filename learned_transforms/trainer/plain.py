@@ -9,12 +9,12 @@ MOST_WEIGHTS = 20_000_000
 """Of a dense network; more would neither fit into memory beside their gradients nor be learned in minutes."""
 
 
-LAST_RESORT = 1000, 25
+LAST_RESORT = 500, 12
 """Images, and epochs, where a plain network is trained because no other family is faithful."""
 
 
 def last_resort(problem: Problem, full: float, seed: int) -> tuple[str, Form | str]:
-    """The plain network for a teacher that no other family is faithful to, trained for a minute or two."""
+    """The plain network for a teacher that no other family is faithful to, trained for a minute."""
     images, epochs = LAST_RESORT
     part, settings = slice(images), replace(problem.settings, epochs=min(epochs, problem.settings.epochs))
     problem = replace(problem, train=problem.train.part(part), val=problem.val.part(part), settings=settings)
