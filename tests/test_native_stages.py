@@ -1,5 +1,6 @@
 """Stages of the native backend that no learned kernel stands behind, against the reference."""
 
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -505,3 +506,21 @@ def test_reasons():
     assert reason(Filter(weights, "edge", float64)) is None
     trained = FixedAxis(weights.clone().requires_grad_(), INT16)
     assert "being trained" in reason(Resample(trained, trained, INT16))
+
+
+def test_copies_of_channels_in_fresh_memory():
+    """A thread's first tile grows its buffers, which must not move what a copy of channels points to."""
+    image = torch.randint(0, 256, (3, 72, 71), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    arithmetic = Arithmetic("int", 8, rounding="half_up")
+    mix = Mix(torch.tensor([[0.25, 0.5, 0.25]], dtype=torch.float64), torch.zeros(1, dtype=torch.float64), arithmetic)
+    plan = Plan(3, None, (mix, Gather(channels=(0, 0, 0))), (3, 72, 71))
+    expected = Reference(plan).run(image)
+    found = []
+
+    def run() -> None:
+        found.append(cpu.compile_plan(plan).bind(image, True)(image))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert found[0].equal(expected)

@@ -230,12 +230,15 @@ void Pass::run(const View& from, const Target& to, int64_t begin, int64_t end, c
         bool other = false, moved = false;
         for (const Stage& stage : pointwise) {
             other = !other;
-            moved = moved != !std::holds_alternative<Gather>(stage);
+            const bool copies = std::holds_alternative<Gather>(stage);
+            moved = moved != !copies;
             const int64_t channels = channels_after(stage, planes.channels);
             const bool last = &stage == &pointwise.back() && !to.interleaved;
-            const Place place = last ? in_target(to, tile)
-                                     : in_scratch(scratch, moved ? Scratch::OTHER_TILES : Scratch::TILES, channels,
-                                                  tile, floats_after(stage, planes.floating));
+            // A Gather needs no room: asking for more of it would move the values that it points to.
+            const Place place = last     ? in_target(to, tile)
+                                : copies ? Place{nullptr, 0}
+                                         : in_scratch(scratch, moved ? Scratch::OTHER_TILES : Scratch::TILES, channels,
+                                                      tile, floats_after(stage, planes.floating));
             const auto pointers = other ? Scratch::OTHER_PLANES : Scratch::PLANES;
             planes = apply(stage, planes, tile.pixels(), place, kernels,
                            scratch.get<const uint8_t*>(pointers, channels));
