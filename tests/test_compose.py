@@ -401,7 +401,7 @@ def test_save_and_load(tmp_path):
     with pytest.raises(PipelineTypeError, match="cannot be saved"):
         lt.LearnedCompose([lambda x: x]).save_pretrained(tmp_path / "no.safetensors")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.safetensors"]
-    with pytest.raises(WeightsError, match="Known names: .*cifar10_gray28"):
+    with pytest.raises(WeightsError, match=r"Known names: .*cifar10_gray28"):
         lt.LearnedCompose.from_pretrained("cifar11")
 
 
