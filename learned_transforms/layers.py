@@ -238,10 +238,16 @@ class Flipping(Layer):
 
 
 class Cropping(Layer):
-    """Cut out the middle of the image. Params: ``size`` (rows, columns); what lies outside the image is 0."""
+    """Cut out a part of the image. Params: ``size`` (rows, columns); what lies outside the image is 0.
+
+    ``start`` (top, left), if given, is where; negative numbers count from the end. Without it, it is the middle.
+    """
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         rows, columns = (centred(n_in, n_out) for n_in, n_out in zip(shape[1:], params["size"], strict=True))
+        if params.get("start") is not None:
+            top, left = (s + n_in if s < 0 else s for s, n_in in zip(params["start"], shape[1:], strict=True))
+            rows, columns = Keep(top, 1, rows.count), Keep(left, 1, columns.count)
         outside = not (rows.inside(shape[1]) and columns.inside(shape[2]))
         return [Gather(rows=rows, columns=columns, outside=outside)]
 
