@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
@@ -85,7 +85,11 @@ def locate(name: str | os.PathLike[str]) -> Path:
 
 
 def save(weights: Weights, path: str | os.PathLike[str]) -> None:
-    """Write a weight file, whole or not at all."""
+    """Write a weight file, whole or not at all.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
     tensors: dict[str, Tensor] = {}
     layers: dict[str, Any] = {}
     for key, layer in weights.layers.items():
@@ -101,11 +105,12 @@ def save(weights: Weights, path: str | os.PathLike[str]) -> None:
         "about": dict(weights.about),
     }
     text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in metadata.items()}
-    path = Path(path)
+    # Written by Python: safetensors has an error of its own for a full disk, which is no OSError.
+    content, path = to_bytes(tensors, metadata=text), Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        save_file(tensors, temporary, metadata=text)
+        Path(temporary).write_bytes(content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:

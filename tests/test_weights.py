@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 
 import pytest
@@ -119,19 +120,19 @@ def test_approximate_weights_are_refused(parts, tmp_path):
     ).shape == (1, 28, 28)
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "mine.safetensors"
     lt.LearnedCompose(seed_v2()).save_pretrained(path)
     before = path.read_bytes()
 
-    def fail(tensors, name, metadata):
-        with open(name, "wb") as file:
-            file.write(b"half")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(weight_files, "save_file", fail)
-    with pytest.raises(OSError, match="No space"):
-        lt.LearnedCompose(seed_v2()).save_pretrained(path)
+    # A limit on the size of files is a full disk that a test can have.
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            lt.LearnedCompose(seed_v2()).save_pretrained(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["mine.safetensors"]
 
