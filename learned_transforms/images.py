@@ -109,7 +109,9 @@ def to_tensor(image: Any) -> Tensor:
         if not image.flags.writeable or min(image.strides) < 0:
             image = image.copy()
         return torch.from_numpy(image if image.ndim == 3 else image[..., None]).permute(2, 0, 1)
-    what = f"a PIL image of mode {image.mode}" if isinstance(image, Image.Image) else f"{type(image).__name__}"
+    what = type(image).__name__
+    if isinstance(image, Image.Image):
+        what = f'a PIL image of mode {image.mode}. Convert it with .convert("RGB"), or "L" for gray'
     raise InputTypeError(f"Expected an RGB or L PIL image, an HWC array or a tensor [..., C, H, W], got {what}.")
 
 

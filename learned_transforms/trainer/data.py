@@ -64,13 +64,13 @@ def photo(name: str) -> Tensor:
     return as_tensor(Image.open(PHOTOS / f"{name}.jpg").convert("RGB"))
 
 
-def as_tensor(image: Any) -> Tensor:
-    """One image as a contiguous tensor ``[C, H, W]``; PIL images of other modes as RGB.
+def as_tensor(image: Any, convert: bool = True) -> Tensor:
+    """One image as a contiguous tensor ``[C, H, W]``; PIL images of other modes as RGB, unless ``convert`` is off.
 
     Raises:
-        InputTypeError: no image, or an array of a dtype that torch lacks.
+        InputTypeError: no image, one of another mode, or an array of a dtype that torch lacks.
     """
-    if isinstance(image, Image.Image) and image.mode not in MODES:
+    if convert and isinstance(image, Image.Image) and image.mode not in MODES:
         image = image.convert("RGB")
     if isinstance(image, np.ndarray):
         if image.dtype.kind not in "buif" or image.dtype.itemsize > 8:
@@ -297,9 +297,9 @@ def failure(teacher: Teacher, image: Tensor, kind: str) -> str | None:
     except Exception as error:  # A foreign callable may raise anything for what it does not take.
         return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]:.200}"
     try:
-        answer = as_tensor(raw)
+        answer = as_tensor(raw, convert=False)
     except InputTypeError as error:
-        return f"its answer is no image. {error}"
+        return f"its answer is no image to learn. {error}"
     if answer.ndim != 3 or not answer.numel():
         return f"expected one image [C, H, W] as its answer, got shape {tuple(answer.shape)}"
     return None
@@ -341,9 +341,9 @@ def ask_once(teacher: Teacher, image: Tensor, kind: str, i: int) -> tuple[Tensor
             f"Check that it takes this kind of input; kind= chooses another out of {', '.join(KINDS)}."
         ) from error
     try:
-        answer = as_tensor(raw)
+        answer = as_tensor(raw, convert=False)
     except InputTypeError as error:
-        raise TeacherError(f"The teacher's answer to image {i} is no image. {error}") from error
+        raise TeacherError(f"The teacher's answer to image {i} is no image to learn. {error}") from error
     if not torch.equal(as_tensor(given), before):
         raise TeacherError(f"The teacher modified its input, image {i}. Give it a copy: lambda x: teacher(x.clone()).")
     return check_answer(answer, i), container_of(raw)
