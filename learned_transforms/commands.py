@@ -5,7 +5,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from importlib import import_module
 from itertools import islice
@@ -146,13 +146,15 @@ def retrain(options: argparse.Namespace) -> int:
         teacher = None if options.pairs else load_teacher(options.teacher)
         data = options.pairs or options.data
         result = trainer.retrain(teacher, data, out=options.out, resume=options.resume, **settings)
-    trials = [
-        {"form": str(trial.form), "differing": finite(trial.differing), "largest": finite(trial.largest)}
-        for trial in result.trials
-    ]
+    trials = [figures(trial) for trial in result.trials]
     report = {"certificate": result.certificate.to_json(), "notes": result.notes, "trials": trials}
+    report["table"] = [
+        {"family": row.family, "reason": row.reason, "seconds": row.seconds, "trial": row.trial and figures(row.trial)}
+        for row in result.table
+    ]
     found = f"{result.family}: {result.certificate}, PSNR {result.certificate.psnr:.1f} dB"
-    lines = [found, *(f"  {note}" for note in result.notes), f"folder: {result.folder}"]
+    notes = [f"  {note}" for note in result.notes]
+    lines = [found, *columns(result.table), *notes, f"folder: {result.folder}"]
     tell(options.json, {**report, "folder": str(result.folder)}, lines)
     if not result.certificate.at_least("rounding"):
         print(
@@ -161,6 +163,22 @@ def retrain(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def figures(trial: Any) -> dict[str, Any]:
+    """What was tried and how far it is from the teacher, for JSON."""
+    return {"form": str(trial.form), "differing": finite(trial.differing), "largest": finite(trial.largest)}
+
+
+def columns(table: Sequence[Any]) -> list[str]:
+    """The search table, in lines: what each family found, or why it found nothing."""
+    cells = [("family", "differing", "largest error", "seconds", "")]
+    for row in table:
+        trial = row.trial
+        found = ("-", "-") if trial is None else (f"{trial.differing:.4%}", f"{trial.largest:.3g}")
+        cells.append((row.family, *found, f"{row.seconds:.1f}", row.reason))
+    width = max(len(family) for family, *_ in cells)
+    return [f"  {a:<{width}}  {b:>9}  {c:>13}  {d:>7}  {e}".rstrip() for a, b, c, d, e in cells]
 
 
 def finite(value: float) -> float | None:

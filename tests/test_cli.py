@@ -15,6 +15,7 @@ from learned_transforms import LearnedCompose
 from learned_transforms.certificate import measure
 from learned_transforms.cli import main
 from learned_transforms.report import demo
+from learned_transforms.trainer.search import Row
 
 
 @pytest.fixture(scope="module")
@@ -220,8 +221,14 @@ def calls(monkeypatch):
         found.given.append((teacher, data, settings))
         trial = SimpleNamespace(form="bits 8", differing=0.25, largest=float("inf"))
         certificate = certificate_of(found.offset)
+        table = [Row("table", None, None, "two answers for one value", 0.25), Row("kernel", None, trial, "", 61.5)]
         return SimpleNamespace(
-            certificate=certificate, family="kernel", trials=[trial], notes=["a note"], folder=settings["out"]
+            certificate=certificate,
+            family="kernel",
+            trials=[trial],
+            table=table,
+            notes=["a note"],
+            folder=settings["out"],
         )
 
     monkeypatch.setattr("learned_transforms.trainer.retrain", retrain)
@@ -236,7 +243,13 @@ def test_retrain_passes_on_what_was_given(workplace, capsys, calls):
     assert settings == {"out": Path("mine"), "resume": False}
     said = capsys.readouterr()
     assert "exact: 0 of 192" in said.out
-    assert "  a note\nfolder: mine\n" in said.out
+    assert said.out.splitlines()[-5:] == [
+        "  family  differing  largest error  seconds",
+        "  table           -              -      0.2  two answers for one value",
+        "  kernel   25.0000%            inf     61.5",
+        "  a note",
+        "folder: mine",
+    ]
     assert said.err == ""
     options = ["--kind", "numpy", "--size", "20", "30", "--count", "99", "--epochs", "3", "--arch", "dense"]
     options += ["--seed", "0", "--resume"]
@@ -262,6 +275,9 @@ def test_retrain_warns_of_an_approximate_model(workplace, capsys, calls):
     assert found["certificate"]["tier"] == "approximate"
     assert found["trials"] == [{"form": "bits 8", "differing": 0.25, "largest": None}]
     assert (found["notes"], found["folder"]) == (["a note"], "mine")
+    assert [row["family"] for row in found["table"]] == ["table", "kernel"]
+    assert [row["trial"] for row in found["table"]] == [None, found["trials"][0]]
+    assert [row["reason"] for row in found["table"]] == ["two answers for one value", ""]
     assert "WARNING: this model is only APPROXIMATE" in said.err
     assert "allow_approximate=True" in said.err
 

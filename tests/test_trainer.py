@@ -219,7 +219,8 @@ def test_what_is_no_resize_stays_separable(images):
     result = retrain(lambda image: mixed @ image @ mixed, images[:400], kind="float32", count=400, progress=False)
     assert {"separable", "matrices"} <= set(result.networks)
     assert "kernel" not in result.networks
-    assert any(note.startswith("kernel: ") for note in result.notes)
+    assert any(row.family == "kernel" and row.reason for row in result.table)
+    assert not any("kernel" in note for note in result.notes)
 
 
 def test_equal_seeds_give_equal_networks(images):

@@ -28,10 +28,10 @@ from learned_transforms.trainer.fit import EarlyStopping, Settings, tensorboard
 from learned_transforms.trainer.levels import Levels
 from learned_transforms.trainer.pairs import check_enough, gather, probe
 from learned_transforms.trainer.plain import last_resort, plain
-from learned_transforms.trainer.problem import Labelled, Problem
+from learned_transforms.trainer.problem import FLOAT_ERROR, Labelled, Problem, Trial
 from learned_transforms.trainer.resampling import free_form
 from learned_transforms.trainer.result import Result
-from learned_transforms.trainer.search import Row, best, faithful, measured, search
+from learned_transforms.trainer.search import CHECK_IMAGES, Row, best, faithful, measured, search
 
 __all__ = ["EarlyStopping", "Result", "retrain"]
 
@@ -82,16 +82,23 @@ def retrain(
         epochs: at most so many, in each step.
         log_dir: write TensorBoard events here (needs the extra ``tensorboard``).
         seed: of patches, split, and first weights. Equal seeds give equal networks on one machine.
-        device: where to train.
+        device: where free matrices and plain networks are trained; all else runs on the CPU.
         held_out: share of the pairs kept for validation, and again as much for the certificate.
         progress: show progress bars, where the output is a terminal.
-        out: write a result folder here (:meth:`Result.save`); checkpoints lie in it until all is done.
+        out: write a result folder here (:meth:`Result.save`). Checkpoints lie in its subfolder ``checkpoint`` until the
+            result is saved. They stay for ``resume`` where a run was killed or interrupted, found the disk full, or met
+            any other error on its way; once training has come to its end without a network they are deleted, since
+            a resumed run would come to the same end.
         resume: go on from the checkpoints in ``out``; the result is that of an uninterrupted run.
 
     Raises:
-        DataError: no usable data. TeacherError: the teacher is no deterministic function from image to image.
+        DataError: no usable data, or none that a network can be learned from.
+        TeacherError: the teacher is no deterministic function from image to image.
         CheckpointError: those in ``out`` belong to other data or settings.
-        PipelineValueError: an unknown ``arch`` or ``kind``. MissingExtraError: ``log_dir`` without TensorBoard.
+        OutputError: ``out`` cannot be written.
+        PipelineValueError: an unknown ``arch``, ``kind`` or ``device``, or a number that makes no sense.
+        MissingExtraError: ``log_dir`` without TensorBoard.
+        KeyboardInterrupt: Ctrl-C before anything was found; afterwards, the best so far is the result.
     """
     if arch not in ARCHITECTURES:
         raise PipelineValueError(f"Expected arch to be one of {', '.join(ARCHITECTURES)}, got {arch!r}.")
@@ -101,6 +108,7 @@ def retrain(
         raise PipelineValueError("Expected out, the folder to resume from, beside resume=True.")
     check_numbers(count, held_out, epochs, size)
     EarlyStopping(patience, min_delta)
+    place = usable(device)
     pairs, notes = gather(teacher, data, kind, size, count, seed, progress)
     check_enough(pairs)
     levels = Levels.of(pairs)
@@ -109,32 +117,61 @@ def retrain(
     generator = torch.Generator().manual_seed(seed)
     rest, test_pairs = pairs.split(held_out, generator)
     train_pairs, val_pairs = rest.split(held_out / (1 - held_out), generator)
-    train, val = (levels.label(part, torch.device(device)) for part in (train_pairs, val_pairs))
+    train, val = levels.label(train_pairs), levels.label(val_pairs)
     given = {"arch": arch, "kind": pairs.kind, "seed": seed, "held_out": held_out, "epochs": epochs}
     given |= {"patience": patience, "min_delta": min_delta, "data": fingerprint(pairs)}
     checkpoint = None if out is None else Checkpoint(Path(out) / CHECKPOINTS, given, resume)
     with tensorboard(log_dir) as log:
-        settings = Settings(epochs, patience, min_delta, progress, log, checkpoint)
+        settings = Settings(epochs, patience, min_delta, progress, log, checkpoint, device=place)
         more = None if teacher is None else partial(label_more, teacher, pairs, levels)
         problem = Problem(train, val, (), more, settings, shipped_kernels())
         rows = find(arch, problem, partial(probe, teacher, pairs, levels, seed), levels, seed)
-    result = conclude(rows, problem, levels, pairs, test_pairs, notes, arch == "auto")
+    interrupted = settings.interrupt.is_set()
+    try:
+        result = conclude(rows, problem, levels, pairs, test_pairs, notes, arch == "auto" and not interrupted)
+    except DataError:
+        if not interrupted:
+            forget(out)
+        raise
     if out is not None:
         result.save(out)
-        if not settings.interrupt.is_set():
-            shutil.rmtree(Path(out) / CHECKPOINTS, ignore_errors=True)
+        if not interrupted:
+            forget(out)
     return result
+
+
+def forget(out: str | Path | None) -> None:
+    """Delete the checkpoints of a run that is over."""
+    if out is not None:
+        shutil.rmtree(Path(out) / CHECKPOINTS, ignore_errors=True)
+
+
+def usable(device: str | torch.device) -> torch.device:
+    """A device on which tensors can be made; told at once, rather than after minutes of search on the CPU.
+
+    Raises:
+        PipelineValueError: torch knows no such device, or has none of it here.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise PipelineValueError(
+            f"Expected a device that torch can use, such as cpu, got {device!r}: {reason:.200}"
+        ) from error
 
 
 def find(arch: str, problem: Problem, probes: Any, levels: Levels, seed: int) -> list[Row]:
     """The rows of one family, or of the search; of plain networks where nothing else is faithful."""
+    start = time.perf_counter()
     if arch == "separable":
-        return [measured("separable", free_form(problem, problem.settings), problem)]
+        return [measured("separable", free_form(problem, problem.settings), problem, start)]
     if arch in ("dense", "cnn", "local"):
-        return [measured(arch, plain(arch, problem, levels.full, seed), problem)]
+        return [measured(arch, plain(arch, problem, levels.full, seed), problem, start)]
     problem = replace(problem, probes=probes())
     rows = search(problem)
-    if not any(faithful(row, problem) for row in rows):
+    # Who interrupts the search wants what it has found, not another minute of training.
+    if not problem.settings.interrupt.is_set() and not any(faithful(row, problem) for row in rows):
         start = time.perf_counter()
         rows.append(measured(*last_resort(problem, levels.full, seed), problem, start))
     return rows
@@ -164,7 +201,7 @@ def conclude(
             f"Check that pairs are aligned, each target with its own input. The best was {chosen}. "
             + "; ".join(str(row) for row in rows if row.form is None)
         )
-    notes = [*notes, *chosen.form.notes, *(str(row) for row in rows if row.form is None)]
+    notes = [*notes, *chosen.form.notes]
     networks, certificates = {}, {}
     for row in rows:
         if row.form is not None:
@@ -178,12 +215,25 @@ def conclude(
         certificates,
         networks,
         chosen.form.trials,
-        rows,
+        [baseline(problem), *rows],
         notes,
         chosen.form.fitted,
         chosen.family,
         test_pairs,
     )
+
+
+def baseline(problem: Problem) -> Row:
+    """What inputs themselves would give as outputs; where they are of another shape or type, one image for all."""
+    check = problem.val.part(slice(CHECK_IMAGES))
+    inputs, targets = check.inputs, check.targets
+    name, guess = "baseline: unchanged inputs", inputs
+    if inputs.shape != targets.shape or inputs.dtype != targets.dtype:
+        mean = problem.train.targets.double().mean(0)
+        name, guess = "baseline: mean of the targets", mean.round() if problem.train.quantised else mean
+    error = (guess.double() - targets.double()).abs()
+    differing = float((error > (0.0 if check.quantised else FLOAT_ERROR)).double().mean())
+    return Row(name, None, Trial("", differing, float(error.max()), float(error.square().mean())), "", 0.0)
 
 
 def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[int, int] | None) -> None:
@@ -217,7 +267,7 @@ def shipped_kernels() -> list[Tensor]:
 def label_more(teacher: Teacher, pairs: Pairs, levels: Levels, images: Tensor) -> Labelled:
     """More images and the teacher's answers."""
     answers = stack(ask(teacher, images, pairs.kind)[0])
-    return levels.label(replace(pairs, inputs=images, targets=answers), torch.device("cpu"))
+    return levels.label(replace(pairs, inputs=images, targets=answers))
 
 
 def certify(network: Network, pairs: Pairs) -> Certificate:

@@ -18,6 +18,8 @@ from learned_transforms.fixed import Separable, Unstructured
 from learned_transforms.plan import Shape
 from learned_transforms.trainer.checkpoint import NOTHING, Checkpoint, Descent, Snapshot, State, Tensors
 
+CPU = torch.device("cpu")
+
 
 class EarlyStopping:
     """Stop when the validation loss has not fallen by more than ``min_delta`` for ``patience`` epochs.
@@ -105,6 +107,7 @@ class Settings:
         log: told of each epoch.
         checkpoint: where steps are kept, and resumed from; None: nowhere.
         interrupt: once set, by Ctrl-C or by hand, training ends with the best weights so far, and none begins.
+        device: where free matrices and plain networks are trained; all else is quicker where the pairs lie.
     """
 
     epochs: int
@@ -114,6 +117,11 @@ class Settings:
     log: Log
     checkpoint: Checkpoint | None = None
     interrupt: Event = field(default_factory=Event)
+    device: torch.device = CPU
+
+    def move(self, pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Inputs and targets where training happens."""
+        return pairs[0].to(self.device), pairs[1].to(self.device)
 
 
 Score = tuple[float, float]
@@ -289,11 +297,13 @@ def fit_separable(
 ) -> tuple[Separable, list[Epoch]]:
     """The free separable network, by alternating least squares from random matrices: one epoch solves for each in turn.
 
+    It is trained on ``settings.device``, and comes back to the CPU.
+
     Args:
         data: inputs ``[N, C, H, W]`` and targets ``[N, C', H', W']``, float32, in levels or float units.
         held_out: the same, for validation.
     """
-    x, y = data
+    (x, y), held_out = settings.move(data), settings.move(held_out)
     generator = torch.Generator().manual_seed(seed)
     (c_in, h_in, w_in), (c_out, h_out, w_out) = x.shape[1:], y.shape[1:]
     rows, columns = (
@@ -327,7 +337,7 @@ def fit_separable(
         "separable", weights, step, lambda: score(separable(image=held_out[0], **weights), held_out[1]), settings
     )
     return Separable(
-        **{name: value.double() for name, value in weights.items()}, arithmetic=Arithmetic("float32")
+        **{name: value.double().cpu() for name, value in weights.items()}, arithmetic=Arithmetic("float32")
     ), history
 
 
@@ -340,8 +350,8 @@ def fit_unstructured(
     seed: int,
     batch: int = 64,
 ) -> tuple[Unstructured, list[Epoch]]:
-    """A plain network, by AdamW with a cosine schedule."""
-    x, y = data
+    """A plain network, by AdamW with a cosine schedule; trained on ``settings.device``, back on the CPU."""
+    (x, y), held_out = settings.move(data), settings.move(held_out)
     shapes: list[Shape] = [tuple(part.shape[1:]) for part in data]  # type: ignore[misc]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -376,5 +386,4 @@ def fit_unstructured(
 
     weights: dict[str, Any] = dict(layer.named_parameters())
     history = train(kind, weights, step, validate, settings, Descent(optimizer, schedule, generator))
-    layer.requires_grad_(False)
-    return layer, history
+    return layer.requires_grad_(False).cpu(), history

@@ -57,12 +57,12 @@ class Levels:
     def notes(self) -> list[str]:
         return [f"{self.unseen} of 256 levels occur in no target; the table fills them in"] if self.unseen else []
 
-    def label(self, pairs: Pairs, device: torch.device) -> Labelled:
+    def label(self, pairs: Pairs) -> Labelled:
         """Inputs and labels: uint8 levels, or float32."""
         targets = pairs.targets
         if self.table is not None:
             targets = (targets * 255).round().to(torch.uint8)
-        return Labelled(pairs.inputs.to(device), targets.to(device))
+        return Labelled(pairs.inputs, targets)
 
     def network(
         self, layers: list[Layer], params: list[Params], pairs: Pairs, learned: tuple[str, ...] = ()

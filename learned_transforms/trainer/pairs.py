@@ -121,5 +121,5 @@ def probe(teacher: Teacher | None, pairs: Pairs, levels: Levels, seed: int) -> l
         except TeacherError:
             continue  # A teacher that takes one size only is a good teacher all the same.
         if answers.shape[1:] == pairs.targets.shape[1:] and answers.dtype == pairs.targets.dtype:
-            found.append(levels.label(replace(pairs, inputs=images, targets=answers), torch.device("cpu")))
+            found.append(levels.label(replace(pairs, inputs=images, targets=answers)))
     return found

@@ -37,7 +37,7 @@ class Result:
         certificates: of every form that was found, by family.
         networks: those forms.
         trials: what was tried for the chosen form, each with its validation error.
-        table: one row for each family, in the order of the search.
+        table: a baseline, then one row for each family, in the order of the search.
         notes: what was found out on the way, in words.
         fitted: the kernel as fitted, before snapping, if one was recognised.
         family: of the chosen form.

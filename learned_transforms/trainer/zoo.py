@@ -65,7 +65,7 @@ def build(count: int, certified: int, progress: bool = True) -> Weights:
     for name in KINDS:
         result = learn(name, count, progress)
         if "kernel" not in result.networks:
-            raise RuntimeError(f"No kernel form was found for {name}: {result.notes}")
+            raise RuntimeError(f"No kernel form was found for {name}: {'; '.join(str(row) for row in result.table)}")
         network = result.networks["kernel"]
         layers |= keyed(name, network)
         for key, layer in keyed(name, network).items():
