@@ -38,6 +38,15 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
+def noise(n=4, size=(40, 50)) -> Tensor:
+    return torch.randint(0, 256, (n, 3, *size), dtype=torch.uint8)
+
+
+def half(image: Any) -> Any:
+    """A teacher that halves: every other pixel of a tensor, 16 x 16 of a PIL image."""
+    return image[..., ::2, ::2] if isinstance(image, Tensor) else image.resize((16, 16))
+
+
 FORMS = {
     "pil": to_pil,
     "uint8": lambda image: image.clone(),
