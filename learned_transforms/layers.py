@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from learned_transforms.arithmetic import SMOOTH, Arithmetic
 from learned_transforms.errors import InputShapeError, PipelineValueError, check_channels
+from learned_transforms.keep import Keep
 from learned_transforms.plan import BORDERS, Filter, Gather, Mix, Normalise, Resample, Shape, Stage, Table
-from learned_transforms.taps import Axis, Keep
+from learned_transforms.taps import Axis
 
 Params = Mapping[str, Any]
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.images import CONTAINERS
+from learned_transforms.keep import Listed, follow
 from learned_transforms.kernels import Compiled, choose
 from learned_transforms.layers import Layer, Params
 from learned_transforms.plan import Gather, Mix, Normalise, Plan, Resample, Shape, Stage, Table
-from learned_transforms.taps import Keep
 
 MOST_PLANS = 256
 """Plans kept per network: one for each input shape and set of params lately seen."""
@@ -197,7 +197,7 @@ def merge(before: Stage, stage: Stage) -> Stage | None:
     """One stage that does ``before`` and then ``stage``, where there is one."""
     if not isinstance(stage, Gather) or stage.channels is not None or stage.outside:
         return None
-    if isinstance(before, Resample):
+    if isinstance(before, Resample) and not isinstance(stage.rows, Listed) and not isinstance(stage.columns, Listed):
         return replace(
             before,
             rows=before.rows if stage.rows is None else before.rows.kept(stage.rows),
@@ -206,10 +206,3 @@ def merge(before: Stage, stage: Stage) -> Stage | None:
     if isinstance(before, Gather):
         return replace(before, rows=follow(before.rows, stage.rows), columns=follow(before.columns, stage.columns))
     return None
-
-
-def follow(first: Keep | None, then: Keep | None) -> Keep | None:
-    """What is kept by ``first``, then by ``then``."""
-    if first is None or then is None:
-        return then if first is None else first
-    return first.then(then)

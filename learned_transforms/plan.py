@@ -6,13 +6,15 @@ that can run these stages can run every network. Shapes are ``(C, H, W)``; level
 
 import copy
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.taps import Axis, FixedAxis, Keep
+from learned_transforms.keep import BORDERS as PADS
+from learned_transforms.keep import Kept
+from learned_transforms.taps import Axis, FixedAxis
 
 Shape = tuple[int, int, int]
 
@@ -65,9 +67,8 @@ class Sparse:
         return shape[0], *self.shape
 
 
-BORDERS = ("copy", "zero", "edge", "reflect", "symmetric")
-"""What a filter does where its window leaves the image: give the pixel as it is; or take for what lies outside 0, the
-nearest pixel, the image mirrored about its outermost pixels, or about its edge."""
+BORDERS = ("copy", *PADS)
+"""What a filter does where its window leaves the image: give the pixel as it is, or take what ``keep.BORDERS`` says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +90,15 @@ class Filter:
 class Gather:
     """Copy chosen channels, rows and columns: crop, flip, channel copies. None keeps an axis as it is.
 
-    ``outside``: some of the rows or columns lie outside the image, and are 0.
+    ``outside``: some of the rows or columns lie outside the image, and are ``fill``, one value for each channel of the
+    image; without any, they are 0.
     """
 
     channels: tuple[int, ...] | None = None
-    rows: Keep | None = None
-    columns: Keep | None = None
+    rows: Kept | None = None
+    columns: Kept | None = None
     outside: bool = False
+    fill: tuple[float, ...] = ()
 
     def output(self, shape: Shape) -> Shape:
         channels = shape[0] if self.channels is None else len(self.channels)
@@ -150,6 +153,13 @@ class Apply:
 Stage = Resample | Product | Sparse | Filter | Gather | Mix | Table | Normalise | Apply
 
 
+class Around(NamedTuple):
+    """What lies around an image: one of ``keep.BORDERS``, and for ``zero`` the fill of each channel (0 without any)."""
+
+    border: str
+    fill: tuple[float, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Stages in order.
@@ -159,12 +169,14 @@ class Plan:
         size: (rows, columns) of the input; None: any.
         stages: what to run.
         output: shape of one output image.
+        around: what lies around the image, for windows that reach beyond it.
     """
 
     channels: int
     size: tuple[int, int] | None
     stages: tuple[Stage, ...]
     output: Shape
+    around: Around | None = None
 
     def to(self, device: torch.device) -> "Plan":
         """The same plan with its tensors on ``device``."""

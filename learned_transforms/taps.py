@@ -8,31 +8,10 @@ from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import InputShapeError
+from learned_transforms.keep import Keep
 
 MOST_SIZES = 16
 """Evaluated taps kept per axis, one for each size of input lately seen."""
-
-
-@dataclass(frozen=True)
-class Keep:
-    """Which pixels of an axis are kept: ``start + i * step`` for ``i < count``; those outside the image are fill."""
-
-    start: int
-    step: int
-    count: int
-
-    def then(self, other: "Keep") -> "Keep":
-        """The same as keeping by this one, then by ``other``."""
-        return Keep(self.start + self.step * other.start, self.step * other.step, other.count)
-
-    def inside(self, size: int) -> bool:
-        """Whether all of them lie on an axis of ``size`` pixels."""
-        ends = self.start, self.start + self.step * (self.count - 1)
-        return min(ends) >= 0 and max(ends) < size
-
-    def index(self) -> Tensor:
-        """int64 ``[count]``."""
-        return torch.arange(self.count) * self.step + self.start
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +174,7 @@ def evaluate(
     Output pixel ``i`` weighs input pixel ``x`` by ``phi((x + .5 - c) / max(scale, 1))``, where
     ``c = (i + .5) * scale + shift`` and ``scale = n_in / n_out``, over the window from ``int(c - s + .5)`` to
     ``int(c + s + .5)``, ``s = support * max(scale, 1)``, and the weights of one output pixel are divided by their sum.
-    Without ``antialias``, 1 stands for ``max(scale, 1)``.
+    Without ``antialias``, 1 stands for ``max(scale, 1)``, and what lies outside the image counts for its nearest pixel.
     The native backend computes the same, operation by operation (kernels/native/taps.cpp).
     """
     dtype = torch.float32 if arithmetic.number == "float32" else torch.float64
@@ -203,15 +182,37 @@ def evaluate(
     scale = torch.tensor(n_in, dtype=dtype, device=device) / n_out
     stretch = scale.clamp(min=1) if antialias else torch.ones_like(scale)
     reach = kernel.shape[0] * stretch
-    centre = scale * (torch.arange(n_out, dtype=dtype, device=device) + 0.5) + shift.to(dtype)
+    outputs = torch.arange(n_out, dtype=dtype, device=device) + 0.5
+    centre = scale * outputs + shift.to(dtype)
     low, high = (centre.detach() - reach + 0.5), (centre.detach() + reach + 0.5)
     first = low.long().clamp(0, n_in - 1)
     count = (high.long().clamp(max=n_in) - first).clamp(min=1)
     offset = torch.arange(int(count.max()), device=device)
-    t = (offset + first[:, None] - centre[:, None] + 0.5) * (1 / stretch)
-    weights = torch.where(offset < count[:, None], phi(kernel, t), 0.0)
+    if antialias:
+        weights = phi(kernel, (offset + first[:, None] - centre[:, None] + 0.5) * (1 / stretch))
+    else:
+        # Places are counted from the middle of the first pixel here, which is rounded otherwise.
+        middle = (shift - 0.5).to(dtype)
+        place = (scale * outputs.double() + middle).to(dtype) if arithmetic.fma else scale * outputs + middle
+        weights = phi(kernel, offset + first[:, None] - place[:, None])
+    weights = torch.where(offset < count[:, None], weights, 0.0)
+    if not antialias:
+        weights = weights + beyond(kernel, place, first, count, n_in, len(offset))
     weights = weights / in_order(weights)[:, None]
     return quantised(Taps(n_in, first, count, weights, None), arithmetic)
+
+
+def beyond(kernel: Tensor, place: Tensor, first: Tensor, count: Tensor, n_in: int, widest: int) -> Tensor:
+    """The weights of what lies outside the image, where its nearest pixel is: ``[n_out, widest]``."""
+    below = torch.zeros_like(place)
+    above = torch.zeros_like(place)
+    for step in range(1, 2 * kernel.shape[0] + 1):
+        below = below + phi(kernel, -step - place)
+        above = above + phi(kernel, n_in - 1 + step - place)
+    offset = torch.arange(widest, device=first.device)
+    low = (first[:, None] + offset) == 0
+    high = ((first[:, None] + offset) == n_in - 1) & (offset < count[:, None])
+    return torch.where(low, below[:, None], 0.0) + torch.where(high, above[:, None], 0.0)
 
 
 def quantised(taps: Taps, arithmetic: Arithmetic) -> Taps:

@@ -12,6 +12,7 @@ from test_native import simd as simd  # autouse: each set of instructions, into 
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
+from learned_transforms.keep import Keep
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference import Reference
 from learned_transforms.plan import (
@@ -27,7 +28,7 @@ from learned_transforms.plan import (
     Stage,
     Table,
 )
-from learned_transforms.taps import Axis, FixedAxis, Keep, Taps
+from learned_transforms.taps import Axis, FixedAxis, Taps
 
 
 def generator(seed: int) -> torch.Generator:

@@ -39,9 +39,11 @@ class Program:
     def gather(
         self,
         channels: Sequence[int] | None,
-        rows: tuple[int, int, int] | None,
-        columns: tuple[int, int, int] | None,
+        rows: tuple[int, int, int] | Array | None,
+        columns: tuple[int, int, int] | Array | None,
+        fill: Sequence[float] = ...,
     ) -> None: ...
+    def surround(self, border: str, fill: Sequence[float]) -> None: ...
     def mix(
         self,
         weight: Sequence[Sequence[float]],

@@ -18,6 +18,7 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.images import Call, Window, to_tensor
+from learned_transforms.keep import Kept, Listed
 from learned_transforms.kernels.reference import Reference
 from learned_transforms.plan import Filter, Gather, Mix, Normalise, Plan, Resample, Sparse, Stage, Table
 from learned_transforms.taps import Axis, FixedAxis, away_from_zero
@@ -118,7 +119,11 @@ def add_resample(program: Any, stage: Resample) -> None:
 
 
 def add_gather(program: Any, stage: Gather) -> None:
-    program.gather(stage.channels, *(None if keep is None else astuple(keep) for keep in (stage.rows, stage.columns)))
+    program.gather(stage.channels, *(kept_of(keep) for keep in (stage.rows, stage.columns)), stage.fill)
+
+
+def kept_of(keep: Kept | None) -> Any:
+    return keep.index().numpy() if isinstance(keep, Listed) else None if keep is None else astuple(keep)
 
 
 def add_sparse(program: Any, stage: Sparse) -> None:
@@ -165,6 +170,8 @@ class Program:
             self.native = _native.Program(plan.channels, os.environ.get(SIMD, ""))
             for stage in plan.stages:
                 ADD[type(stage)](self.native, stage)
+            if plan.around is not None:
+                self.native.surround(*plan.around)
         except (TypeError, ValueError) as error:  # Dimensions are part of the types of the native code.
             raise BackendError(f"The cpu backend cannot run this plan: {error}.") from error
 

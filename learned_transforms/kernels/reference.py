@@ -3,16 +3,30 @@
 It runs on any device with float64, is differentiable on float input, and is traceable.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.errors import InputShapeError
 from learned_transforms.images import Call, Window, to_tensor
-from learned_transforms.plan import Apply, Filter, Gather, Mix, Normalise, Plan, Product, Resample, Sparse, Table
-from learned_transforms.taps import Keep, Taps, away_from_zero
+from learned_transforms.keep import Kept, Listed, bordered
+from learned_transforms.plan import (
+    Apply,
+    Around,
+    Filter,
+    Gather,
+    Mix,
+    Normalise,
+    Plan,
+    Product,
+    Resample,
+    Sparse,
+    Table,
+)
+from learned_transforms.taps import Taps, away_from_zero
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -36,8 +50,10 @@ class Reference:
         """
         value = to_tensor(image)
         if window is not None:
+            part = seen(window, value.shape[-2:], self.plan.around)
             top, left, height, width = window
-            value = value[..., top : top + height, left : left + width]
+            inner = value[..., top : top + height, left : left + width]
+            value = gather(value, part) if part.outside else inner
         for stage in self.plan.stages:
             value = STAGES[type(stage)](value, stage)
         return value
@@ -146,26 +162,12 @@ def sparse(image: Tensor, stage: Sparse) -> Tensor:
     return made
 
 
-def bordered(size: int, reach: int, border: str) -> Tensor:
-    """For an axis with ``reach`` pixels more at both ends: the pixel to take for each; -1 stands for 0."""
-    index = torch.arange(-reach, size + reach)
-    if border == "zero":
-        return torch.where((index >= 0) & (index < size), index, -1)
-    if border == "reflect" and size > 1:
-        index = index.remainder(2 * size - 2)
-        return torch.minimum(index, 2 * size - 2 - index)
-    if border == "symmetric":
-        index = index.remainder(2 * size)
-        return torch.minimum(index, 2 * size - 1 - index)
-    return index.clamp(0, size - 1)
-
-
 def filter_(image: Tensor, stage: Filter) -> Tensor:
     height, width = image.shape[-2:]
     h, w = stage.weights.shape
     padded = image
     for axis, size, reach in ((-2, height, h // 2), (-1, width, w // 2)):
-        index = bordered(size, reach, stage.border).to(image.device)
+        index = bordered(size, -reach, size + reach, stage.border).to(image.device)
         inside = (index >= 0)[:, None] if axis == -2 else index >= 0
         padded = torch.where(inside, padded.index_select(axis, index.clamp(min=0)), padded.new_zeros(()))
     terms = (
@@ -183,22 +185,42 @@ def filter_(image: Tensor, stage: Filter) -> Tensor:
 
 
 def gather(image: Tensor, stage: Gather) -> Tensor:
+    fill = image.new_tensor(stage.fill or (0.0,)).view(-1, 1, 1)
     if stage.channels is not None:
         image = image[..., list(stage.channels), :, :]
+        fill = fill if len(fill) == 1 else fill[list(stage.channels)]
     for axis, keep in ((-2, stage.rows), (-1, stage.columns)):
         if keep is not None:
-            image = pick(image, axis, keep)
+            image = pick(image, axis, keep, fill)
     return image
 
 
-def pick(image: Tensor, axis: int, keep: Keep) -> Tensor:
-    """The pixels along ``axis`` that are kept; 0 for those outside."""
+def pick(image: Tensor, axis: int, keep: Kept, fill: Tensor) -> Tensor:
+    """The pixels along ``axis`` that are kept; ``fill [C or 1, 1, 1]`` for those outside."""
     size, index = image.shape[axis], keep.index().to(image.device)
     if keep.inside(size):
         return image.index_select(axis, index)
     inside = (index >= 0) & (index < size)
     inside = inside[:, None] if axis == -2 else inside
-    return torch.where(inside, image.index_select(axis, index.clamp(0, size - 1)), image.new_zeros(()))
+    return torch.where(inside, image.index_select(axis, index.clamp(0, size - 1)), fill)
+
+
+def seen(window: Window, size: Sequence[int], around: Around | None) -> Gather:
+    """The part in a window of an image of ``size`` (rows, columns); it may reach beyond it where ``around`` is known.
+
+    Raises:
+        InputShapeError: it does otherwise.
+    """
+    top, left, height, width = window
+    inside = top >= 0 and left >= 0 and top + height <= size[0] and left + width <= size[1]
+    if inside or (around is not None and height > 0 and width > 0):
+        border = "zero" if around is None else around.border
+        rows, columns = (
+            Listed(tuple(bordered(n, start, start + count, border).tolist()))
+            for n, start, count in ((size[0], top, height), (size[1], left, width))
+        )
+        return Gather(rows=rows, columns=columns, outside=not inside, fill=() if around is None else around.fill)
+    raise InputShapeError(f"The window {window} (top, left, height, width) does not lie in the image of {tuple(size)}.")
 
 
 def mix(image: Tensor, stage: Mix) -> Tensor:

@@ -10,6 +10,10 @@ void require(bool holds, const char* message) {
     if (!holds) throw std::invalid_argument(message);
 }
 
+void check_fill(const std::vector<float>& fill, int64_t channels) {
+    require(fill.empty() || static_cast<int64_t>(fill.size()) == channels, "fill is for another number of channels");
+}
+
 namespace {
 
 void check(const Given& given, int64_t outputs) {
@@ -30,6 +34,7 @@ void check(const Given& given, int64_t outputs) {
 }
 
 void check(const Axis& axis, const Arithmetic& arithmetic) {
+    require(axis.keep.list.empty(), "a resample keeps evenly spaced pixels");
     const int64_t last = axis.keep.start + axis.keep.step * (axis.keep.count - 1);
     if (const auto* from = std::get_if<Interpolation>(&axis.weights))
         require(from->support > 0 && from->terms > 0 &&
@@ -96,8 +101,9 @@ int64_t check(const Stage& stage, int64_t channels) {
     } else if (const auto* filter = std::get_if<Filter>(&stage)) {
         check(*filter);
     } else if (const auto* gather = std::get_if<Gather>(&stage)) {
-        for (const auto& keep : {gather->rows, gather->columns})
-            if (keep) require(keep->count > 0 && keep->count <= LONGEST, "a copy needs at least one pixel");
+        for (const auto* keep : {&gather->rows, &gather->columns})
+            if (*keep) require((*keep)->count > 0 && (*keep)->count <= LONGEST, "a copy needs at least one pixel");
+        check_fill(gather->fill, channels);
         if (gather->channels) {
             for (const int64_t c : *gather->channels)
                 require(c >= 0 && c < channels, "a channel is copied that is not there");

@@ -3,23 +3,6 @@
 namespace lt {
 namespace {
 
-int64_t modulo(int64_t value, int64_t by) { return (value % by + by) % by; }
-
-// The pixel to take at `index`, inside or outside of an axis of `size` pixels; -1 stands for 0.
-int64_t bordered(int64_t index, int64_t size, Border border) {
-    if (index >= 0 && index < size) return index;
-    if (border == Border::zero) return -1;
-    if (border == Border::reflect && size > 1) {
-        index = modulo(index, 2 * size - 2);
-        return index < size ? index : 2 * size - 2 - index;
-    }
-    if (border == Border::symmetric) {
-        index = modulo(index, 2 * size);
-        return index < size ? index : 2 * size - 1 - index;
-    }
-    return index < 0 ? 0 : size - 1;
-}
-
 template <class In, class Out>
 void copy_values(const void* in, int64_t n, Out* out) {
     const In* from = static_cast<const In*>(in);
@@ -32,6 +15,8 @@ void copy_values(const void* in, int64_t n, Out* out) {
             out[i] = static_cast<Out>(from[i]);
     }
 }
+
+constexpr uint8_t ZEROS[16] = {};  // a pixel: 4 interleaved floats at most
 
 class Filtered final : public Lines {
   public:
@@ -82,9 +67,9 @@ class Filtered final : public Lines {
                 continue;
             }
             const uint8_t* row = from_.data + plane * from_.channel + inside * from_.row;
-            to = take(row, from_.pixel, bytes, side, left, to);
+            to = take(row, from_.pixel, bytes, side, left, ZEROS, to);
             to = take_run(row, from_.pixel, bytes, width_, 0, to);
-            take(row, from_.pixel, bytes, side, right, to);
+            take(row, from_.pixel, bytes, side, right, ZEROS, to);
         }
     }
 

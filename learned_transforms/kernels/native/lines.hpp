@@ -56,32 +56,31 @@ Source resampled(const Resample& resample, const View& from, const Geometry& geo
 Source filtered(const Filter& filter, const View& from, int64_t begin, const Kernels& kernels, Scratch& scratch);
 Source scattered(const Sparse& sparse, const View& from, const Kernels& kernels, Scratch& scratch);
 
-// Pixels at(j) for j < n out of a row, `pixel` bytes apart, side by side; those at -1 are 0. `Bytes` of each, if they
-// are known beforehand, `bytes` otherwise.
+// Pixels at(j) for j < n out of a row, `pixel` bytes apart, side by side; `fill` for those at -1. `Bytes` of each, if
+// they are known beforehand, `bytes` otherwise.
 template <int64_t Bytes, class At>
-uint8_t* take_all(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, const At& at, uint8_t* to) {
+uint8_t* take_all(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, const At& at, const uint8_t* fill,
+                  uint8_t* to) {
     const auto size = static_cast<size_t>(Bytes ? Bytes : bytes);
     for (int64_t j = 0; j < n; ++j, to += size) {
         const int64_t x = at(j);
-        if (x < 0)
-            std::memset(to, 0, size);
-        else
-            std::memcpy(to, row + x * pixel, size);
+        std::memcpy(to, x < 0 ? fill : row + x * pixel, size);
     }
     return to;
 }
 
 template <class At>
-uint8_t* take(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, const At& at, uint8_t* to) {
-    if (bytes == 1) return take_all<1>(row, pixel, bytes, n, at, to);
-    if (bytes == 3) return take_all<3>(row, pixel, bytes, n, at, to);
-    if (bytes == 4) return take_all<4>(row, pixel, bytes, n, at, to);
-    return take_all<0>(row, pixel, bytes, n, at, to);
+uint8_t* take(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, const At& at, const uint8_t* fill,
+              uint8_t* to) {
+    if (bytes == 1) return take_all<1>(row, pixel, bytes, n, at, fill, to);
+    if (bytes == 3) return take_all<3>(row, pixel, bytes, n, at, fill, to);
+    if (bytes == 4) return take_all<4>(row, pixel, bytes, n, at, fill, to);
+    return take_all<0>(row, pixel, bytes, n, at, fill, to);
 }
 
-// The same for n pixels from number `start` on.
+// Those from number `start` on, all of them inside.
 inline uint8_t* take_run(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, int64_t start, uint8_t* to) {
-    if (pixel != bytes) return take(row, pixel, bytes, n, [start](int64_t j) { return start + j; }, to);
+    if (pixel != bytes) return take(row, pixel, bytes, n, [start](int64_t j) { return start + j; }, nullptr, to);
     std::memcpy(to, row + start * pixel, static_cast<size_t>(n * bytes));
     return to + n * bytes;
 }

@@ -35,15 +35,21 @@ using AxisTuple = std::tuple<std::variant<KernelTuple, GivenTuple>, int64_t, Kee
 // number, bits, adaptive, fma, rounding, each pass, tall first, quarters
 using ArithmeticTuple = std::tuple<std::string, int, bool, bool, std::string, bool, bool, bool>;
 
-Keep keep_of(const KeepTuple& t) { return {std::get<0>(t), std::get<1>(t), std::get<2>(t)}; }
-
-std::optional<Keep> keep_of(const std::optional<KeepTuple>& t) {
-    return t ? std::optional<Keep>(keep_of(*t)) : std::nullopt;
-}
-
 template <class A>
 auto values_of(const A& array) {
     return std::vector<std::remove_const_t<typename A::Scalar>>(array.data(), array.data() + array.size());
+}
+
+Keep keep_of(const KeepTuple& t) { return {std::get<0>(t), std::get<1>(t), std::get<2>(t)}; }
+
+// Evenly spaced pixels, or a list of them.
+using Kept = std::optional<std::variant<Array<int64_t, 1>, KeepTuple>>;
+
+std::optional<Keep> keep_of(const Kept& kept) {
+    if (!kept) return std::nullopt;
+    if (const auto* t = std::get_if<KeepTuple>(&*kept)) return keep_of(*t);
+    const auto list = values_of(std::get<Array<int64_t, 1>>(*kept));
+    return Keep{0, 1, static_cast<int64_t>(list.size()), list};
 }
 
 template <class T>
@@ -111,14 +117,15 @@ lt::Sparse sparse_of(const Array<int64_t, 2>& index, const Array<double, 2>& wei
     return sparse;
 }
 
+const std::pair<const char*, lt::Border> BORDERS[] = {{"copy", lt::Border::copy},
+                                                      {"zero", lt::Border::zero},
+                                                      {"edge", lt::Border::edge},
+                                                      {"reflect", lt::Border::reflect},
+                                                      {"symmetric", lt::Border::symmetric}};
+
 // `places` [terms, 2]: row and column in the window of each of the weights.
 lt::Filter filter_of(const std::array<int64_t, 2>& size, const Array<int64_t, 2>& places,
                      const Array<double, 1>& weights, const std::string& border, const ArithmeticTuple& how) {
-    static const std::pair<const char*, lt::Border> BORDERS[] = {{"copy", lt::Border::copy},
-                                                                 {"zero", lt::Border::zero},
-                                                                 {"edge", lt::Border::edge},
-                                                                 {"reflect", lt::Border::reflect},
-                                                                 {"symmetric", lt::Border::symmetric}};
     const lt::Arithmetic arithmetic = arithmetic_of(how);
     lt::Filter filter{size[0], size[1], {}, {}, {values_of(weights), arithmetic.number}, named(BORDERS, border),
                       arithmetic};
@@ -188,11 +195,16 @@ NB_MODULE(_native, m) {
              },
              "rows"_a, "columns"_a, "arithmetic"_a)
         .def("gather",
-             [](lt::Program& p, std::optional<std::vector<int64_t>> channels, const std::optional<KeepTuple>& rows,
-                const std::optional<KeepTuple>& columns) {
-                 p.add(lt::Gather{std::move(channels), keep_of(rows), keep_of(columns)});
+             [](lt::Program& p, std::optional<std::vector<int64_t>> channels, const Kept& rows, const Kept& columns,
+                std::vector<float> fill) {
+                 p.add(lt::Gather{std::move(channels), keep_of(rows), keep_of(columns), std::move(fill)});
              },
-             "channels"_a.none(), "rows"_a.none(), "columns"_a.none())
+             "channels"_a.none(), "rows"_a.none(), "columns"_a.none(), "fill"_a = std::vector<float>())
+        .def("surround",
+             [](lt::Program& p, const std::string& border, std::vector<float> fill) {
+                 p.surround(named(BORDERS, border), std::move(fill));
+             },
+             "border"_a, "fill"_a)
         .def("sparse",
              [](lt::Program& p, const Array<int64_t, 2>& index, const Array<double, 2>& weights,
                 const Array<double, 1>& bias, const std::array<int64_t, 2>& size, const std::array<int64_t, 2>& shape,

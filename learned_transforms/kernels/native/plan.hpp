@@ -20,15 +20,25 @@ struct Arithmetic {
     bool each_pass, tall_first, quarters;
 };
 
+// Pixels start + step * i for i < count; or those that are listed.
 struct Keep {
     int64_t start, step, count;
+    std::vector<int64_t> list = {};
 
     // Index of the pixel kept as number i, or -1 outside of an axis of `size` pixels.
     int64_t at(int64_t i, int64_t size) const {
-        const int64_t index = start + step * i;
+        const int64_t index = list.empty() ? start + step * i : list[static_cast<size_t>(i)];
         return index >= 0 && index < size ? index : -1;
     }
 };
+
+enum class Border { copy, zero, edge, reflect, symmetric };
+
+// A remainder that is never negative.
+inline int64_t modulo(int64_t value, int64_t by) { return (value % by + by) % by; }
+
+// The pixel to take at `index`, inside or outside of an axis of `size` pixels; -1 stands for fill.
+int64_t bordered(int64_t index, int64_t size, Border border);
 
 // Weights that a kernel gives, for input of any size.
 struct Interpolation {
@@ -95,8 +105,6 @@ struct Sparse {
     int64_t outputs() const { return to[0] * to[1]; }
 };
 
-enum class Border { copy, zero, edge, reflect, symmetric };
-
 struct Filter {
     int64_t height, width;
     std::vector<int64_t> rows, columns;  // [terms]: places in the window
@@ -110,6 +118,7 @@ struct Filter {
 struct Gather {
     std::optional<std::vector<int64_t>> channels;
     std::optional<Keep> rows, columns;
+    std::vector<float> fill = {};  // of what lies outside, for each channel of the image; empty: 0
 };
 
 struct Mix {

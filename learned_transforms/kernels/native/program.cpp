@@ -140,7 +140,7 @@ void Program::add(Stage stage) {
             pass.change = std::move(*filter);
         } else {
             auto& gather = std::get<Gather>(stage);
-            pass.change = Gather{std::nullopt, gather.rows, gather.columns};
+            pass.change = Gather{std::nullopt, gather.rows, gather.columns, gather.fill};
             if (gather.channels) pass.pointwise.push_back(Gather{gather.channels, std::nullopt, std::nullopt});
         }
     } else {
@@ -150,6 +150,41 @@ void Program::add(Stage stage) {
     }
     channels_out_ = channels;
     known_.resize(passes_.size());
+}
+
+void Program::surround(Border border, std::vector<float> fill) {
+    require(border != Border::copy, "an image cannot be surrounded by copies");
+    check_fill(fill, channels_);
+    around_ = border;
+    around_fill_ = std::move(fill);
+}
+
+Batch Program::seen(const Batch& from, const std::array<int64_t, 4>& window, std::vector<uint8_t>& memory) const {
+    require(around_.has_value(), "the window does not lie in the image");
+    const auto [top, left, height, width] = window;
+    require(height >= 1 && width >= 1 && height <= LONGEST && width <= LONGEST && std::abs(top) <= LONGEST &&
+                std::abs(left) <= LONGEST,
+            "a window has at least one pixel, and at most 2^24 along an axis");
+    const auto list = [&](int64_t start, int64_t count, int64_t size) {
+        Keep keep{0, 1, count};
+        for (int64_t i = 0; i < count; ++i) keep.list.push_back(bordered(start + i, size, *around_));
+        return keep;
+    };
+    const Pass pass{Gather{std::nullopt, list(top, height, from.first.height), list(left, width, from.first.width),
+                           around_fill_}, {}};
+    Target part = pass.output(from.first.channels, height, width, from.first.floating);
+    const int64_t size = part.floating ? 4 : 1, plane = height * width * size, image = plane * part.channels;
+    memory.resize(static_cast<size_t>(image * from.images + PADDING));
+    Scratch scratch;
+    for (int64_t n = 0; n < from.images; ++n) {
+        View one = from.first;
+        one.data += n * from.image;
+        part.data = memory.data() + n * image;
+        pass.run(one, part, 0, height, nullptr, *kernels_, scratch);
+    }
+    return {{memory.data(), memory.data() + memory.size(), part.channels, height, width, plane, width * size, size,
+             part.floating},
+            from.images, image};
 }
 
 // A mean and std behind a table of floats become part of it, and a table behind one of levels.
@@ -308,12 +343,15 @@ void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const st
     if (!window) return program_->run(batch, to, geometries_, threads);
     const auto [top, left, height, width] = *window;
     View& view = batch.first;
-    require(top >= 0 && left >= 0 && height >= 1 && width >= 1 && height <= view.height - top &&
-                    width <= view.width - left,
-                "the window does not lie in the image");
-    view.data += top * view.row + left * view.pixel;
-    view.height = height;
-    view.width = width;
+    std::vector<uint8_t> part;
+    if (top >= 0 && left >= 0 && height >= 1 && width >= 1 && height <= view.height - top &&
+        width <= view.width - left) {
+        view.data += top * view.row + left * view.pixel;
+        view.height = height;
+        view.width = width;
+    } else {
+        batch = program_->seen(batch, *window, part);
+    }
     const Target shape = program_->output(height, width, view.floating);
     require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
     program_->run(batch, to, program_->geometries(view), threads);

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,12 @@ class Program {
 
     void add(Stage stage);
 
+    // What lies around an image, for windows that reach beyond it: a border, and for zero the fill of each channel.
+    void surround(Border border, std::vector<float> fill);
+
+    // The part of an image in a window (top, left, height, width) that reaches beyond it, copied into `memory`.
+    Batch seen(const Batch& from, const std::array<int64_t, 4>& window, std::vector<uint8_t>& memory) const;
+
     // Channels, height and width of the output; the last number says whether it is floats.
     Target output(int64_t height, int64_t width, bool floating) const;
 
@@ -51,6 +58,8 @@ class Program {
     void run_image(const View& from, const Target& to, int64_t begin, int64_t end, const Geometries& geometries) const;
 
     int64_t channels_, channels_out_;
+    std::optional<Border> around_;
+    std::vector<float> around_fill_;
     bool floats_[2] = {false, true};                   // the output, for bytes and for floats
     const char* misfit_[2] = {nullptr, nullptr};  // why bytes, or floats, cannot be taken
     const Kernels* kernels_;

@@ -62,6 +62,51 @@ V* workspace(size_t count) {
     return memory.data();
 }
 
+// The kernel at a distance, as taps.py has it.
+template <class T>
+T phi(const T* kernel, const Interpolation& from, T distance) {
+    distance = std::abs(distance);
+    if (!(distance < static_cast<T>(from.support))) return 0;
+    const auto piece = static_cast<int64_t>(distance);
+    const T u = distance - static_cast<T>(piece);
+    const T* row = kernel + piece * from.terms;
+    T value = row[from.terms - 1];
+    for (int64_t d = from.terms - 2; d >= 0; --d) value = value * u + row[d];
+    return value;
+}
+
+// Weights [widest, n] without antialiasing: what lies outside the image counts for its nearest pixel. Gives the largest.
+template <class T>
+T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fma, int widest, T* weights) {
+    T largest = 0;
+    const auto size = static_cast<int64_t>(outputs.size);
+    const T middle = static_cast<T>(from.shift - 0.5);
+    for (int64_t i = 0; i < outputs.n; ++i) {
+        const T number = static_cast<T>(i) + static_cast<T>(0.5);
+        const T place = fma ? static_cast<T>(static_cast<double>(outputs.scale) * static_cast<double>(number) +
+                                             static_cast<double>(middle))
+                            : outputs.scale * number + middle;
+        T below = 0, above = 0, sum = 0;
+        for (int64_t step = 1; step <= 2 * from.support; ++step) {
+            below += phi(outputs.kernel, from, static_cast<T>(-step) - place);
+            above += phi(outputs.kernel, from, static_cast<T>(size - 1 + step) - place);
+        }
+        const int64_t first = outputs.first[i], count = outputs.count[i];
+        for (int64_t k = 0; k < widest; ++k) {
+            T& weight = weights[k * outputs.n + i];
+            weight = k < count ? phi(outputs.kernel, from, static_cast<T>(first + k) - place) : 0;
+            if (k < count) weight += (first + k == 0 ? below : 0) + (first + k == size - 1 ? above : 0);
+            sum = k ? sum + weight : weight;
+        }
+        for (int64_t k = 0; k < widest; ++k) {
+            T& weight = weights[k * outputs.n + i];
+            weight /= sum;
+            largest = std::max(largest, weight);
+        }
+    }
+    return largest;
+}
+
 // T is float for float32 arithmetic, double otherwise.
 template <class T>
 Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, const Arithmetic& arithmetic,
@@ -92,7 +137,9 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
     taps.widest = *std::max_element(outputs.count, outputs.count + all);
     const auto values = all * static_cast<size_t>(taps.widest);
     T* weights = workspace<T, 1>(values);
-    const T largest = kernels.weights(outputs, taps.widest, weights, workspace<T, 2>(all));
+    const T largest = from.antialias
+                          ? kernels.weights(outputs, taps.widest, weights, workspace<T, 2>(all))
+                          : plain_weights(outputs, from, arithmetic.fma, taps.widest, weights);
     if (arithmetic.number == Number::integer) {
         taps.bits = fraction_bits(static_cast<double>(largest), arithmetic);
         int32_t* whole = workspace<int32_t, 2>(values);
