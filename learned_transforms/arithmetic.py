@@ -22,6 +22,8 @@ class Arithmetic:
             as the columns pass does (Pillow since 13); otherwise the columns come first.
         quarters: of a two-pass resample in integers, round nothing after the first pass, and cut each product of the
             second to quarters of a level before it joins the sum (OpenCV).
+        running: of positions along an axis, add the distance from one to the next up instead of multiplying it
+            (Pillow's nearest neighbour).
     """
 
     number: Literal["int", "float32", "float64"]
@@ -32,6 +34,7 @@ class Arithmetic:
     each_pass: bool = False
     tall_first: bool = False
     quarters: bool = False
+    running: bool = False
 
     def __str__(self) -> str:
         words: list[str] = [self.number]
@@ -47,6 +50,8 @@ class Arithmetic:
             words.append("tall first")
         if self.quarters:
             words.append("quarters")
+        if self.running:
+            words.append("running")
         return ", ".join(words)
 
     @classmethod

@@ -133,7 +133,7 @@ class LearnedCompose(Lowered):
         """
         loaded = weight_files.load(name)
         transforms = weight_files.restore_pipeline(loaded)
-        poor = [f"{key}: {c}" for key, c in loaded.certificates.items() if not c.at_least("rounding")]
+        poor = [str(c) if key.isdigit() else f"{key}: {c}" for key, c in loaded.certificates.items() if not c.at_least("rounding")]
         for position, transform in enumerate(transforms):
             if isinstance(transform, Network):
                 transform.certificate = loaded.certificates.get(str(position))
@@ -141,7 +141,7 @@ class LearnedCompose(Lowered):
                     poor.append(f"network {position} is not certified")
         if poor and not allow_approximate:
             raise ApproximateWeightsError(
-                f"{name} is approximate ({poor[0]}). Pass allow_approximate=True if that is good enough."
+                f"{name} is no faithful copy of its teacher ({poor[0]}). Pass allow_approximate=True if that is good enough."
             )
         return cls(transforms, weights=loaded, **options)
 
@@ -264,9 +264,10 @@ class LearnedCompose(Lowered):
         kind = "pil" if form.container == "pil" else form.dtype
         # Arrays hold the values of uint8 tensors, and a teacher of either says what becomes of both.
         if kind != ("uint8" if network.kind == "numpy" else network.kind):
+            given = "numpy" if form.container == "numpy" else kind
             raise InputTypeError(
-                f"This network learned from {network.kind} images and takes no {kind} ones: teachers compute "
-                f"differently on each. Convert the image, or retrain with kind={kind!r}."
+                f"This network learned with kind={network.kind!r} and takes no {given} images: teachers compute "
+                f"differently on each. Convert the image, or retrain with kind={given!r}."
             )
         return Form(network.output, "float32" if network.floats else "uint8")
 

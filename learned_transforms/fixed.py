@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import InputShapeError, PipelineValueError
 from learned_transforms.layers import (
+    Arranging,
     Cropping,
     Filtering,
     Flipping,
@@ -18,8 +19,11 @@ from learned_transforms.layers import (
     Lookup,
     Mixing,
     Normalising,
+    Padding,
     Params,
+    Picking,
     Resampling,
+    Windowing,
     check_weight,
 )
 from learned_transforms.plan import Apply, Mix, Product, Resample, Shape, Sparse, Stage
@@ -218,7 +222,19 @@ class Unstructured(Layer):
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
     for layer in (
-        *(Resampling, Mixing, Filtering, Lookup, Flipping, Cropping, Normalising),
+        *(
+            Resampling,
+            Picking,
+            Mixing,
+            Filtering,
+            Lookup,
+            Flipping,
+            Cropping,
+            Windowing,
+            Padding,
+            Arranging,
+            Normalising,
+        ),
         *(Separable, FixedResampling, Scattered, Unstructured),
     )
 }

@@ -1,9 +1,12 @@
 """Which pixels of an axis are kept: what crops, flips, pads and nearest-neighbour resizes come to."""
 
 from dataclasses import dataclass
+from itertools import accumulate, repeat
 
 import torch
 from torch import Tensor
+
+from learned_transforms.arithmetic import Arithmetic
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,22 @@ def follow(first: Kept | None, then: Kept | None) -> Kept | None:
         return first.then(then)
     pixels, count = first.index().tolist(), first.count
     return Listed(tuple(pixels[i] if 0 <= i < count else -1 for i in then.index().tolist()))
+
+
+def nearest(n_in: int, n_out: int, offset: Tensor, arithmetic: Arithmetic) -> Listed:
+    """The pixel at ``(i + offset) * n_in / n_out``, rounded down, for each output pixel ``i``.
+
+    Computed in the float type of the arithmetic; ``running``: as a sum of ``i`` steps.
+    """
+    dtype = getattr(torch, arithmetic.number)
+    step = torch.tensor(n_in, dtype=dtype) / n_out
+    start = offset.detach().cpu().to(dtype)
+    if arithmetic.running:
+        first, distance = float(start * step), float(step)
+        places = torch.tensor(list(accumulate(repeat(distance, n_out - 1), initial=first)), dtype=torch.float64)
+    else:
+        places = (torch.arange(n_out, dtype=dtype) + start) * step
+    return Listed(tuple(places.long().clamp(0, n_in - 1).tolist()))
 
 
 BORDERS = ("zero", "edge", "reflect", "symmetric")

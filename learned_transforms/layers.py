@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from learned_transforms.arithmetic import SMOOTH, Arithmetic
 from learned_transforms.errors import InputShapeError, PipelineValueError, check_channels
-from learned_transforms.keep import Keep
+from learned_transforms.keep import Keep, Listed, bordered, nearest
 from learned_transforms.plan import BORDERS, Filter, Gather, Mix, Normalise, Resample, Shape, Stage, Table
 from learned_transforms.taps import Axis
 
@@ -124,6 +124,32 @@ def output_size(size: tuple[int, int], wanted: Sequence[int], max_size: int | No
     if min(found) < 1:
         raise InputShapeError(f"An image of {size} (rows, columns) would be resized to {found}: nothing is left of it.")
     return found
+
+
+class Picking(Layer):
+    """Resize by taking one pixel for each, at any size; see ``keep.nearest``. Params as those of :class:`Resampling`.
+
+    Args:
+        offset: ``[1]``, where in an output pixel the pixel that is taken lies: 0 at its start, 0.5 in its middle.
+    """
+
+    offset: nn.Parameter
+    arithmetic: Arithmetic
+
+    def __init__(self, offset: Tensor, arithmetic: Arithmetic) -> None:
+        super().__init__()
+        check_weight("offset", offset, 1, 1)
+        self.learn(offset=offset)
+        self.arithmetic = arithmetic
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"))
+        if size == shape[1:]:
+            return []
+        rows, columns = (
+            nearest(n_in, n_out, self.offset[0], self.arithmetic) for n_in, n_out in zip(shape[1:], size, strict=True)
+        )
+        return [Gather(rows=rows, columns=columns)]
 
 
 class Mixing(Layer):
@@ -251,6 +277,45 @@ class Cropping(Layer):
             rows, columns = Keep(top, 1, rows.count), Keep(left, 1, columns.count)
         outside = not (rows.inside(shape[1]) and columns.inside(shape[2]))
         return [Gather(rows=rows, columns=columns, outside=outside)]
+
+
+class Windowing(Layer):
+    """Use a window of the image that is drawn for each; it may reach beyond the image. Params: ``size`` of it."""
+
+    def elastic(self, shape: Shape, params: Params) -> bool:
+        return True
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        height, width = params["size"]
+        return [Gather(rows=Keep(0, 1, height), columns=Keep(0, 1, width), outside=True)]
+
+
+class Padding(Layer):
+    """Add pixels around the image.
+
+    Params: ``padding`` (left, top, right, bottom), ``border`` out of ``keep.BORDERS``, and for ``zero`` the ``fill``:
+    one number, or one a channel.
+    """
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        channels, height, width = shape
+        left, top, right, bottom = params["padding"]
+        fill = tuple(params["fill"])
+        if len(fill) not in (1, channels):
+            raise PipelineValueError(f"Expected a fill of 1 or {channels} numbers, got {len(fill)}.")
+        if params["border"] == "zero":
+            rows, columns = Keep(-top, 1, height + top + bottom), Keep(-left, 1, width + left + right)
+            return [Gather(rows=rows, columns=columns, outside=True, fill=fill * (channels // len(fill)))]
+        axes = ((height, top, bottom), (width, left, right))
+        kept = (Listed(tuple(bordered(n, -a, n + b, params["border"]).tolist())) for n, a, b in axes)
+        return [Gather(rows=next(kept), columns=next(kept))]
+
+
+class Arranging(Layer):
+    """Copy channels. Params: ``order``, the channel to take for each of the output."""
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        return [Gather(channels=tuple(params["order"]))]
 
 
 def centred(n_in: int, n_out: int) -> Keep:
