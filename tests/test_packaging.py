@@ -50,7 +50,7 @@ def told(cwd: Path, *command: str, first: Path | None = None) -> dict:
     code = f"import sys; sys.path = {here!r} + sys.path + {PACKAGES!r}\n{CODE}"
     run = subprocess.run([*command, "-c", code], cwd=cwd, env={"PATH": os.defpath}, capture_output=True, text=True)
     found = json.loads(done(run))
-    assert found["pretrained"] == ["bicubic_224", "cifar10_gray28", "lanczos_224"]
+    assert found["pretrained"] == ["bicubic_224", "cifar10_gray28", "lanczos_224", "torchvision"]
     return found
 
 
