@@ -70,6 +70,44 @@ class Separable(Layer):
         ]
 
 
+class SeparableSum(Layer):
+    """A sum of separable maps of one size: ``sum_k rows[k] @ (weight[k] . image) @ columns[k].T + bias``.
+
+    Args:
+        rows: ``[K, H_out, H_in]``.
+        columns: ``[K, W_out, W_in]``.
+        weight: ``[K, C_out, C_in]``.
+        bias: ``[C_out]``.
+        arithmetic: float; its rounding turns the result into uint8 levels.
+    """
+
+    rows: nn.Parameter
+    columns: nn.Parameter
+    weight: nn.Parameter
+    bias: nn.Parameter
+    arithmetic: Arithmetic
+
+    def __init__(self, rows: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, arithmetic: Arithmetic) -> None:
+        super().__init__()
+        for name, matrices in (("rows", rows), ("columns", columns), ("weight", weight)):
+            check_weight(name, matrices, 3, len(rows))
+        check_weight("bias", bias, 1, weight.shape[1])
+        self.learn(rows=rows, columns=columns, weight=weight, bias=bias)
+        self.arithmetic = arithmetic
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        terms, outputs, inputs = self.weight.shape
+        check_size(shape, (inputs, self.rows.shape[2], self.columns.shape[2]))
+        arithmetic = self.effective(relaxed)
+        inner = replace(arithmetic, rounding="none")
+        together = torch.eye(outputs, dtype=self.bias.dtype, device=self.bias.device).repeat(1, terms)
+        return [
+            Mix(self.weight.flatten(0, 1), torch.zeros_like(self.bias).repeat(terms), inner),
+            Product(self.rows, self.columns, inner),
+            Mix(together, self.bias, arithmetic),
+        ]
+
+
 def check_size(shape: Shape, expected: Shape) -> None:
     """Require images of one size, for networks that were trained on one size."""
     if shape != expected:
@@ -235,7 +273,7 @@ LAYERS: dict[str, type[Layer]] = {
             Arranging,
             Normalising,
         ),
-        *(Separable, FixedResampling, Scattered, Unstructured),
+        *(Separable, SeparableSum, FixedResampling, Scattered, Unstructured),
     )
 }
 """All layers, by the name under which weight files hold them."""

@@ -38,14 +38,17 @@ class Resample:
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """``rows [H', H] @ image @ columns.T [W, W']``: full matrices, in a float type, without rounding."""
+    """``rows [H', H] @ image @ columns.T [W, W']``: full matrices, in a float type, without rounding.
+
+    With ``rows [K, H', H]`` and ``columns [K, W', W]``, channels come in K groups, and each has matrices of its own.
+    """
 
     rows: Tensor
     columns: Tensor
     arithmetic: Arithmetic
 
     def output(self, shape: Shape) -> Shape:
-        return shape[0], len(self.rows), len(self.columns)
+        return shape[0], int(self.rows.shape[-2]), int(self.columns.shape[-2])
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,7 +133,12 @@ def resample(image: Tensor, stage: Resample) -> Tensor:
 
 def product(image: Tensor, stage: Product) -> Tensor:
     rows, columns = (matrix.to(DTYPES[stage.arithmetic.number]) for matrix in (stage.rows, stage.columns))
-    return (rows @ (image.to(rows.dtype) @ columns.T)).float()
+    image = image.to(rows.dtype)
+    if rows.ndim == 3:
+        groups = image.unflatten(-3, (len(rows), -1))
+        made: Tensor = rows[:, None] @ (groups @ columns[:, None].mT)
+        return made.flatten(-4, -3).float()
+    return (rows @ (image @ columns.T)).float()
 
 
 def weigh(terms: Iterable[tuple[Tensor, Tensor]], bias: Tensor | None, arithmetic: Arithmetic) -> Tensor:

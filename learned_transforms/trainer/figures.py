@@ -184,7 +184,7 @@ def stage_text(stage: Stage, current: Shape) -> tuple[str, str]:
         bits = "" if rows.bits is None else f", 2^-{rows.bits}"
         return "Resample", f"{columns.weights.shape[1]} x {rows.weights.shape[1]} taps{bits}"
     if isinstance(stage, Product):
-        return "Product", f"{stage.columns.shape[1]} x {stage.rows.shape[1]} weights"
+        return "Product", f"{stage.columns.shape[-1]} x {stage.rows.shape[-1]} weights"
     if isinstance(stage, Mix):
         return "Mix", f"{stage.weight.shape[1]} -> {stage.weight.shape[0]} channels"
     if isinstance(stage, Table):

@@ -6,14 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.layers import Resampling
-from learned_transforms.taps import evaluate
 from learned_transforms.trainer.checkpoint import Tensors, Values
 from learned_transforms.trainer.fit import Epoch, Score, Settings, separable, train
-
-UNROUNDED = Arithmetic("float64")
-"""What kernels are fitted in."""
+from learned_transforms.trainer.placement import WHOLE, Placed
 
 MOST_TRIES = 8
 """How often a step is shortened before it is given up."""
@@ -27,11 +23,12 @@ Sized = tuple[Tensor, Tensor]
 
 def kernel_matrices(layer: Resampling, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The row and the column matrix that a kernel comes to, from the size of ``x`` to the size of ``y``."""
-    rows, columns = (
-        evaluate(layer.kernel, shift, n_in, n_out, UNROUNDED).dense()
-        for n_in, n_out, shift in zip(x.shape[2:], y.shape[2:], layer.shift, strict=True)
-    )
-    return rows, columns
+    placement = layer.placement if isinstance(layer, Placed) else WHOLE
+    inputs, output = ((part.shape[-2], part.shape[-1]) for part in (x, y))
+    found = placement.matrices(layer.kernel, layer.shift, inputs, output)
+    if found is None:
+        raise ValueError(f"{placement} leaves images of {inputs}, or gives no {output}.")
+    return found
 
 
 def kernel_loss(layer: Resampling, weight: Tensor, bias: Tensor, parts: Sequence[Sized]) -> Score:

@@ -1,22 +1,38 @@
-"""From free matrices to a kernel: which flip, shift and kernel explain what was learned."""
+"""From free matrices to a kernel: which crop, flip, scale, shift and kernel explain what was learned."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil, floor
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from learned_transforms.fixed import Separable
 from learned_transforms.trainer.fit import least_squares
+from learned_transforms.trainer.placement import Line
 
 STRAIGHT = 0.1
 """How far, in input pixels, the centres of learned rows may lie from a straight line."""
 
 SAME_SCALE = 0.02
-"""How far, relatively, the scale may be from input / output."""
+"""How far, relatively, the scale may be from that of the whole image for it to be called the whole image."""
 
 RCOND = 1e-2
 """Directions of the kernel that the matrices hardly show are left at their smallest in the first estimate."""
+
+FEWEST = 8
+MOST_LINES = 40
+SHAPES = ((1, 1), (2, 3), (4, 3))
+"""Kernels by which places are told apart."""
+
+CLEARLY = 0.5
+"""A rarer reading must leave less than this share of what a commoner one leaves, to come before it."""
+
+UNLIKE = 0.1
+"""A place that leaves more than this share of the squares of the matrices to any kernel is none."""
+
+NEARLY_AS_GOOD = 10.0
+MOST_READINGS = 3
 
 
 @dataclass(frozen=True)
@@ -27,30 +43,73 @@ class Geometry:
         flips: (rows, columns) are mirrored.
         shift: displacement of the centres, (down, right), input pixels.
         rows, columns: the matrices, each row summing to 1, flips undone.
+        lines: the parts of the axes that are resized, and kept.
+        antialias: the kernel is stretched where an axis gets shorter.
+        left: share of the squares of the matrices that a simple kernel leaves.
     """
 
     flips: tuple[bool, bool]
     shift: Tensor
     rows: Tensor
     columns: Tensor
+    lines: tuple[Line, Line]
+    antialias: bool
+    left: float
+
+    @property
+    def copied(self) -> bool:
+        """Whether each output is one input."""
+        same = all(line.length == line.full for line in self.lines)
+        return same and all(float(matrix.amax(1).min()) > 0.95 for matrix in (self.rows, self.columns))
 
 
-def recognise(network: Separable) -> Geometry | str:
-    """Flips and shift of a free separable network, or the reason why it is no resampling."""
-    found = []
-    for name in ("rows", "columns"):
-        axis = recognise_axis(getattr(network, name).detach().double(), name)
-        if isinstance(axis, str):
-            return axis
-        found.append(axis)
-    (flip_rows, down, rows), (flip_columns, right, columns) = found
-    return Geometry((flip_rows, flip_columns), torch.tensor([down, right], dtype=torch.float64), rows, columns)
+@dataclass(frozen=True)
+class Reading:
+    """A line that explains a matrix ``[n_out, n_in]``, whose rows sum to 1 and are not flipped any more."""
+
+    matrix: Tensor
+    flipped: bool
+    line: Line
+    shift: float
 
 
-def recognise_axis(matrix: Tensor, name: str) -> tuple[bool, float, Tensor] | str:
-    """Flip, shift, and the matrix with its flip undone and rows summing to 1; or why it is no resampling."""
+def recognise(rows: Tensor, columns: Tensor) -> list[Geometry] | str:
+    """Where the outputs of row and column matrices lie, the likeliest first; or why they are no resampling."""
+    found: list[list[Reading]] = []
+    for name, matrix in (("rows", rows), ("columns", columns)):
+        readings = read_axis(matrix.detach().double().cpu(), name)
+        if isinstance(readings, str):
+            return readings
+        found.append(readings)
+    made: list[Geometry] = []
+    for antialias in (True, False):
+        chosen = []
+        for readings in found:
+            lefts = [unexplained(reading, antialias) for reading in readings]
+            index = 0
+            for i, left in enumerate(lefts):
+                if left < CLEARLY * lefts[index]:
+                    index = i
+            chosen.append((readings[index], lefts[index]))
+        (down, left_down), (right, left_right) = chosen
+        shift = torch.tensor([down.shift, right.shift], dtype=torch.float64)
+        lines, flips = (down.line, right.line), (down.flipped, right.flipped)
+        left = max(left_down, left_right)
+        made.append(Geometry(flips, shift, down.matrix, right.matrix, lines, antialias, left))
+    stretched, plain = made
+    shrinking = any(line.scale > 1 for line in (*stretched.lines, *plain.lines))
+    if shrinking and plain.left < CLEARLY * stretched.left:
+        made = [plain, stretched]
+    elif not shrinking:
+        made = [stretched]
+    made = [geometry for geometry in made if geometry.left <= min(UNLIKE, NEARLY_AS_GOOD * made[0].left + 1e-9)]
+    return made[:MOST_READINGS] or f"any kernel leaves {min(stretched.left, plain.left):.1%} of the matrices"
+
+
+def read_axis(matrix: Tensor, name: str) -> list[Reading] | str:
+    """Lines that may explain a matrix, the whole axis first; or why there is none."""
     n_out, n_in = matrix.shape
-    if min(n_out, n_in) < 8:
+    if min(n_out, n_in) < FEWEST:
         return f"{n_out} x {n_in} {name} are too few to recognise a kernel in; at least 8 x 8 are needed"
     total = matrix.sum(1, keepdim=True)
     if float(total.min()) < 0.5:
@@ -59,32 +118,95 @@ def recognise_axis(matrix: Tensor, name: str) -> tuple[bool, float, Tensor] | st
     # At the borders windows are cut off, which moves their centres: only the middle is looked at.
     inner = slice(n_out // 5, n_out - n_out // 5)
     position = (torch.arange(n_out).double() + 0.5)[inner]
-    centres = (matrix @ (torch.arange(n_in).double() + 0.5))[inner]
-    slope, offset = least_squares(torch.stack([position, torch.ones_like(position)]), centres[None])[0].tolist()
+    pixels = torch.arange(n_in).double() + 0.5
+    slope, offset = line_through(position, (matrix @ pixels)[inner])
+    flipped = slope < 0
+    if flipped:
+        matrix = matrix.flip(0)
+        slope, offset = line_through(position, (matrix @ pixels)[inner])
+    centres = (matrix @ pixels)[inner]
     bent = float((centres - slope * position - offset).abs().max())
     if bent > STRAIGHT:
         return f"centres of the {name} lie up to {bent:.2f} pixels off a straight line"
-    if abs(abs(slope) * n_out / n_in - 1) > SAME_SCALE:
-        return f"scale of the {name} is {abs(slope):.3f}, not input / output = {n_in / n_out:.3f}"
-    return (True, offset - n_in, matrix.flip(0)) if slope < 0 else (False, offset, matrix)
+    found = []
+    for line in lines_near(slope, offset, n_in, n_out):
+        error = centres - line.centres(n_out)[inner]
+        if line.full == n_out and line.length == n_in:
+            found.append(Reading(matrix, flipped, line, float(error.mean())))
+        elif float(error.abs().max()) <= STRAIGHT:
+            found.append(Reading(matrix, flipped, line, 0.0))
+    return found[:MOST_LINES] or f"scale of the {name} is {slope:.3f}, that of no crop and resize in whole pixels"
 
 
-def estimate_kernel(geometry: Geometry, support: int, degree: int) -> Tensor:
-    """The least-squares kernel ``[support, degree + 1]``, its peak at 1, behind row and column matrices.
+def line_through(position: Tensor, centres: Tensor) -> tuple[float, float]:
+    """Slope and offset of centres."""
+    slope, offset = least_squares(torch.stack([position, torch.ones_like(position)]), centres[None])[0].tolist()
+    return slope, offset
+
+
+def lines_near(slope: float, offset: float, n_in: int, n_out: int) -> Iterator[Line]:
+    """Lines of whole numbers about as steep: the whole axis, part of a resized axis, all of a resized part."""
+    if abs(slope * n_out / n_in - 1) <= SAME_SCALE:
+        yield Line(0, n_in, n_out, 0)
+    off = 2 * STRAIGHT / max(1, n_out - 2 * (n_out // 5))
+    for full in range(max(n_out + 1, ceil(n_in / (slope + off))), floor(n_in / max(slope - off, 1e-3)) + 1):
+        start = round(offset * full / n_in)
+        for near in (start, start - 1, start + 1):
+            if 0 <= near <= full - n_out:
+                yield Line(0, n_in, full, near)
+    for length in range(max(1, ceil((slope - off) * n_out)), min(n_in - 1, floor((slope + off) * n_out)) + 1):
+        low = round(offset)
+        for near in (low, low - 1, low + 1):
+            # A crop that resizes nothing was met above.
+            if 0 <= near <= n_in - length and length != n_out:
+                yield Line(near, length, n_out, 0)
+
+
+def unexplained(reading: Reading, antialias: bool) -> float:
+    """Share of the squares of a matrix that simple kernels leave."""
+    least = float("inf")
+    for shape in SHAPES:
+        phi = basis(reading.matrix.shape, reading.line, reading.shift, antialias, *shape)
+        kernel = estimate([(reading.matrix, phi)], shape[1])
+        made = phi @ kernel.flatten()
+        made = made / made.sum(1, keepdim=True)
+        least = min(least, float((made - reading.matrix).square().sum() / reading.matrix.square().sum()))
+    return least
+
+
+def basis(shape: tuple[int, ...], line: Line, shift: float, antialias: bool, support: int, degree: int) -> Tensor:
+    """What each coefficient of a kernel adds to the weights before they are divided by their sum: ``[*shape, B]``."""
+    n_out, n_in = shape
+    stretch = max(line.scale, 1.0) if antialias else 1.0
+    # Without antialiasing, what lies outside counts for the nearest pixel.
+    margin = 0 if antialias else support + 1
+    pixels = torch.arange(line.low - margin, line.low + line.length + margin)
+    distance = (pixels + 0.5 - (line.centres(n_out) + shift)[:, None]).abs() / stretch
+    piece = distance.floor().long()
+    powers = (distance - piece)[..., None] ** torch.arange(degree + 1)
+    within = one_hot(piece.clamp(max=support), support + 1)[..., :support]
+    phi = (within[..., None] * powers[..., None, :]).flatten(2)
+    made = phi.new_zeros(n_out, n_in, phi.shape[2])
+    return made.index_add_(1, pixels.clamp(line.low, line.low + line.length - 1), phi)
+
+
+def estimate(parts: list[tuple[Tensor, Tensor]], degree: int) -> Tensor:
+    """The least-squares kernel ``[support, degree + 1]``, its peak at 1, from matrices and their bases.
 
     Each weight is ``phi(t)`` over the sum of its row's ``phi``: multiplied out, that is linear in the coefficients.
     """
-    designs = []
-    for matrix, offset in zip((geometry.rows, geometry.columns), geometry.shift.tolist(), strict=True):
-        n_out, n_in = matrix.shape
-        scale = n_in / n_out
-        centre = (torch.arange(n_out).double() + 0.5) * scale + offset
-        distance = ((torch.arange(n_in).double() + 0.5) - centre[:, None]).abs() / max(scale, 1)
-        piece = distance.floor().long()
-        powers = (distance - piece)[..., None] ** torch.arange(degree + 1)
-        inside = one_hot(piece.clamp(max=support), support + 1)[..., :support]
-        phi = (inside[..., None] * powers[..., None, :]).flatten(2)
-        designs.append((matrix[..., None] * phi.sum(1, keepdim=True) - phi).flatten(0, 1))
-    design = torch.cat(designs)
-    rest = torch.linalg.lstsq(design[:, 1:], -design[:, :1], rcond=RCOND, driver="gelsd").solution[:, 0]
-    return torch.cat([rest.new_ones(1), rest]).view(support, degree + 1)
+    designs = [(matrix[..., None] * phi.sum(1, keepdim=True) - phi).flatten(0, 1) for matrix, phi in parts]
+    products = sum((design.T @ design for design in designs), torch.zeros(()))
+    # Singular values of the products are squares of those of the design.
+    rest = torch.linalg.lstsq(products[1:, 1:], -products[1:, :1], rcond=RCOND**2, driver="gelsd").solution[:, 0]
+    return torch.cat([rest.new_ones(1), rest]).view(-1, degree + 1)
+
+
+def estimate_kernel(geometry: Geometry, support: int, degree: int) -> Tensor:
+    """The least-squares kernel ``[support, degree + 1]`` behind row and column matrices."""
+    parts = []
+    for matrix, line, shift in zip(
+        (geometry.rows, geometry.columns), geometry.lines, geometry.shift.tolist(), strict=True
+    ):
+        parts.append((matrix, basis(matrix.shape, line, shift, geometry.antialias, support, degree)))
+    return estimate(parts, degree)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.fixed import FixedResampling, Separable
-from learned_transforms.layers import Flipping, Layer, Params, Resampling
+from learned_transforms.layers import Flipping, Layer, Resampling
 from learned_transforms.trainer.fit import Settings, fit_separable, least_squares, score, separable, solve
-from learned_transforms.trainer.kernel import UNROUNDED, Sized, fit_kernel, kernel_loss
+from learned_transforms.trainer.kernel import Sized, fit_kernel, kernel_loss
+from learned_transforms.trainer.placement import UNROUNDED, WHOLE, Placement, placements, resampling
 from learned_transforms.trainer.pointwise import FLOATS, best_map, fit_mix, mixings, settle
 from learned_transforms.trainer.problem import Ask, Form, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
 from learned_transforms.trainer.recognise import Geometry, estimate_kernel, recognise
@@ -29,6 +30,15 @@ PROMISING = 4.0
 
 NEAR = 0.15
 """Snapped kernels stay candidates within this relative rise of the loss; the exact arithmetic decides among them."""
+
+HOPELESS = 30.0
+"""No kernel is refitted whose first estimate validates worse than the free matrices by more than this factor."""
+
+PLACING = 2, 3
+"""Support and degree of the kernel with which rules for other sizes are compared."""
+
+CONTRADICTED = 0.3
+"""A rule that leaves more than this share of the variance of images of other sizes is none."""
 
 REFIT_VALUES = 400_000
 REFIT_PATIENCE = 3
@@ -74,9 +84,18 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     if left > EXPLAINED * problem.unit**2:
         yield "kernel", f"free matrices leave a mean square of {left / problem.unit**2:.3g} levels"
         return
-    geometry = recognise(free)
-    yield "kernel", geometry if isinstance(geometry, str) else kernel_form(free, geometry, problem)
-    yield "matrices", snapped_form(free, problem)
+    most = max(50, REFIT_VALUES // problem.train.targets[0].numel())
+    rich = problem.train.rich(most)
+    thin = thinned(free, rich.floats(torch.float64), SMALL if rich.quantised else SMALL_FLOAT)
+    readings = recognise(thin.rows, thin.columns)
+    found: Form | str = readings if isinstance(readings, str) else "no place"
+    for geometry in readings if isinstance(readings, list) else []:
+        found = kernel_form(thin, geometry, problem)
+        if isinstance(found, Form):
+            break
+    copied = isinstance(found, Form) and not any(isinstance(layer, Resampling) for layer in found.layers)
+    yield "crop" if copied else "kernel", found
+    yield "matrices", snapped_form(thin, rich, problem)
 
 
 def free_form(problem: Problem, settings: Settings, most_values: int | None = None) -> Form:
@@ -97,46 +116,104 @@ def gentle(settings: Settings, patience: int, min_delta: float) -> Settings:
 
 
 def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form | str:
-    """Refit, snap and select: the kernel form of a separable network, or the reason why there is none.
+    """Place, refit, snap and select: the kernel form of a separable network, or the reason why there is none.
 
     Args:
-        start: the free network, for the first channel weights.
+        start: the free network, for the first channel weights; its rows sum to 1.
         geometry: what was recognised in it.
         problem: its pairs.
     """
     data, held_out = problem.train.flip(geometry.flips), problem.val.flip(geometry.flips)
-    probes = [p.flip(geometry.flips) for p in problem.probes]
+    placed = place(start, geometry, data.inputs, data.size, [p.flip(geometry.flips) for p in problem.probes])
+    if isinstance(placed, str):
+        return placed
+    placement, probes = placed
     most = max(50, REFIT_VALUES // data.targets[0].numel())
     rich, rich_val = data.rich(most), held_out.rich(most)
-    sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in probes))]
-    val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in probes))]
+    kernels, fitted, weight = [COPY], None, start.weight.detach()
+    if placement.resized:
+        sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in probes))]
+        val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in probes))]
+        found = refit(start, geometry, placement, sets, val_sets, problem)
+        if found is None:
+            return "no kernel explains the matrices"
+        layer, weight, bias = found
+        fitted = layer.kernel.detach().cpu()
+        snapped, shift = snap_geometry(layer, weight, bias, placement, sets)
+        kernels = [(grid, kernel, shift) for grid, kernel in snapped]
+        # Behind a kernel that does not fit quite, a shift that is none may have been fitted.
+        kernels += [(None, kernel, (shift * 8).round() / 8) for kernel in problem.kernels]
+    checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
+    best, trials = select(kernels, placement, weight, rich, checks, undo_flips(problem.ask, geometry))
+    chosen = cast(Resampling, best.layers[0])
+    plain = Resampling(chosen.kernel, chosen.shift, chosen.arithmetic)
+    parts = [*placement.parts(plain, data.size), *((layer, {}) for layer in best.layers[1:])]
+    for axis, on in zip(("vertical", "horizontal"), geometry.flips, strict=True):
+        if on:
+            parts.append((Flipping(), {"axis": axis}))
+    notes = [f"flips (rows, columns): {geometry.flips}; grids 1/n: {best.grids}"]
+    notes += [str(placement)] if placement != WHOLE else []
+    names = ("size", "axis", "start", "antialias")
+    layers, params = [layer for layer, _ in parts], [given for _, given in parts]
+    return Form(layers, params, trials, names, best.grids, fitted, notes)
+
+
+def place(
+    start: Separable, geometry: Geometry, images: Tensor, output: tuple[int, int], probes: Sequence[Labelled]
+) -> tuple[Placement, Sequence[Labelled]] | str:
+    """The rule of a geometry that images of other sizes bear out, and those that tell; or why there is none."""
+    inputs = images.shape[-2], images.shape[-1]
+    rules = placements(geometry.lines, inputs, output, geometry.antialias, geometry.copied)
+    if not rules:
+        return "a filter, and no kernel, explains the matrices"
+    if rules == [WHOLE]:
+        return WHOLE, probes
+    kernel = estimate_kernel(geometry, *PLACING).to(images.device)
+    losses = []
+    for rule in rules:
+        layer = resampling(kernel, geometry.shift.to(images.device), UNROUNDED, rule)
+        told = [
+            p
+            for p in probes
+            if rule.matrices(layer.kernel, layer.shift, (p.inputs.shape[-2], p.inputs.shape[-1]), p.size) is not None
+        ]
+        sets = [p.floats(torch.float64) for p in told]
+        loss, unit = 0.0, 1.0
+        if sets:
+            loss = kernel_loss(layer, start.weight.double(), start.bias.double(), sets)[0]
+            unit = sum(float(y.var()) for _, y in sets) / len(sets)
+        losses.append((loss / unit, rule, told))
+    least = min(loss for loss, _, _ in losses)
+    if least > CONTRADICTED:
+        return f"images of other sizes contradict it: {rules[0]}"
+    return next((rule, told) for loss, rule, told in losses if loss <= least * 1.01)
+
+
+def refit(
+    start: Separable,
+    geometry: Geometry,
+    placement: Placement,
+    sets: Sequence[Sized],
+    val_sets: Sequence[Sized],
+    problem: Problem,
+) -> tuple[Resampling, Tensor, Tensor] | None:
+    """The simplest kernel that explains the pairs as well as free matrices do, with channel weights and bias."""
     limit = ENOUGH * free_loss(start, geometry, val_sets[0])
     settings = gentle(problem.settings, REFIT_PATIENCE, 1e-3 * limit)
-    device = data.inputs.device
-    starts = [Resampling(estimate_kernel(geometry, *shape), geometry.shift, UNROUNDED).to(device) for shape in SHAPES]
+    device = sets[0][0].device
+    starts = [
+        resampling(estimate_kernel(geometry, *shape), geometry.shift, UNROUNDED, placement).to(device)
+        for shape in SHAPES
+    ]
     losses = [kernel_loss(layer, start.weight.double(), start.bias.double(), val_sets[:1])[0] for layer in starts]
     for layer, loss in zip(starts, losses, strict=True):
-        if loss > PROMISING * max(min(losses), limit):
+        if loss > min(PROMISING * max(min(losses), limit), HOPELESS * limit):
             continue
         weight, bias, epochs = fit_kernel(layer, (start.weight, start.bias), sets, val_sets, settings)
         problem.history.extend(epochs)
         if kernel_loss(layer, weight, bias, val_sets[:1])[0] <= limit:
-            break
-    else:
-        return "no kernel explains the matrices"
-    snapped, shift = snap_geometry(layer, weight, bias, sets)
-    kernels = [(grid, kernel, shift) for grid, kernel in snapped]
-    # Behind a kernel that does not fit quite, a shift that is none may have been fitted.
-    kernels += [(None, kernel, (shift * 8).round() / 8) for kernel in problem.kernels]
-    checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
-    best, trials = select(kernels, weight, rich, checks, undo_flips(problem.ask, geometry))
-    layers = best.layers
-    params: list[Params] = [{"size": data.size}, *({} for _ in layers[1:])]
-    for axis, on in zip(("vertical", "horizontal"), geometry.flips, strict=True):
-        if on:
-            layers, params = [*layers, Flipping()], [*params, {"axis": axis}]
-    notes = [f"flips (rows, columns): {geometry.flips}; grids 1/n: {best.grids}"]
-    return Form(layers, params, trials, ("size", "axis"), best.grids, layer.kernel.detach().cpu(), notes)
+            return layer, weight, bias
+    return None
 
 
 def undo_flips(ask: Ask | None, geometry: Geometry) -> Ask | None:
@@ -157,12 +234,12 @@ def free_loss(network: Separable, geometry: Geometry | None, part: Sized) -> flo
 
 
 def snap_geometry(
-    layer: Resampling, weight: Tensor, bias: Tensor, sets: Sequence[Sized]
+    layer: Resampling, weight: Tensor, bias: Tensor, placement: Placement, sets: Sequence[Sized]
 ) -> tuple[list[tuple[Grid, Tensor]], Tensor]:
     """The simplest kernels, and the simplest shift, that do as well as the fitted ones; no rounding modelled."""
 
     def loss(kernel: Tensor, shift: Tensor) -> float:
-        return kernel_loss(Resampling(kernel, shift, UNROUNDED), weight, bias, sets)[0]
+        return kernel_loss(resampling(kernel, shift, UNROUNDED, placement), weight, bias, sets)[0]
 
     floor = 1e-12 * float(sets[0][1].square().mean())
     fitted = layer.kernel.detach()
@@ -172,6 +249,9 @@ def snap_geometry(
 
 Kernel = tuple[Grid, Tensor, Tensor]
 """A candidate: the grid that it is on, the kernel, and its shift."""
+
+COPY: Kernel = 1, torch.ones(1, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+"""For what copies pixels."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +270,7 @@ class Candidate:
 
 def select(
     kernels: Sequence[Kernel],
+    placement: Placement,
     weight: Tensor,
     data: Labelled,
     checks: Sequence[Labelled],
@@ -198,12 +279,12 @@ def select(
     """The kernel, the arithmetic and the channel map with which the fewest values differ; the simplest among equals."""
     tried: list[Candidate] = []
     if is_identity(weight):
-        for (grid, kernel, shift), arithmetic in rank(kernels, data, plain=True):
-            layers: list[Layer] = [Resampling(kernel, shift, arithmetic)]
+        for (grid, kernel, shift), arithmetic in rank(kernels, placement, data, plain=True):
+            layers: list[Layer] = [resampling(kernel, shift, arithmetic, placement)]
             tried.append(Candidate(layers, {"kernel": grid}, attempt(layers, checks)))
     if not any(candidate.trial.differing == 0 for candidate in tried):
-        for (grid, kernel, shift), arithmetic in rank(kernels, data, plain=False):
-            layer = Resampling(kernel, shift, arithmetic)
+        for (grid, kernel, shift), arithmetic in rank(kernels, placement, data, plain=False):
+            layer = resampling(kernel, shift, arithmetic, placement)
             for mixing, mix_grid in mixings([layer], data, checks[0]):
                 layers = [layer, mixing]
                 tried.append(Candidate(layers, {"kernel": grid, "weight": mix_grid}, attempt(layers, checks)))
@@ -226,7 +307,9 @@ def arithmetics(data: Labelled, plain: bool) -> list[Arithmetic]:
     return [a for a in RESAMPLE_LEVELS if not plain or a.rounding != "none"] if data.quantised else list(FLOATS)
 
 
-def rank(kernels: Sequence[Kernel], data: Labelled, plain: bool, most: int = 4) -> list[tuple[Kernel, Arithmetic]]:
+def rank(
+    kernels: Sequence[Kernel], placement: Placement, data: Labelled, plain: bool, most: int = 4
+) -> list[tuple[Kernel, Arithmetic]]:
     """The pairs of kernel and arithmetic that leave the smallest error, best first.
 
     Where channels are mixed (not ``plain``), that is the error behind the best channel map for each.
@@ -236,7 +319,7 @@ def rank(kernels: Sequence[Kernel], data: Labelled, plain: bool, most: int = 4) 
     part = data.part(slice(-RANK_IMAGES, None))
     scored = []
     for kernel, arithmetic in product(kernels, arithmetics(data, plain)):
-        output = run([Resampling(*kernel[1:], arithmetic)], part)
+        output = run([resampling(*kernel[1:], arithmetic, placement)], part)
         loss = mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2]
         scored.append((loss, kernel, arithmetic))
     floor = 1e-9 if data.quantised else 1e-13 * float(part.targets.double().square().mean())
@@ -245,12 +328,16 @@ def rank(kernels: Sequence[Kernel], data: Labelled, plain: bool, most: int = 4) 
     return [(kernel, arithmetic) for _, kernel, arithmetic in scored[:most]]
 
 
-def snapped_form(free: Separable, problem: Problem) -> Form:
-    """Free matrices without the weights that no image shows, on the grid and in the arithmetic that fit best."""
-    most = max(50, REFIT_VALUES // problem.train.targets[0].numel())
-    rich, rich_val = problem.train.rich(most), problem.val.rich(most)
-    rows, columns = thinned(free, rich.floats(torch.float64), SMALL if rich.quantised else SMALL_FLOAT)
-    x, y = rich_val.floats(torch.float64)
+def snapped_form(thin: Separable, rich: Labelled, problem: Problem) -> Form:
+    """Thinned matrices on the grid and in the arithmetic that fit best.
+
+    Args:
+        thin: matrices without the weights that no image shows.
+        rich: training pairs that show rounding errors.
+        problem: for its validation pairs and its teacher.
+    """
+    rows, columns = thin.rows.detach(), thin.columns.detach()
+    x, y = problem.val.rich(len(rich.inputs)).floats(torch.float64)
 
     def loss(values: Tensor) -> float:
         planes = split(values)[0] @ x @ split(values)[1].T
@@ -264,26 +351,30 @@ def snapped_form(free: Separable, problem: Problem) -> Form:
     floor = 1e-12 * float(y.square().mean())
     grids = [*snap(values, loss, NEAR, floor, 8), (None, values)]
     part, check = rich.part(slice(RANK_IMAGES)), problem.val.part(slice(CHECK_IMAGES))
-    plain = is_identity(free.weight)
-    scored = []
-    for (grid, found), arithmetic in product(grids, arithmetics(rich, plain)):
-        layer = FixedResampling(*split(found), arithmetic)
-        output = run([layer], part)
-        scored.append(
-            (mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2], grid, layer)
-        )
+
+    def ranked(plain: bool) -> list[tuple[Grid, FixedResampling]]:
+        scored = []
+        for (grid, found), arithmetic in product(grids, arithmetics(rich, plain)):
+            layer = FixedResampling(*split(found), arithmetic)
+            output = run([layer], part)
+            left = mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2]
+            scored.append((left, grid, layer))
+        return [(grid, layer) for _, grid, layer in sorted(scored, key=lambda entry: entry[0])[:2]]
+
     forms = []
-    for _, grid, layer in sorted(scored, key=lambda entry: entry[0])[:2]:
-        if plain:
+    if is_identity(thin.weight):
+        for grid, layer in ranked(plain=True):
             forms.append(Form([layer], [{}], [attempt([layer], [check])], grids={"rows, columns": grid}))
-        else:
+    if not any(form.trials[0].differing == 0 for form in forms):
+        for grid, layer in ranked(plain=False):
             form = best_map([layer], replace(problem, train=rich, val=check))
             forms.append(replace(form, grids={"rows, columns": grid, **form.grids}))
+    # Among equals, the first: without a channel map.
     return min(forms, key=lambda form: form.worth)
 
 
-def thinned(free: Separable, part: Sized, small: float) -> tuple[Tensor, Tensor]:
-    """Rows and columns, each summing to 1 in the mean, refitted with only those weights that stand out."""
+def thinned(free: Separable, part: Sized, small: float) -> Separable:
+    """The same with rows that sum to 1 in the mean, refitted with only those weights that stand out."""
     x, y = part
     target = (y - free.bias[:, None, None]).to(x)
     mixed = torch.einsum("oc,nchw->nohw", free.weight.to(x), x)
@@ -291,7 +382,9 @@ def thinned(free: Separable, part: Sized, small: float) -> tuple[Tensor, Tensor]
     for _ in range(3):
         rows = fit_support(mixed @ columns.T, target, rows, small)
         columns = fit_support((rows @ mixed).mT, target.mT, columns, small)
-    return rows / rows.sum(1).mean(), columns / columns.sum(1).mean()
+    tall, wide = rows.sum(1).mean(), columns.sum(1).mean()
+    weight = free.weight.to(x) * tall * wide
+    return Separable(rows / tall, columns / wide, weight, free.bias, free.arithmetic)
 
 
 def fit_support(inputs: Tensor, targets: Tensor, matrix: Tensor, small: float) -> Tensor:

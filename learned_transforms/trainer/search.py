@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from learned_transforms.fixed import FixedResampling, Scattered, Separable, Unstructured
+from learned_transforms.fixed import FixedResampling, Scattered, Separable, SeparableSum, Unstructured
 from learned_transforms.layers import Layer, Lookup
 from learned_transforms.trainer.pointwise import pointwise
 from learned_transforms.trainer.problem import Ask, Form, Labelled, Problem, Trial, attempt, run
 from learned_transforms.trainer.resampling import resampled
 from learned_transforms.trainer.spatial import scattered, windowed
+from learned_transforms.trainer.summed import summed
 
 CHECK_IMAGES = 200
 COLOURS = 6000
@@ -87,7 +88,8 @@ def measured(family: str, found: Form | str, problem: Problem, start: float | No
 
 def free(row: Row) -> bool:
     """Whether it is made of full matrices, or of a plain network."""
-    return row.form is not None and any(isinstance(layer, Separable | Unstructured) for layer in row.form.layers)
+    full = Separable | SeparableSum | Unstructured
+    return row.form is not None and any(isinstance(layer, full) for layer in row.form.layers)
 
 
 def fixed(row: Row) -> bool:
@@ -135,6 +137,7 @@ def groups(problem: Problem) -> Iterator[Families]:
                     yield joined(families, [], layers)
     if folds:
         yield from spatial(problem)
+    yield summed(problem)
 
 
 def spatial(problem: Problem) -> Iterator[Families]:
