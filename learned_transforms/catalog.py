@@ -1,37 +1,21 @@
 """The catalogue: which layer stands for which torchvision transform, in one table.
 
-Adding a transform is adding a row to :data:`ROWS`.
+Adding a transform is adding a row to :data:`ROWS`; what it does is said in steps.py, what it draws in draws.py.
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torchvision.transforms as v1
-from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
+from learned_transforms import steps
+from learned_transforms.draws import LOOKING, sides_of_crop
 from learned_transforms.errors import PipelineTypeError, PipelineValueError, WeightsError
 from learned_transforms.images import Form
-from learned_transforms.layers import Cropping, Flipping, Layer, Normalising, Params
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a transform does to an image of one form.
-
-    Attributes:
-        form: the form of its output.
-        key: of the learned layer that does it, ``kind/role``; None: nothing is learned.
-        layer: a layer without weights that does it; None with no key: the values stay as they are.
-        params: what the constructor gave, for the layer.
-    """
-
-    form: Form
-    key: str | None = None
-    layer: Layer | None = None
-    params: Params | None = None
+from learned_transforms.steps import Step
 
 
 @dataclass(frozen=True)
@@ -41,148 +25,119 @@ class Row:
     Attributes:
         step: from (transform, form of the input, api) to a :class:`Step`, or the reason why there is none.
         arguments: constructor arguments, which are also attributes.
-        role: of the learned layer, if there is one.
+        role: beginning of the roles of the learned layers that it may need, if there are any.
+        read: how to read an argument.
     """
 
     step: Callable[[Any, Form, str], Step | str]
     arguments: tuple[str, ...] = ()
-    role: str | None = None
-
-
-def kind_of(form: Form, api: str) -> str:
-    """Which teacher's arithmetic applies: ``pil``, ``uint8``, ``uint8_v1`` or ``float32``."""
-    if form.container == "pil":
-        return "pil"
-    return "uint8_v1" if form.dtype == "uint8" and api == "v1" else form.dtype
+    role: Callable[[Any], str] | None = None
+    read: Callable[[Any, str], Any] = getattr
 
 
 def api_of(transform: Any) -> str:
     return "v2" if isinstance(transform, v2.Transform) else "v1"
 
 
-def interpolation_name(value: Any) -> str:
-    """The name of an interpolation, which torchvision takes as an enum, a name, or Pillow's number."""
-    if isinstance(value, InterpolationMode):
-        return str(value.value)
-    return Image.Resampling(value).name.lower() if isinstance(value, int) else str(value)
+def gray_role(transform: Any) -> str:
+    return "gray"
 
 
-def resize(transform: Any, form: Form, api: str) -> Step | str:
-    if transform.size is None:
-        return "a size of None is not learned yet"
-    size = (transform.size,) if isinstance(transform.size, int) else tuple(transform.size)
-    return resampled(transform, form, api, {"size": size, "max_size": transform.max_size})
+def float_role(transform: Any) -> str:
+    return "to_float"
 
 
-def resampled(transform: Any, form: Form, api: str, params: Params) -> Step | str:
-    interpolation = interpolation_name(transform.interpolation)
-    if interpolation != "bilinear":
-        return f"interpolation {interpolation} is not learned yet"
-    if not transform.antialias and form.container != "pil":
-        return "antialias=False is not learned yet"
-    return Step(form, f"{kind_of(form, api)}/resize_bilinear", params=params)
+def crop_argument(transform: Any, name: str) -> Any:
+    """v2's RandomCrop keeps its padding in another order than it takes it."""
+    return sides_of_crop(transform) if name == "padding" and transform.padding else getattr(transform, name)
 
 
-def resized_crop(transform: Any, form: Form, api: str) -> Step | str:
-    """The part of the image that was drawn is cut out before; see draws.py."""
-    return resampled(transform, form, api, {"size": tuple(transform.size)})
+RESIZED_CROP = ("size", "scale", "ratio", "interpolation", "antialias")
+PADDING = ("fill", "padding_mode")
 
-
-def center_crop(transform: Any, form: Form, api: str) -> Step | str:
-    return Step(form, layer=Cropping(), params={"size": tuple(transform.size)})
-
-
-def normalize(transform: Any, form: Form, api: str) -> Step | str:
-    if form.container == "pil" or form.dtype != "float32":
-        return "Normalize takes float tensors only"
-    mean, std = (numbers(value) for value in (transform.mean, transform.std))
-    if mean is None or std is None or 0 in std or (api == "v1" and len(mean) != len(std)):
-        return "its mean and std are no sequences of numbers to normalise by"
-    return Step(form, layer=Normalising(), params={"mean": mean, "std": std})
-
-
-def numbers(value: Any) -> tuple[float, ...] | None:
-    """A sequence of numbers as a tuple; None for anything else."""
-    plain = isinstance(value, list | tuple) and value and all(isinstance(v, int | float) for v in value)
-    return tuple(float(v) for v in value) if plain else None
-
-
-def flip(axis: str) -> Callable[[Any, Form, str], Step | str]:
-    return lambda transform, form, api: Step(form, layer=Flipping(), params={"axis": axis})
-
-
-def grayscale(transform: Any, form: Form, api: str) -> Step | str:
-    # On one-channel tensors v1 returns one channel, whatever was asked for.
-    copy_gray = api == "v2" or form.container == "pil"
-    params = {"copies": transform.num_output_channels, "copy_gray": copy_gray}
-    return Step(form, f"{kind_of(form, api)}/gray", params=params)
-
-
-def to_tensor(transform: Any, form: Form, api: str) -> Step | str:
-    if form.container not in ("pil", "numpy"):
-        return "ToTensor takes PIL images and arrays only"
-    if torch.get_default_dtype() != torch.float32:
-        return "the default dtype is not float32"
-    return Step(Form("tensor", "float32"), "pil/to_float", params={})
-
-
-def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
-    if form.container == "pil":
-        return Step(form) if api == "v2" else "tensors only"
-    if transform.dtype != torch.float32:
-        return f"dtype {transform.dtype} is not learned"
-    if form.dtype == "float32":
-        return Step(form)
-    if not getattr(transform, "scale", True):
-        return "scale=False is not learned"
-    return Step(form._replace(dtype="float32"), f"{kind_of(form, api)}/to_float", params={})
-
-
-def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, str], Step | str]:
-    """A change of container only; other containers stay what they are."""
-    return lambda transform, form, api: Step(form._replace(container=container) if form.container in takes else form)
-
-
-def pil_to_tensor(transform: Any, form: Form, api: str) -> Step | str:
-    return Step(form._replace(container="tensor")) if form.container == "pil" else "PILToTensor takes PIL images only"
-
-
-RESIZE = Row(resize, ("size", "interpolation", "max_size", "antialias"), "resize_bilinear")
-HORIZONTAL, VERTICAL = Row(flip("horizontal"), ("p",)), Row(flip("vertical"), ("p",))
-RESIZED_CROP = Row(resized_crop, ("size", "scale", "ratio", "interpolation", "antialias"), "resize_bilinear")
-CENTER_CROP = Row(center_crop, ("size",))
-NORMALIZE = Row(normalize, ("mean", "std", "inplace"))
-GRAYSCALE = Row(grayscale, ("num_output_channels",), "gray")
-TO_TENSOR = Row(to_tensor, role="to_float")
-CONVERT_DTYPE = Row(to_dtype, ("dtype",), "to_float")
-PIL_TO_TENSOR = Row(pil_to_tensor)
+BOTH: dict[str, Row] = {
+    "Resize": Row(steps.resize, ("size", "interpolation", "max_size", "antialias"), steps.resize_role),
+    "RandomResizedCrop": Row(steps.resized_crop, RESIZED_CROP, steps.resize_role),
+    "CenterCrop": Row(steps.center_crop, ("size",)),
+    "RandomCrop": Row(steps.random_crop, ("size", "padding", "pad_if_needed", *PADDING)),
+    "Pad": Row(steps.pad, ("padding", *PADDING)),
+    "RandomHorizontalFlip": Row(steps.flip("horizontal"), ("p",)),
+    "RandomVerticalFlip": Row(steps.flip("vertical"), ("p",)),
+    "Grayscale": Row(steps.grayscale, ("num_output_channels",), gray_role),
+    "RandomGrayscale": Row(steps.random_grayscale, ("p",), gray_role),
+    "RandomInvert": Row(steps.pointwise("invert"), ("p",)),
+    "RandomPosterize": Row(steps.pointwise("posterize", "bits"), ("bits", "p")),
+    "RandomSolarize": Row(steps.pointwise("solarize", "threshold"), ("threshold", "p")),
+    "Normalize": Row(steps.normalize, ("mean", "std", "inplace")),
+    "ToTensor": Row(steps.to_float_tensor, role=float_role),
+    "ConvertImageDtype": Row(steps.to_dtype, ("dtype",), float_role),
+    "PILToTensor": Row(steps.pil_to_tensor),
+}
+"""Transforms that v1 and v2 both have, by name."""
 
 ROWS: dict[type, Row] = {
-    v1.Resize: RESIZE,
-    v2.Resize: RESIZE,
-    v1.RandomResizedCrop: RESIZED_CROP,
-    v2.RandomResizedCrop: RESIZED_CROP,
-    v1.CenterCrop: CENTER_CROP,
-    v2.CenterCrop: CENTER_CROP,
-    v1.Normalize: NORMALIZE,
-    v2.Normalize: NORMALIZE,
-    v1.RandomHorizontalFlip: HORIZONTAL,
-    v2.RandomHorizontalFlip: HORIZONTAL,
-    v1.RandomVerticalFlip: VERTICAL,
-    v2.RandomVerticalFlip: VERTICAL,
-    v1.Grayscale: GRAYSCALE,
-    v2.Grayscale: GRAYSCALE,
-    v1.ToTensor: TO_TENSOR,
-    v2.ToTensor: TO_TENSOR,
-    v1.ConvertImageDtype: CONVERT_DTYPE,
-    v2.ConvertImageDtype: CONVERT_DTYPE,
-    v2.ToDtype: Row(to_dtype, ("dtype", "scale"), "to_float"),
-    v1.PILToTensor: PIL_TO_TENSOR,
-    v2.PILToTensor: PIL_TO_TENSOR,
-    v2.ToImage: Row(to_container("image", ("pil", "tensor", "numpy"))),
-    v2.ToPureTensor: Row(to_container("tensor", ("image",))),
-    v2.Identity: Row(lambda transform, form, api: Step(form)),
+    **{getattr(v1, name): row for name, row in BOTH.items()},
+    **{getattr(v2, name): row for name, row in BOTH.items()},
+    v2.RandomCrop: Row(steps.random_crop, ("size", "padding", "pad_if_needed", *PADDING), read=crop_argument),
+    v2.RandomChannelPermutation: Row(steps.permuted),
+    v2.RGB: Row(steps.rgb),
+    v2.ToDtype: Row(steps.to_dtype, ("dtype", "scale"), float_role),
+    v2.ToImage: Row(steps.to_container("image", ("pil", "tensor", "numpy"))),
+    v2.ToPureTensor: Row(steps.to_container("tensor", ("image",))),
+    v2.Identity: Row(steps.unchanged),
 }
+
+COMPOSES = (v1.Compose, v2.Compose)
+APPLIES = (v1.RandomApply, v2.RandomApply)
+
+
+class Leaf(NamedTuple):
+    """A transform of a pipeline whose containers are taken apart.
+
+    Attributes:
+        transform: it.
+        within: position, among the leaves, of the RandomApply that it lies in; None: of none.
+    """
+
+    transform: Any
+    within: int | None = None
+
+
+def flat(transforms: Sequence[Any]) -> list[Any]:
+    """The transforms, those of a Compose within them in its place."""
+    parts = (flat(t.transforms) if type(t) in COMPOSES else [t] for t in transforms)
+    return [transform for part in parts for transform in part]
+
+
+def leaves(transform: Any, first: int = 0, within: int | None = None) -> Iterator[Leaf]:
+    """A transform, then those in it if it is a RandomApply; ``first`` is its position."""
+    yield Leaf(transform, within)
+    if type(transform) in APPLIES:
+        position = first + 1
+        for inner in flat(list(transform.transforms)):
+            for leaf in leaves(inner, position, first):
+                yield leaf
+                position += 1
+
+
+def cover(transform: Any, form: Form, learned: Container[str], first: int = 0) -> list[tuple[Leaf, Step]] | str:
+    """What a transform, and those in it, do to an image of ``form``; or the reason why torchvision must do it.
+
+    Args:
+        learned: keys of the layers that there are.
+        first: position of the transform among the leaves of a pipeline.
+    """
+    covered: list[tuple[Leaf, Step]] = []
+    for leaf in leaves(transform, first):
+        done = step(leaf.transform, form, learned)
+        inside = f"{type(leaf.transform).__name__} within: " if leaf.within is not None else ""
+        if isinstance(done, str):
+            return inside + done
+        if inside and (type(leaf.transform) in LOOKING or done.form != form):
+            return f"{inside}it looks at the image before it draws, or changes its type"
+        covered.append((leaf, done))
+        form = done.form
+    return covered
 
 
 def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
@@ -191,6 +146,8 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
     Args:
         learned: keys of the layers that there are.
     """
+    if type(transform) in APPLIES:
+        return Step(form)
     row = ROWS.get(type(transform))
     if row is None:
         return "not in the catalogue"
@@ -231,7 +188,7 @@ def class_name(transform_class: type) -> str:
     return f"{'v2' if issubclass(transform_class, v2.Transform) else 'v1'}.{transform_class.__name__}"
 
 
-NAMES = {class_name(transform_class): transform_class for transform_class in ROWS}
+NAMES = {class_name(transform_class): transform_class for transform_class in (*ROWS, *APPLIES)}
 
 
 def describe(transform: Any) -> dict[str, Any]:
@@ -240,13 +197,16 @@ def describe(transform: Any) -> dict[str, Any]:
     Raises:
         PipelineTypeError: a lambda or another transform that cannot be written down.
     """
+    if type(transform) in APPLIES:
+        inner = [describe(t) for t in flat(list(transform.transforms))]
+        return {"transform": class_name(type(transform)), "arguments": {"p": transform.p}, "transforms": inner}
     row = ROWS.get(type(transform))
     if row is None:
         raise PipelineTypeError(
             f"{type(transform).__name__} cannot be saved: only transforms of the catalogue can. "
             f"Save the rest of the pipeline without it. Catalogue: {', '.join(sorted(NAMES))}."
         )
-    arguments = {name: to_plain(getattr(transform, name)) for name in row.arguments}
+    arguments = {name: to_plain(row.read(transform, name)) for name in row.arguments}
     return {"transform": class_name(type(transform)), "arguments": arguments}
 
 
@@ -259,7 +219,8 @@ def restore(description: Mapping[str, Any]) -> Any:
     try:
         transform_class = NAMES[description["transform"]]
         arguments = {name: from_plain(value) for name, value in description["arguments"].items()}
-        return transform_class(**arguments)
+        inner = [[restore(entry) for entry in description["transforms"]]] if transform_class in APPLIES else []
+        return transform_class(*inner, **arguments)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"Expected a catalogued transform, got {dict(description)!r}: {error!r}") from error
 

@@ -3,7 +3,7 @@
 import copy
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple, cast
@@ -17,12 +17,13 @@ from torch.utils._pytree import tree_leaves
 from torchvision.transforms import v2
 
 from learned_transforms import weights as weight_files
-from learned_transforms.catalog import ROWS, describe, listed, step
+from learned_transforms.catalog import APPLIES, ROWS, Leaf, cover, describe, flat, leaves, listed
 from learned_transforms.certificate import Certificate, measure
-from learned_transforms.draws import WINDOWS
+from learned_transforms.draws import LOOKING, local
 from learned_transforms.errors import (
     ApproximateWeightsError,
     FallbackWarning,
+    InputShapeError,
     InputTypeError,
     PipelineValueError,
     UnsupportedTransformError,
@@ -33,9 +34,10 @@ from learned_transforms.kernels import backends
 from learned_transforms.layers import Layer, Params
 from learned_transforms.network import Lowered, Network
 from learned_transforms.segment import MOST_LANES, Lane, Segment
+from learned_transforms.tape import Tape
 from learned_transforms.weights import Weights
 
-DEFAULT_WEIGHTS = "cifar10_gray28"
+DEFAULT_WEIGHTS = "torchvision"
 FALLBACKS = ("torchvision", "error")
 FORMS = {"pil": Form("pil", "uint8"), "uint8": Form("tensor", "uint8"), "float32": Form("tensor", "float32")}
 """The forms of input that :meth:`LearnedCompose.explain` tells of."""
@@ -49,9 +51,21 @@ class Known(NamedTuple):
     arguments: Any
 
     @classmethod
-    def of(cls, transform: Any) -> "Known":
-        read = attrgetter(*ROWS[type(transform)].arguments)
-        return cls(transform, read, copy.deepcopy(read(transform)))
+    def all(cls, transforms: Sequence[Any]) -> "list[Known]":
+        """Those of the catalogue, with those within them."""
+        known = []
+        for transform in (leaf.transform for outer in transforms for leaf in leaves(outer)):
+            if type(transform) in APPLIES:
+                read: Callable[[Any], Any] = contents
+                known.append(cls(transform, read, read(transform)))
+            elif type(transform) in ROWS and ROWS[type(transform)].arguments:
+                read = attrgetter(*ROWS[type(transform)].arguments)
+                known.append(cls(transform, read, copy.deepcopy(read(transform))))
+        return known
+
+
+def contents(container: Any) -> Any:
+    return container.p, flat(list(container.transforms))
 
 
 class LearnedCompose(Lowered):
@@ -91,17 +105,20 @@ class LearnedCompose(Lowered):
             raise PipelineValueError(f"Expected backend to be auto or one of {', '.join(backends())}, got {backend!r}.")
         if fallback not in FALLBACKS:
             raise PipelineValueError(f"Expected fallback to be one of {', '.join(FALLBACKS)}, got {fallback!r}.")
-        self.transforms = listed(transforms)
+        self.transforms = flat(listed(transforms))
         self.fallback, self.backend = fallback, backend
-        foreign = [type(t).__name__ for t in self.transforms if type(t) not in ROWS and not isinstance(t, Network)]
+        inner = (leaf.transform for t in self.transforms for leaf in leaves(t))
+        foreign = [type(t).__name__ for t in inner if type(t) not in (*ROWS, *APPLIES) and not isinstance(t, Network)]
         if fallback == "error" and foreign:
             raise UnsupportedTransformError(unsupported(foreign[0], "not in the catalogue"))
         # Networks are copied like the shipped layers, so that training this pipeline trains no other.
         self.transforms = [copy.deepcopy(t) if isinstance(t, Network) else t for t in self.transforms]
         networks = [t for t in self.transforms if isinstance(t, Network)]
-        roles = {ROWS[type(t)].role for t in self.transforms if type(t) in ROWS} - {None}
+        roles = tuple(roles_of(self.transforms))
         source = shipped() if weights is None and roles else weights
-        own = {} if source is None else {k: v for k, v in source.layers.items() if k.partition("/")[2] in roles}
+        own = (
+            {} if source is None else {k: v for k, v in source.layers.items() if k.partition("/")[2].startswith(roles)}
+        )
         self.layers = nn.ModuleDict(copy.deepcopy(own))
         self.networks = nn.ModuleList(networks)
         self.certificates: dict[str, Certificate] = {}
@@ -133,7 +150,11 @@ class LearnedCompose(Lowered):
         """
         loaded = weight_files.load(name)
         transforms = weight_files.restore_pipeline(loaded)
-        poor = [str(c) if key.isdigit() else f"{key}: {c}" for key, c in loaded.certificates.items() if not c.at_least("rounding")]
+        poor = [
+            str(c) if key.isdigit() else f"{key}: {c}"
+            for key, c in loaded.certificates.items()
+            if not c.at_least("rounding")
+        ]
         for position, transform in enumerate(transforms):
             if isinstance(transform, Network):
                 transform.certificate = loaded.certificates.get(str(position))
@@ -141,7 +162,8 @@ class LearnedCompose(Lowered):
                     poor.append(f"network {position} is not certified")
         if poor and not allow_approximate:
             raise ApproximateWeightsError(
-                f"{name} is no faithful copy of its teacher ({poor[0]}). Pass allow_approximate=True if that is good enough."
+                f"{name} is no faithful copy of its teacher ({poor[0]}). "
+                "Pass allow_approximate=True if that is good enough."
             )
         return cls(transforms, weights=loaded, **options)
 
@@ -165,32 +187,102 @@ class LearnedCompose(Lowered):
         }
         weight_files.save(Weights(layers, pipeline, self.certificates, provenance), path)
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         """:meth:`forward`, and hooks where there are any: what nn.Module looks for costs a tenth of a call."""
         hooked = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
         if hooked or self._compiled_call_impl is not None or any_global_hook():
-            return super().__call__(*inputs)
-        return self.forward(*inputs)
+            return super().__call__(*inputs, **options)
+        return self.forward(*inputs, **options)
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(
+        self,
+        *inputs: Any,
+        params: Sequence[Any] | None = None,
+        per_sample: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Any:
         """Transform one image, or a batch ``[..., C, H, W]`` under one draw.
+
+        Args:
+            inputs: one image. Several inputs, or nested ones, run in torchvision.
+            params: what was drawn, from :meth:`make_params`; None: draw.
+            per_sample: of a batch ``[N, C, H, W]``, draw for each image, as if they came one by one.
+            generator: of the CPU, to draw from; None: torch's global one.
 
         Raises:
             InputTypeError, InputShapeError: what the pipeline cannot take, as the types that torchvision raises.
+            PipelineValueError: params that do not fit the pipeline.
         """
+        if params is not None or per_sample or generator is not None:
+            return self.forward_with(inputs, params, per_sample, generator)
         if len(inputs) != 1:
             return self.pass_all(inputs)
         image = inputs[0]
         if not self.unchanged():
-            self.relower()
-            self.lowered = list(self.transforms)
-            self.known = [Known.of(t) for t in self.transforms if type(t) in ROWS and ROWS[type(t)].arguments]
+            self.renew()
         key = signature(image)
         lane = self.lanes.get(key)
         return self.walk(image, key) if lane is None else lane.run(image)
 
-    def walk(self, image: Any, key: Any) -> Any:
-        """Segment by segment, and in torchvision between them; images like this one go straight on where they can."""
+    def forward_with(
+        self, inputs: tuple[Any, ...], params: Sequence[Any] | None, per_sample: bool, generator: torch.Generator | None
+    ) -> Any:
+        """:meth:`forward` under options."""
+        if params is not None and (generator is not None or per_sample):
+            raise PipelineValueError("Expected params, or per_sample and a generator to draw from; got both.")
+        if per_sample:
+            return self.each(inputs, generator)
+        with local(generator):
+            if params is None:
+                return self.forward(*inputs)
+            if len(inputs) != 1 or form_of(inputs[0]) is None:
+                raise InputTypeError("Expected one image with params: a PIL image, a tensor or an array.")
+            self.renew()
+            return self.walk(inputs[0], None, Tape(params, len(self.transforms)))
+
+    def each(self, inputs: tuple[Any, ...], generator: torch.Generator | None) -> Tensor:
+        """A batch, image by image."""
+        if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or inputs[0].ndim != 4 or not len(inputs[0]):
+            found = ", ".join(f"{describe_leaf(x)} {tuple(getattr(x, 'shape', ()))}" for x in inputs)
+            raise InputTypeError(f"Expected one batch [N, C, H, W] of at least one image with per_sample, got {found}.")
+        with local(generator):
+            made = [self.forward(image) for image in inputs[0]]
+        shapes = sorted({tuple(image.shape) for image in made})
+        if len(shapes) > 1:
+            raise InputShapeError(f"Expected images of one size to make a batch of, got {shapes} (C, H, W).")
+        return torch.stack(made)
+
+    def make_params(self, image: Any) -> list[Any]:
+        """Draw for an image, and give what was drawn: an entry for each transform, to be passed as ``params``.
+
+        An entry is None where the transform is not applied, a dictionary of plain values where it is, and a list of
+        entries for a RandomApply. The image is carried through, since later draws may depend on its size.
+
+        Raises:
+            UnsupportedTransformError: a transform that torchvision runs draws by itself.
+        """
+        if form_of(image) is None:
+            raise InputTypeError(f"Expected one image to make params for, got {describe_leaf(image)}.")
+        self.renew()
+        tape = Tape(None, len(self.transforms))
+        self.walk(image, None, tape)
+        return tape.entries
+
+    def renew(self) -> None:
+        """Lower the transforms as they are now."""
+        if not self.unchanged():
+            self.relower()
+            self.lowered = list(self.transforms)
+            self.known = Known.all(self.transforms)
+
+    def walk(self, image: Any, key: Any, tape: Tape | None = None) -> Any:
+        """Segment by segment, and in torchvision between them; images like this one go straight on where they can.
+
+        Args:
+            image: a PIL image, a tensor or an array.
+            key: its signature.
+            tape: what was drawn before, or where to write what is drawn.
+        """
         form = form_of(image)
         if form is None:
             return self.pass_all((image,))
@@ -203,17 +295,20 @@ class LearnedCompose(Lowered):
                 segment = self.segments.get((form, position))
                 if segment is None:
                     segment = self.segments[form, position] = self.gather(form, position)
-                if position == 0 and segment.stop == len(self.transforms) and not array and not self.trainable:
+                whole = position == 0 and segment.stop == len(self.transforms)
+                if whole and not array and not self.trainable and tape is None:
                     if len(self.lanes) >= MOST_LANES:
                         self.lanes.clear()
                     self.lanes[key] = segment.lane(value)
-                value, position, form, reason = segment(value), segment.stop, segment.form, segment.reason
+                value = segment(value) if tape is None else tape.run(segment, value, position)
+                position, form, reason = segment.stop, segment.form, segment.reason
                 array = array and form.container == "numpy"
             else:
                 reason = f"a value of type {type(value).__name__}"
             if reason is not None:
                 self.warn(position, reason)
-                value = self.transforms[position](value)
+                transform = self.transforms[position]
+                value = transform(value) if tape is None else tape.pass_through(transform, value, position)
                 position += 1
                 form = form_of(value) if isinstance(value, Tensor | Image.Image) else None
                 if array and form is not None and form.container == "tensor":
@@ -233,30 +328,33 @@ class LearnedCompose(Lowered):
         """As many transforms from ``start`` on as learned layers cover, for images of ``form``."""
         layers: list[Layer] = []
         params: list[Params | None] = []
+        chosen: list[Leaf] = []
         owners: list[int] = []
         current, reason, stop = form, None, len(self.transforms)
         for position, transform in enumerate(self.transforms[start:], start):
-            if type(transform) in WINDOWS and position > start:
+            if type(transform) in LOOKING and chosen:
                 stop = position
                 break
             if isinstance(transform, Network):
                 current = self.check_kind(transform, current)
                 layers += transform.members
                 params += transform.params
-                owners += [position - start] * len(transform.members)
+                owners += [len(chosen)] * len(transform.members)
+                chosen.append(Leaf(transform))
                 continue
-            done = step(transform, current, self.layers.keys())
-            if isinstance(done, str):
-                reason, stop = done, position
+            covered = cover(transform, current, self.layers.keys(), len(chosen))
+            if isinstance(covered, str):
+                reason, stop = covered, position
                 break
-            layer = done.layer if done.key is None else self.layers[done.key]
-            if layer is not None:
-                layers.append(layer)  # type: ignore[arg-type]
-                params.append(done.params or {})
-                owners.append(position - start)
-            current = done.form
+            for leaf, done in covered:
+                layer = done.layer if done.key is None else self.layers[done.key]
+                if layer is not None:
+                    layers.append(layer)  # type: ignore[arg-type]
+                    params.append(done.params or {})
+                    owners.append(len(chosen))
+                chosen.append(leaf)
+                current = done.form
         network = Network(layers, params, form.dtype)
-        chosen = self.transforms[start:stop]
         return Segment(network, chosen, owners, stop, form, current, reason, self.backend, self.trainable)
 
     def check_kind(self, network: Network, form: Form) -> Form:
@@ -371,6 +469,13 @@ class LearnedCompose(Lowered):
 def shipped() -> Weights:
     """The weights that stand for catalogued transforms."""
     return weight_files.load(DEFAULT_WEIGHTS)
+
+
+def roles_of(transforms: Iterable[Any]) -> set[str]:
+    """Beginnings of the roles of the learned layers that a pipeline needs."""
+    inner = (leaf.transform for transform in transforms for leaf in leaves(transform))
+    roles = ((ROWS[type(t)].role, t) for t in inner if type(t) in ROWS)
+    return {role(transform) for role, transform in roles if role is not None}
 
 
 def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:

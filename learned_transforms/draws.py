@@ -1,20 +1,46 @@
-"""What random transforms draw, in torchvision's order and number, from torch's global generator."""
+"""What random transforms draw: in torchvision's order and number, from torch's global generator."""
 
+import math
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from operator import lt
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision.transforms as v1
 from torch import Tensor
 from torchvision.transforms import v2
 
+from learned_transforms.errors import InputShapeError, PipelineValueError
 from learned_transforms.images import Window
+from learned_transforms.layers import check_padding
 
-COINS = {v1.RandomHorizontalFlip, v1.RandomVerticalFlip, v2.RandomHorizontalFlip, v2.RandomVerticalFlip}
-"""Transforms that toss a coin, at p = 0 and p = 1 too, and draw nothing else."""
+Outcome = bool | tuple[tuple[str, Any], ...]
+"""What was drawn for a transform: whether it is applied; or, where it is, params for its layer."""
+
+
+def single(value: float) -> float:
+    """A number rounded to float32, in which torchvision compares."""
+    return float(struct.unpack("f", struct.pack("f", value))[0])
+
+
+def after(value: float) -> float:
+    """The float32 that follows."""
+    return float(np.nextafter(np.float32(value), np.float32(np.inf)))
+
+
+COINS: dict[type, Callable[[float], float]] = {
+    **dict.fromkeys((v1.RandomHorizontalFlip, v1.RandomVerticalFlip, v1.RandomGrayscale), single),
+    **dict.fromkeys((v2.RandomHorizontalFlip, v2.RandomVerticalFlip, v2.RandomGrayscale), single),
+    **dict.fromkeys((v2.RandomInvert, v2.RandomPosterize, v2.RandomSolarize, v2.RandomApply), single),
+    **dict.fromkeys((v1.RandomInvert, v1.RandomPosterize, v1.RandomSolarize), float),
+    v1.RandomApply: after,
+}
+"""Transforms that toss a coin, at p = 0 and p = 1 too: from p to the number that what is drawn must be below."""
 
 
 class Buffers(threading.local):
@@ -27,46 +53,195 @@ class Buffers(threading.local):
 BUFFERS = Buffers()
 
 
-def draw(count: int) -> list[float]:
-    """What ``torch.rand(1)``, called ``count`` times, would give."""
-    # A default device, or another dtype, draws other numbers: rand knows how.
-    if torch.get_default_dtype() != torch.float32 or torch._C._is_torch_function_mode_enabled():
-        values: list[float] = torch.rand(count).tolist()
-        return values
+def buffer_of(count: int) -> Tensor:
     buffer = BUFFERS.kept.get(count)
     if buffer is None:
         with torch.inference_mode(False):
             buffer = BUFFERS.kept[count] = torch.empty(count)
-    values = buffer.uniform_().tolist()
+    return buffer
+
+
+def usual() -> bool:
+    """Whether torch draws float32 on the CPU: a default device, or another dtype, draws other numbers."""
+    return torch.get_default_dtype() == torch.float32 and not torch._C._is_torch_function_mode_enabled()
+
+
+def draw(count: int) -> list[float]:
+    """What ``torch.rand(1)``, called ``count`` times, would give."""
+    drawn = buffer_of(count).uniform_() if usual() else torch.rand(count)
+    values: list[float] = drawn.tolist()
     return values
 
 
+def chance(transform: Any) -> float:
+    """The number that a draw must be below for a transform to be applied."""
+    return COINS[type(transform)](transform.p)
+
+
 def toss(chances: Sequence[float]) -> tuple[bool, ...]:
-    """Whether each of several coins falls, given its probability: together, which draws what one by one would draw.
+    """Whether each of several coins falls: drawn together, which gives what one by one would.
 
     Args:
-        chances: probabilities, rounded by :func:`single`.
+        chances: of each, see :func:`chance`.
     """
     return tuple(map(lt, draw(len(chances)), chances))
 
 
-def single(value: float) -> float:
-    """A number rounded to float32, in which torchvision compares."""
-    return float(struct.unpack("f", struct.pack("f", value))[0])
+def below(stop: int) -> int:
+    """A whole number from 0 up to ``stop``, excluded."""
+    return int(torch.randint(stop, (1,)).item())
 
 
-def window_v1(transform: Any, image: Any) -> Window:
-    top, left, height, width = transform.get_params(image, transform.scale, transform.ratio)
-    return top, left, height, width
+def resized_crop(transform: Any, size: tuple[int, int], limited: bool = True) -> Window:
+    """Where :class:`RandomResizedCrop` cuts: up to ten tries of an area and a ratio, then the middle."""
+    height, width = size
+    if not usual():
+        params = v2.RandomResizedCrop.make_params(as_v2(transform), [torch.empty(1, height, width, device="cpu")])
+        return params["top"], params["left"], params["height"], params["width"]
+    buffer, area = buffer_of(1), height * width
+    low, high = logarithms(*transform.ratio)
+    for _ in range(10):
+        target = area * buffer.uniform_(*transform.scale).item()
+        ratio = torch.exp(buffer.uniform_(low, high)).item()
+        w, h = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            return below(height - h + 1), below(width - w + 1), h, w
+    ratio = width / height
+    if ratio < min(transform.ratio):
+        w, h = width, round(width / min(transform.ratio))
+    elif ratio > max(transform.ratio):
+        w, h = round(height * max(transform.ratio)), height
+    else:
+        w, h = width, height
+    return (height - h) // 2, (width - w) // 2, h, w
 
 
-def window_v2(transform: Any, image: Any) -> Window:
-    params = transform.make_params([image])
-    return params["top"], params["left"], params["height"], params["width"]
+@lru_cache
+def logarithms(low: float, high: float) -> tuple[float, float]:
+    """In float32, as torch has them."""
+    first, second = torch.log(torch.tensor((low, high), dtype=torch.float32, device="cpu")).tolist()
+    return first, second
 
 
-WINDOWS: dict[type, Callable[[Any, Any], Window]] = {
-    v1.RandomResizedCrop: window_v1,
-    v2.RandomResizedCrop: window_v2,
+def as_v2(transform: Any) -> Any:
+    """A RandomResizedCrop of v1 as one of v2; they draw alike."""
+    if isinstance(transform, v2.Transform):
+        return transform
+    return v2.RandomResizedCrop(transform.size, transform.scale, transform.ratio)
+
+
+def sides(padding: Any) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of a padding argument: a number, (left and right, top and bottom), or all four."""
+    given = [padding or 0] if isinstance(padding, int | None) else list(padding)
+    if len(given) == 4:
+        left, top, right, bottom = given
+        return left, top, right, bottom
+    across, down = given[0], given[-1]
+    return across, down, across, down
+
+
+def sides_of_crop(transform: Any) -> tuple[int, int, int, int]:
+    """The same of a RandomCrop; v2 keeps (left, right, top, bottom)."""
+    if isinstance(transform, v2.Transform) and transform.padding:
+        left, right, top, bottom = transform.padding
+        return left, top, right, bottom
+    return sides(transform.padding)
+
+
+def random_crop(transform: Any, size: tuple[int, int], limited: bool) -> Window:
+    """Where :class:`RandomCrop` cuts, against the image without its padding: parts may lie outside."""
+    new = isinstance(transform, v2.Transform)
+    left, top, right, bottom = sides_of_crop(transform)
+    limited = limited and transform.padding_mode in ("reflect", "symmetric")
+    if limited and not new:  # v1 pads before it looks at the size.
+        check_padding((left, top, right, bottom), size, transform.padding_mode)
+    height, width = size[0] + top + bottom, size[1] + left + right
+    rows, columns = transform.size
+    if transform.pad_if_needed and width < columns:
+        left, width = left + columns - width, width + 2 * (columns - width)
+    if transform.pad_if_needed and height < rows:
+        top, height = top + rows - height, height + 2 * (rows - height)
+    if height < rows or width < columns:
+        padded = "padded " if transform.padding is not None else ""
+        raise InputShapeError(
+            f"Required crop size {(rows, columns)} is larger than {padded}input image size {(height, width)}. "
+            "Pass pad_if_needed=True, or resize before."
+        )
+    # v1 draws neither number where the whole image is taken, v2 leaves out each that can only be 0.
+    skip = new or (height == rows and width == columns)
+    y = 0 if skip and height == rows else below(height - rows + 1)
+    x = 0 if skip and width == columns else below(width - columns + 1)
+    if limited:
+        check_padding((left, top, left, top), size, transform.padding_mode)
+    return y - top, x - left, rows, columns
+
+
+WINDOWS: dict[type, Callable[[Any, tuple[int, int], bool], Window]] = {
+    v1.RandomResizedCrop: resized_crop,
+    v2.RandomResizedCrop: resized_crop,
+    v1.RandomCrop: random_crop,
+    v2.RandomCrop: random_crop,
 }
-"""Transforms that draw the part of the image to use, by class: from the transform and the image."""
+"""Transforms that draw the part of the image to use: from the transform, (rows, columns), and whether padding may
+mirror no more than the image has, as on tensors."""
+
+
+def permutation(transform: Any, channels: int) -> Outcome:
+    return (("order", tuple(torch.randperm(channels).tolist())),)
+
+
+PARAMS: dict[type, Callable[[Any, int], Outcome]] = {v2.RandomChannelPermutation: permutation}
+"""Transforms that draw params for their layer: from the transform and the channels of the image."""
+
+LOOKING = WINDOWS.keys() | PARAMS.keys()
+"""Transforms that must see the image before they draw."""
+
+RANDOM = COINS.keys() | LOOKING
+SIDES = ("top", "left", "height", "width")
+
+
+def to_params(outcome: Outcome | Window) -> dict[str, Any] | None:
+    """What was drawn, as plain values: None where the transform is not applied."""
+    if isinstance(outcome, bool):
+        return {} if outcome else None
+    if outcome and isinstance(outcome[0], int):
+        return dict(zip(SIDES, outcome, strict=True))
+    return {name: list(value) for name, value in outcome}
+
+
+def from_params(transform: Any, entry: Any) -> Any:
+    """The outcome, or the window, that :func:`to_params` wrote down for a transform.
+
+    Raises:
+        PipelineValueError: it does not fit the transform.
+    """
+    kind, name = type(transform), type(transform).__name__
+    if kind in COINS and (entry is None or entry == {}):
+        return entry is not None
+    if isinstance(entry, Mapping):
+        if kind in WINDOWS and set(entry) == set(SIDES) and all(type(entry[side]) is int for side in SIDES):
+            return tuple(entry[side] for side in SIDES)
+        if kind in PARAMS and set(entry) == {"order"} and all(type(c) is int for c in entry["order"]):
+            return (("order", tuple(entry["order"])),)
+    if kind not in RANDOM and entry == {}:
+        return True
+    wanted = "{} or None" if kind in COINS else f"{{{', '.join(SIDES)}}}" if kind in WINDOWS else "{}"
+    wanted = "{order}" if kind in PARAMS else wanted
+    raise PipelineValueError(f"Expected params {wanted} for {name}, got {entry!r}. make_params(image) gives them.")
+
+
+@contextmanager
+def local(generator: torch.Generator | None) -> Iterator[None]:
+    """Draw from a generator of one's own; torch's global one is left as it was."""
+    if generator is None:
+        yield
+        return
+    if generator.device.type != "cpu":
+        raise PipelineValueError(f"Expected a generator of the CPU, got one of {generator.device}.")
+    before = torch.get_rng_state()
+    torch.set_rng_state(generator.get_state())
+    try:
+        yield
+    finally:
+        generator.set_state(torch.get_rng_state())
+        torch.set_rng_state(before)

@@ -17,6 +17,10 @@ class InputShapeError(LearnedTransformsError, ValueError):
     """An image whose shape does not fit the pipeline."""
 
 
+class PaddingError(InputShapeError, RuntimeError, IndexError):
+    """More padding by mirrored pixels than the image has, or a fill for another number of channels."""
+
+
 class PipelineTypeError(LearnedTransformsError, TypeError):
     """What was given as a pipeline is not a sequence of callables."""
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from learned_transforms.catalog import step
+from learned_transforms.catalog import APPLIES, cover
 from learned_transforms.certificate import Certificate
 from learned_transforms.images import Form
-from learned_transforms.layers import Layer, Params
+from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
 
 
@@ -82,18 +82,27 @@ def explain(
                 rows.append(layer_row(kind, "Network", layer, params, transform.learned, tier, backend))
             form = Form(transform.output, "float32" if transform.floats else "uint8")
             continue
-        done = step(transform, form, layers)
-        if isinstance(done, str):
-            rows.append(Row(kind, str(transform), "torchvision", "-", {}, "torchvision", done))
+        covered = cover(transform, form, layers)
+        if isinstance(covered, str):
+            rows.append(Row(kind, name_of(transform), "torchvision", "-", {}, "torchvision", covered))
             continue
-        form = done.form
-        runs: Layer | None = done.layer if done.key is None else layers[done.key]
-        if runs is None:
-            rows.append(Row(kind, str(transform), "-", "-", {}, "-"))
-        else:
-            tier = "-" if done.key is None else tier_of(certificates, done.key)
-            rows.append(layer_row(kind, str(transform), runs, done.params, (), tier, backend))
+        for leaf, done in covered:
+            form = done.form
+            name = ("" if leaf.within is None else "  ") + name_of(leaf.transform)
+            runs: Layer | None = done.layer if done.key is None else layers[done.key]
+            if runs is None:
+                rows.append(Row(kind, name, "-", "-", {}, "-"))
+                continue
+            # A table that was read off the transform itself holds for every level that there is.
+            tier = "proved" if isinstance(runs, Lookup) and done.key is None else "-"
+            tier = tier if done.key is None else tier_of(certificates, done.key)
+            rows.append(layer_row(kind, name, runs, done.params, (), tier, backend))
     return rows
+
+
+def name_of(transform: Any) -> str:
+    """Its repr, without those of the transforms in it."""
+    return f"{type(transform).__name__}(p={transform.p})" if type(transform) in APPLIES else str(transform)
 
 
 def tier_of(certificates: Mapping[str, Certificate], *names: str) -> str:

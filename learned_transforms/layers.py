@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from learned_transforms.arithmetic import SMOOTH, Arithmetic
-from learned_transforms.errors import InputShapeError, PipelineValueError, check_channels
+from learned_transforms.errors import InputShapeError, PaddingError, PipelineValueError, check_channels
 from learned_transforms.keep import Keep, Listed, bordered, nearest
-from learned_transforms.plan import BORDERS, Filter, Gather, Mix, Normalise, Resample, Shape, Stage, Table
+from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Resample, Shape, Stage, Table
 from learned_transforms.taps import Axis
 
 Params = Mapping[str, Any]
@@ -47,6 +47,10 @@ class Layer(nn.Module):
     def elastic(self, shape: Shape, params: Params) -> bool:
         """Whether the stages for ``shape`` serve images of any other size too."""
         return False
+
+    def around(self, channels: int, params: Params) -> Around | None:
+        """What lies around images, for windows of them that reach beyond."""
+        return None
 
     def effective(self, relaxed: bool) -> Arithmetic:
         """The arithmetic to lower with; relaxed, plain float32."""
@@ -280,7 +284,13 @@ class Cropping(Layer):
 
 
 class Windowing(Layer):
-    """Use a window of the image that is drawn for each; it may reach beyond the image. Params: ``size`` of it."""
+    """Use a window of the image that is drawn for each; it may reach beyond the image.
+
+    Params: ``size`` of the window; ``border`` and ``fill`` as those of :class:`Padding`.
+    """
+
+    def around(self, channels: int, params: Params) -> Around | None:
+        return Around(params["border"], fill_of(params["fill"], channels))
 
     def elastic(self, shape: Shape, params: Params) -> bool:
         return True
@@ -294,27 +304,58 @@ class Padding(Layer):
     """Add pixels around the image.
 
     Params: ``padding`` (left, top, right, bottom), ``border`` out of ``keep.BORDERS``, and for ``zero`` the ``fill``:
-    one number, or one a channel.
+    one number, or one a channel. ``limited``: refuse to mirror more than the image has.
+
+    Raises:
+        PaddingError: there would be more.
     """
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         channels, height, width = shape
         left, top, right, bottom = params["padding"]
-        fill = tuple(params["fill"])
-        if len(fill) not in (1, channels):
-            raise PipelineValueError(f"Expected a fill of 1 or {channels} numbers, got {len(fill)}.")
+        if params["limited"] and params["border"] in ("reflect", "symmetric"):
+            check_padding(params["padding"], (height, width), params["border"])
         if params["border"] == "zero":
             rows, columns = Keep(-top, 1, height + top + bottom), Keep(-left, 1, width + left + right)
-            return [Gather(rows=rows, columns=columns, outside=True, fill=fill * (channels // len(fill)))]
+            return [Gather(rows=rows, columns=columns, outside=True, fill=fill_of(params["fill"], channels))]
         axes = ((height, top, bottom), (width, left, right))
         kept = (Listed(tuple(bordered(n, -a, n + b, params["border"]).tolist())) for n, a, b in axes)
         return [Gather(rows=next(kept), columns=next(kept))]
 
 
+def check_padding(padding: Sequence[int], size: tuple[int, int], border: str) -> None:
+    """Require that no more than the image has is mirrored into ``padding`` (left, top, right, bottom).
+
+    Raises:
+        PaddingError: otherwise, as torchvision on tensors.
+    """
+    most = [length - (border == "reflect") for length in (size[1], size[0])] * 2
+    if any(pad > limit for pad, limit in zip(padding, most, strict=True)):
+        raise PaddingError(
+            f"Padding size should be less than the corresponding input dimension, but got padding {tuple(padding)} "
+            f"(left, top, right, bottom) and an image of {size} (rows, columns). Use padding_mode='edge' instead."
+        )
+
+
+def fill_of(fill: Sequence[float], channels: int) -> tuple[float, ...]:
+    """A value for each channel, of one number or one a channel."""
+    if len(fill) not in (1, channels):
+        raise PaddingError(f"Expected a fill of one number, or of {channels}, one a channel; got {len(fill)}.")
+    return tuple(fill) * (channels // len(fill))
+
+
 class Arranging(Layer):
-    """Copy channels. Params: ``order``, the channel to take for each of the output."""
+    """Copy channels. Params: ``order``, the channel to take for each of the output; ``gray_only``: of gray images only.
+
+    Raises:
+        InputTypeError: images of neither one nor three channels, under ``gray_only``.
+    """
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        if params.get("gray_only"):
+            check_channels(shape[0], (1, 3))
+            if shape[0] == 3:
+                return []
         return [Gather(channels=tuple(params["order"]))]
 
 

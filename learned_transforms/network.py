@@ -83,7 +83,7 @@ class Network(Lowered):
         self,
         shape: Shape,
         device: torch.device,
-        applied: tuple[bool, ...] | None = None,
+        applied: Sequence[Any] | None = None,
         backend: str = "auto",
         relaxed: bool = False,
         gradients: bool = False,
@@ -93,7 +93,8 @@ class Network(Lowered):
         Plans are kept, unless weights are being trained. A plan whose first layer gives one size serves every size.
 
         Args:
-            applied: for each layer, whether it is applied; None: all that have params.
+            applied: for each layer, whether it is applied, or pairs of names and values that its params get besides;
+                None: all that have params.
             backend: its name, or ``"auto"``.
             relaxed: leave every rounding out.
             gradients: of the image are wanted.
@@ -104,8 +105,8 @@ class Network(Lowered):
         """
         params = self.params
         if applied is not None:
-            params = tuple(p if yes else None for p, yes in zip(params, applied, strict=True))
-        first = next(((layer, p) for layer, p in zip(self.members, params, strict=True) if p is not None), None)
+            params = tuple(drawn(p, what) for p, what in zip(params, applied, strict=True))
+        first = self.first(params)
         size = None if first is not None and first[0].elastic(shape, first[1]) else shape[1:]
         if relaxed or any(p.requires_grad for p in self.parameters()):
             return self.lower(shape, size, device, params, backend, relaxed, gradients)
@@ -117,6 +118,10 @@ class Network(Lowered):
                 self.plans.clear()
             self.plans[key] = made
         return made
+
+    def first(self, params: Sequence[Params | None]) -> tuple[Layer, Params] | None:
+        """The first layer that is applied, with its params."""
+        return next(((layer, p) for layer, p in zip(self.members, params, strict=True) if p is not None), None)
 
     def lower(
         self,
@@ -131,7 +136,10 @@ class Network(Lowered):
         """Each layer's stages for the shape that reaches it, folded."""
         # A plan is kept, and may be used with gradients later: inference mode must not leave its mark on it.
         with torch.inference_mode(False):
-            plan = Plan(shape[0], size, *self.lower_layers(shape, params, relaxed)).to(device)
+            stages, output = self.lower_layers(shape, params, relaxed)
+            first = self.first(params)
+            around = None if first is None else first[0].around(shape[0], first[1])
+            plan = Plan(shape[0], size, stages, output, around).to(device)
         return plan, choose(plan, device, backend, gradients).compile(plan)
 
     def lower_layers(
@@ -170,6 +178,13 @@ class Network(Lowered):
 
     def __getstate__(self) -> Mapping[str, Any]:
         return {**self.__dict__, "plans": {}}
+
+
+def drawn(params: Params | None, what: Any) -> Params | None:
+    """Params of a layer under what was drawn for it; None: it is not applied."""
+    if what is False or params is None:
+        return None
+    return params if what is True else {**params, **dict(what)}
 
 
 def fold(stages: Sequence[Stage]) -> list[Stage]:

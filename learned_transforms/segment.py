@@ -1,20 +1,28 @@
 """Consecutive transforms that run as one network, and what they do to one image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from learned_transforms.draws import COINS, WINDOWS, single, toss
+from learned_transforms.catalog import APPLIES, Leaf
+from learned_transforms.draws import COINS, PARAMS, RANDOM, WINDOWS, Outcome, chance, from_params, to_params, toss
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.images import Call, Form, Window, from_tensor, signature, to_tensor
+from learned_transforms.layers import Windowing
 from learned_transforms.network import Network
 
 CPU = torch.device("cpu")
 MOST_LANES = 256
 """Signatures of images that a segment remembers."""
+
+MOST_CALLS = 512
+"""Outcomes of draws for which a signature remembers what runs."""
+
+Drawn = tuple[tuple[Outcome, ...], Window | None]
+"""Outcomes of the random transforms of a segment, in order; and the part of the image that the first one drew."""
 
 
 class Segment:
@@ -22,8 +30,8 @@ class Segment:
 
     Args:
         network: their layers.
-        transforms: all of them.
-        owners: for each layer, the position of its transform in ``transforms``.
+        leaves: the transforms; only the first may draw a part of the image, or anything else that depends on it.
+        owners: for each layer, the position of its transform among the leaves.
         stop: index, in the pipeline, past the last.
         taken, form: forms of the input and of the output.
         reason: why transform ``stop`` is not part of it and runs in torchvision; None: another segment begins there.
@@ -34,7 +42,7 @@ class Segment:
     def __init__(
         self,
         network: Network,
-        transforms: Sequence[Any],
+        leaves: Sequence[Leaf],
         owners: Sequence[int],
         stop: int,
         taken: Form,
@@ -43,14 +51,16 @@ class Segment:
         backend: str,
         trainable: bool,
     ) -> None:
-        self.network, self.transforms, self.owners = network, transforms, owners
+        self.network, self.leaves, self.owners = network, leaves, owners
         self.stop, self.taken, self.form, self.reason = stop, taken, form, reason
         self.backend, self.trainable = backend, trainable
-        self.tossing = [position for position, t in enumerate(transforms) if type(t) in COINS]
-        self.chances = [single(transforms[position].p) for position in self.tossing]
-        # A part of the image is drawn by the first transform, if at all; it is then resized to this.
-        self.draws_window = bool(transforms) and type(transforms[0]) in WINDOWS
-        self.window_size = (network.params[0] or {})["size"] if self.draws_window else None
+        self.random = [position for position, leaf in enumerate(leaves) if type(leaf.transform) in RANDOM]
+        self.drawing = bool(leaves) and type(leaves[0].transform) in WINDOWS
+        # Where all that is drawn are coins, each whatever the others, they are tossed together.
+        self.chances = [chance(leaf.transform) for leaf in leaves if type(leaf.transform) in COINS]
+        self.tossing = len(self.chances) == len(self.random) and all(leaf.within is None for leaf in leaves)
+        self.window_size = (network.params[0] or {})["size"] if self.drawing else None
+        self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
         self.lanes: dict[Any, Lane] = {}
 
     def __call__(self, image: Any) -> Any:
@@ -77,21 +87,92 @@ class Segment:
                 "ends in a PIL image or goes on in torchvision. Add ToImage and ToDtype(torch.float32, scale=True)."
             )
 
-    def bind(self, image: Any, shape: tuple[int, int, int], coins: Sequence[bool]) -> Call:
-        """The compiled plan for images like this one, for an outcome of the coins.
+    def draw(self, image: Any) -> Drawn:
+        """What the random transforms draw for an image."""
+        if self.tossing:
+            return toss(self.chances) if self.chances else (), None
+        window: Window | None = None
+        outcomes: dict[int, Outcome] = {}
+        channels, height, width = shape_of(image)
+        limited = isinstance(image, Tensor)
+        for position in self.random:
+            transform, within = self.leaves[position]
+            kind = type(transform)
+            if within is not None and outcomes[within] is False:
+                outcomes[position] = False
+            elif kind in COINS:
+                outcomes[position] = toss((chance(transform),))[0]
+            elif kind in PARAMS:
+                outcomes[position] = PARAMS[kind](transform, channels)
+            else:
+                window, outcomes[position] = WINDOWS[kind](transform, (height, width), limited), True
+        return tuple(outcomes.values()), window
+
+    def to_params(self, drawn: Drawn) -> list[Any]:
+        """What was drawn, as plain values: an entry for each transform, in a list where it lies in a RandomApply."""
+        outcomes = dict(zip(self.random, drawn[0], strict=True))
+        entries: list[Any] = []
+        lists: dict[int | None, list[Any] | None] = {None: entries}
+        for position, (transform, within) in enumerate(self.leaves):
+            outcome = outcomes.get(position, True)
+            entry: Any = to_params(outcome if drawn[1] is None or position else drawn[1])
+            if type(transform) in APPLIES:
+                entry = lists[position] = None if entry is None else []
+            around = lists[within]
+            if around is not None:
+                around.append(entry)
+        return entries
+
+    def from_params(self, entries: Sequence[Any]) -> Drawn:
+        """The opposite; an entry for each transform that is not in a RandomApply.
+
+        Raises:
+            PipelineValueError: the entries do not fit the transforms.
+        """
+        outcomes: dict[int, Outcome] = {}
+        window: Window | None = None
+        lists: dict[int | None, list[Any] | None] = {None: list(entries)}
+        for position, (transform, within) in enumerate(self.leaves):
+            around = lists[within]
+            if around is not None and not around:
+                raise PipelineValueError("Expected params for each transform in a RandomApply, got too few entries.")
+            entry = None if around is None else around.pop(0)
+            if type(transform) in APPLIES:
+                if not isinstance(entry, list | None):
+                    raise PipelineValueError(f"Expected a list of params or None for RandomApply, got {entry!r}.")
+                lists[position] = None if entry is None else list(entry)
+                outcomes[position] = entry is not None
+                continue
+            outcome: Any = False if around is None else from_params(transform, entry)
+            if type(transform) in WINDOWS:
+                window, outcome = outcome, True
+            if position in self.random:
+                outcomes[position] = outcome
+        if any(lists.values()):
+            raise PipelineValueError("Expected params for each transform in a RandomApply, got too many entries.")
+        return tuple(outcomes.values()), window
+
+    def bind(self, image: Any, shape: tuple[int, int, int], outcomes: Sequence[Outcome]) -> Call:
+        """The compiled plan for images like this one, for what was drawn.
 
         Args:
             image: a plain tensor, or a PIL image.
             shape: (C, H, W) of the part of it that is used.
-            coins: one for each transform that tosses one.
+            outcomes: one for each random transform.
         """
         self.check_smooth()
         device, gradients = (image.device, image.requires_grad) if isinstance(image, Tensor) else (CPU, False)
-        outcome = dict(zip(self.tossing, coins, strict=True))
-        applied = tuple(outcome.get(owner, True) for owner in self.owners)
-        chosen = None if all(applied) else applied
+        outcome = dict(zip(self.random, outcomes, strict=True))
+        applied = tuple(self.applied(owner, outcome) for owner in self.owners)
+        chosen = None if all(what is True for what in applied) else applied
         _, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
         return compiled.bind(image, self.form.container in ("pil", "numpy"))
+
+    def applied(self, position: int, outcomes: Mapping[int, Outcome]) -> Outcome:
+        """What was drawn for a transform: False where it, or a RandomApply around it, is left out."""
+        within = self.leaves[position].within
+        around = within is None or self.applied(within, outcomes) is not False
+        return around and outcomes.get(position, True)
 
 
 class Lane:
@@ -99,16 +180,15 @@ class Lane:
 
     def __init__(self, segment: Segment, image: Any) -> None:
         self.segment = segment
-        self.chances, self.draws_window = segment.chances, segment.draws_window
         self.calls: dict[Any, Call] = {}
         self.subclass = isinstance(image, Tensor) and type(image) is not Tensor
         # What comes out of the network is what the pipeline gives, as it is.
         self.bare = segment.form.container in ("tensor", "numpy") and bool(segment.owners)
-        self.run = self.any_image if self.draws_window or self.subclass or not self.bare else self.whole_image()
+        self.run = self.whole_image() if segment.tossing and self.bare and not self.subclass else self.any_image
 
     def whole_image(self) -> Callable[[Any], Any]:
         """Draw, then run: where nothing is left to do but to toss coins and call what is compiled."""
-        calls, chances, bind = self.calls, self.chances, self.segment.bind
+        calls, chances, bind = self.calls, self.segment.chances, self.segment.bind
 
         def run(image: Any) -> Any:
             coins = toss(chances) if chances else ()
@@ -119,30 +199,27 @@ class Lane:
 
         return run
 
-    def any_image(self, image: Any) -> Any:
-        """Draw, then run, in any case."""
-        window = self.draw_window(image) if self.draws_window else None
-        coins = toss(self.chances) if self.chances else ()
+    def any_image(self, image: Any, drawn: Drawn | None = None) -> Any:
+        """Draw, unless that was done before, and run, in any case."""
+        outcomes, window = self.segment.draw(image) if drawn is None else drawn
         plain = image.as_subclass(Tensor) if self.subclass else image
-        if window is not None and window[2:] == self.segment.window_size:
+        if window is not None and self.segment.resizing and window[2:] == self.segment.window_size:
             # Nothing is resized: the rest runs on that part alone.
             top, left, height, width = window
             plain = to_tensor(plain)[..., top : top + height, left : left + width]
             window = None
-        key = coins, window is None
+        key = outcomes, window is None
         call = self.calls.get(key)
         if call is None:
             if not self.segment.owners:
                 return self.contain(image)
             channels, *size = shape_of(plain)
             height, width = size if window is None else window[2:]
-            call = self.calls[key] = self.segment.bind(plain, (channels, height, width), coins)
+            if len(self.calls) >= MOST_CALLS:
+                self.calls.clear()
+            call = self.calls[key] = self.segment.bind(plain, (channels, height, width), outcomes)
         made = call(plain) if window is None else call(plain, window)
         return made if self.bare else self.wrap(made, image)
-
-    def draw_window(self, image: Any) -> Window:
-        first = self.segment.transforms[0]
-        return WINDOWS[type(first)](first, image)
 
     def wrap(self, made: Tensor, image: Any) -> Any:
         """The result in its container, with what a PIL image carries besides its pixels."""

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 
-TOLERANCE = {"exact": 0.0, "rounding": 1.0, "float": 1e-6}
+TOLERANCE = {"exact": 0.0, "rounding": 1.0, "float": 1e-6, "plain float": 1e-5}
 """By tier: largest error in levels; for floats in units of full range."""
 
 
@@ -59,16 +59,16 @@ def copy_of(image: Any) -> Any:
     return image.copy() if isinstance(image, Image.Image | np.ndarray) else image.clone()
 
 
-def check_transform(transforms: list[Any], image: Any, tier: str = "exact", **options: Any) -> Any:
+def check_transform(transforms: list[Any], image: Any, tier: str = "exact", seed: int = 7, **options: Any) -> Any:
     """One transform against torchvision: type, dtype, shape, values, random state, and the input left as it was."""
     learned = lt.LearnedCompose(transforms, **options)
     before = copy_of(image)
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     expected = image
     for transform in transforms:
         expected = transform(expected)
     state = torch.get_rng_state()
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     found = learned(image)
     assert torch.equal(torch.get_rng_state(), state), "random state differs"
     assert type(found) is type(expected)

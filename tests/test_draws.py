@@ -83,6 +83,7 @@ def test_a_part_of_the_size_of_the_output_is_not_resized(form, monkeypatch):
     monkeypatch.setattr(
         v2.RandomResizedCrop, "make_params", lambda *_: {"top": 3, "left": 4, "height": 24, "width": 20}
     )
+    monkeypatch.setitem(draws.WINDOWS, v2.RandomResizedCrop, lambda *_: (3, 4, 24, 20))
     image = FORMS[form](random_image(3, 30, 31))
     end = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.2] * 3)]
     for transforms in (

@@ -1,0 +1,229 @@
+"""What each torchvision transform does to an image of one form, in terms of layers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torchvision.transforms as v1
+from PIL import Image
+from torchvision.transforms import InterpolationMode, v2
+
+from learned_transforms.draws import sides
+from learned_transforms.images import Form, to_tensor
+from learned_transforms.layers import (
+    Arranging,
+    Cropping,
+    Flipping,
+    Layer,
+    Lookup,
+    Normalising,
+    Padding,
+    Params,
+    Windowing,
+)
+
+BORDERS = {"constant": "zero", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
+"""Our names of torchvision's padding modes."""
+
+KERNELS = ("bilinear", "bicubic", "lanczos", "hamming")
+"""Interpolations that have a learned kernel."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a transform does to an image of one form.
+
+    Attributes:
+        form: the form of its output.
+        key: of the learned layer that does it, ``kind/role``; None: nothing is learned.
+        layer: a layer without learned weights, or learned on the spot; None with no key: the values stay as they are.
+        params: what the constructor gave, for the layer.
+    """
+
+    form: Form
+    key: str | None = None
+    layer: Layer | None = None
+    params: Params | None = None
+
+
+def kind_of(form: Form, api: str) -> str:
+    """Which teacher's arithmetic applies: ``pil``, ``uint8``, ``uint8_v1`` or ``float32``."""
+    if form.container == "pil":
+        return "pil"
+    return "uint8_v1" if form.dtype == "uint8" and api == "v1" else form.dtype
+
+
+def interpolation_name(value: Any) -> str:
+    """The name of an interpolation, which torchvision takes as an enum, a name, or Pillow's number."""
+    if isinstance(value, InterpolationMode):
+        return str(value.value)
+    return Image.Resampling(value).name.lower() if isinstance(value, int) else str(value)
+
+
+def resize_role(transform: Any) -> str:
+    """Beginning of the roles of the layers that a resize may need."""
+    name = interpolation_name(transform.interpolation)
+    return "nearest" if name.startswith("nearest") else f"resize_{name}"
+
+
+def resize(transform: Any, form: Form, api: str) -> Step | str:
+    if transform.size is None:
+        return "a size of None is not learned yet"
+    size = (transform.size,) if isinstance(transform.size, int) else tuple(transform.size)
+    return resampled(transform, form, api, {"size": size, "max_size": transform.max_size})
+
+
+def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -> Step | str:
+    kind, name = kind_of(form, api), interpolation_name(transform.interpolation)
+    pil = form.container == "pil"
+    if name.startswith("nearest"):
+        # Pillow has one nearest neighbour only, which is the exact one.
+        return Step(form, f"{kind}/nearest_exact" if name != "nearest" and not pil else f"{kind}/nearest", None, params)
+    if name not in KERNELS:
+        return f"interpolation {name} is not learned yet"
+    if name == "lanczos" and api == "v1" and not pil:
+        return "v1 refuses Lanczos on tensors"
+    if transform.antialias or pil:
+        return Step(form, f"{kind}/resize_{name}", None, params)
+    return Step(form, f"{kind}/resize_{name}_plain", None, {**params, "antialias": False})
+
+
+def resized_crop(transform: Any, form: Form, api: str) -> Step | str:
+    """The part of the image that was drawn is cut out before; see draws.py."""
+    if interpolation_name(transform.interpolation).startswith("nearest"):
+        return "nearest neighbours of a part that is drawn are not learned yet"
+    return resampled(transform, form, api, {"size": tuple(transform.size)})
+
+
+def center_crop(transform: Any, form: Form, api: str) -> Step | str:
+    return Step(form, layer=Cropping(), params={"size": tuple(transform.size)})
+
+
+def random_crop(transform: Any, form: Form, api: str) -> Step | str:
+    around = surroundings(transform, form, api)
+    if isinstance(around, str):
+        return around
+    return Step(form, layer=Windowing(), params={"size": tuple(transform.size), **around})
+
+
+def pad(transform: Any, form: Form, api: str) -> Step | str:
+    around = surroundings(transform, form, api)
+    if isinstance(around, str):
+        return around
+    # NumPy, which pads PIL images, mirrors more than once.
+    return Step(
+        form,
+        layer=Padding(),
+        params={"padding": sides(transform.padding), "limited": form.container != "pil", **around},
+    )
+
+
+def surroundings(transform: Any, form: Form, api: str) -> dict[str, Any] | str:
+    """Border and fill of a padding; or why they are left to torchvision."""
+    border = BORDERS.get(transform.padding_mode)
+    padding = transform.padding if isinstance(transform.padding, list | tuple) else [transform.padding or 0]
+    if any(not isinstance(side, int) or side < 0 for side in padding):
+        return "padding that is negative or not whole is not learned"
+    if border is None:
+        return f"padding mode {transform.padding_mode!r} is not learned"
+    if isinstance(transform.fill, dict):
+        return "a fill for each type of input is not learned"
+    fill = [0] if transform.fill is None else transform.fill
+    fill = list(fill) if isinstance(fill, list | tuple) else [fill]
+    if len(fill) > 1 and (border != "zero" or (api == "v1" and form.container != "pil")):
+        return "a fill for each channel is not learned here"
+    level = form.dtype == "uint8"
+    if any(isinstance(f, bool) or not isinstance(f, int if level else int | float) for f in fill):
+        return f"a fill of {transform.fill!r} is not learned"
+    if level and not all(0 <= f <= 255 for f in fill):
+        return "a fill beyond 0 to 255 is not learned"
+    return {"border": border, "fill": tuple(float(f) for f in fill)}
+
+
+def normalize(transform: Any, form: Form, api: str) -> Step | str:
+    if form.container == "pil" or form.dtype != "float32":
+        return "Normalize takes float tensors only"
+    mean, std = (numbers(value) for value in (transform.mean, transform.std))
+    if mean is None or std is None or 0 in std or (api == "v1" and len(mean) != len(std)):
+        return "its mean and std are no sequences of numbers to normalise by"
+    return Step(form, layer=Normalising(), params={"mean": mean, "std": std})
+
+
+def numbers(value: Any) -> tuple[float, ...] | None:
+    """A sequence of numbers as a tuple; None for anything else."""
+    plain = isinstance(value, list | tuple) and value and all(isinstance(v, int | float) for v in value)
+    return tuple(float(v) for v in value) if plain else None
+
+
+def flip(axis: str) -> Callable[[Any, Form, str], Step | str]:
+    return lambda transform, form, api: Step(form, layer=Flipping(), params={"axis": axis})
+
+
+def grayscale(transform: Any, form: Form, api: str) -> Step | str:
+    # On one-channel tensors v1 returns one channel, whatever was asked for.
+    copy_gray = api == "v2" or form.container == "pil"
+    params = {"copies": transform.num_output_channels, "copy_gray": copy_gray}
+    return Step(form, f"{kind_of(form, api)}/gray", params=params)
+
+
+def random_grayscale(transform: Any, form: Form, api: str) -> Step | str:
+    """Images keep their number of channels."""
+    return Step(form, f"{kind_of(form, api)}/gray", params={"copies": 3, "copy_gray": False})
+
+
+def permuted(transform: Any, form: Form, api: str) -> Step | str:
+    return Step(form, layer=Arranging(), params={})
+
+
+def rgb(transform: Any, form: Form, api: str) -> Step | str:
+    return Step(form, layer=Arranging(), params={"order": (0, 0, 0), "gray_only": True})
+
+
+def pointwise(name: str, *arguments: str) -> Callable[[Any, Form, str], Step | str]:
+    """A function of levels alone: its table is learned on the spot, from what it makes of all 256."""
+
+    def step(transform: Any, form: Form, api: str) -> Step | str:
+        if form.dtype != "uint8":
+            return "on floats it is not learned yet"
+        functional = v1.functional if api == "v1" else v2.functional
+        given = [getattr(transform, argument) for argument in arguments]
+        levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+        image = Image.fromarray(levels[0].numpy()) if form.container == "pil" else levels
+        made = to_tensor(getattr(functional, name)(image, *given))
+        return Step(form, layer=Lookup(made.reshape(1, 256)), params={})
+
+    return step
+
+
+def to_float_tensor(transform: Any, form: Form, api: str) -> Step | str:
+    if form.container not in ("pil", "numpy"):
+        return "ToTensor takes PIL images and arrays only"
+    if torch.get_default_dtype() != torch.float32:
+        return "the default dtype is not float32"
+    return Step(Form("tensor", "float32"), "pil/to_float", params={})
+
+
+def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
+    if form.container == "pil":
+        return Step(form) if api == "v2" else "tensors only"
+    if transform.dtype != torch.float32:
+        return f"dtype {transform.dtype} is not learned"
+    if form.dtype == "float32":
+        return Step(form)
+    if not getattr(transform, "scale", True):
+        return "scale=False is not learned"
+    return Step(form._replace(dtype="float32"), f"{kind_of(form, api)}/to_float", params={})
+
+
+def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, str], Step | str]:
+    """A change of container only; other containers stay what they are."""
+    return lambda transform, form, api: Step(form._replace(container=container) if form.container in takes else form)
+
+
+def pil_to_tensor(transform: Any, form: Form, api: str) -> Step | str:
+    return Step(form._replace(container="tensor")) if form.container == "pil" else "PILToTensor takes PIL images only"
+
+
+def unchanged(transform: Any, form: Form, api: str) -> Step | str:
+    return Step(form)
