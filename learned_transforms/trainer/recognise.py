@@ -17,22 +17,23 @@ STRAIGHT = 0.1
 SAME_SCALE = 0.02
 """How far, relatively, the scale may be from that of the whole image for it to be called the whole image."""
 
-RCOND = 1e-2
-"""Directions of the kernel that the matrices hardly show are left at their smallest in the first estimate."""
+RCOND, FINE_RCOND = 1e-2, 1e-3
+"""Directions of the kernel that the matrices hardly show are left at their smallest: in the first estimate, and where
+only what is left of the matrices counts."""
 
 FEWEST = 8
 MOST_LINES = 40
-SHAPES = ((1, 1), (2, 3), (4, 3))
+SHAPES = ((1, 1), (2, 3), (3, 3), (4, 3))
 """Kernels by which places are told apart."""
+
+SIMPLE = 3e-3
+"""A kernel that leaves less than this share of the squares of the matrices explains them."""
 
 CLEARLY = 0.5
 """A rarer reading must leave less than this share of what a commoner one leaves, to come before it."""
 
 UNLIKE = 0.1
 """A place that leaves more than this share of the squares of the matrices to any kernel is none."""
-
-NEARLY_AS_GOOD = 10.0
-MOST_READINGS = 3
 
 
 @dataclass(frozen=True)
@@ -82,28 +83,33 @@ def recognise(rows: Tensor, columns: Tensor) -> list[Geometry] | str:
             return readings
         found.append(readings)
     made: list[Geometry] = []
+    simple: list[list[float]] = []
     for antialias in (True, False):
         chosen = []
         for readings in found:
             lefts = [unexplained(reading, antialias) for reading in readings]
             index = 0
             for i, left in enumerate(lefts):
-                if left < CLEARLY * lefts[index]:
+                if min(left) < CLEARLY * min(lefts[index]):
                     index = i
             chosen.append((readings[index], lefts[index]))
         (down, left_down), (right, left_right) = chosen
+        simple.append([max(pair) for pair in zip(left_down, left_right, strict=True)])
         shift = torch.tensor([down.shift, right.shift], dtype=torch.float64)
         lines, flips = (down.line, right.line), (down.flipped, right.flipped)
-        left = max(left_down, left_right)
+        left = min(simple[-1])
         made.append(Geometry(flips, shift, down.matrix, right.matrix, lines, antialias, left))
     stretched, plain = made
     shrinking = any(line.scale > 1 for line in (*stretched.lines, *plain.lines))
-    if shrinking and plain.left < CLEARLY * stretched.left:
+    # A rich kernel explains either: the simplest that explains one of them decides.
+    decided = next((pair for pair in zip(*simple, strict=True) if min(pair) < SIMPLE), (stretched.left, plain.left))
+    if shrinking and decided[1] < decided[0]:
         made = [plain, stretched]
     elif not shrinking:
         made = [stretched]
-    made = [geometry for geometry in made if geometry.left <= min(UNLIKE, NEARLY_AS_GOOD * made[0].left + 1e-9)]
-    return made[:MOST_READINGS] or f"any kernel leaves {min(stretched.left, plain.left):.1%} of the matrices"
+    return [
+        geometry for geometry in made if geometry.left <= UNLIKE
+    ] or f"any kernel leaves {min(stretched.left, plain.left):.1%} of the matrices"
 
 
 def read_axis(matrix: Tensor, name: str) -> list[Reading] | str:
@@ -162,16 +168,16 @@ def lines_near(slope: float, offset: float, n_in: int, n_out: int) -> Iterator[L
                 yield Line(near, length, n_out, 0)
 
 
-def unexplained(reading: Reading, antialias: bool) -> float:
-    """Share of the squares of a matrix that simple kernels leave."""
-    least = float("inf")
+def unexplained(reading: Reading, antialias: bool) -> list[float]:
+    """Share of the squares of a matrix that kernels from simple to rich leave."""
+    found = []
     for shape in SHAPES:
         phi = basis(reading.matrix.shape, reading.line, reading.shift, antialias, *shape)
-        kernel = estimate([(reading.matrix, phi)], shape[1])
+        kernel = estimate([(reading.matrix, phi)], shape[1], FINE_RCOND)
         made = phi @ kernel.flatten()
         made = made / made.sum(1, keepdim=True)
-        least = min(least, float((made - reading.matrix).square().sum() / reading.matrix.square().sum()))
-    return least
+        found.append(float((made - reading.matrix).square().sum() / reading.matrix.square().sum()))
+    return found
 
 
 def basis(shape: tuple[int, ...], line: Line, shift: float, antialias: bool, support: int, degree: int) -> Tensor:
@@ -190,7 +196,7 @@ def basis(shape: tuple[int, ...], line: Line, shift: float, antialias: bool, sup
     return made.index_add_(1, pixels.clamp(line.low, line.low + line.length - 1), phi)
 
 
-def estimate(parts: list[tuple[Tensor, Tensor]], degree: int) -> Tensor:
+def estimate(parts: list[tuple[Tensor, Tensor]], degree: int, rcond: float = RCOND) -> Tensor:
     """The least-squares kernel ``[support, degree + 1]``, its peak at 1, from matrices and their bases.
 
     Each weight is ``phi(t)`` over the sum of its row's ``phi``: multiplied out, that is linear in the coefficients.
@@ -198,7 +204,7 @@ def estimate(parts: list[tuple[Tensor, Tensor]], degree: int) -> Tensor:
     designs = [(matrix[..., None] * phi.sum(1, keepdim=True) - phi).flatten(0, 1) for matrix, phi in parts]
     products = sum((design.T @ design for design in designs), torch.zeros(()))
     # Singular values of the products are squares of those of the design.
-    rest = torch.linalg.lstsq(products[1:, 1:], -products[1:, :1], rcond=RCOND**2, driver="gelsd").solution[:, 0]
+    rest = torch.linalg.lstsq(products[1:, 1:], -products[1:, :1], rcond=rcond**2, driver="gelsd").solution[:, 0]
     return torch.cat([rest.new_ones(1), rest]).view(-1, degree + 1)
 
 
