@@ -230,6 +230,36 @@ def from_params(transform: Any, entry: Any) -> Any:
     raise PipelineValueError(f"Expected params {wanted} for {name}, got {entry!r}. make_params(image) gives them.")
 
 
+def params_of_v2(
+    transform: v2.Transform, outcome: Outcome, window: Window | None, shape: tuple[int, int, int]
+) -> dict[str, Any]:
+    """What was drawn, as v2's own ``make_params`` gives it for an image of ``shape`` (C, H, W)."""
+    if window is None:
+        order = dict(outcome).get("order") if isinstance(outcome, tuple) else None
+        # Grayscale's number of channels is what RandomGrayscale would have looked up.
+        return {"num_input_channels": shape[0]} if order is None else {"permutation": torch.tensor(order)}
+    top, left, height, width = window
+    found = {"top": top, "left": left, "height": height, "width": width}
+    if not isinstance(transform, v2.RandomCrop):
+        return found
+    (rows, columns), (before, above, after_, below_) = shape[1:], sides_of_crop(transform)
+    # Enough on each side for the window to lie within.
+    padding = [
+        max(before, -left),
+        max(above, -top),
+        max(after_, left + width - columns),
+        max(below_, top + height - rows),
+    ]
+    return {
+        **found,
+        "top": top + padding[1],
+        "left": left + padding[0],
+        "needs_crop": True,
+        "needs_pad": any(padding),
+        "padding": padding,
+    }
+
+
 @contextmanager
 def local(generator: torch.Generator | None) -> Iterator[None]:
     """Draw from a generator of one's own; torch's global one is left as it was."""

@@ -8,7 +8,18 @@ from PIL import Image
 from torch import Tensor
 
 from learned_transforms.catalog import APPLIES, Leaf
-from learned_transforms.draws import COINS, PARAMS, RANDOM, WINDOWS, Outcome, chance, from_params, to_params, toss
+from learned_transforms.draws import (
+    COINS,
+    PARAMS,
+    RANDOM,
+    WINDOWS,
+    Outcome,
+    chance,
+    from_params,
+    params_of_v2,
+    to_params,
+    toss,
+)
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.images import Call, Form, Window, from_tensor, signature, to_tensor
 from learned_transforms.layers import Windowing
@@ -123,8 +134,8 @@ class Segment:
                 around.append(entry)
         return entries
 
-    def from_params(self, entries: Sequence[Any]) -> Drawn:
-        """The opposite; an entry for each transform that is not in a RandomApply.
+    def from_params(self, entries: Sequence[Any], image: Any) -> Drawn:
+        """The opposite, for an image; an entry for each transform that is not in a RandomApply.
 
         Raises:
             PipelineValueError: the entries do not fit the transforms.
@@ -148,9 +159,37 @@ class Segment:
                 window, outcome = outcome, True
             if position in self.random:
                 outcomes[position] = outcome
+        if window is not None:
+            self.check_window(window, shape_of(image))
         if any(lists.values()):
             raise PipelineValueError("Expected params for each transform in a RandomApply, got too many entries.")
         return tuple(outcomes.values()), window
+
+    def beside(self, value: Any, drawn: Drawn, image: Any) -> Any:
+        """What goes with an image, a mask or boxes for instance, in torchvision, under what was drawn for the image."""
+        outcomes = dict(zip(self.random, drawn[0], strict=True))
+        for position, (transform, _) in enumerate(self.leaves):
+            outcome = self.applied(position, outcomes)
+            if type(value) is Tensor:  # It was made one, and of plain tensors the image alone is transformed.
+                break
+            taken = type(transform) not in APPLIES and transform._needs_transform_list([value])[0]
+            if outcome is not False and taken:
+                window = None if position else drawn[1]
+                value = transform.transform(value, params_of_v2(transform, outcome, window, shape_of(image)))
+        return value
+
+    def check_window(self, window: Window, shape: tuple[int, int, int]) -> None:
+        """Require that a part that is resized lies in the image, and that another has the size of the output."""
+        top, left, height, width = window
+        inside = (
+            min(top, left) >= 0 and min(height, width) > 0 and top + height <= shape[1] and left + width <= shape[2]
+        )
+        if self.resizing and not inside:
+            raise PipelineValueError(f"Expected params of a window within the image of {shape[1:]}, got {window}.")
+        if not self.resizing and window[2:] != self.window_size:
+            raise PipelineValueError(
+                f"Expected params of a window of {self.window_size} (rows, columns), got {window}."
+            )
 
     def bind(self, image: Any, shape: tuple[int, int, int], outcomes: Sequence[Outcome]) -> Call:
         """The compiled plan for images like this one, for what was drawn.

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torchvision.transforms as v1
 from PIL import Image
+from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms.draws import sides
@@ -25,6 +26,9 @@ from learned_transforms.layers import (
 
 BORDERS = {"constant": "zero", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
 """Our names of torchvision's padding modes."""
+
+TYPES = {"tensor": torch.Tensor, "numpy": torch.Tensor, "image": tv_tensors.Image}
+"""The types for which v2 looks up a fill, by container."""
 
 KERNELS = ("bilinear", "bicubic", "lanczos", "hamming")
 """Interpolations that have a learned kernel."""
@@ -127,9 +131,12 @@ def surroundings(transform: Any, form: Form, api: str) -> dict[str, Any] | str:
         return "padding that is negative or not whole is not learned"
     if border is None:
         return f"padding mode {transform.padding_mode!r} is not learned"
-    if isinstance(transform.fill, dict):
-        return "a fill for each type of input is not learned"
-    fill = [0] if transform.fill is None else transform.fill
+    fill = transform.fill
+    if isinstance(fill, dict):
+        if form.container == "pil" and any(isinstance(k, type) and issubclass(k, Image.Image) for k in fill):
+            return "a fill for each class of PIL images is not learned"
+        fill = fill.get(TYPES.get(form.container), fill.get("others"))
+    fill = 0 if fill is None else fill
     fill = list(fill) if isinstance(fill, list | tuple) else [fill]
     if len(fill) > 1 and (border != "zero" or (api == "v1" and form.container != "pil")):
         return "a fill for each channel is not learned here"

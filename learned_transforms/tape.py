@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from learned_transforms.errors import PipelineValueError, UnsupportedTransformError
-from learned_transforms.segment import Segment
+from learned_transforms.segment import Drawn, Segment
 
 
 class Tape:
@@ -28,16 +28,15 @@ class Tape:
             raise PipelineValueError(f"Expected a list of {length} params, one for each transform, got {found}.")
         self.entries: list[Any] = [] if entries is None else list(entries)
 
-    def run(self, segment: Segment, image: Any, start: int) -> Any:
-        """A segment that begins with transform ``start``."""
-        if self.recording:
-            drawn = segment.draw(image)
-            self.entries += segment.to_params(drawn)
-        else:
-            drawn = segment.from_params(self.entries[start : segment.stop])
-        return segment.lane(image).any_image(image, drawn)
+    def draw(self, segment: Segment, image: Any, start: int) -> Drawn:
+        """What the transforms of a segment, which begins with transform ``start``, draw for an image."""
+        if not self.recording:
+            return segment.from_params(self.entries[start : segment.stop], image)
+        drawn = segment.draw(image)
+        self.entries += segment.to_params(drawn)
+        return drawn
 
-    def pass_through(self, transform: Any, value: Any, position: int) -> Any:
+    def pass_through(self, transform: Any, inputs: Sequence[Any], position: int) -> Any:
         """A transform that torchvision runs; it may draw nothing.
 
         Raises:
@@ -47,7 +46,7 @@ class Tape:
         if not self.recording and self.entries[position] != {}:
             raise PipelineValueError(f"Expected params {{}} for {name}, which torchvision runs.")
         before = torch.get_rng_state(), random.getstate()
-        made = transform(value)
+        made = transform(*inputs)
         if not before[0].equal(torch.get_rng_state()) or before[1] != random.getstate():
             raise UnsupportedTransformError(
                 f"{name} runs in torchvision and draws by itself: what it draws can be neither written down nor played "

@@ -1,0 +1,135 @@
+"""Several and nested inputs, as v2 takes them: images through the learned layers, what goes with them beside."""
+
+import json
+import warnings
+from typing import Any
+
+import pytest
+import torch
+import torchvision.transforms as v1
+from helpers import noise, to_pil, values
+from PIL import Image
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+import learned_transforms as lt
+from learned_transforms.errors import FallbackWarning, InputShapeError, InputTypeError
+
+SIZE = (40, 50)
+
+
+def boxes() -> tv_tensors.BoundingBoxes:
+    return tv_tensors.BoundingBoxes(torch.tensor([[3, 4, 20, 30], [10, 5, 45, 38]]), format="XYXY", canvas_size=SIZE)
+
+
+def parts(kind: str) -> dict[str, Any]:
+    image = noise(1, SIZE)[0]
+    return {
+        "image": {"pil": to_pil(image), "image": tv_tensors.Image(image), "tensor": image}[kind],
+        "mask": tv_tensors.Mask(torch.randint(0, 4, (2, *SIZE), dtype=torch.uint8)),
+        "boxes": boxes(),
+        "points": tv_tensors.KeyPoints(torch.tensor([[3, 4], [44, 22]]), canvas_size=SIZE),
+        "video": tv_tensors.Video(noise(3, SIZE)),
+        "label": 7,
+        "name": ["cat", None, torch.tensor([1, 2, 3])],
+    }
+
+
+PIPELINES = {
+    "crop": [v2.RandomResizedCrop((20, 24)), v2.RandomHorizontalFlip(), v2.RandomGrayscale(0.5)],
+    "padded": [v2.RandomCrop((32, 44), padding=6, fill={tv_tensors.Mask: 3, "others": 0}), v2.RandomVerticalFlip()],
+    "plain pad": [v2.RandomCrop((44, 54), padding=[2, 5], padding_mode="edge"), v2.RandomInvert()],
+    "needed": [v2.RandomCrop(60, pad_if_needed=True), v2.RandomPosterize(3)],
+    "apply": [v2.RandomApply([v2.RandomHorizontalFlip(), v2.RandomSolarize(90)]), v2.Resize(30), v2.RandomCrop(24)],
+    "between": [v2.Resize(36), v2.RandomRotation(20), v2.RandomHorizontalFlip(), v2.CenterCrop(24)],
+    "floats": [
+        v2.RandomHorizontalFlip(),
+        v2.ToImage(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize([0.5], [0.5]),
+    ],
+    "permuted": [v2.RandomChannelPermutation(), v2.Pad(3), v2.Identity()],
+}
+
+
+def check(transforms: list[Any], inputs: tuple[Any, ...], seeds: int = 6) -> None:
+    """The same as v2's Compose: structure, types, values, what boxes lie on, and random state."""
+    learned = lt.LearnedCompose(transforms)
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        expected = v2.Compose(transforms)(*inputs)
+        state = torch.get_rng_state()
+        torch.manual_seed(seed)
+        found = learned(*inputs)
+        assert torch.get_rng_state().equal(state)
+        compare(found, expected)
+
+
+def compare(found: Any, expected: Any) -> None:
+    (ours, structure), (theirs, wanted) = tree_flatten(found), tree_flatten(expected)
+    assert structure == wanted
+    for one, other in zip(ours, theirs, strict=True):
+        assert type(one) is type(other)
+        if isinstance(other, Tensor | Image.Image):
+            assert (values(one) - values(other)).abs().max() <= (1e-6 if values(other).frac().any() else 0)
+        else:
+            assert one == other
+        if isinstance(other, tv_tensors.BoundingBoxes | tv_tensors.KeyPoints):
+            assert one.canvas_size == other.canvas_size
+
+
+@pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
+@pytest.mark.parametrize("kind", ["pil", "image", "tensor"])
+@pytest.mark.parametrize("name", PIPELINES)
+def test_samples_are_transformed_as_v2_does(name, kind):
+    sample = parts(kind)
+    if name == "plain pad":  # Boxes and keypoints have no edge to repeat.
+        sample.pop("boxes")
+        sample.pop("points")
+    check(PIPELINES[name], (sample,))
+    check(PIPELINES[name], (sample["image"], sample["label"]))
+    check(PIPELINES[name], (sample["image"], {"mask": sample["mask"], "points": [sample.get("points")]}))
+    check(PIPELINES[name], ([sample["image"], sample["image"]],))
+
+
+def test_images_take_the_learned_layers():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FallbackWarning)
+        lt.LearnedCompose(PIPELINES["crop"], fallback="error")(parts("image"))
+        lt.LearnedCompose(PIPELINES["padded"], fallback="error")(to_pil(noise(1, SIZE)[0]), boxes())
+
+
+def test_params_of_a_sample():
+    transform = lt.LearnedCompose(PIPELINES["crop"])
+    sample = parts("image")
+    for seed in range(5):
+        torch.manual_seed(seed)
+        expected = transform(sample)
+        torch.manual_seed(seed)
+        params = json.loads(json.dumps(transform.make_params(sample)))
+        compare(transform(sample, params=params), expected)
+        # The same draw for an image alone.
+        assert transform(sample["image"], params=params).equal(expected["image"])
+
+
+@pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
+def test_several_sizes():
+    images = [tv_tensors.Image(noise(1, SIZE)[0]), tv_tensors.Image(noise(1, (30, 31))[0])]
+    check([v2.Resize((20, 20)), v2.RandomHorizontalFlip()], (images,))
+    with pytest.raises(ValueError, match="multiple"):
+        v2.RandomResizedCrop(9)(images)
+    with pytest.raises(InputShapeError, match="multiple"):
+        lt.LearnedCompose([v2.RandomResizedCrop(9)])(images)
+
+
+@pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
+def test_what_torchvision_takes_alone():
+    check([v2.RandomHorizontalFlip(), v2.Resize(20)], (boxes(),))
+    check([v2.RandomHorizontalFlip(), v2.Resize(20)], (tv_tensors.Mask(torch.zeros(1, *SIZE)), boxes()))
+    check([v2.RandomHorizontalFlip(), v2.Resize(20)], ([to_pil(noise(1, SIZE)[0]).convert("RGBA"), boxes()],))
+    with pytest.raises(TypeError):
+        lt.LearnedCompose([v1.Resize(20)])(noise(1, SIZE)[0], 3)
+    with pytest.raises(InputTypeError, match="Arrays among several inputs"):
+        lt.LearnedCompose([v2.Resize(20)])(noise(1, SIZE)[0], noise(1)[0].numpy())
