@@ -89,8 +89,8 @@ def recognise(rows: Tensor, columns: Tensor) -> list[Geometry] | str:
         for readings in found:
             lefts = [unexplained(reading, antialias) for reading in readings]
             index = 0
-            for i, left in enumerate(lefts):
-                if min(left) < CLEARLY * min(lefts[index]):
+            for i, each in enumerate(lefts):
+                if min(each) < CLEARLY * min(lefts[index]):
                     index = i
             chosen.append((readings[index], lefts[index]))
         (down, left_down), (right, left_right) = chosen

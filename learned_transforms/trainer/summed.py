@@ -14,7 +14,7 @@ from learned_transforms.trainer.problem import Form, Problem, attempt, flat
 from learned_transforms.trainer.resampling import NOISE_FREE, SMALL, SMALL_FLOAT, fit_support, gentle
 
 MOST_TERMS = 4
-ROUGH_VALUES, FINE_VALUES = 600_000, 3_000_000
+ROUGH_VALUES, FINE_VALUES = 600_000, 5_000_000
 """Input values that all weights are fitted to, and those that stand out."""
 
 ENOUGH = 0.1
@@ -25,7 +25,7 @@ GAIN = 0.8
 
 PATIENCE, DELTA = 4, 1e-3
 FINE_SWEEPS = 3
-SHARP_SWEEPS = 12
+SHARP_SWEEPS, PUSH, FARTHEST = 10, 0.25, 32.0
 CHECK_IMAGES = 200
 
 
@@ -58,11 +58,11 @@ def sum_form(problem: Problem) -> Form | str:
         unit = problem.unit**2
         return f"one separable map leaves a mean square of {least / unit:.3g} levels, and a sum of two not much less"
     fine = problem.train.part(slice(max(60, FINE_VALUES // pixels))).floats(torch.float64)
-    for sweep in range(FINE_SWEEPS + (SHARP_SWEEPS if quantised else 0)):
-        x, y = fine
-        # A level tells that a value is within half a level of it, which any value there obeys.
-        wanted = y if sweep < FINE_SWEEPS else best.predict(x).clamp(low(y), high(y))
-        best.sweep(x, wanted, SMALL if quantised else SMALL_FLOAT)
+    small = SMALL if quantised else SMALL_FLOAT
+    for _ in range(FINE_SWEEPS):
+        best.sweep(*fine, small)
+    if quantised:
+        best.sharpen(*fine, small)
     return rounded(best, problem)
 
 
@@ -108,6 +108,26 @@ class SumFit:
 
         problem.history.extend(train(f"sum of {self.terms}", weights, step, validate, settings))
         return validate()[0]
+
+    def sharpen(self, x: Tensor, y: Tensor, small: float) -> None:
+        """Sweep towards values that are rounded to the levels ``y``: a level tells two bounds.
+
+        The few values that violate theirs are pushed farther than that, since the others hold them back; but not so far
+        that sweeps would swing.
+        """
+        least = float("inf")
+        kept = self.rows.clone(), self.columns.clone(), self.weight.clone()
+        for _ in range(SHARP_SWEEPS):
+            made = self.predict(x)
+            violation = made.clamp(low(y), high(y)) - made
+            loss = float(violation.square().mean())
+            if loss >= least:
+                break
+            least, kept = loss, (self.rows.clone(), self.columns.clone(), self.weight.clone())
+            share = float((violation != 0).double().mean())
+            self.sweep(x, made + violation * min(FARTHEST, max(1.0, PUSH / max(share, 1e-9))), small)
+        for part, best in zip((self.rows, self.columns, self.weight), kept, strict=True):
+            part.copy_(best)
 
     def loss(self, part: Sized) -> float:
         return score(self.predict(part[0]), part[1])[0]
