@@ -167,25 +167,28 @@ class _Bins:
     def add(self, name: str, output: Tensor, target: Tensor) -> None:
         floating = output.is_floating_point()
         unit = 255.0 if floating else 1.0
-        error = (output.double() - target.double()).abs() * unit
-        error[output.isnan() & target.isnan()] = 0
-        # A NaN where the teacher has a number is off by the full range.
-        error = error.nan_to_num(nan=255.0, posinf=255.0)
+        # Most images are equal, and then one zero for each says it all.
+        error = torch.zeros(len(output), 1, 1, 1, dtype=torch.float64)
+        if not output.equal(target):
+            error = (output.double() - target.double()).abs() * unit
+            error[output.isnan() & target.isnan()] = 0
+            # A NaN where the teacher has a number is off by the full range.
+            error = error.nan_to_num(nan=255.0, posinf=255.0)
         limit = FLOAT_TOLERANCE * 255 if floating else 0.0
         differs = error > limit
         before = self.groups.get(name, Group(0, 0, 0, 0.0))
         largest = float(error.max())
         self.groups[name] = Group(
             before.images + len(error),
-            before.values + error.numel(),
+            before.values + output.numel(),
             before.differing + int(differs.sum()),
             max(before.largest, largest),
         )
         self.images_differing += int(differs.flatten(1).any(1).sum())
         self.off_by_more += int((error > 1 + limit).sum())
         self.squares += float(error.square().sum())
+        self.histogram["0"] = self.histogram.get("0", 0) + output.numel() - int(differs.sum())
         for label, low, high in (
-            ("0", -1, limit),
             ("<= 1", limit, 1 + limit),
             ("<= 2", 1 + limit, 2 + limit),
             ("> 2", 2 + limit, math.inf),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,8 @@ from learned_transforms.certificate import Certificate, measure
 from learned_transforms.compose import LearnedCompose
 from learned_transforms.images import to_tensor
 from learned_transforms.kernels import cpu
+from learned_transforms.layers import Layer, Params
+from learned_transforms.network import Network
 from learned_transforms.trainer.data import (
     HELD_OUT_PHOTOS,
     TRAINING_PHOTOS,
@@ -19,21 +22,26 @@ from learned_transforms.trainer.data import (
     held_out_images,
     noise,
     photo,
-    synthetic,
 )
+from learned_transforms.trainer.nearest import coded
 from learned_transforms.trainer.teachers import (
     KINDS,
     NAMES,
+    RESIZES,
     api_of,
     evaluation_pipeline,
     opaque,
+    resize,
     seed_pipeline,
     to_float,
 )
 from learned_transforms.weights import Weights
 
 SIZES = ((28, 28), (224, 224), (100, 133), (57, 640), (400, 31), (256,))
-"""What the resize layers are certified at, besides the size that they learned from."""
+"""What resize layers are certified at."""
+
+EVERY, LARGER, LARGEST = 64, 500, 1200
+"""Nearest neighbours are certified from every length up to the first to every other, and from so many longer ones."""
 
 Comparison = tuple[Callable[[Any], Any], Callable[[Any], Any], Mapping[str, Sequence[Tensor]]]
 """A network, its teacher, and images by group."""
@@ -67,11 +75,15 @@ def seed_images(count: int) -> dict[str, Sequence[Tensor]]:
     """Held-out patches, synthetic patterns, whole photos, and other sizes."""
     groups: dict[str, Sequence[Tensor]] = {group: list(images) for group, images in held_out_images(count).items()}
     groups["whole photos"] = photos()
-    generator = torch.Generator().manual_seed(2)
-    shapes = [(3, *torch.randint(1, 97, (2,), generator=generator).tolist()) for _ in range(count // 4)]
-    # Sizes of one or two rows make torchvision's own uint8 resize fail, so they are left out.
-    groups["other sizes"] = [noise(1, (3, max(8, h), max(8, w)), generator)[0] for _, h, w in shapes]
+    groups["other sizes"] = other_sizes(count // 4)
     return groups
+
+
+def other_sizes(count: int) -> list[Tensor]:
+    """Noise of 8 to 96 rows and columns: with one or two, torchvision's own uint8 resize fails."""
+    generator = torch.Generator().manual_seed(2)
+    shapes = [(3, *torch.randint(1, 97, (2,), generator=generator).tolist()) for _ in range(count)]
+    return [noise(1, (3, max(8, h), max(8, w)), generator)[0] for _, h, w in shapes]
 
 
 def evaluation_images(count: int) -> dict[str, Sequence[Tensor]]:
@@ -84,13 +96,11 @@ def evaluation_images(count: int) -> dict[str, Sequence[Tensor]]:
 
 
 def layer_comparisons(name: str, role: str, count: int, path: Path, weights: Weights) -> Iterable[Comparison]:
-    """A layer alone: resize to several sizes, gray on all 2^24 colours (floats: random ones), table on all levels."""
+    """A layer alone: resizes to several sizes, gray on all 2^24 colours (floats: random ones), table on all levels."""
     api = api_of(name)
-    if role == "resize_bilinear":
-        images = [*photos(), *synthetic(count, (3, 61, 90), seed=3)]
-        for size in SIZES:
-            transform = api.Resize(size, antialias=True)
-            yield learned([transform], path, weights), transform, {f"to {size}": images}
+    if role in RESIZES:
+        compared = nearest_comparisons if role.startswith("nearest") else resize_comparisons
+        yield from compared(name, role, count, path, weights.layers[f"{name}/{role}"])
     elif role == "gray" and name == "float32":
         colours = torch.rand(3, 4096, 4096, generator=torch.Generator().manual_seed(0))
         yield learned([api.Grayscale(1)], path, weights), api.Grayscale(1), {"random colours": [colours]}
@@ -100,6 +110,39 @@ def layer_comparisons(name: str, role: str, count: int, path: Path, weights: Wei
         levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
         end = to_float(name)
         yield learned(end, path, weights), opaque(end), {"all 256 levels": [levels]}
+
+
+def resize_comparisons(name: str, role: str, count: int, path: Path, layer: Layer) -> Iterable[Comparison]:
+    """Whole photos, and ``count`` patches, patterns and images of other sizes together, to each of ``SIZES``."""
+    each = max(1, count // 7)
+    groups: dict[str, Sequence[Tensor]] = {"whole photos": photos()}
+    groups |= {group: list(images) for group, images in held_out_images(each, (61, 90), seed=3).items()}
+    groups["other sizes"] = other_sizes(each)
+    for size in SIZES:
+        params = {"size": size, "antialias": RESIZES[role][1]}
+        yield alone(layer, name, params, path), resize(name, role, size), groups
+
+
+def nearest_comparisons(name: str, role: str, count: int, path: Path, layer: Layer) -> Iterable[Comparison]:
+    """Coded images from every length to every other, rows from short to long and columns from long to short; then
+    longer ones. Fewer of both where ``count`` is below 100.
+    """
+    few = max(1, 100 // max(1, count))
+    lengths = range(1, EVERY + 1)
+    every = [(n, EVERY + 1 - n, m, EVERY + 1 - m) for n in lengths for m in lengths][::few]
+    generator = torch.Generator().manual_seed(5)
+    longer = torch.randint(EVERY + 1, LARGEST, (LARGER // few, 4), generator=generator).tolist()
+    for group, sizes in ((f"every length up to {EVERY}", every), ("longer", longer)):
+        for height, width, rows, columns in sizes:
+            size = rows, columns
+            yield alone(layer, name, {"size": size}, path), resize(name, role, size), {group: [coded(height, width)]}
+
+
+def alone(layer: Layer, name: str, params: Params, path: Path) -> LearnedCompose:
+    """One layer of a teacher as a pipeline of its own."""
+    kind = KINDS[name]
+    network = Network([layer], [params], kind, "pil" if kind == "pil" else "tensor", floats=kind == "float32")
+    return LearnedCompose([network], backend=path.backend, fallback="error")
 
 
 def learned(transforms: Sequence[Any], path: Path, weights: Weights) -> LearnedCompose:
@@ -122,19 +165,28 @@ def certify_pipeline(
         return join(comparisons, kind, backend=str(path))
 
 
-def audit(weights: Weights, count: int) -> Iterator[tuple[str, Certificate]]:
+def audit(
+    weights: Weights, count: int, pipelines: bool = True, known: Mapping[str, Certificate] = MappingProxyType({})
+) -> Iterator[tuple[str, Certificate]]:
     """Every certificate, by name: ``kind/role`` for layers and ``kind/pipeline`` on the fastest path; others behind it.
 
     Args:
         weights: the layers.
-        count: held-out images of each group for pipelines. Layers take a quarter, and slower paths a tenth of that.
+        count: held-out images of each group for pipelines. Layers take a twentieth, and slower paths a tenth of that.
+        pipelines: those of the seed and of ImageNet's evaluation too.
+        known: certificates of layers that need not be measured again.
     """
-    images, large = seed_images(count), evaluation_images(count)
+    images, large = (seed_images(count), evaluation_images(count)) if pipelines else ({}, {})
     for number, path in enumerate(paths()):
         suffix = "" if number == 0 else f" ({path})"
         for key in weights.layers:
             name, _, role = key.partition("/")
-            yield key + suffix, certify_layer(name, role, count // (4 if number == 0 else 40), path, weights)
+            found = known.get(key + suffix)
+            if found is None:
+                found = certify_layer(name, role, count // (20 if number == 0 else 200), path, weights)
+            yield key + suffix, found
+        if not pipelines:
+            continue
         for name, kind in NAMES.items():
             yield f"{name}/pipeline{suffix}", certify_pipeline(seed_pipeline(name), images, kind, path, weights)
         for name in ("uint8", "pil", "pil_v2"):

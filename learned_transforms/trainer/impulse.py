@@ -8,26 +8,38 @@ from numpy.polynomial import Chebyshev, Polynomial
 from torch import Tensor
 
 from learned_transforms.errors import TeacherError
+from learned_transforms.taps import phi
+from learned_transforms.trainer.snap import snap
+
+Part = tuple[Tensor, Tensor]
+"""The matrix of a teacher at one size, rows summing to 1; and distances from the centres, in taps."""
 
 SHAPES = tuple((support, degree) for degree in (1, 3, 6, 9, 12, 15) for support in (1, 2, 3, 4))
 """Kernels from simple to rich: (support, degree)."""
+
+WIDEST = max(support for support, _ in SHAPES)
 
 TOLERANCE = 1e-13
 """Root mean square error of the weights, of which a richer kernel must be more than twice as good."""
 
 
-def learn_kernel(teacher: Callable[[Tensor, int], Tensor], sizes: Sequence[tuple[int, int]]) -> Tensor:
+def learn_kernel(
+    teacher: Callable[[Tensor, int], Tensor], sizes: Sequence[tuple[int, int]], antialias: bool = True
+) -> Tensor:
     """The kernel ``[support, degree + 1]`` of a teacher that resizes float64 images to any size.
 
     Args:
         teacher: from ``[1, n, n]`` and m to ``[1, m, m]``, linear, separable, and alike along rows and columns.
         sizes: (n, m) to ask for, without a common divisor, so that the kernel is seen at many distances; several, since
             weights that are divided by their sum tell nothing of what the weights of one output have in common.
+        antialias: the kernel is stretched where images get smaller. Without it, outputs near the edges are left out:
+            their weights hold those of what lies outside. Taps are one pixel apart at every size then, and what the
+            weights of one output have in common stays unknown; the simplest kernel that fits is taken.
 
     Raises:
         TeacherError: its answers are no resampling by one even kernel.
     """
-    parts = [impulse_weights(teacher, *pair) for pair in sizes]
+    parts = [impulse_weights(teacher, *pair, antialias) for pair in sizes]
     best: tuple[float, Tensor] | None = None
     for support, degree in SHAPES:
         error, kernel = fit(parts, support, degree)
@@ -37,11 +49,20 @@ def learn_kernel(teacher: Callable[[Tensor, int], Tensor], sizes: Sequence[tuple
             break
     if best is None or best[0] > 1e-6:
         raise TeacherError("The teacher's answers to impulses are no resampling by one even kernel.")
-    return best[1]
+    return snap(best[1], lambda kernel: misfit(parts, kernel), slack=0.0, floor=TOLERANCE, most=1)[0][1]
 
 
-def impulse_weights(teacher: Callable[[Tensor, int], Tensor], n_in: int, n_out: int) -> tuple[Tensor, Tensor]:
-    """The matrix ``[n_out, n_in]`` of the teacher, rows summing to 1; and distances from the centres, in taps."""
+def misfit(parts: Sequence[Part], kernel: Tensor) -> float:
+    """Root mean square error of the weights that a kernel gives."""
+    errors = []
+    for weights, distance in parts:
+        made = phi(kernel, distance)
+        errors.append((made / made.sum(1, keepdim=True) - weights).flatten())
+    return float(torch.cat(errors).square().mean().sqrt())
+
+
+def impulse_weights(teacher: Callable[[Tensor, int], Tensor], n_in: int, n_out: int, antialias: bool) -> Part:
+    """What the teacher weighs each input by, for each output whose weights show the kernel alone."""
     rows = []
     for position in range(n_in):
         image = torch.zeros(1, n_in, n_in, dtype=torch.float64)
@@ -52,12 +73,16 @@ def impulse_weights(teacher: Callable[[Tensor, int], Tensor], n_in: int, n_out: 
         rows.append(answer[0, :, n_out // 2])
     scale = n_in / n_out
     centre = (torch.arange(n_out, dtype=torch.float64) + 0.5) * scale
-    distance = (torch.arange(n_in, dtype=torch.float64) + 0.5 - centre[:, None]).abs() / max(scale, 1)
+    distance = (torch.arange(n_in, dtype=torch.float64) + 0.5 - centre[:, None]).abs()
     matrix = torch.stack(rows, 1)
-    return matrix / matrix.sum(1, keepdim=True), distance
+    matrix = matrix / matrix.sum(1, keepdim=True)
+    if antialias:
+        return matrix, distance / max(scale, 1)
+    inner = (centre >= WIDEST) & (centre <= n_in - WIDEST)
+    return matrix[inner], distance[inner]
 
 
-def fit(parts: Sequence[tuple[Tensor, Tensor]], support: int, degree: int) -> tuple[float, Tensor]:
+def fit(parts: Sequence[Part], support: int, degree: int) -> tuple[float, Tensor]:
     """Least squares of a kernel, its peak at 1; and the error of the weights.
 
     Each weight is ``phi(t)`` over the sum of its row's ``phi``: multiplied out, that is linear in the coefficients.

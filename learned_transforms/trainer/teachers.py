@@ -6,8 +6,10 @@ What is learned comes from the answers of :func:`opaque` callables, never from t
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision.transforms as v1
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -16,6 +18,29 @@ KINDS = {"uint8": "uint8", "pil": "pil", "uint8_v1": "uint8", "float32": "float3
 
 NAMES = {**KINDS, "pil_v2": "pil"}
 """The same, with the teachers that are compared only."""
+
+RESIZES = {
+    "resize_bilinear": ("bilinear", True),
+    "resize_bicubic": ("bicubic", True),
+    "resize_lanczos": ("lanczos", True),
+    "resize_hamming": ("hamming", True),
+    "resize_bilinear_plain": ("bilinear", False),
+    "resize_bicubic_plain": ("bicubic", False),
+    "nearest": ("nearest", True),
+    "nearest_exact": ("nearest-exact", True),
+}
+"""By role: interpolation, and whether images are antialiased (where that makes a difference), as torchvision has it."""
+
+TAKEN = {
+    "pil": ("resize_bilinear", "resize_bicubic", "resize_lanczos", "resize_hamming", "nearest"),
+    "uint8": tuple(role for role in RESIZES if role != "resize_hamming"),
+    "uint8_v1": tuple(role for role in RESIZES if role not in ("resize_hamming", "resize_lanczos")),
+    "float32": tuple(role for role in RESIZES if role != "resize_hamming"),
+}
+"""Roles that a teacher has: Pillow always antialiases, and tensors know fewer interpolations."""
+
+INT32 = 2**30
+"""What stands for 1 in images of 32-bit integers."""
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, for its evaluation pipeline."""
@@ -51,16 +76,24 @@ def evaluation_pipeline(name: str) -> list[Any]:
     return [api.Resize(256, antialias=True), api.CenterCrop(224), *to_float(name), api.Normalize(MEAN, STD)]
 
 
-def resize_float64(interpolation: str, image: Tensor, size: int) -> Tensor:
-    """Antialiased resize to ``size`` x ``size`` on float64 tensors ``[C, H, W]``, which it rounds nowhere."""
-    mode = v2.InterpolationMode(interpolation)
-    made: Tensor = v2.Resize((size, size), interpolation=mode, antialias=True)(image)
+def resize(name: str, role: str, size: Sequence[int]) -> Any:
+    """torchvision's transform behind a resizing layer, to (rows, columns), or (length of the shorter side,)."""
+    interpolation, antialias = RESIZES[role]
+    api = api_of(name)
+    return api.Resize(tuple(size), interpolation=api.InterpolationMode(interpolation), antialias=antialias)
+
+
+def resize_float64(role: str, image: Tensor, size: int) -> Tensor:
+    """Resize to ``size`` x ``size`` on float64 tensors ``[C, H, W]``, which torch rounds nowhere."""
+    made: Tensor = resize("float32", role, (size, size))(image)
     return made
 
 
-def resize_pil(interpolation: str, size: tuple[int, int]) -> Callable[[Any], Any]:
-    """The same on PIL images, to (rows, columns), which Pillow computes in integers."""
-    return opaque([v1.Resize(size, interpolation=v1.InterpolationMode(interpolation))])
+def resize_int32(role: str, image: Tensor, size: int) -> Tensor:
+    """The same in Pillow on images of 32-bit integers, which keep nine digits: float64 ``[1, H, W]`` of 0 to 1."""
+    levels = Image.fromarray((image[0] * INT32).round().to(torch.int32).numpy())
+    made = np.array(resize("pil", role, (size, size))(levels))
+    return torch.from_numpy(made).double()[None] / INT32
 
 
 def opaque(transforms: Sequence[Any]) -> Callable[[Any], Any]:

@@ -1,0 +1,116 @@
+"""The resizing layers of the shipped weights: kernels and offsets from opaque teachers, arithmetic selected by kind."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import product
+from statistics import fmean
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.images import to_tensor
+from learned_transforms.layers import Layer, Params, Picking, Resampling
+from learned_transforms.trainer.data import Teacher, as_kind, noise
+from learned_transforms.trainer.impulse import learn_kernel
+from learned_transforms.trainer.nearest import PLACES, coded, learn_offset
+from learned_transforms.trainer.problem import Labelled, Trial, attempt
+from learned_transforms.trainer.resampling import RESAMPLE_LEVELS
+from learned_transforms.trainer.teachers import KINDS, RESIZES, opaque, resize, resize_float64, resize_int32
+
+IMPULSE_SIZES = ((211, 127), (97, 61), (89, 151))
+"""From and to: what kernels and offsets are learned from."""
+
+KERNELS: Mapping[str, Callable[[str, Tensor, int], Tensor]] = {
+    "resize_bicubic": resize_float64,
+    "resize_lanczos": resize_float64,
+    "resize_hamming": resize_int32,
+    "resize_bilinear_plain": resize_float64,
+    "resize_bicubic_plain": resize_float64,
+}
+"""By role: the teacher of the kernel, the one that rounds least."""
+
+RESAMPLE_FLOATS = (Arithmetic("float32"), Arithmetic("float32", fma=True))
+"""Candidates for float images."""
+
+CHECKS = (
+    ((48, 48), (224, 224)),
+    ((97, 300), (131, 77)),
+    ((300, 97), (224, 224)),
+    ((500, 224), (131, 77)),
+    ((224, 500), (131, 77)),
+    ((600, 333), (224, 224)),
+)
+"""From and to: the noise that the arithmetic of a resample is selected on, and what becomes of it."""
+
+PAIRS = (*product(range(3, 64, 4), range(2, 64, 5)), (640, 224), (427, 333), (1000, 299))
+"""From and to: what the arithmetic of positions is selected on."""
+
+L = TypeVar("L", bound=Layer)
+
+
+def kernel_of(role: str) -> Tensor:
+    """A kernel, learned from the impulses of its teacher."""
+    return learn_kernel(partial(KERNELS[role], role), IMPULSE_SIZES, antialias=RESIZES[role][1])
+
+
+def resampler(name: str, role: str, kernel: Tensor) -> tuple[Resampling, list[Trial]]:
+    """A learned kernel with the arithmetic that fits one kind of images best, and what was tried."""
+    generator = torch.Generator().manual_seed(3)
+    checks = [
+        labelled(opaque([resize(name, role, size)]), noise(2, (3, *shape), generator), KINDS[name])
+        for shape, size in CHECKS
+    ]
+    levels = [arithmetic for arithmetic in RESAMPLE_LEVELS if arithmetic.rounding != "none"]
+    candidates = levels if checks[0].quantised else RESAMPLE_FLOATS
+    layers = [Resampling(kernel, torch.zeros(2), arithmetic) for arithmetic in candidates]
+    return select(layers, checks, {"antialias": RESIZES[role][1]})
+
+
+def picker(name: str, role: str) -> tuple[Picking, list[Trial]]:
+    """The offset of a nearest-neighbour resize of one kind of images, its arithmetic, and what was tried."""
+
+    def teacher(image: Tensor, size: tuple[int, int]) -> Tensor:
+        answer = to_tensor(opaque([resize(name, role, size)])(as_kind(image, KINDS[name])))
+        return answer if answer.dtype == torch.uint8 else (answer * 255).round().to(torch.uint8)
+
+    offset = learn_offset(teacher, IMPULSE_SIZES)
+    checks = [labelled(opaque([resize(name, role, (m, n))]), coded(n, m)[None], KINDS[name]) for n, m in PAIRS]
+    return select([Picking(offset, arithmetic) for arithmetic in PLACES], checks, {})
+
+
+def labelled(teacher: Teacher, images: Tensor, kind: str) -> Labelled:
+    """Images, and what a teacher makes of them."""
+    inputs = [as_kind(image, kind) for image in images]
+    answers = torch.stack([to_tensor(teacher(image)) for image in inputs])
+    return Labelled(torch.stack([to_tensor(image) for image in inputs]), answers)
+
+
+def select(layers: Sequence[L], checks: Sequence[Labelled], params: Params) -> tuple[L, list[Trial]]:
+    """The layer that is nearest to the targets, the first among equals; and a trial for each, over all checks."""
+    trials = []
+    for layer in layers:
+        found = [attempt([layer], [check], [{**params, "size": check.size}]) for check in checks]
+        differing, squares = fmean(t.differing for t in found), fmean(t.squares for t in found)
+        trials.append(Trial(found[0].form, differing, max(t.largest for t in found), squares))
+    best = min(range(len(layers)), key=lambda i: (trials[i].differing, trials[i].squares))
+    return layers[best], trials
+
+
+def marks(layer: Layer) -> dict[str, str]:
+    """Where each number of a layer comes from: a kernel is learned about given centres."""
+    return {**layer.provenance(), **({"shift": "given"} if isinstance(layer, Resampling) else {})}
+
+
+def learn_resizes(taken: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Layer, list[Trial]]]:
+    """Every resizing layer that kinds of images have, by key: ``kind/role``."""
+    kernels: dict[str, Tensor] = {}
+    for name, roles in taken.items():
+        for role in roles:
+            if role not in KERNELS:
+                yield (f"{name}/{role}", *picker(name, role))
+                continue
+            if role not in kernels:
+                kernels[role] = kernel_of(role)
+            yield (f"{name}/{role}", *resampler(name, role, kernels[role]))
