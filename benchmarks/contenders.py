@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import PIL
 import torch
-from jobs import MEAN, RESIZED, STD, Job, expected, run_all
+import torch.nn.functional as F
+from jobs import PIPELINES, RESIZED, Draw, Job, Pipeline, expected, run_all
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
@@ -25,6 +26,8 @@ from learned_transforms.network import Network
 
 TENSORS = ("chw", "hwc", "batch")
 SINGLE = ("chw", "hwc", "pil")
+RESIZING = tuple(name for name, pipeline in PIPELINES.items() if pipeline.resizes)
+EVALUATING = tuple(name for name in RESIZING if PIPELINES[name].deterministic)
 
 
 class UnavailableError(Exception):
@@ -79,7 +82,7 @@ class Contender:
         return (
             job.form in self.forms
             and (not self.pipelines or job.pipeline in self.pipelines)
-            and (self.loader or job.workers is None)
+            and (job.workers is None or (self.loader and device.type == "cpu"))
             and (device.type == "cpu" or (self.devices and job.form != "pil"))
         )
 
@@ -139,28 +142,41 @@ def on_array(pipeline: Any, image: Any) -> Any:
     return pipeline(image=pixels_of(image))["image"]
 
 
+def albumentations_steps(a: Any, settings: Pipeline, draw: Draw, area: bool) -> list[Any]:
+    """A pipeline in Albumentations, which never antialiases: area averaging is what comes closest."""
+    how = {"interpolation": 2 if settings.bicubic else 1, "area_for_downscale": "image" if area else None}
+    steps: list[Any] = []
+    if isinstance(settings.resize, int):
+        steps.append(a.SmallestMaxSize(settings.resize, **how))
+    elif settings.resize is not None:
+        steps.append(a.Resize(*settings.resize, **how))
+    if settings.centre is not None:
+        steps.append(a.CenterCrop(settings.centre, settings.centre))
+    if settings.window is not None:
+        side = settings.window, settings.window
+        steps += [] if settings.padding is None else [a.Pad(settings.padding)]
+        if draw.box is None:
+            steps.append(a.RandomResizedCrop(side, **how) if settings.padding is None else a.RandomCrop(*side))
+        else:
+            top, left, height, width = draw.box
+            steps.append(a.Crop(left, top, left + width, top + height))
+            steps += [a.Resize(*side, **how)] if settings.padding is None else []
+    flips = {"horizontal": a.HorizontalFlip, "vertical": a.VerticalFlip}
+    steps += [flips[name](p=draw.flip(name)) for name in settings.flips]
+    steps += [a.ToGray(1, p=1)] if settings.gray else []
+    if settings.mean:
+        return [*steps, a.Normalize(settings.mean, settings.std)]
+    return [*steps, a.ToFloat(255)] if settings.floats else steps
+
+
 def albumentations(job: Job, device: torch.device, area: bool) -> Ready:
     # It asks the package index for a newer version when it is imported.
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     a = package("albumentations", "albumentations")
     to_chw = package("albumentations.pytorch", "albumentations").ToTensorV2
-    shrink = {"area_for_downscale": "image" if area else None}
-    draw = job.draw
-    if draw.box is None:
-        crop = [a.RandomResizedCrop((224, 224), **shrink)]
-    else:
-        top, left, height, width = draw.box
-        crop = [a.Crop(left, top, left + width, top + height), a.Resize(224, 224, **shrink)]
-    flips = [a.HorizontalFlip(p=draw.horizontal), a.VerticalFlip(p=draw.vertical)]
-    steps = {
-        "seed": [a.Resize(28, 28, **shrink), *flips, a.ToGray(1, p=1), a.ToFloat(255)],
-        "imagenet": [a.SmallestMaxSize(256, **shrink), a.CenterCrop(224, 224), a.Normalize(MEAN, STD)],
-        "resize": [a.Resize(*RESIZED, **shrink)],
-        "crop": [*crop, flips[0], a.Normalize(MEAN, STD)],
-    }[job.pipeline]
-    pipeline = a.Compose([*steps, to_chw()])
+    pipeline = a.Compose([*albumentations_steps(a, job.settings, job.draw, area), to_chw()])
     run = partial(on_array, pipeline)
-    note = "it rounds the size up: a pixel wider before the crop" if job.pipeline == "imagenet" else ""
+    note = "it rounds the longer edge, which torchvision truncates" if isinstance(job.settings.resize, int) else ""
     return Ready(partial(one_by_one, run) if job.form == "batch" else run, pipeline.set_random_seed, note=note)
 
 
@@ -178,25 +194,35 @@ def cut(box: tuple[int, int, int, int], image: Tensor) -> Tensor:
     return image[..., top : top + height, left : left + width]
 
 
-def kornia(job: Job, device: torch.device) -> Ready:
-    k = package("kornia.augmentation", "kornia")
-    gray = package("kornia.color", "kornia").rgb_to_grayscale
+def kornia_steps(k: Any, settings: Pipeline, draw: Draw) -> list[Any]:
+    """A pipeline in Kornia, on floats; one draw for the whole batch."""
     # Its default grid joins the centres of the corner pixels; torchvision's joins the corners of the image.
-    grid = {"align_corners": False}
-    draw = job.draw
-    crop = [k.RandomResizedCrop((224, 224), same_on_batch=True, **grid)]
-    if draw.box is not None:
-        crop = [partial(cut, draw.box), k.Resize((224, 224), **grid)]
-    flips = [k.RandomHorizontalFlip(draw.horizontal, same_on_batch=True)]
-    flips.append(k.RandomVerticalFlip(draw.vertical, same_on_batch=True))
-    normalise = k.Normalize(MEAN, STD)
-    steps = {
-        "seed": [k.Resize((28, 28), antialias=True, **grid), *flips, gray],
-        "imagenet": [k.Resize(256, antialias=True, **grid), k.CenterCrop(224), normalise],
-        "resize": [k.Resize(RESIZED, antialias=True, **grid)],
-        "crop": [*crop, flips[0], normalise],
-    }[job.pipeline]
-    note = "it rounds the centre down: crops a pixel further left" if job.pipeline == "imagenet" else ""
+    how = {"align_corners": False, "resample": "BICUBIC" if settings.bicubic else "BILINEAR"}
+    once = {"same_on_batch": True}
+    steps: list[Any] = []
+    if settings.resize is not None:
+        steps.append(k.Resize(settings.resize, antialias=True, **how))
+    if settings.centre is not None:
+        steps.append(k.CenterCrop(settings.centre))
+    if settings.window is not None:
+        side, padding = (settings.window, settings.window), settings.padding
+        if draw.box is not None:
+            steps += [] if padding is None else [partial(F.pad, pad=(padding,) * 4)]
+            steps.append(partial(cut, draw.box))
+            steps += [k.Resize(side, **how)] if padding is None else []
+        elif padding is None:
+            steps.append(k.RandomResizedCrop(side, **once, **how))
+        else:
+            steps.append(k.RandomCrop(side, padding=padding, **once))
+    flips = {"horizontal": k.RandomHorizontalFlip, "vertical": k.RandomVerticalFlip}
+    steps += [flips[name](draw.flip(name), **once) for name in settings.flips]
+    steps += [package("kornia.color", "kornia").rgb_to_grayscale] if settings.gray else []
+    return [*steps, k.Normalize(settings.mean, settings.std)] if settings.mean else steps
+
+
+def kornia(job: Job, device: torch.device) -> Ready:
+    steps = kornia_steps(package("kornia.augmentation", "kornia"), job.settings, job.draw)
+    note = "" if job.settings.centre is None else "it rounds the centre of the crop down"
     return Ready(partial(in_floats, steps, job), note=note)
 
 
@@ -226,10 +252,32 @@ def fast_image_resize(job: Job, device: torch.device) -> Ready:
     return Ready(on_bytes, note="its Python interface copies arrays in and out as bytes")
 
 
-def opencv(job: Job, device: torch.device, interpolation: str) -> Ready:
+def opencv(job: Job, device: torch.device, area: bool) -> Ready:
+    """OpenCV's resize, a crop by slicing, and OpenCV's tables straight to normalised planes."""
     cv2 = package("cv2", "opencv-python-headless")
-    code = getattr(cv2, interpolation)
-    return Ready(lambda image: cv2.resize(pixels_of(image), RESIZED[::-1], interpolation=code))
+    settings = job.settings
+    usual = cv2.INTER_CUBIC if settings.bicubic else cv2.INTER_LINEAR
+    height, width = job.size or settings.size
+    if isinstance(settings.resize, int):
+        shorter = min(height, width)
+        height, width = (settings.resize * edge // shorter for edge in (height, width))
+    elif settings.resize is not None:
+        height, width = settings.resize
+    rows, columns = (
+        slice(None) if settings.centre is None else slice(round((edge - settings.centre) / 2), None)
+        for edge in (height, width)
+    )
+    levels = np.arange(256, dtype=np.float32) / 255
+    tables = [(levels - mean) / std for mean, std in zip(settings.mean, settings.std, strict=True)]
+
+    def run(image: Any) -> Any:
+        found = cv2.resize(pixels_of(image), (width, height), interpolation=cv2.INTER_AREA if area else usual)
+        if not tables:
+            return found
+        planes = cv2.split(found[rows, columns][: settings.centre, : settings.centre])
+        return torch.from_numpy(np.stack([cv2.LUT(*pair) for pair in zip(planes, tables, strict=True)]))
+
+    return Ready(run)
 
 
 def pillow(job: Job, device: torch.device, simd: bool) -> Ready:
@@ -266,6 +314,7 @@ CONTENDERS = {
             partial(torchvision, api="v2 tensor"),
             ("chw", "hwc"),
             devices=True,
+            loader=True,
         ),
         Contender(
             "v2-batched", "torchvision v2, batched", partial(torchvision, api="v2 tensor"), ("batch",), devices=True
@@ -283,7 +332,7 @@ CONTENDERS = {
         Contender("cnn", "plain CNN", partial(plain, kind="cnn"), TENSORS, ("seed",), devices=True),
         Contender(
             "albumentations",
-            "Albumentations, bilinear",
+            "Albumentations",
             partial(albumentations, area=False),
             own_draws=True,
             loader=True,
@@ -292,15 +341,13 @@ CONTENDERS = {
             "albumentations-area",
             "Albumentations, area",
             partial(albumentations, area=True),
+            pipelines=RESIZING,
             own_draws=True,
-            loader=True,
         ),
         Contender("kornia", "Kornia", kornia, TENSORS, devices=True, own_draws=True),
         Contender("fast-image-resize", "fast_image_resize", fast_image_resize, SINGLE, ("resize",)),
-        Contender(
-            "opencv-linear", "OpenCV, bilinear", partial(opencv, interpolation="INTER_LINEAR"), SINGLE, ("resize",)
-        ),
-        Contender("opencv-area", "OpenCV, area", partial(opencv, interpolation="INTER_AREA"), SINGLE, ("resize",)),
+        Contender("opencv", "OpenCV", partial(opencv, area=False), SINGLE, EVALUATING),
+        Contender("opencv-area", "OpenCV, area", partial(opencv, area=True), SINGLE, EVALUATING),
         Contender("pillow", "Pillow", partial(pillow, simd=False), ("pil",), ("resize",)),
         Contender("pillow-simd", "Pillow-SIMD", partial(pillow, simd=True), ("pil",), ("resize",)),
         Contender("floor", "memory floor: input copied, output filled", floor, devices=True),

@@ -3,21 +3,27 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision.transforms as v1
 from torch import Tensor
+from torchvision.datasets.folder import pil_loader
+from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms import v2
 
 from learned_transforms.certificate import FLOAT_TOLERANCE
 from learned_transforms.images import from_tensor, to_tensor
-from learned_transforms.trainer.data import photo, photo_patches
+from learned_transforms.trainer.data import PHOTOS, photo, photo_patches
 
 PHOTO = "hubble"
 """It has detail at every scale, and training never sees it."""
 
-HEIGHT, WIDTH = 427, 640
+SMALL, LARGE = (427, 640), (1080, 1920)
+"""Height and width of photos."""
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESIZED = (256, 384)
 """Height and width after the resize alone."""
@@ -27,6 +33,12 @@ SEED = 10
 
 BATCH = 32
 """Images per batch of the DataLoader."""
+
+IMAGES = 256
+"""Images per epoch of the DataLoader, in memory or in a folder."""
+
+QUALITY = 90
+"""Of the JPEG files in that folder."""
 
 
 @dataclass(frozen=True)
@@ -42,37 +54,94 @@ class Draw:
     horizontal: float = 0.5
     vertical: float = 0.5
 
+    def flip(self, direction: str) -> float:
+        return self.horizontal if direction == "horizontal" else self.vertical
+
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A pipeline, for either of torchvision's two interfaces.
+    """A pipeline in terms that every library has; its transforms run in the order of these attributes.
 
     Attributes:
-        body: its transforms before any conversion to float, out of ``torchvision.transforms`` or ``.v2``.
+        title: for tables.
+        size: height and width of its images, where a job says nothing else.
+        channels: of its images.
+        resize: height and width, or the length of the shorter edge; antialiased in torchvision.
+        bicubic: what is resized, is so by bicubic in place of bilinear interpolation.
+        centre: side of the crop at the centre.
+        window: side of the random crop: out of the padded image, or resized from a box of any size.
+        padding: before the random crop; None: that is a RandomResizedCrop.
+        flips: ``"horizontal"``, ``"vertical"``, each with a probability of a half.
+        gray: it goes on to one channel.
         floats: it goes on to floats in [0, 1].
-        normalised: those are then normalised with MEAN and STD.
+        mean, std: with which those are normalised; empty: they are not.
     """
 
-    body: Callable[[Any, Draw], list[Any]]
+    title: str
+    size: tuple[int, int] = SMALL
+    channels: int = 3
+    resize: int | tuple[int, int] | None = None
+    bicubic: bool = False
+    centre: int | None = None
+    window: int | None = None
+    padding: int | None = None
+    flips: tuple[str, ...] = ()
+    gray: bool = False
     floats: bool = True
-    normalised: bool = True
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @property
+    def deterministic(self) -> bool:
+        return self.window is None and not self.flips
+
+    @property
+    def resizes(self) -> bool:
+        return self.resize is not None or (self.window is not None and self.padding is None)
+
+    def body(self, t: Any, draw: Draw) -> list[Any]:
+        """Its transforms before any conversion to float, out of ``torchvision.transforms`` or ``.v2``."""
+        mode = v1.InterpolationMode.BICUBIC if self.bicubic else v1.InterpolationMode.BILINEAR
+        steps: list[Any] = []
+        if self.resize is not None:
+            steps.append(t.Resize(self.resize, interpolation=mode, antialias=True))
+        if self.centre is not None:
+            steps.append(t.CenterCrop(self.centre))
+        if self.window is not None and self.padding is None:
+            steps.append(t.RandomResizedCrop(self.window, interpolation=mode, antialias=True))
+        elif self.window is not None:
+            steps.append(t.RandomCrop(self.window, padding=self.padding))
+        flips = {"horizontal": t.RandomHorizontalFlip, "vertical": t.RandomVerticalFlip}
+        steps += [flips[name](draw.flip(name)) for name in self.flips]
+        return [*steps, t.Grayscale(1)] if self.gray else steps
 
 
 PIPELINES = {
-    "seed": Pipeline(
-        lambda t, draw: [
-            t.Resize((28, 28), antialias=True),
-            t.RandomHorizontalFlip(draw.horizontal),
-            t.RandomVerticalFlip(draw.vertical),
-            t.Grayscale(1),
-        ],
-        normalised=False,
+    "seed": Pipeline("seed", (32, 32), resize=(28, 28), flips=("horizontal", "vertical"), gray=True),
+    "imagenet": Pipeline("ImageNet eval", resize=256, centre=224, mean=MEAN, std=STD),
+    "train": Pipeline("ImageNet train", window=224, flips=("horizontal",), mean=MEAN, std=STD),
+    "timm": Pipeline("timm eval, bicubic", resize=256, bicubic=True, centre=224, mean=MEAN, std=STD),
+    # Its conversion to RGB is left out: every image here is RGB.
+    "clip": Pipeline(
+        "CLIP, bicubic",
+        resize=224,
+        bicubic=True,
+        centre=224,
+        mean=(0.48145466, 0.4578275, 0.40821073),
+        std=(0.26862954, 0.26130258, 0.27577711),
     ),
-    "imagenet": Pipeline(lambda t, draw: [t.Resize(256, antialias=True), t.CenterCrop(224)]),
-    "resize": Pipeline(lambda t, draw: [t.Resize(RESIZED, antialias=True)], floats=False, normalised=False),
-    "crop": Pipeline(
-        lambda t, draw: [t.RandomResizedCrop(224, antialias=True), t.RandomHorizontalFlip(draw.horizontal)]
+    "vit": Pipeline("ViT", resize=(224, 224), mean=(0.5,) * 3, std=(0.5,) * 3),
+    "cifar": Pipeline(
+        "CIFAR train",
+        (32, 32),
+        window=32,
+        padding=4,
+        flips=("horizontal",),
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
     ),
+    "mnist": Pipeline("MNIST", (28, 28), channels=1, mean=(0.1307,), std=(0.3081,)),
+    "resize": Pipeline("resize alone", resize=RESIZED, floats=False),
 }
 
 FORMS: dict[str, Callable[[Tensor], Any]] = {
@@ -81,8 +150,17 @@ FORMS: dict[str, Callable[[Tensor], Any]] = {
     "pil": lambda images: from_tensor(images[0], "pil"),
     "batch": lambda images: images,
 }
-"""By form of input: how it is made of uint8 images ``[N, 3, H, W]``. ``hwc`` is what decoders give: a tensor
-``[3, H, W]`` over interleaved memory."""
+"""By form of input: how it is made of uint8 images ``[N, C, H, W]``. ``hwc`` is what decoders give: a tensor
+``[C, H, W]`` over interleaved memory."""
+
+FORM_TITLES = {"chw": "uint8 tensor", "hwc": "uint8 tensor (HWC memory)", "pil": "PIL image"}
+DECODERS: dict[str, Callable[[str], Any]] = {
+    "pil": pil_loader,
+    "hwc": lambda path: decode_jpeg(read_file(path), mode=ImageReadMode.RGB),
+}
+"""By form of input: how it is read from a JPEG file."""
+
+DECODER_TITLES = {"pil": "PIL", "hwc": "decode_jpeg"}
 
 
 @dataclass(frozen=True)
@@ -90,32 +168,67 @@ class Job:
     """Something to time.
 
     Attributes:
-        name: for ``-k``.
-        title: for tables.
         pipeline: key of PIPELINES.
         form: of the input, key of FORMS.
+        size: of the images, height and width; None: the pipeline's.
         images: per call.
         workers: of a DataLoader, whose epoch is one call; None: no DataLoader.
-        geometry: of the random crop: ``"new"`` in every call, or ``"repeated"``, the one of the call before.
+        folder: that DataLoader reads JPEG files.
+        repeated: the box of the random crop is that of the call before; otherwise it is new in every call.
+        summary: it has a place in the README's table.
         draw: what torchvision drew, where that is prescribed.
     """
 
-    name: str
-    title: str
     pipeline: str
     form: str
+    size: tuple[int, int] | None = None
     images: int = 1
     workers: int | None = None
-    geometry: str | None = None
+    folder: bool = False
+    repeated: bool = False
+    summary: bool = True
     draw: Draw = Draw()
 
     @property
     def settings(self) -> Pipeline:
         return PIPELINES[self.pipeline]
 
+    @property
+    def name(self) -> str:
+        """For ``-k``."""
+        parts = [self.pipeline, str(self.images) if self.form == "batch" else self.form]
+        parts += [] if self.size is None else [str(self.size[0])]
+        parts += ["repeated"] if self.repeated else []
+        parts += [] if self.workers is None else [f"{'folder' if self.folder else 'loader'}-{self.workers}"]
+        return "-".join(parts)
+
+    @property
+    def given(self) -> str:
+        """The kind of input, for tables."""
+        if self.workers is not None:
+            what = f"JPEG files, {DECODER_TITLES[self.form]}" if self.folder else "PIL images in memory"
+            return f"{what}, {self.workers} workers"
+        what = f"batch of {self.images}" if self.form == "batch" else FORM_TITLES[self.form]
+        return f"{what}, repeated box" if self.repeated else what
+
+    @property
+    def pixels(self) -> str:
+        """Width and height of the input, for tables."""
+        height, width = self.size or self.settings.size
+        return f"{width} × {height}"
+
+    @property
+    def boxes(self) -> bool:
+        """What a call takes depends on the box that it draws."""
+        return self.settings.window is not None and self.settings.padding is None and self.workers is None
+
+    def originals(self, count: int) -> Tensor:
+        """Distinct images, contiguous uint8 ``[count, C, H, W]``."""
+        return originals(self.size or self.settings.size, count)[:, : self.settings.channels]
+
     def source(self) -> Any:
         """The input of one call; of a DataLoader, one of its images."""
-        return FORMS[self.form](pixels(self.pipeline, self.images if self.form == "batch" else 1))
+        return FORMS[self.form](self.originals(self.images if self.form == "batch" else 1))
 
     def transforms(self, api: str) -> list[Any]:
         """The pipeline in torchvision.
@@ -124,13 +237,14 @@ class Job:
             api: ``"v1 pil"``, ``"v2 pil"``, ``"v2 tensor"``, or ``"v2 to tensor"``, which starts from PIL images.
         """
         module: Any = v1 if api == "v1 pil" else v2
-        steps = self.settings.body(module, self.draw)
+        settings = self.settings
+        steps = settings.body(module, self.draw)
         if api == "v2 to tensor":
             steps = [v2.PILToTensor(), *steps]
-        if self.settings.floats:
+        if settings.floats:
             to_float = [v2.ToDtype(torch.float32, scale=True)]
             steps += {"v1 pil": [v1.ToTensor()], "v2 pil": [v2.ToImage(), *to_float]}.get(api, to_float)
-        return [*steps, module.Normalize(MEAN, STD)] if self.settings.normalised else steps
+        return [*steps, module.Normalize(settings.mean, settings.std)] if settings.mean else steps
 
     def teacher(self) -> list[Any]:
         """What defines the right answer: torchvision v1 for PIL images, v2 for tensors."""
@@ -138,50 +252,63 @@ class Job:
 
     def prescribed(self) -> "Job":
         """The same job with the draw that torchvision makes under SEED."""
+        settings, box = self.settings, None
         torch.manual_seed(SEED)
-        crop = self.settings.body(v1, self.draw)[0]
-        box = crop.get_params(self.source(), crop.scale, crop.ratio) if self.pipeline == "crop" else None
-        return replace(self, draw=Draw(box, *(float(torch.rand(1) < 0.5) for _ in range(2))))
+        if settings.window is not None:
+            crop, source = settings.body(v1, self.draw)[0], self.source()
+            if settings.padding is None:
+                box = crop.get_params(source, crop.scale, crop.ratio)
+            else:
+                box = crop.get_params(v1.functional.pad(source, settings.padding), crop.size)
+        flips = {name: float(torch.rand(1) < 0.5) for name in settings.flips}
+        return replace(self, draw=Draw(box, **flips))
 
 
+PHOTO_JOBS = ("imagenet", "train", "timm", "clip", "vit")
 JOBS = {
     job.name: job
     for job in (
-        Job("seed-tensor", "seed, one uint8 tensor", "seed", "chw"),
-        Job("seed-pil", "seed, one PIL image", "seed", "pil"),
-        Job("seed-64", "seed, batch of 64", "seed", "batch", images=64),
-        Job("seed-1024", "seed, batch of 1024", "seed", "batch", images=1024),
-        Job("imagenet-hwc", "ImageNet eval, uint8 tensor from a decoder (HWC memory)", "imagenet", "hwc"),
-        Job("imagenet-chw", "ImageNet eval, uint8 tensor, contiguous", "imagenet", "chw"),
-        Job("imagenet-pil", "ImageNet eval, PIL image", "imagenet", "pil"),
-        Job("imagenet-64", "ImageNet eval, batch of 64", "imagenet", "batch", images=64),
-        Job("resize-hwc", "resize alone, uint8 tensor (HWC memory)", "resize", "hwc"),
-        Job("resize-pil", "resize alone, PIL image", "resize", "pil"),
-        Job("crop-hwc-new", "random crop, new box, uint8 tensor (HWC memory)", "crop", "hwc", geometry="new"),
-        Job(
-            "crop-hwc-repeated",
-            "random crop, repeated box, uint8 tensor (HWC memory)",
-            "crop",
-            "hwc",
-            geometry="repeated",
-        ),
-        Job("crop-pil-new", "random crop, new box, PIL image", "crop", "pil", geometry="new"),
-        Job("crop-pil-repeated", "random crop, repeated box, PIL image", "crop", "pil", geometry="repeated"),
-        *(
-            Job(f"loader-{n}", f"DataLoader, {n} workers, ImageNet eval", "imagenet", "pil", images=256, workers=n)
-            for n in (0, 2, 8)
-        ),
+        Job("seed", "chw"),
+        Job("seed", "pil", summary=False),
+        Job("seed", "batch", images=64),
+        Job("seed", "batch", images=1024, summary=False),
+        *(Job(name, form, size) for name in PHOTO_JOBS for form in ("hwc", "pil") for size in (None, LARGE)),
+        Job("imagenet", "chw", summary=False),
+        Job("imagenet", "batch", images=64, summary=False),
+        *(Job("train", form, repeated=True, summary=False) for form in ("hwc", "pil")),
+        *(Job(name, form) for name in ("cifar", "mnist") for form in ("chw", "pil")),
+        *(Job("resize", form, summary=False) for form in ("hwc", "pil")),
+        *(Job("imagenet", "pil", images=IMAGES, workers=n, summary=False) for n in (0, 2)),
+        *(Job("train", form, images=IMAGES, workers=n, folder=True) for form in ("pil", "hwc") for n in (0, 2)),
     )
 }
 
 
 @lru_cache(maxsize=2)
-def pixels(pipeline: str, count: int) -> Tensor:
-    """Distinct images for a pipeline, contiguous uint8 ``[count, 3, H, W]``: 32 x 32 for the seed, else 427 x 640."""
-    if pipeline == "seed":
-        return photo_patches([photo(PHOTO)], count, (32, 32), seed=0)
-    whole = photo(PHOTO)[:, :HEIGHT, :WIDTH]
+def originals(size: tuple[int, int], count: int) -> Tensor:
+    """Distinct images, contiguous uint8 ``[count, 3, H, W]``; a photo that is too small goes on in mirror images."""
+    if max(size) <= 32:
+        return photo_patches([photo(PHOTO)], count, size, seed=0)
+    whole = mirrored(photo(PHOTO), size)
     return torch.stack([whole.roll(5 * i, -1) for i in range(count)])
+
+
+def mirrored(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """The upper left part ``[C, H, W]`` of an image that goes on in mirror images of itself."""
+    room = [(0, max(0, wanted - had)) for wanted, had in zip(size, image.shape[1:], strict=True)]
+    return torch.from_numpy(np.pad(image.numpy(), [(0, 0), *room], "symmetric"))[:, : size[0], : size[1]]
+
+
+def write_files(folder: Path) -> list[str]:
+    """Write JPEG files of parts of every bundled photo in turn; gives their paths."""
+    photos = [mirrored(photo(path.stem), (SMALL[0] + 64, SMALL[1] + 64)) for path in sorted(PHOTOS.glob("*.jpg"))]
+    paths = []
+    for i in range(IMAGES):
+        top, left = i % 64, i * 5 % 64
+        part = photos[i % len(photos)][:, top : top + SMALL[0], left : left + SMALL[1]]
+        paths.append(str(folder / f"{i:03}.jpg"))
+        from_tensor(part, "pil").save(paths[-1], quality=QUALITY)
+    return paths
 
 
 def run_all(transforms: list[Any], image: Any) -> Any:
@@ -217,8 +344,8 @@ def fidelity(found: Any, job: Job) -> dict[str, float]:
             f"got {tuple(answer.shape)} {answer.dtype}."
         )
     error = (answer.double() - target.double()).abs()
-    if job.settings.normalised:
-        error *= torch.tensor(STD, dtype=torch.float64)[:, None, None]
+    if job.settings.mean:
+        error *= torch.tensor(job.settings.std, dtype=torch.float64)[:, None, None]
     if job.settings.floats:
         error *= 255
     limit = FLOAT_TOLERANCE * 255 if job.settings.floats else 0

@@ -13,18 +13,14 @@ from learned_transforms.trainer.figures import new_figure
 
 OURS = "ours"
 BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
-COLUMNS = {
-    "v1 on PIL": ("v1-pil",),
-    "v2 on PIL": ("v2-pil",),
-    "v2 on tensors": ("v2-tensor", "v2-batched", "v2-to-tensor"),
-    "torch.compile": ("v2-compiled",),
-    "Albumentations": ("albumentations",),
-    "Kornia": ("kornia",),
-    "OpenCV": ("opencv-linear",),
-    "fast_image_resize": ("fast-image-resize",),
-    "memory floor": ("floor",),
-}
-"""Columns of the README's table: the first of these contenders that did the job."""
+REFERENCES = ("v1-pil", "v2-tensor", "v2-batched")
+"""torchvision itself: v1 for PIL images, v2 for tensors. Every job has one."""
+
+NO_PEERS = (*REFERENCES, "ours-reference", "ours-again", "floor", "dense", "cnn", OURS)
+"""Those that the README does not look for the fastest of the others among."""
+
+FEWEST_EQUAL = 0.99
+"""Share of equal values that the tier ``rounding`` asks for, as certificates do."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +29,25 @@ class Row:
 
     Attributes:
         job, contender: names.
-        job_title, title: of both, for tables.
+        title: the contender's, for tables.
+        pipeline, given, pixels: what runs, on which kind of input, of which size, for tables.
+        summary: the job has a place in the README.
         threads: it ran under.
         micros, spread: median and interquartile range, microseconds per image.
         equal, largest: share of values equal to torchvision's, largest error in levels; None where not compared.
         compile_seconds: before the first result; None: nothing is compiled.
         loader: images came out of a DataLoader.
+        shares: of the time, by stage of the DataLoader; None where they were not measured.
         note: what a reader has to know.
     """
 
     job: str
     contender: str
-    job_title: str
     title: str
+    pipeline: str
+    given: str
+    pixels: str
+    summary: bool
     threads: int
     micros: float
     spread: float
@@ -53,7 +55,22 @@ class Row:
     largest: float | None
     compile_seconds: float | None
     loader: bool
+    shares: Mapping[str, float] | None
     note: str
+
+    @property
+    def job_title(self) -> str:
+        return f"{self.pipeline}, {self.given}, {self.pixels}"
+
+    @property
+    def tier(self) -> str:
+        """What a certificate would call this fidelity, measured on one image; empty where it was not compared."""
+        if self.equal is None or self.largest is None:
+            return ""
+        if self.equal == 1:
+            return "exact"
+        # A level is a hair more than one after the way to normalised floats and back.
+        return "rounding" if self.equal >= FEWEST_EQUAL and self.largest < 1.001 else "approximate"
 
 
 def rows_of(result: Mapping[str, Any]) -> list[Row]:
@@ -77,9 +94,13 @@ def fidelity(row: Row) -> str:
     if row.equal is None or row.largest is None:
         return "-"
     if row.equal == 1:
-        return "all equal"
-    # Never rounded up to all of them.
-    return f"{int(row.equal * 1e4) / 100:g} % equal, largest error {row.largest:.3g}"
+        return "exact"
+    return f"{row.tier}, {percent(row.equal)} equal, largest error {row.largest:.3g}"
+
+
+def percent(share: float) -> str:
+    """Rounded down: never up to all of them."""
+    return f"{int(share * 1e4) / 100:g} %"
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -102,13 +123,26 @@ def full_table(rows: Sequence[Row]) -> str:
         extra = [row.note] if row.note else []
         if row.compile_seconds is not None:
             extra.append(f"compiled in {row.compile_seconds:.1f} s")
-        micros = f"{number(row.micros)} ± {number(row.spread)}"
-        if row.loader:
-            micros += f" ({1e6 / row.micros:,.0f} images/s)"
+        micros = f"{number(row.micros)} ± {number(row.spread)}{per_second(row)}"
         who = f"**{row.title}**" if row.contender == OURS else row.title
         who += f" ({'; '.join(extra)})" if extra else ""
         lines.append((row.job_title, who, micros, "-" if times is None else number(times), fidelity(row)))
     return table(("job", "contender", "µs per image", "times ours", "against torchvision"), lines)
+
+
+def per_second(row: Row) -> str:
+    return f" ({1e6 / row.micros:,.0f} images/s)" if row.loader else ""
+
+
+def where_time_goes(rows: Iterable[Row]) -> str:
+    """A line for each contender whose stages were timed apart."""
+    return "\n".join(
+        f"- {row.pipeline}, {row.given}, {row.title}: "
+        + ", ".join(f"{stage} {100 * share:.0f} %" for stage, share in row.shares.items())
+        + "."
+        for row in rows
+        if row.shares is not None
+    )
 
 
 def not_run(result: Mapping[str, Any]) -> str:
@@ -133,7 +167,8 @@ HOW_TO_READ = (
     "µs per image: median ± interquartile range over rounds; for random crops, over boxes. Times ours: how many times "
     "as long as ours it takes in the same run; below 1 it is faster. Against torchvision: share of equal values "
     "(floats: within 1e-6 of full range) and largest error in levels, on the same input and the same random draw; v1 "
-    "is the reference for PIL images, v2 for tensors."
+    "is the reference for PIL images, v2 for tensors. The tier is that of this one image: exact, rounding (at most one "
+    "level, 99 % equal), approximate. Where the time goes: shares of an epoch without workers, measured in one process."
 )
 
 
@@ -143,30 +178,94 @@ def report(result: Mapping[str, Any]) -> str:
     parts = ["# Benchmarks", machine(result), HOW_TO_READ]
     for threads in sorted({row.threads for row in rows}):
         parts.append(f"## {threads} thread{'s' if threads > 1 else ''}")
-        parts.append(full_table([row for row in rows if row.threads == threads]))
+        group = [row for row in rows if row.threads == threads]
+        parts += [full_table(group), where_time_goes(group)]
     return "\n\n".join(part for part in (*parts, not_run(result)) if part) + "\n"
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Ours at one job, beside torchvision and the fastest of the others; None where those did not run."""
+
+    ours: Row
+    reference: Row | None
+    peer: Row | None
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "Compared | None":
+        """Out of the rows of one job; None where ours did not run."""
+        by_name = {row.contender: row for row in rows}
+        if OURS not in by_name:
+            return None
+        peers = [row for row in rows if row.contender not in NO_PEERS]
+        reference = next((by_name[name] for name in REFERENCES if name in by_name), None)
+        return cls(by_name[OURS], reference, min(peers, key=lambda row: row.micros, default=None))
+
+    def times(self, other: Row | None) -> str:
+        """How many times as long as ours."""
+        return "-" if other is None else number(other.micros / self.ours.micros)
+
+    def fastest(self) -> str:
+        if self.peer is None:
+            return "-"
+        equal = "" if self.peer.equal in (None, 1) else f", {percent(self.peer.equal or 0)} equal"
+        return f"{self.times(self.peer)} ({self.peer.title}{equal})"
+
+
+HEAD = (
+    "pipeline",
+    "input",
+    "ours, µs",
+    "torchvision, µs",
+    "times ours",
+    "fastest other, times ours",
+    "ours against torchvision",
+)
+
+
 def short_table(result: Mapping[str, Any]) -> str:
-    """For the README: one row for each job, one thread, ours and how many times as long the others take."""
-    rows = [row for row in rows_of(result) if row.threads == 1]
-    ratio = ratios(rows)
-    jobs = {row.job: row for row in rows if row.contender == OURS}
-    if not jobs:
+    """For the README, one thread: a row for each pipeline and kind of input, with a column for larger photos."""
+    jobs: dict[str, list[Row]] = {}
+    for row in rows_of(result):
+        if row.threads == 1 and row.summary:
+            jobs.setdefault(row.job, []).append(row)
+    compared = [found for rows in jobs.values() if (found := Compared.of(rows)) is not None]
+    if not compared:
         raise DataError("Expected figures of ours under one thread. Run the suite with --threads 1.")
+    # Smaller photos come first.
+    lines: dict[tuple[str, str], list[Compared]] = {}
+    for found in compared:
+        lines.setdefault((found.ours.pipeline, found.ours.given), []).append(found)
+    larger = next((group[1].ours.pixels for group in lines.values() if len(group) > 1), None)
+    head = HEAD if larger is None else (*HEAD, f"{larger}: ours, µs; torchvision; fastest other")
+    body = [short_line(group, len(head)) for group in lines.values()]
+    told = (
+        "One thread, or one for each worker; µs per image, and how many times as long as ours the others take: below 1 "
+        "they are faster. torchvision: v1 on PIL images, v2 on tensors."
+    )
+    timed = [row for found in compared for row in (found.ours, found.reference) if row is not None]
+    parts = (table(head, body), where_time_goes(timed), f"{told} {machine(result)}", not_run(result))
+    return "\n\n".join(part for part in parts if part)
 
-    def cell(job: str, names: Sequence[str]) -> str:
-        return next((number(ratio[job, name]) for name in names if (job, name) in ratio), "")
 
-    columns = {title: names for title, names in COLUMNS.items() if any(cell(job, names) for job in jobs)}
-    lines = []
-    for job, row in jobs.items():
-        micros = number(row.micros) + (f" ({row.note})" if row.note else "")
-        lines.append((row.job_title, micros, fidelity(row), *(cell(job, names) for names in columns.values())))
-    head = ("job", "ours, µs per image", "ours against torchvision", *columns)
-    told = "One thread. The columns on the right: how many times as long as ours; below 1 it is faster."
-    missing = not_run(result)
-    return "\n\n".join(part for part in (table(head, lines), f"{told} {machine(result)}", missing) if part)
+def short_line(group: Sequence[Compared], cells: int) -> tuple[str, ...]:
+    """The README's line of one pipeline and kind of input; the worst fidelity of all sizes."""
+    first, *rest = group
+    ours, reference = first.ours, first.reference
+    worst = min((found.ours for found in group), key=lambda row: 0 if row.equal is None else row.equal)
+    line = [
+        f"{ours.pipeline}, {ours.pixels}",
+        ours.given,
+        number(ours.micros) + per_second(ours) + (f" ({ours.note})" if ours.note else ""),
+        "-" if reference is None else number(reference.micros) + per_second(reference),
+        first.times(reference),
+        first.fastest(),
+        fidelity(worst),
+    ]
+    line += [
+        f"{number(found.ours.micros)}; {found.times(found.reference)}; {found.times(found.peer)}" for found in rest
+    ]
+    return tuple(line + [""] * (cells - len(line)))
 
 
 def replace_block(text: str, block: str) -> str:
@@ -186,9 +285,12 @@ def replace_block(text: str, block: str) -> str:
 def chart(rows: Sequence[Row], path: Path) -> None:
     """Bars for every job of one thread count, microseconds per image on a log scale; ours in colour.
 
+    Of a whole run, the jobs of the README alone: more would be no picture.
+
     Raises:
         MissingExtraError: Matplotlib is not installed.
     """
+    rows = [row for row in rows if row.summary] or rows
     jobs = {row.job: [other for other in rows if other.job == row.job] for row in rows}
     heights = [len(group) + 2 for group in jobs.values()]
     figure = new_figure(9, 1 + 0.19 * sum(heights))

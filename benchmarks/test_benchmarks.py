@@ -2,16 +2,18 @@
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
 from contenders import CONTENDERS, Ready, UnavailableError
-from jobs import BATCH, JOBS, SEED, Job, fidelity, pixels
+from jobs import BATCH, DECODERS, JOBS, SEED, Job, fidelity, write_files
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from learned_transforms.images import from_tensor
 
@@ -21,28 +23,51 @@ WARM_UP = 16
 PATIENCE = 0.3
 """Seconds of warming up after which a slow contender has had enough."""
 
-THOROUGH, QUICK = (0.01, 0.6, 5), (0.002, 0.04, 2)
+THOROUGH, QUICK = (0.01, 0.4, 5), (0.002, 0.04, 2)
 """Seconds for one round, seconds for all of a contender's rounds, and the fewest rounds."""
 
 MOST_ROUNDS = 60
-BOXES, QUICK_BOXES = 100, 5
+BOXES, QUICK_BOXES, FEWEST_BOXES = 100, 5, 10
 """Random crops that are timed, the same for every contender that draws as torchvision does."""
+
+BOX_SECONDS = 2.0
+"""For all of a contender's boxes: a very slow one gets the first of them, ten at least."""
 
 ELSEWHERE = 1 << 20
 """Added to a seed: a box that no timed crop has."""
 
 
 class Pictures(Dataset[Any]):
-    """PIL images in memory, and a transform."""
+    """Images in memory or in files, how they are read, and a transform."""
 
-    def __init__(self, images: list[Any], transform: Callable[[Any], Any]) -> None:
-        self.images, self.transform = images, transform
+    def __init__(self, items: list[Any], read: Callable[[Any], Any], transform: Callable[[Any], Any]) -> None:
+        self.items, self.read, self.transform = items, read, transform
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.items)
 
     def __getitem__(self, index: int) -> Any:
-        return self.transform(self.images[index])
+        return self.transform(self.read(self.items[index]))
+
+
+class Stopwatch:
+    """A function, and the seconds that its calls have taken."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function, self.seconds = function, 0.0
+
+    def __call__(self, given: Any) -> Any:
+        start = time.perf_counter()
+        result = self.function(given)
+        self.seconds += time.perf_counter() - start
+        return result
+
+
+@pytest.fixture(scope="session")
+def files() -> Iterator[list[str]]:
+    """A folder of JPEG files, for as long as the suite runs."""
+    with TemporaryDirectory() as folder:
+        yield write_files(Path(folder))
 
 
 def set_threads(count: int) -> None:
@@ -64,18 +89,42 @@ def epoch(loader: DataLoader[Any], source: Any) -> None:
         pass
 
 
-def at_work(ready: Ready, job: Job, device: torch.device) -> Callable[[Any], Any]:
+def as_it_is(image: Any) -> Any:
+    return image
+
+
+def load(ready: Ready, job: Job, items: list[Any], watch: Callable[[Any], Any] = as_it_is) -> DataLoader[Any]:
+    """A DataLoader at a job; ``watch`` may wrap what it reads, transforms and collates with."""
+    return DataLoader(
+        Pictures(items, watch(DECODERS[job.form] if job.folder else as_it_is), watch(ready.run)),
+        BATCH,
+        num_workers=job.workers or 0,
+        collate_fn=watch(default_collate),
+        worker_init_fn=one_thread,
+        persistent_workers=bool(job.workers),
+    )
+
+
+def shares(ready: Ready, job: Job, items: list[Any]) -> dict[str, float]:
+    """Which part of an epoch each stage takes, of a DataLoader without workers."""
+    watches: list[Stopwatch] = []
+
+    def watch(function: Callable[[Any], Any]) -> Stopwatch:
+        watches.append(Stopwatch(function))
+        return watches[-1]
+
+    loader = load(ready, job, items, watch)
+    start = time.perf_counter()
+    epoch(loader, None)
+    whole = time.perf_counter() - start
+    parts = dict(zip(("decode", "transform", "collate"), (w.seconds / whole for w in watches), strict=True))
+    return {**parts, "rest": 1 - sum(parts.values())}
+
+
+def at_work(ready: Ready, job: Job, items: list[Any], device: torch.device) -> Callable[[Any], Any]:
     """What one timed call does: an epoch of a DataLoader, or one run, waited for on devices that run ahead."""
     if job.workers is not None:
-        images = [from_tensor(image, "pil") for image in pixels(job.pipeline, job.images)]
-        loader = DataLoader(
-            Pictures(images, ready.run),
-            BATCH,
-            num_workers=job.workers,
-            worker_init_fn=one_thread,
-            persistent_workers=job.workers > 0,
-        )
-        return partial(epoch, loader)
+        return partial(epoch, load(ready, job, items))
     if device.type == "cpu":
         return ready.run
     synchronise = getattr(torch, device.type).synchronize
@@ -120,13 +169,13 @@ def rounds_and_iterations(seconds: float, quick: bool) -> dict[str, int]:
 def boxes(ready: Ready, job: Job, source: Any) -> Callable[[], None]:
     """What goes before each timed random crop, untimed: a crop with the same box, or with another, and the seed.
 
-    Both kinds of geometry thus meet the same boxes, with the same image in the caches.
+    Repeated and new boxes thus meet the same boxes, with the same image in the caches.
     """
     seeds = itertools.count(WARM_UP)
 
     def prepare() -> None:
         seed = next(seeds)
-        ready.seed(seed if job.geometry == "repeated" else seed + ELSEWHERE)
+        ready.seed(seed if job.repeated else seed + ELSEWHERE)
         ready.run(source)
         ready.seed(seed)
 
@@ -143,26 +192,40 @@ def test_time(request: pytest.FixtureRequest, job: str, contender: str, threads:
         ready = who.make(task, device)
     except UnavailableError as reason:
         pytest.skip(str(reason))
-    run = at_work(ready, task, device)
+    items: list[Any] = []
+    if task.folder:
+        items = request.getfixturevalue("files")
+    elif task.workers is not None:
+        items = [from_tensor(image, "pil") for image in task.originals(task.images)]
+    run = at_work(ready, task, items, device)
     seconds = warm_up(ready, partial(run, source), who.compiled)
     # Asked for this late, pytest-benchmark does not complain of contenders that were skipped.
     benchmark = request.getfixturevalue("benchmark")
     benchmark.extra_info.update(
         job=job,
-        job_title=task.title,
+        pipeline=task.settings.title,
+        given=task.given,
+        pixels=task.pixels,
+        summary=task.summary,
         contender=contender,
         title=who.title,
         threads=threads,
         images=task.images,
         fidelity=None,
         loader=task.workers is not None,
+        shares=None,
         compile_seconds=sum(seconds) - len(seconds) * min(seconds) if who.compiled else None,
         note=ready.note,
     )
-    if task.geometry is None:
-        benchmark.pedantic(run, (source,), **rounds_and_iterations(min(seconds), quick))
+    if task.boxes:
+        # Each is timed once, after an untimed call.
+        affordable = max(FEWEST_BOXES, round(BOX_SECONDS / 2 / min(seconds)))
+        rounds = QUICK_BOXES if quick else min(BOXES, affordable)
+        benchmark.pedantic(run, (source,), setup=boxes(ready, task, source), rounds=rounds)
     else:
-        benchmark.pedantic(run, (source,), setup=boxes(ready, task, source), rounds=QUICK_BOXES if quick else BOXES)
+        benchmark.pedantic(run, (source,), **rounds_and_iterations(min(seconds), quick))
+    if task.folder and not task.workers:
+        benchmark.extra_info["shares"] = shares(ready, task, items)
     if ready.faithful:
         # Afterwards, so that what is compiled for it is not missing from the seconds of compiling.
         compared = who.make(task.prescribed(), device) if who.own_draws else ready
