@@ -86,18 +86,24 @@ class Resampling(Layer):
     Args:
         kernel: ``[support, degree + 1]``, one row of coefficients per unit interval, constant term first.
         shift: ``[2]``, displacement of the centres in input pixels, down and right.
+        width: input pixels to one unit of the kernel, where nothing is stretched: 1, or half for a box.
     """
 
     kernel: nn.Parameter
     shift: nn.Parameter
     arithmetic: Arithmetic
 
-    def __init__(self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic) -> None:
+    def __init__(self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, width: float = 1.0) -> None:
         super().__init__()
         check_weight("kernel", kernel, 2)
+        if not 0 < width <= 1:
+            raise PipelineValueError(f"Expected a width above 0 and up to 1, got {width}.")
         check_weight("shift", shift, 1, 2)
         self.learn(kernel=kernel, shift=shift)
-        self.arithmetic = arithmetic
+        self.arithmetic, self.width = arithmetic, width
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), **({} if self.width == 1 else {"width": self.width})}
 
     def elastic(self, shape: Shape, params: Params) -> bool:
         # Where the size stays the same nothing is resampled, which holds for that size alone.
@@ -109,7 +115,7 @@ class Resampling(Layer):
             return []
         arithmetic, antialias = self.effective(relaxed), params.get("antialias", True)
         rows, columns = (
-            Axis(self.kernel, shift, n_out, arithmetic, antialias=antialias)
+            Axis(self.kernel, shift, n_out, arithmetic, antialias=antialias, width=self.width)
             for n_out, shift in zip(size, self.shift, strict=True)
         )
         return [Resample(rows, columns, arithmetic)]

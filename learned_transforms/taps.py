@@ -64,6 +64,7 @@ class Axis:
         arithmetic: of the weights.
         keep: which of the output pixels are wanted.
         antialias: stretch the kernel where the axis gets shorter.
+        width: input pixels to one unit of the kernel, where nothing is stretched.
     """
 
     def __init__(
@@ -74,10 +75,11 @@ class Axis:
         arithmetic: Arithmetic,
         keep: Keep | None = None,
         antialias: bool = True,
+        width: float = 1.0,
     ) -> None:
         self.kernel, self.shift, self.size, self.arithmetic = kernel, shift, size, arithmetic
         self.keep = Keep(0, 1, size) if keep is None else keep
-        self.antialias = antialias
+        self.antialias, self.width = antialias, width
         self.evaluated: dict[int, Taps] = {}
 
     def __len__(self) -> int:
@@ -85,18 +87,19 @@ class Axis:
 
     def kept(self, keep: Keep) -> "Axis":
         """The same axis with a crop or a flip behind it."""
-        return Axis(self.kernel, self.shift, self.size, self.arithmetic, self.keep.then(keep), self.antialias)
+        kept = self.keep.then(keep)
+        return Axis(self.kernel, self.shift, self.size, self.arithmetic, kept, self.antialias, self.width)
 
     def to(self, device: torch.device) -> "Axis":
         """The same axis with its weights on ``device``."""
         kernel, shift = self.kernel.to(device), self.shift.to(device)
-        return Axis(kernel, shift, self.size, self.arithmetic, self.keep, self.antialias)
+        return Axis(kernel, shift, self.size, self.arithmetic, self.keep, self.antialias, self.width)
 
     def taps(self, n_in: int) -> Taps:
         """The weights for ``n_in`` input pixels, of the output pixels that are kept."""
         taps = self.evaluated.get(n_in)
         if taps is None:
-            taps = evaluate(self.kernel, self.shift, n_in, self.size, self.arithmetic, self.antialias)
+            taps = evaluate(self.kernel, self.shift, n_in, self.size, self.arithmetic, self.antialias, self.width)
             if self.keep != Keep(0, 1, self.size):
                 taps = taps.select(self.keep.index())
             if len(self.evaluated) >= MOST_SIZES:
@@ -106,7 +109,7 @@ class Axis:
 
 
 def phi(kernel: Tensor, t: Tensor) -> Tensor:
-    """The kernel at distance ``t``, in taps of unit spacing; zero outside the support.
+    """The kernel at distance ``t``, in taps of unit spacing; zero outside the support, which has its right end only.
 
     It is even and piecewise polynomial: ``sum_d kernel[floor(|t|), d] * (|t| - floor(|t|))**d``.
     """
@@ -118,7 +121,7 @@ def phi(kernel: Tensor, t: Tensor) -> Tensor:
     value = coefficients[..., -1]
     for d in range(coefficients.shape[-1] - 2, -1, -1):
         value = value * u + coefficients[..., d]
-    return torch.where(distance < support, value, torch.zeros_like(value))
+    return torch.where((distance < support) | (t == support), value, torch.zeros_like(value))
 
 
 class FixedAxis:
@@ -167,20 +170,26 @@ class FixedAxis:
 
 
 def evaluate(
-    kernel: Tensor, shift: Tensor, n_in: int, n_out: int, arithmetic: Arithmetic, antialias: bool = True
+    kernel: Tensor,
+    shift: Tensor,
+    n_in: int,
+    n_out: int,
+    arithmetic: Arithmetic,
+    antialias: bool = True,
+    width: float = 1.0,
 ) -> Taps:
     """Taps from ``n_in`` to ``n_out`` pixels, computed in float32 for float32 arithmetic and in float64 for all others.
 
     Output pixel ``i`` weighs input pixel ``x`` by ``phi((x + .5 - c) / max(scale, 1))``, where
     ``c = (i + .5) * scale + shift`` and ``scale = n_in / n_out``, over the window from ``int(c - s + .5)`` to
     ``int(c + s + .5)``, ``s = support * max(scale, 1)``, and the weights of one output pixel are divided by their sum.
-    Without ``antialias``, 1 stands for ``max(scale, 1)``, and what lies outside the image counts for its nearest pixel.
+    Without ``antialias``, 1 stands for ``max(scale, 1)``, ``width`` is multiplied to both, and what lies outside the image counts for its nearest pixel.
     The native backend computes the same, operation by operation (kernels/native/taps.cpp).
     """
     dtype = torch.float32 if arithmetic.number == "float32" else torch.float64
     device = kernel.device
     scale = torch.tensor(n_in, dtype=dtype, device=device) / n_out
-    stretch = scale.clamp(min=1) if antialias else torch.ones_like(scale)
+    stretch = (scale.clamp(min=1) if antialias else torch.ones_like(scale)) * width
     reach = kernel.shape[0] * stretch
     outputs = torch.arange(n_out, dtype=dtype, device=device) + 0.5
     centre = scale * outputs + shift.to(dtype)
@@ -194,21 +203,23 @@ def evaluate(
         # Places are counted from the middle of the first pixel here, which is rounded otherwise.
         middle = (shift - 0.5).to(dtype)
         place = (scale * outputs.double() + middle).to(dtype) if arithmetic.fma else scale * outputs + middle
-        weights = phi(kernel, offset + first[:, None] - place[:, None])
+        weights = phi(kernel, (offset + first[:, None] - place[:, None]) * (1 / stretch))
     weights = torch.where(offset < count[:, None], weights, 0.0)
     if not antialias:
-        weights = weights + beyond(kernel, place, first, count, n_in, len(offset))
+        weights = weights + beyond(kernel, place, first, count, n_in, len(offset), 1 / stretch)
     weights = weights / in_order(weights)[:, None]
     return quantised(Taps(n_in, first, count, weights, None), arithmetic)
 
 
-def beyond(kernel: Tensor, place: Tensor, first: Tensor, count: Tensor, n_in: int, widest: int) -> Tensor:
+def beyond(
+    kernel: Tensor, place: Tensor, first: Tensor, count: Tensor, n_in: int, widest: int, inverse: Tensor
+) -> Tensor:
     """The weights of what lies outside the image, where its nearest pixel is: ``[n_out, widest]``."""
     below = torch.zeros_like(place)
     above = torch.zeros_like(place)
     for step in range(1, 2 * kernel.shape[0] + 1):
-        below = below + phi(kernel, -step - place)
-        above = above + phi(kernel, n_in - 1 + step - place)
+        below = below + phi(kernel, (-step - place) * inverse)
+        above = above + phi(kernel, (n_in - 1 + step - place) * inverse)
     offset = torch.arange(widest, device=first.device)
     low = (first[:, None] + offset) == 0
     high = ((first[:, None] + offset) == n_in - 1) & (offset < count[:, None])

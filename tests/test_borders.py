@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import to_pil
+from PIL import Image
 from test_native import layouts, random_levels
 from test_native import simd as simd  # autouse: each set of instructions, into poisoned memory
 from torch import Tensor
@@ -143,3 +144,18 @@ def test_what_cannot_be() -> None:
         cpu.Program(plan((Gather(rows=Keep(-1, 1, 4), outside=True, fill=(1.0, 2.0)),), (3, 5, 5)))
     with pytest.raises(BackendError, match="copies"):
         cpu.Program(plan((Gather(rows=Keep(0, 1, 4)),), (3, 5, 5), Around("copy")))
+
+
+@pytest.mark.parametrize("size", [((3, 8), (2, 5)), ((5, 4), (9, 4)), ((64, 60), (10, 45)), ((33, 90), (66, 9))])
+def test_half_a_pixel_on_each_side_is_a_box(size: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    """Pixels at the very end of the kernel count on one side, as in Pillow."""
+    how = Arithmetic("int", 22, rounding="half_up", each_pass=True, tall_first=True)
+    before, after = size
+    rows, columns = (
+        Axis(torch.ones(1, 1, dtype=torch.float64), torch.zeros((), dtype=torch.float64), n, how, width=0.5)
+        for n in after
+    )
+    image = random_levels(3, *before)
+    made = same(plan((Resample(rows, columns, how),), (3, *before)), image)
+    box = to_pil(image).resize((after[1], after[0]), Image.Resampling.BOX)
+    assert to_pil(made).tobytes() == box.tobytes()

@@ -93,7 +93,7 @@ def unfit(stage: Stage) -> str | None:
 
 def axis_of(axis: Axis | FixedAxis) -> tuple[Any, ...]:
     if isinstance(axis, Axis):
-        weights: tuple[Any, ...] = axis.kernel.tolist(), float(axis.shift), axis.antialias
+        weights: tuple[Any, ...] = axis.kernel.tolist(), float(axis.shift), axis.antialias, axis.width
     else:
         taps = axis.fixed
         ends = (value.int().numpy() for value in (taps.first, taps.count))

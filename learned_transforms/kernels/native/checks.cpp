@@ -36,10 +36,12 @@ void check(const Given& given, int64_t outputs) {
 void check(const Axis& axis, const Arithmetic& arithmetic) {
     require(axis.keep.list.empty(), "a resample keeps evenly spaced pixels");
     const int64_t last = axis.keep.start + axis.keep.step * (axis.keep.count - 1);
-    if (const auto* from = std::get_if<Interpolation>(&axis.weights))
+    if (const auto* from = std::get_if<Interpolation>(&axis.weights)) {
         require(from->support > 0 && from->terms > 0 &&
                     static_cast<int64_t>(from->kernel.size()) == from->support * from->terms,
                 "a kernel needs [support, terms] coefficients");
+        require(from->width > 0 && from->width <= 1, "a unit of a kernel is at most one pixel wide");
+    }
     require(axis.size > 0 && axis.size <= LONGEST && axis.keep.count > 0 && axis.keep.count <= LONGEST,
             "an output needs at least one pixel, and at most 2^24 along an axis");
     require(std::min(axis.keep.start, last) >= 0 && std::max(axis.keep.start, last) < axis.size,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "sums.hpp"
 
@@ -209,7 +210,7 @@ template <class T>
 T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum) {
     constexpr int64_t FEW = 64;
     const int64_t n = o.n;
-    T distance[FEW], u[FEW], value[FEW];
+    T along[FEW], distance[FEW], u[FEW], value[FEW];
     for (int64_t start = 0; start < n; start += FEW) {
         const int64_t m = std::min(FEW, n - start);
         T* __restrict total = sum + start;
@@ -218,18 +219,23 @@ T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum)
             T* __restrict row = out + k * n + start;
             for (int64_t i = 0; i < m; ++i) {
                 const T at = static_cast<T>(o.first[start + i] + k) - o.centre[start + i] + T{0.5};
-                distance[i] = at * o.inverse < 0 ? -(at * o.inverse) : at * o.inverse;
+                along[i] = at * o.inverse;
+                distance[i] = along[i] < 0 ? -along[i] : along[i];
                 row[i] = 0;
             }
             for (int64_t p = 0; p < o.support; ++p) {
                 const T near = static_cast<T>(p), far = static_cast<T>(p + 1);
+                // The support is open to the left and closed to the right.
+                const T end = p + 1 == o.support ? far : std::numeric_limits<T>::quiet_NaN();
                 const T* piece = o.kernel + p * o.terms;
                 for (int64_t i = 0; i < m; ++i) u[i] = distance[i] - near;
                 std::fill_n(value, m, piece[o.terms - 1]);
                 for (int64_t d = o.terms - 2; d >= 0; --d)
                     for (int64_t i = 0; i < m; ++i) value[i] = value[i] * u[i] + piece[d];
                 for (int64_t i = 0; i < m; ++i)
-                    row[i] = (distance[i] >= near) & (distance[i] < far) & (k < o.count[start + i]) ? value[i] : row[i];
+                    row[i] = (distance[i] >= near) & ((distance[i] < far) | (along[i] == end)) & (k < o.count[start + i])
+                                 ? value[i]
+                                 : row[i];
             }
             for (int64_t i = 0; i < m; ++i) total[i] += row[i];
         }

@@ -26,8 +26,8 @@ using lt::Keep;
 using KeepTuple = std::tuple<int64_t, int64_t, int64_t>;
 template <class T, size_t Dimensions>
 using Array = nb::ndarray<const T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
-// kernel rows, shift, antialias
-using KernelTuple = std::tuple<std::vector<std::vector<double>>, double, bool>;
+// kernel rows, shift, antialias, width
+using KernelTuple = std::tuple<std::vector<std::vector<double>>, double, bool, double>;
 // input pixels, first [n], count [n], weights [widest, n], bits
 using GivenTuple = std::tuple<int64_t, Array<int32_t, 1>, Array<int32_t, 1>, Array<double, 2>, int>;
 // weights, output pixels, those kept
@@ -63,9 +63,9 @@ std::vector<T> flat(const std::vector<std::vector<T>>& rows) {
 }
 
 lt::Interpolation weights_of(const KernelTuple& t) {
-    const auto& [kernel, shift, antialias] = t;
+    const auto& [kernel, shift, antialias, width] = t;
     return {flat(kernel), static_cast<int64_t>(kernel.size()),
-            kernel.empty() ? 0 : static_cast<int64_t>(kernel[0].size()), shift, antialias};
+            kernel.empty() ? 0 : static_cast<int64_t>(kernel[0].size()), shift, antialias, width};
 }
 
 lt::Given weights_of(const GivenTuple& t) {

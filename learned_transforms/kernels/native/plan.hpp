@@ -46,6 +46,7 @@ struct Interpolation {
     int64_t support, terms;
     double shift;
     bool antialias;
+    double width;  // input pixels to one unit of the kernel, where nothing is stretched
 };
 
 // Weights as they are, for input of one size: output i sums weights[k * outputs + i] * input[first[i] + k] for

@@ -64,10 +64,10 @@ V* workspace(size_t count) {
 
 // The kernel at a distance, as taps.py has it.
 template <class T>
-T phi(const T* kernel, const Interpolation& from, T distance) {
-    distance = std::abs(distance);
-    if (!(distance < static_cast<T>(from.support))) return 0;
-    const auto piece = static_cast<int64_t>(distance);
+T phi(const T* kernel, const Interpolation& from, T t) {
+    const T distance = std::abs(t), end = static_cast<T>(from.support);
+    if (!(distance < end || t == end)) return 0;
+    const auto piece = std::min(static_cast<int64_t>(distance), from.support - 1);
     const T u = distance - static_cast<T>(piece);
     const T* row = kernel + piece * from.terms;
     T value = row[from.terms - 1];
@@ -80,7 +80,7 @@ template <class T>
 T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fma, int widest, T* weights) {
     T largest = 0;
     const auto size = static_cast<int64_t>(outputs.size);
-    const T middle = static_cast<T>(from.shift - 0.5);
+    const T middle = static_cast<T>(from.shift - 0.5), inverse = outputs.inverse;
     for (int64_t i = 0; i < outputs.n; ++i) {
         const T number = static_cast<T>(i) + static_cast<T>(0.5);
         const T place = fma ? static_cast<T>(static_cast<double>(outputs.scale) * static_cast<double>(number) +
@@ -88,13 +88,13 @@ T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fma, 
                             : outputs.scale * number + middle;
         T below = 0, above = 0, sum = 0;
         for (int64_t step = 1; step <= 2 * from.support; ++step) {
-            below += phi(outputs.kernel, from, static_cast<T>(-step) - place);
-            above += phi(outputs.kernel, from, static_cast<T>(size - 1 + step) - place);
+            below += phi(outputs.kernel, from, (static_cast<T>(-step) - place) * inverse);
+            above += phi(outputs.kernel, from, (static_cast<T>(size - 1 + step) - place) * inverse);
         }
         const int64_t first = outputs.first[i], count = outputs.count[i];
         for (int64_t k = 0; k < widest; ++k) {
             T& weight = weights[k * outputs.n + i];
-            weight = k < count ? phi(outputs.kernel, from, static_cast<T>(first + k) - place) : 0;
+            weight = k < count ? phi(outputs.kernel, from, (static_cast<T>(first + k) - place) * inverse) : 0;
             if (k < count) weight += (first + k == 0 ? below : 0) + (first + k == size - 1 ? above : 0);
             sum = k ? sum + weight : weight;
         }
@@ -113,7 +113,7 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
                  const Evaluation<T>& kernels) {
     const std::vector<T> kernel(from.kernel.begin(), from.kernel.end());
     const T scale = static_cast<T>(n_in) / static_cast<T>(axis.size);
-    const T stretch = from.antialias ? std::max(scale, T{1}) : T{1};
+    const T stretch = (from.antialias ? std::max(scale, T{1}) : T{1}) * static_cast<T>(from.width);
     const auto all = static_cast<size_t>(axis.size);
 
     // Windows of all outputs: the fraction bits depend on those that a crop removes, too.
