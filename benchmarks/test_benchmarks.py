@@ -151,7 +151,7 @@ def warm_up(ready: Ready, call: Callable[[], Any], thorough: bool) -> list[float
         start = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - start)
-        if not thorough and seed and sum(seconds) > PATIENCE:
+        if not thorough and sum(seconds) > PATIENCE:
             break
     return seconds
 
