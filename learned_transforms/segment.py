@@ -67,9 +67,10 @@ class Segment:
         self.backend, self.trainable = backend, trainable
         self.random = [position for position, leaf in enumerate(leaves) if type(leaf.transform) in RANDOM]
         self.drawing = bool(leaves) and type(leaves[0].transform) in WINDOWS
-        # Where all that is drawn are coins, each whatever the others, they are tossed together.
+        # Where all that is drawn are coins, each whatever the others, they are tossed together; behind a window, too.
         self.chances = [chance(leaf.transform) for leaf in leaves if type(leaf.transform) in COINS]
-        self.tossing = len(self.chances) == len(self.random) and all(leaf.within is None for leaf in leaves)
+        self.free = all(leaf.within is None for leaf in leaves)
+        self.tossing = self.free and len(self.chances) == len(self.random)
         self.window_size = (network.params[0] or {})["size"] if self.drawing else None
         self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
         self.lanes: dict[Any, Lane] = {}
@@ -106,6 +107,10 @@ class Segment:
         outcomes: dict[int, Outcome] = {}
         channels, height, width = shape_of(image)
         limited = isinstance(image, Tensor)
+        if self.drawing and self.free:
+            first = self.leaves[0].transform
+            window = WINDOWS[type(first)](first, (height, width), limited)
+            return (True, *(toss(self.chances) if self.chances else ())), window
         for position in self.random:
             transform, within = self.leaves[position]
             kind = type(transform)

@@ -40,7 +40,8 @@ def same(made: Plan, image: Any, window: Any = None) -> Tensor:
     """What both backends make of an image, which is checked to be the same."""
     native = cpu.Program(made).bind(image)(image, window)
     expected = Reference(made).run(image, window)
-    assert native.dtype == expected.dtype and native.equal(expected)
+    assert native.dtype == expected.dtype
+    assert native.equal(expected)
     return native
 
 
@@ -130,9 +131,11 @@ def test_taps_without_antialiasing(number: str, fma: bool, simd: str) -> None:
             expected = evaluate(kernel, shift, n_in, n_out, how, antialias=False)
             axis = Axis(kernel, shift, n_out, how, antialias=False)
             first, count, whole, real, bits = cpu._native.taps(cpu.axis_of(axis), n_in, cpu.arithmetic_of(how), simd)
-            assert first == expected.first.tolist() and count == expected.count.tolist()
+            assert first == expected.first.tolist()
+            assert count == expected.count.tolist()
             weights = torch.tensor(whole if number == "int" else real).view(-1, n_out).T
-            assert weights.equal(expected.weights) and bits == (expected.bits or 0)
+            assert weights.equal(expected.weights)
+            assert bits == (expected.bits or 0)
             assert weights.double().sum(1).allclose(torch.full((n_out,), 2.0**bits, dtype=torch.float64), atol=3)
 
 

@@ -166,7 +166,8 @@ Batch Program::seen(const Batch& from, const std::array<int64_t, 4>& window, std
                 std::abs(left) <= LONGEST,
             "a window has at least one pixel, and at most 2^24 along an axis");
     const auto list = [&](int64_t start, int64_t count, int64_t size) {
-        Keep keep{0, 1, count};
+        Keep keep{start, 1, count};
+        if (*around_ == Border::zero) return keep;
         for (int64_t i = 0; i < count; ++i) keep.list.push_back(bordered(start + i, size, *around_));
         return keep;
     };
@@ -175,7 +176,7 @@ Batch Program::seen(const Batch& from, const std::array<int64_t, 4>& window, std
     Target part = pass.output(from.first.channels, height, width, from.first.floating);
     const int64_t size = part.floating ? 4 : 1, plane = height * width * size, image = plane * part.channels;
     memory.resize(static_cast<size_t>(image * from.images + PADDING));
-    Scratch scratch;
+    static thread_local Scratch scratch;
     for (int64_t n = 0; n < from.images; ++n) {
         View one = from.first;
         one.data += n * from.image;
