@@ -183,7 +183,8 @@ def evaluate(
     Output pixel ``i`` weighs input pixel ``x`` by ``phi((x + .5 - c) / max(scale, 1))``, where
     ``c = (i + .5) * scale + shift`` and ``scale = n_in / n_out``, over the window from ``int(c - s + .5)`` to
     ``int(c + s + .5)``, ``s = support * max(scale, 1)``, and the weights of one output pixel are divided by their sum.
-    Without ``antialias``, 1 stands for ``max(scale, 1)``, ``width`` is multiplied to both, and what lies outside the image counts for its nearest pixel.
+    Without ``antialias``, 1 stands for ``max(scale, 1)``, ``width`` is multiplied to both, and what lies
+    outside the image counts for its nearest pixel.
     The native backend computes the same, operation by operation (kernels/native/taps.cpp).
     """
     dtype = torch.float32 if arithmetic.number == "float32" else torch.float64

@@ -1,10 +1,16 @@
 """LearnedCompose among torch's own machinery: hooks, default devices, views that only mark a change of sign."""
 
+import copy
+import pickle
+import threading
+
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import seed_v2, to_pil
+from helpers import Pictures, seed_v2, to_pil
+from test_compose import random_image
 from torch import nn
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 import learned_transforms as lt
@@ -57,3 +63,84 @@ def test_views_of_another_sign():
     assert lazy.is_neg()
     resize = v2.Resize((8, 8))
     assert lt.LearnedCompose([resize])(lazy).equal(lt.LearnedCompose([resize])(lazy.resolve_neg()))
+
+
+def test_module_contract():
+    learned = lt.LearnedCompose(seed_v2())
+    image = random_image((3, 32, 32))
+    expected = learned(image)
+    assert all(not p.requires_grad for p in learned.parameters())
+    for other in (copy.deepcopy(learned), pickle.loads(pickle.dumps(learned))):
+        assert other(image).equal(expected)
+    damaged = copy.deepcopy(learned)
+    with torch.no_grad():
+        damaged.get_parameter("layers.uint8/gray.weight").mul_(0.5)
+    damaged.relower()
+    assert not damaged(image).equal(expected)
+    damaged.load_state_dict(learned.state_dict())
+    assert damaged(image).equal(expected)
+    assert learned.eval()(image).equal(learned.train()(image))
+    # Casting a model that holds the transform must not change its pixels.
+    assert learned.half()(image).equal(expected)
+    assert learned.to(torch.bfloat16)(image).equal(expected)
+    assert "Resize(size=[28, 28]" in repr(learned)
+    assert len(repr(learned).splitlines()) == len(seed_v2()) + 2
+
+
+def test_unfreeze_trains_and_lowers_again():
+    learned = lt.LearnedCompose(seed_v2())
+    image = random_image((4, 3, 32, 32))
+    exact = learned(image)
+    learned.unfreeze()
+    smooth = learned(image)
+    assert smooth.dtype == torch.float32
+    assert (smooth - exact).abs().max() < 2 / 255
+    target = smooth.detach() * 0.5
+    optimizer = torch.optim.SGD([p for p in learned.parameters() if p.requires_grad], lr=0.05)
+    losses = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss = (learned(image) - target).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] * 0.8
+    learned.unfreeze(False)
+    changed = learned(image)
+    assert not changed.requires_grad
+    assert not changed.equal(exact)
+
+
+def test_gradient_with_respect_to_a_float_image():
+    image = torch.rand(2, 3, 32, 32, requires_grad=True)
+    lt.LearnedCompose(seed_v2())(image).sum().backward()
+    other = image.detach().clone().requires_grad_()
+    v2.Compose(seed_v2())(other).sum().backward()
+    assert (image.grad - other.grad).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_in_dataloader_workers(context):
+    loader = DataLoader(
+        Pictures(lt.LearnedCompose(seed_v2())), batch_size=6, num_workers=2, multiprocessing_context=context
+    )
+    found = torch.cat(list(loader))
+    expected = torch.stack([Pictures(v2.Compose(seed_v2()))[i] for i in range(24)])
+    assert found.equal(expected)
+
+
+def test_from_several_threads():
+    learned = lt.LearnedCompose([v2.Resize((20, 20)), v2.Grayscale(3)])
+    images = [random_image((3, 20 + i % 7, 24 + i % 5)) for i in range(60)]
+    expected = [v2.Compose(learned.transforms)(image) for image in images]
+    wrong = []
+
+    def work(start):
+        wrong.extend(i for i in range(start, 60, 4) if not learned(images[i]).equal(expected[i]))
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

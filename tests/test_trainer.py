@@ -202,7 +202,7 @@ def test_a_learned_network_is_a_transform(images, tmp_path):
     pil = F.to_pil_image(images[3])
     expected = v2.Compose([*seed_v2(end=False), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])(pil)
     assert pipeline(pil).equal(expected)
-    with pytest.raises(TypeError, match="learned with kind=.pil. and takes no uint8"):
+    with pytest.raises(TypeError, match=r"learned with kind=.pil. and takes no uint8"):
         pipeline(images[3])
     larger = F.to_pil_image(torch.randint(0, 256, (3, 70, 51), dtype=torch.uint8))
     assert F.pil_to_tensor(result.transform(larger)).equal(F.pil_to_tensor(v2.Compose(seed_v2(end=False))(larger)))

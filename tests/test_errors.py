@@ -1,0 +1,127 @@
+"""Errors of construction and of input, and what torchvision runs instead."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms as v1
+from helpers import check_transform, seed_v2, to_pil
+from PIL import Image
+from test_compose import random_image
+from torchvision.transforms import v2
+
+import learned_transforms as lt
+from learned_transforms.errors import (
+    FallbackWarning,
+    InputShapeError,
+    InputTypeError,
+    PipelineTypeError,
+    PipelineValueError,
+    UnsupportedTransformError,
+)
+
+
+def test_fallback_is_named_once_and_still_right():
+    transforms = [v2.Resize((28, 28)), v2.ColorJitter(0.4), v2.RandomHorizontalFlip(0.5), v2.GaussianBlur(3)]
+    learned = lt.LearnedCompose(transforms)
+    image = random_image((3, 40, 40))
+    torch.manual_seed(3)
+    with pytest.warns(FallbackWarning, match="ColorJitter runs in torchvision: not in the catalogue") as caught:
+        found = learned(image)
+    assert len(caught) == 1
+    torch.manual_seed(3)
+    assert found.equal(v2.Compose(transforms)(image))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learned(image)
+    assert "torchvision (not in the catalogue)" in str(learned.explain("uint8"))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        v2.RandomResizedCrop((20, 20), interpolation=v2.InterpolationMode.NEAREST),
+        v2.Pad(3, fill=0.5),
+        lambda x: x,
+    ],
+)
+def test_whatever_is_not_learned_runs_in_torchvision(transform):
+    with pytest.warns(FallbackWarning):
+        check_transform([v2.RandomHorizontalFlip(1), transform], random_image((3, 33, 32)))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        torch.rand(3, 32, 32).double(),
+        torch.zeros(3, 32, 32, dtype=torch.int16),
+        Image.new("RGBA", (32, 32)),
+        Image.new("I;16", (30, 30)),
+    ],
+)
+def test_other_dtypes_and_modes_run_in_torchvision(image):
+    with pytest.warns(FallbackWarning, match="input"):
+        check_transform([v2.Resize((28, 28))], image)
+
+
+def test_errors_of_construction():
+    for wrong in (3, None, "Resize", v2.Resize(3), {v2.Resize(3)}):
+        with pytest.raises(PipelineTypeError, match="should be a sequence of callables"):
+            lt.LearnedCompose(wrong)
+    with pytest.raises(TypeError, match="entry 1 is int"):
+        lt.LearnedCompose([v2.Resize(3), 5])
+    with pytest.raises(PipelineValueError, match="at least one transform"):
+        lt.LearnedCompose([])
+    with pytest.raises(UnsupportedTransformError, match="retrain"):
+        lt.LearnedCompose([v2.ColorJitter(0.1)], fallback="error")
+    with pytest.raises(PipelineValueError, match="fallback"):
+        lt.LearnedCompose(seed_v2(), fallback="maybe")
+    crop = lt.LearnedCompose([v2.RandomResizedCrop(9, interpolation=v2.InterpolationMode.NEAREST)], fallback="error")
+    with pytest.raises(UnsupportedTransformError, match="nearest"):
+        crop(random_image((3, 9, 8)))
+
+
+def test_errors_of_input():
+    learned = lt.LearnedCompose(seed_v2())
+    with pytest.raises(InputTypeError, match="permitted channel values are 1 or 3, but found 2"):
+        learned(random_image((2, 32, 32)))
+    for wrong in ("cat.jpg", None, 3, [], {"image": "path"}):
+        with pytest.raises(InputTypeError, match="Expected a PIL image, a tensor"):
+            learned(wrong)
+    with pytest.raises(TypeError, match=r"\[..., C, H, W\]"):
+        learned(random_image((32, 32)))
+    for empty in ((3, 0, 32), (3, 32, 0), (0, 32, 32), (5, 3, 0, 0)):
+        with pytest.raises(InputShapeError, match="at least one channel, row and column"):
+            learned(torch.zeros(empty, dtype=torch.uint8))
+    with pytest.raises(InputShapeError):
+        learned(Image.new("RGB", (0, 5)))
+    with pytest.raises(InputTypeError, match="uint8 array"):
+        learned(np.zeros((32, 32, 3)))
+    with pytest.raises(InputTypeError, match="Arrays among several inputs"):
+        learned((np.zeros((32, 32, 3), np.uint8), 1))
+    with pytest.warns(FallbackWarning), pytest.raises(TypeError):
+        lt.LearnedCompose([v1.ToTensor()])(random_image((3, 4, 4)))
+
+
+def test_nothing_left_of_an_image():
+    learned = lt.LearnedCompose([v2.Resize(20, max_size=22)])
+    for image in (random_image((3, 1, 40)), to_pil(random_image((3, 1, 40)))):
+        with pytest.raises(InputShapeError, match=r"would be resized to \(0, 22\)"):
+            learned(image)
+
+
+def test_trainable_levels_do_not_leave_for_torchvision():
+    image = random_image((3, 30, 30))
+    learned = lt.LearnedCompose([v2.Resize(20), v2.GaussianBlur(3), v2.ToDtype(torch.float32, scale=True)]).unfreeze()
+    with pytest.raises(PipelineValueError, match="unrounded"):
+        learned(image)
+    with pytest.raises(PipelineValueError, match="unrounded"):
+        lt.LearnedCompose([v2.Resize(20)]).unfreeze()(to_pil(image))
+    assert learned.certificates == {}
+
+
+def test_unknown_backend_and_nested_compose():
+    with pytest.raises(PipelineValueError, match="backend"):
+        lt.LearnedCompose(seed_v2(), backend="zip")
+    assert lt.LearnedCompose(lt.LearnedCompose(seed_v2())).transforms is not None
