@@ -30,7 +30,7 @@ BORDERS = {"constant": "zero", "edge": "edge", "reflect": "reflect", "symmetric"
 TYPES = {"tensor": torch.Tensor, "numpy": torch.Tensor, "image": tv_tensors.Image}
 """The types for which v2 looks up a fill, by container."""
 
-KERNELS = ("bilinear", "bicubic", "lanczos", "hamming")
+KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 """Interpolations that have a learned kernel."""
 
 
