@@ -40,7 +40,7 @@ from learned_transforms.weights import Weights
 SIZES = ((28, 28), (224, 224), (100, 133), (57, 640), (400, 31), (256,))
 """What resize layers are certified at."""
 
-EVERY, LARGER, LARGEST = 64, 500, 1200
+EVERY, LARGER, LARGEST = 64, 400, 800
 """Nearest neighbours are certified from every length up to the first to every other, and from so many longer ones."""
 
 Comparison = tuple[Callable[[Any], Any], Callable[[Any], Any], Mapping[str, Sequence[Tensor]]]

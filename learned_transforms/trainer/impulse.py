@@ -12,7 +12,7 @@ from learned_transforms.taps import phi
 from learned_transforms.trainer.snap import snap
 
 Part = tuple[Tensor, Tensor]
-"""The matrix of a teacher at one size, rows summing to 1; and distances from the centres, in taps."""
+"""The matrix of a teacher at one size, rows summing to 1; and distances from the centres, in intervals of a kernel."""
 
 SHAPES = tuple((support, degree) for degree in (1, 3, 6, 9, 12, 15) for support in (1, 2, 3, 4))
 """Kernels from simple to rich: (support, degree)."""
@@ -24,7 +24,10 @@ TOLERANCE = 1e-13
 
 
 def learn_kernel(
-    teacher: Callable[[Tensor, int], Tensor], sizes: Sequence[tuple[int, int]], antialias: bool = True
+    teacher: Callable[[Tensor, int], Tensor],
+    sizes: Sequence[tuple[int, int]],
+    antialias: bool = True,
+    width: float = 1.0,
 ) -> Tensor:
     """The kernel ``[support, degree + 1]`` of a teacher that resizes float64 images to any size.
 
@@ -35,11 +38,12 @@ def learn_kernel(
         antialias: the kernel is stretched where images get smaller. Without it, outputs near the edges are left out:
             their weights hold those of what lies outside. Taps are one pixel apart at every size then, and what the
             weights of one output have in common stays unknown; the simplest kernel that fits is taken.
+        width: of the kernel's intervals, in taps.
 
     Raises:
         TeacherError: its answers are no resampling by one even kernel.
     """
-    parts = [impulse_weights(teacher, *pair, antialias) for pair in sizes]
+    parts = [impulse_weights(teacher, *pair, antialias, width) for pair in sizes]
     best: tuple[float, Tensor] | None = None
     for support, degree in SHAPES:
         error, kernel = fit(parts, support, degree)
@@ -61,7 +65,9 @@ def misfit(parts: Sequence[Part], kernel: Tensor) -> float:
     return float(torch.cat(errors).square().mean().sqrt())
 
 
-def impulse_weights(teacher: Callable[[Tensor, int], Tensor], n_in: int, n_out: int, antialias: bool) -> Part:
+def impulse_weights(
+    teacher: Callable[[Tensor, int], Tensor], n_in: int, n_out: int, antialias: bool, width: float
+) -> Part:
     """What the teacher weighs each input by, for each output whose weights show the kernel alone."""
     rows = []
     for position in range(n_in):
@@ -73,7 +79,7 @@ def impulse_weights(teacher: Callable[[Tensor, int], Tensor], n_in: int, n_out: 
         rows.append(answer[0, :, n_out // 2])
     scale = n_in / n_out
     centre = (torch.arange(n_out, dtype=torch.float64) + 0.5) * scale
-    distance = (torch.arange(n_in, dtype=torch.float64) + 0.5 - centre[:, None]).abs()
+    distance = (torch.arange(n_in, dtype=torch.float64) + 0.5 - centre[:, None]).abs() / width
     matrix = torch.stack(rows, 1)
     matrix = matrix / matrix.sum(1, keepdim=True)
     if antialias:

@@ -15,6 +15,9 @@ PLACES = (Arithmetic("float32"), Arithmetic("float64"), Arithmetic("float64", ru
 FINEST = 64
 """Offsets are simple numbers: the largest denominator that is tried."""
 
+SPREAD = 149
+"""Odd; from each row to the next, levels change by this (modulo 256), so that a blur of them tells no other place."""
+
 MOST = 4096
 """Rows or columns that a coded image can have."""
 
@@ -25,7 +28,7 @@ Resizer = Callable[[Tensor, tuple[int, int]], Tensor]
 def coded(height: int, width: int) -> Tensor:
     """An image whose every pixel tells where it lies, uint8 ``[3, height, width]``; neither side above ``MOST``."""
     rows, columns = torch.arange(height)[:, None].expand(-1, width), torch.arange(width).expand(height, -1)
-    return torch.stack([rows % 256, columns % 256, rows // 256 * 16 + columns // 256]).to(torch.uint8)
+    return torch.stack([rows * SPREAD % 256, columns * SPREAD % 256, rows // 256 * 16 + columns // 256]).to(torch.uint8)
 
 
 def picked(teacher: Resizer, n_in: tuple[int, int], n_out: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -36,6 +39,7 @@ def picked(teacher: Resizer, n_in: tuple[int, int], n_out: tuple[int, int]) -> t
     """
     answer = teacher(coded(*n_in), n_out)
     low, left, high = answer.long()
+    low, left = (levels * pow(SPREAD, -1, 256) % 256 for levels in (low, left))
     rows, columns = (low + high // 16 * 256)[:, 0], (left + high % 16 * 256)[0]
     whole = len(rows) == n_out[0] and len(columns) == n_out[1] and rows.max() < n_in[0] and columns.max() < n_in[1]
     if not whole or not coded(*n_in)[:, rows][:, :, columns].equal(answer):

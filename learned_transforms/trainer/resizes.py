@@ -1,6 +1,7 @@
 """The resizing layers of the shipped weights: kernels and offsets from opaque teachers, arithmetic selected by kind."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import product
 from statistics import fmean
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.errors import TeacherError
 from learned_transforms.images import to_tensor
 from learned_transforms.layers import Layer, Params, Picking, Resampling
 from learned_transforms.trainer.data import Teacher, as_kind, noise
@@ -26,10 +28,14 @@ KERNELS: Mapping[str, Callable[[str, Tensor, int], Tensor]] = {
     "resize_bicubic": resize_float64,
     "resize_lanczos": resize_float64,
     "resize_hamming": resize_int32,
+    "resize_box": resize_int32,
     "resize_bilinear_plain": resize_float64,
     "resize_bicubic_plain": resize_float64,
 }
 """By role: the teacher of the kernel, the one that rounds least."""
+
+WIDTHS = (1.0, 0.5)
+"""Of a kernel's intervals in taps: candidates, the usual one first."""
 
 RESAMPLE_FLOATS = (Arithmetic("float32"), Arithmetic("float32", fma=True))
 """Candidates for float images."""
@@ -50,12 +56,16 @@ PAIRS = (*product(range(3, 64, 4), range(2, 64, 5)), (640, 224), (427, 333), (10
 L = TypeVar("L", bound=Layer)
 
 
-def kernel_of(role: str) -> Tensor:
-    """A kernel, learned from the impulses of its teacher."""
-    return learn_kernel(partial(KERNELS[role], role), IMPULSE_SIZES, antialias=RESIZES[role][1])
+def kernel_of(role: str) -> tuple[Tensor, float]:
+    """A kernel, learned from the impulses of its teacher, and the first width of its intervals that explains them."""
+    learned = partial(learn_kernel, partial(KERNELS[role], role), IMPULSE_SIZES, RESIZES[role][1])
+    for width in WIDTHS[:-1]:
+        with suppress(TeacherError):
+            return learned(width), width
+    return learned(WIDTHS[-1]), WIDTHS[-1]
 
 
-def resampler(name: str, role: str, kernel: Tensor) -> tuple[Resampling, list[Trial]]:
+def resampler(name: str, role: str, kernel: Tensor, width: float) -> tuple[Resampling, list[Trial]]:
     """A learned kernel with the arithmetic that fits one kind of images best, and what was tried."""
     generator = torch.Generator().manual_seed(3)
     checks = [
@@ -64,7 +74,7 @@ def resampler(name: str, role: str, kernel: Tensor) -> tuple[Resampling, list[Tr
     ]
     levels = [arithmetic for arithmetic in RESAMPLE_LEVELS if arithmetic.rounding != "none"]
     candidates = levels if checks[0].quantised else RESAMPLE_FLOATS
-    layers = [Resampling(kernel, torch.zeros(2), arithmetic) for arithmetic in candidates]
+    layers = [Resampling(kernel, torch.zeros(2), arithmetic, width) for arithmetic in candidates]
     return select(layers, checks, {"antialias": RESIZES[role][1]})
 
 
@@ -100,12 +110,12 @@ def select(layers: Sequence[L], checks: Sequence[Labelled], params: Params) -> t
 
 def marks(layer: Layer) -> dict[str, str]:
     """Where each number of a layer comes from: a kernel is learned about given centres."""
-    return {**layer.provenance(), **({"shift": "given"} if isinstance(layer, Resampling) else {})}
+    return {**layer.provenance(), **({"shift": "given", "width": "selected"} if isinstance(layer, Resampling) else {})}
 
 
 def learn_resizes(taken: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Layer, list[Trial]]]:
     """Every resizing layer that kinds of images have, by key: ``kind/role``."""
-    kernels: dict[str, Tensor] = {}
+    kernels: dict[str, tuple[Tensor, float]] = {}
     for name, roles in taken.items():
         for role in roles:
             if role not in KERNELS:
@@ -113,4 +123,4 @@ def learn_resizes(taken: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Lay
                 continue
             if role not in kernels:
                 kernels[role] = kernel_of(role)
-            yield (f"{name}/{role}", *resampler(name, role, kernels[role]))
+            yield (f"{name}/{role}", *resampler(name, role, *kernels[role]))

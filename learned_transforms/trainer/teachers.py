@@ -24,6 +24,7 @@ RESIZES = {
     "resize_bicubic": ("bicubic", True),
     "resize_lanczos": ("lanczos", True),
     "resize_hamming": ("hamming", True),
+    "resize_box": ("box", True),
     "resize_bilinear_plain": ("bilinear", False),
     "resize_bicubic_plain": ("bicubic", False),
     "nearest": ("nearest", True),
@@ -31,11 +32,21 @@ RESIZES = {
 }
 """By role: interpolation, and whether images are antialiased (where that makes a difference), as torchvision has it."""
 
+PILLOW = ("resize_bilinear", "resize_bicubic", "resize_lanczos", "resize_hamming", "resize_box", "nearest")
+TENSORS = (
+    "resize_bilinear",
+    "resize_bicubic",
+    "resize_lanczos",
+    "resize_bilinear_plain",
+    "resize_bicubic_plain",
+    "nearest",
+    "nearest_exact",
+)
 TAKEN = {
-    "pil": ("resize_bilinear", "resize_bicubic", "resize_lanczos", "resize_hamming", "nearest"),
-    "uint8": tuple(role for role in RESIZES if role != "resize_hamming"),
-    "uint8_v1": tuple(role for role in RESIZES if role not in ("resize_hamming", "resize_lanczos")),
-    "float32": tuple(role for role in RESIZES if role != "resize_hamming"),
+    "pil": PILLOW,
+    "uint8": TENSORS,
+    "uint8_v1": tuple(role for role in TENSORS if role != "resize_lanczos"),
+    "float32": TENSORS,
 }
 """Roles that a teacher has: Pillow always antialiases, and tensors know fewer interpolations."""
 

@@ -1,0 +1,200 @@
+"""The layers behind torchvision's Resize: each is rebuilt here, damaged ones are caught, and other teachers learned."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+import learned_transforms as lt
+from learned_transforms import weights as weight_files
+from learned_transforms.errors import TeacherError, WeightsError
+from learned_transforms.keep import nearest
+from learned_transforms.layers import Picking, Resampling
+from learned_transforms.taps import phi
+from learned_transforms.trainer import audit, resizes
+from learned_transforms.trainer.impulse import learn_kernel
+from learned_transforms.trainer.nearest import coded, learn_offset, picked
+from learned_transforms.trainer.page import readme
+from learned_transforms.trainer.teachers import TAKEN
+from learned_transforms.trainer.zoo import EVERYTHING, NAME, RESIZES, SHIPPED, main
+from learned_transforms.weights import Weights
+
+KEYS = [f"{name}/{role}" for name, roles in TAKEN.items() for role in roles]
+RESAMPLED = [key for key in KEYS if key.partition("/")[2] in resizes.KERNELS]
+PICKED = [key for key in KEYS if "nearest" in key]
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return weight_files.load(EVERYTHING)
+
+
+def test_every_resize_is_there_and_marked(shipped):
+    assert set(KEYS) <= set(shipped.layers)
+    assert {type(shipped.layers[key]) for key in RESAMPLED} == {Resampling}
+    assert {type(shipped.layers[key]) for key in PICKED} == {Picking}
+    for key in RESAMPLED:
+        found = {name: shipped.provenance[f"{key}.{name}"] for name in ("kernel", "shift", "arithmetic")}
+        assert found == {"kernel": "learned", "shift": "given", "arithmetic": "selected"}
+    for key, layer in weight_files.load(NAME).layers.items():
+        assert all(a.equal(b) for a, b in zip(layer.parameters(), shipped.layers[key].parameters(), strict=True))
+    with pytest.raises(WeightsError, match="no pipeline"):
+        lt.LearnedCompose.from_pretrained(EVERYTHING)
+
+
+def test_certificates_of_the_resizes(shipped):
+    for key in KEYS:
+        found = shipped.certificates[key]
+        # v1 resizes tensors in floats, and torch's float positions without antialiasing depend on its threads.
+        floats = key.startswith("uint8_v1") or (key.startswith("float32") and key.endswith("plain"))
+        assert found.at_least("rounding" if floats and key not in PICKED else "exact"), (key, found)
+        assert any(other.startswith(f"{key} (") for other in shipped.certificates)
+        if key in PICKED:
+            assert found.groups["every length up to 64"].images == 64 * 64
+            assert found.groups["longer"].images >= 400
+
+
+def test_the_page_is_of_these_files(shipped):
+    alone = {name: weight_files.load(name) for name in RESIZES}
+    page = (weight_files.folder() / "README.md").read_text()
+    assert page == readme(weight_files.load(NAME), shipped, alone)
+
+
+@pytest.mark.parametrize("role", list(resizes.KERNELS))
+def test_kernels_are_rebuilt(shipped, role):
+    kernel, width = resizes.kernel_of(role)
+    distance = torch.linspace(0, 4, 4001, dtype=torch.float64)
+    holders = [shipped.layers[key] for key in RESAMPLED if key.endswith(f"/{role}")]
+    for layer in holders:
+        # The last digits of a rich kernel's coefficients depend on how torch sums.
+        assert (phi(kernel, distance) - phi(layer.kernel, distance)).abs().max() < 1e-8
+        assert (layer.shift.tolist(), layer.width) == ([0, 0], width)
+        assert layer.kernel.equal(holders[0].kernel)
+    if "lanczos" not in role and "hamming" not in role:
+        assert kernel.equal(holders[0].kernel)
+
+
+@pytest.mark.parametrize("key", RESAMPLED)
+def test_arithmetics_are_selected_again(shipped, key, monkeypatch):
+    monkeypatch.setattr(resizes, "CHECKS", (((97, 300), (131, 77)), ((500, 224), (150, 97))))
+    name, _, role = key.partition("/")
+    layer, trials = resizes.resampler(name, role, shipped.layers[key].kernel, shipped.layers[key].width)
+    found, expected = layer.arithmetic, shipped.layers[key].arithmetic
+    if found.number == "float32":  # How its products are added makes no difference, or one that depends on threads.
+        found, expected = (replace(arithmetic, fma=False) for arithmetic in (found, expected))
+    assert found == expected
+    assert len(trials) > 1
+
+
+@pytest.mark.parametrize("key", PICKED)
+def test_nearest_neighbours_are_rebuilt(shipped, key):
+    layer, trials = resizes.picker(*key.split("/"))
+    assert layer.offset.equal(shipped.layers[key].offset)
+    assert layer.arithmetic == shipped.layers[key].arithmetic
+    assert sorted(trial.differing for trial in trials)[:2] == pytest.approx([0, 0.002], abs=0.002)
+    assert sum(trial.differing == 0 for trial in trials) == 1
+
+
+@pytest.mark.parametrize("key", RESAMPLED + PICKED)
+def test_damage_is_seen(shipped, key, monkeypatch):
+    monkeypatch.setattr(audit, "SIZES", ((40, 31), (130,)))
+    monkeypatch.setattr(audit, "LARGER", 14)
+    photos = audit.photos()[:1]
+    monkeypatch.setattr(audit, "photos", lambda: photos)
+    name, _, role = key.partition("/")
+    sound, damaged = shipped.layers[key], copy.deepcopy(shipped.layers[key])
+    weight = damaged.offset if key in PICKED else damaged.kernel
+    with torch.no_grad():
+        weight.view(-1)[-1] += 0.03
+
+    def tier(layer):
+        return audit.certify_layer(name, role, 7, audit.paths()[0], Weights({key: layer}, [])).tier
+
+    assert tier(sound) in ("exact", "rounding")
+    assert tier(damaged) == "approximate"
+
+
+def without_antialias(a):
+    """A resize of float64 images by cubic convolution, edges repeated: an independent one, pixel by pixel."""
+
+    def weight(t):
+        t = abs(t)
+        return (a + 2) * t**3 - (a + 3) * t**2 + 1 if t < 1 else a * (t**3 - 5 * t**2 + 8 * t - 4) if t < 2 else 0.0
+
+    def teacher(image, size):
+        n = image.shape[-1]
+        matrix = torch.zeros(size, n, dtype=torch.float64)
+        for i in range(size):
+            place = (i + 0.5) * n / size - 0.5
+            for x in range(int(place) - 3, int(place) + 4):
+                matrix[i, min(max(x, 0), n - 1)] += weight(place - x)
+        return matrix @ image @ matrix.T
+
+    return teacher
+
+
+@pytest.mark.parametrize("a", [-0.75, -0.6])
+def test_another_kernel_without_antialiasing_is_learned(a):
+    kernel = learn_kernel(without_antialias(a), ((61, 37), (29, 45)), antialias=False)
+    expected = torch.tensor([[1, 0, -a - 3, a + 2], [0, a, -2 * a, a]], dtype=torch.float64)
+    assert torch.allclose(kernel, expected, rtol=0, atol=1e-12)
+
+
+def test_antialiasing_must_be_told():
+    with pytest.raises(TeacherError, match="no resampling by one even kernel"):
+        learn_kernel(without_antialias(-0.6), ((61, 37), (29, 45)))
+
+
+def picks(offset, n_in, n_out):
+    return ((torch.arange(n_out) + offset) * n_in / n_out).long().clamp(0, n_in - 1)
+
+
+@pytest.mark.parametrize("offset", [0, 0.25, 1 / 3, 0.5, 0.9])
+def test_another_offset_is_learned(offset):
+    def teacher(image, size):
+        rows, columns = (picks(offset, n, m) for n, m in zip(image.shape[1:], size, strict=True))
+        return image[:, rows][:, :, columns]
+
+    assert learn_offset(teacher, resizes.IMPULSE_SIZES).item() == pytest.approx(offset, abs=1e-12)
+
+
+def test_what_takes_no_pixels_has_no_offset():
+    def blurs(image, size):
+        return torch.nn.functional.interpolate(image[None].float(), size, mode="bilinear")[0].to(torch.uint8)
+
+    def mirrors(image, size):
+        rows, columns = (picks(0.5, n, m) for n, m in zip(image.shape[1:], size, strict=True))
+        return image[:, rows][:, :, columns].flip(2)
+
+    with pytest.raises(TeacherError, match="whole rows and columns"):
+        learn_offset(blurs, resizes.IMPULSE_SIZES)
+    with pytest.raises(TeacherError, match="bounds"):
+        learn_offset(mirrors, resizes.IMPULSE_SIZES)
+
+
+def test_coded_images_tell_every_place(shipped):
+    layer = shipped.layers["uint8/nearest"]
+
+    def teacher(image, size):
+        kept = (nearest(n, m, layer.offset[0], layer.arithmetic) for n, m in zip(image.shape[1:], size, strict=True))
+        rows, columns = (torch.tensor(k.pixels) for k in kept)
+        return image[:, rows][:, :, columns]
+
+    rows, columns = picked(teacher, (1100, 700), (333, 901))
+    assert rows.tolist() == list(nearest(1100, 333, layer.offset[0], layer.arithmetic).pixels)
+    assert columns.tolist() == list(nearest(700, 901, layer.offset[0], layer.arithmetic).pixels)
+    assert len(coded(300, 600).flatten(1).T.unique(dim=0)) == 300 * 600
+
+
+def test_one_file_is_rebuilt_alone(tmp_path):
+    main(["--only", "bicubic_224", "--certified", "8", "--out", str(tmp_path)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "bicubic_224.safetensors"]
+    made, kept = (weight_files.load(name) for name in (tmp_path / "bicubic_224.safetensors", "bicubic_224"))
+    assert made.layers["0/0"].kernel.equal(kept.layers["0/0"].kernel)
+    assert made.layers["0/0"].arithmetic == kept.layers["0/0"].arithmetic
+    assert made.certificates["0"].tier == "exact"
+    assert all(f"| {name} |" in (tmp_path / "README.md").read_text() for name in RESIZES)
+    with pytest.raises(SystemExit):
+        main(["--only", "nothing", "--out", str(tmp_path)])
+    assert set(SHIPPED) == set(lt.list_pretrained())
