@@ -259,7 +259,9 @@ def shipped_kernels() -> list[Tensor]:
     layers = [layer for name in weight_files.list_pretrained() for layer in weight_files.load(name).layers.values()]
     found: list[Tensor] = []
     for layer in layers:
-        if isinstance(layer, Resampling) and not any(layer.kernel.equal(kernel) for kernel in found):
+        if not isinstance(layer, Resampling) or layer.width != 1:
+            continue
+        if not any(layer.kernel.equal(kernel) for kernel in found):
             found.append(layer.kernel.detach())
     return found
 

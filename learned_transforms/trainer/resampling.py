@@ -31,8 +31,9 @@ PROMISING = 4.0
 NEAR = 0.15
 """Snapped kernels stay candidates within this relative rise of the loss; the exact arithmetic decides among them."""
 
-HOPELESS = 30.0
-"""No kernel is refitted whose first estimate validates worse than the free matrices by more than this factor."""
+HOPELESS, LITTLE = 30.0, 1e-3
+"""No kernel is refitted whose first estimate validates worse than the free matrices by more than this factor, unless it
+leaves less than this share of the variance: floats tell free matrices more than any first estimate."""
 
 PLACING = 2, 3
 """Support and degree of the kernel with which rules for other sizes are compared."""
@@ -206,8 +207,9 @@ def refit(
         for shape in SHAPES
     ]
     losses = [kernel_loss(layer, start.weight.double(), start.bias.double(), val_sets[:1])[0] for layer in starts]
+    hopeless = max(HOPELESS * limit, LITTLE * float(val_sets[0][1].var()))
     for layer, loss in zip(starts, losses, strict=True):
-        if loss > min(PROMISING * max(min(losses), limit), HOPELESS * limit):
+        if loss > min(PROMISING * max(min(losses), limit), hopeless):
             continue
         weight, bias, epochs = fit_kernel(layer, (start.weight, start.bias), sets, val_sets, settings)
         problem.history.extend(epochs)
