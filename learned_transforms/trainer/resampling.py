@@ -31,7 +31,7 @@ PROMISING = 4.0
 NEAR = 0.15
 """Snapped kernels stay candidates within this relative rise of the loss; the exact arithmetic decides among them."""
 
-HOPELESS, LITTLE = 30.0, 1e-3
+HOPELESS, LITTLE = 30.0, 1e-4
 """No kernel is refitted whose first estimate validates worse than the free matrices by more than this factor, unless it
 leaves less than this share of the variance: floats tell free matrices more than any first estimate."""
 
