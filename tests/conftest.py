@@ -1,3 +1,4 @@
+import os
 import random
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Several workers share the processor's cores.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+torch.set_num_threads(max(1, torch.get_num_threads() // WORKERS))
 
 
 @pytest.fixture(autouse=True)
