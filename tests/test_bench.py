@@ -1,6 +1,7 @@
 """The benchmark suite: its tables say what was measured, and the command runs it."""
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -225,6 +226,8 @@ def test_command(tmp_path):
     run = subprocess.run(
         [*command, "-k", "(seed-chw and (ours or floor or pillow)) or (train-hwc-folder-0 and v2)"],
         cwd=tmp_path,
+        # Among several workers of these tests nothing would be timed.
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")},
         capture_output=True,
         text=True,
     )

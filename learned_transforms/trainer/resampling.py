@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import inf
 from typing import cast
 
 import torch
@@ -31,9 +32,9 @@ PROMISING = 4.0
 NEAR = 0.15
 """Snapped kernels stay candidates within this relative rise of the loss; the exact arithmetic decides among them."""
 
-HOPELESS, LITTLE = 30.0, 1e-4
-"""No kernel is refitted whose first estimate validates worse than the free matrices by more than this factor, unless it
-leaves less than this share of the variance: floats tell free matrices more than any first estimate."""
+HOPELESS, LITTLE = 30.0, 2e-4
+"""No kernel is refitted whose first estimate validates worse than the free matrices by more than this factor, unless
+one leaves less than this share of the squares of the matrices: floats tell them more than any first estimate."""
 
 PLACING = 2, 3
 """Support and degree of the kernel with which rules for other sizes are compared."""
@@ -207,7 +208,7 @@ def refit(
         for shape in SHAPES
     ]
     losses = [kernel_loss(layer, start.weight.double(), start.bias.double(), val_sets[:1])[0] for layer in starts]
-    hopeless = max(HOPELESS * limit, LITTLE * float(val_sets[0][1].var()))
+    hopeless = inf if geometry.left <= LITTLE else HOPELESS * limit
     for layer, loss in zip(starts, losses, strict=True):
         if loss > min(PROMISING * max(min(losses), limit), hopeless):
             continue
