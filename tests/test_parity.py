@@ -126,18 +126,24 @@ def test_row(name: str, api: Any, form: str) -> None:
     make = {**CASES, **ONLY_V2, **ON_PIL}[name]
     # Without antialiasing torch rounds positions in two ways, by the size of the output: see taps.evaluate.
     plain = form == "float32" and name.startswith("Resize bi") and name.endswith("False")
+    # What passes through torchvision would prove nothing: only these may.
+    passes = (
+        form == "float32" or name == "RandomResizedCrop nearest" or (api is v1 and form != "pil" and "lanczos" in name)
+    )
+    options = {} if passes else {"fallback": "error"}
     for number, size in enumerate(SIZES):
         channels = (3, 1)[number % 2] if name != "Pad by channel" else 3
         image = FORMS[form](image_of(channels, size, number))
         tier = "plain float" if plain else tier_of(api, form)
-        same([make(api)], image, tier, seeds=3)
-        same([make(api), api.RandomHorizontalFlip(), api.RandomVerticalFlip()], image, tier, seeds=2)
+        same([make(api)], image, tier, seeds=3, **options)
+        same([make(api), api.RandomHorizontalFlip(), api.RandomVerticalFlip()], image, tier, seeds=2, **options)
         if form == "pil":
             end = [v1.ToTensor()] if api is v1 else [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
-            same([make(api), *end, api.Normalize(MEAN[:channels], STD[:channels])], image, tier, seeds=2)
-        elif form != "float32" and tier == "exact":
-            end = [LAST["float"](api), api.Normalize(MEAN[:channels], STD[:channels])]
-            same([make(api), *end], image, tier, seeds=2)
+            same([make(api), *end, api.Normalize(MEAN[:channels], STD[:channels])], image, tier, seeds=2, **options)
+        elif form != "float32":
+            # Normalize stretches a level, by which v1 may be off.
+            last = [api.Normalize(MEAN[:channels], STD[:channels])] if tier == "exact" else []
+            same([make(api), LAST["float"](api), *last], image, tier, seeds=2, **options)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -174,7 +180,7 @@ def pipeline(rng: random.Random, api: Any, form: str) -> list[Any]:
 
 
 def check_pipelines(first: int, last: int) -> int:
-    """Random pipelines under equal seeds; how many ran, where torchvision did not raise."""
+    """Random pipelines under equal seeds; how many were compared, where torchvision did not raise."""
     ran = 0
     for number in range(first, last):
         rng = random.Random(number)
@@ -182,6 +188,9 @@ def check_pipelines(first: int, last: int) -> int:
         size = rng.choice([(37, 46), (90, 33), (64, 64), (128, 201)])
         steps = pipeline(rng, api, form)
         image = FORMS[form](image_of(rng.choice([1, 3, 3]), size, number))
+        # Roundings of v1's float resize go through what comes behind: see the weights' certificates.
+        if api is v1 and form == "uint8" and any("Resize" in repr(step) for step in steps):
+            continue
         try:
             torch.manual_seed(number)
             for step, value in [(v2.Compose(steps), image)]:
@@ -189,10 +198,7 @@ def check_pipelines(first: int, last: int) -> int:
             ran += 1
         except Exception:  # Checked by `same`: the type of what is raised is the same.
             pass
-        # Roundings of v1's float resize go through what comes behind: see the weights' certificates.
-        resizes = api is v1 and form == "uint8" and any("Resize" in repr(step) for step in steps)
-        if not resizes:
-            same(steps, image, "exact", seeds=2)
+        same(steps, image, "exact", seeds=2)
     return ran
 
 
