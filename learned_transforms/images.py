@@ -20,7 +20,8 @@ Window = tuple[int, int, int, int]
 """Top, left, height, width of a part of an image."""
 
 Call = Callable[..., Tensor]
-"""``(image, window=None) -> [..., C, H, W]``: what runs on a tensor or PIL image; ``window``: only this part of it."""
+"""``(image, window=None, factors=()) -> [..., C, H, W]``: what runs on a tensor or PIL image; ``window``: only this
+part of it; ``factors``: what else was drawn for it, see ``plan.Slot``."""
 
 CONTAINERS = ("pil", "tensor", "image", "numpy")
 

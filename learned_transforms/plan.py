@@ -5,6 +5,7 @@ that can run these stages can run every network. Shapes are ``(C, H, W)``; level
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.errors import PipelineValueError
 from learned_transforms.keep import BORDERS as PADS
 from learned_transforms.keep import Kept
 from learned_transforms.taps import Axis, FixedAxis
@@ -153,7 +155,133 @@ class Apply:
         return self.shape
 
 
-Stage = Resample | Product | Sparse | Filter | Gather | Mix | Table | Normalise | Apply
+class Slot(NamedTuple):
+    """A number that is drawn for every image: entry ``number`` of the factors that come with it."""
+
+    number: int
+
+
+Factor = float | Slot
+
+
+def number(factor: Factor) -> float:
+    """A factor of a stage that :func:`settled` gave.
+
+    Raises:
+        PipelineValueError: it is still to be drawn.
+    """
+    if isinstance(factor, Slot):
+        raise PipelineValueError(f"Expected factor {factor.number} with the image: it is drawn for each.")
+    return factor
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """``image * a + other * b``, clamped to the range of images; ``(a, b) = terms @ (1, factor)``, each float32.
+
+    ``other`` is black (None), one gray channel made of all (a :class:`Mix`), or each channel smoothed (a
+    :class:`Filter`). ``mean``: take its mean over the image instead, ``"none"`` as a float32, or with that rounding.
+
+    ``form`` is the order of operations: ``"sum"``, as above, image first; ``"from_image"``:
+    ``image + (other - image) * b``; ``"from_other"``: ``other + (image - other) * a``.
+    """
+
+    terms: Tensor
+    factor: Factor
+    other: "Mix | Filter | None"
+    mean: str | None
+    form: str
+    arithmetic: Arithmetic
+
+    def output(self, shape: Shape) -> Shape:
+        return shape
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Each channel's least and largest value go to ``ends [2]``, in levels; a channel of one value stays as it is.
+
+    ``form`` is the order of operations, where ``range = max - min`` and ``width = ends[1] - ends[0]``:
+    ``"divide"``: ``(image - min) / (range * (1 / width))``; ``"multiply"``: ``(image - min) * (width / range)``;
+    ``"affine"``: ``image * scale + -min * scale`` with ``scale = width / range``. ``ends[0]`` is added last. Of float
+    images, levels are divided by 255 before.
+    """
+
+    ends: Tensor
+    form: str
+    arithmetic: Arithmetic
+
+    def output(self, shape: Shape) -> Shape:
+        return shape
+
+
+@dataclass(frozen=True, eq=False)
+class Equalise:
+    """Make each channel's histogram flat, for uint8 images.
+
+    With ``step = (pixels - pixels of the largest level present) // levels``, level k becomes
+    ``(pixels below k + floor(step * offset)) // step``, clamped; where the step is 0, the channel stays as it is.
+    """
+
+    levels: int
+    offset: float
+
+    def output(self, shape: Shape) -> Shape:
+        return shape
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """Turn the hue of three channels by ``factor`` turns.
+
+    ``centres``: hue of each channel alone, in sixths of a turn, whole numbers. ``steps``: 0, all is float32, and
+    levels are cut from floats times ``span``; otherwise hue and saturation are cut to whole numbers up to ``steps``
+    on the way, and levels are rounded half up. See ``kernels.colour.turn`` for the order of operations.
+    """
+
+    centres: tuple[int, int, int]
+    factor: Factor
+    span: float
+    steps: int
+
+    def output(self, shape: Shape) -> Shape:
+        return shape
+
+
+@dataclass(frozen=True, eq=False)
+class Blur:
+    """Smooth with taps ``exp(sum_k coefficients[k] * (distance / sigma) ** (2 * k + 2))``, scaled to a sum of 1.
+
+    Rows are summed first, into float32, then columns; ``size`` (height, width) of the window, both odd. Beyond the
+    image lies ``border``. Taps are worked out in float64 and rounded to float32.
+    """
+
+    coefficients: Tensor
+    sigma: Factor
+    size: tuple[int, int]
+    border: str
+    arithmetic: Arithmetic
+
+    def output(self, shape: Shape) -> Shape:
+        return shape
+
+
+Stage = (
+    Resample
+    | Product
+    | Sparse
+    | Filter
+    | Gather
+    | Mix
+    | Table
+    | Normalise
+    | Apply
+    | Blend
+    | Stretch
+    | Equalise
+    | Turn
+    | Blur
+)
 
 
 class Around(NamedTuple):
@@ -186,6 +314,13 @@ class Plan:
         return replace(self, stages=tuple(move(stage, device) for stage in self.stages))
 
 
+def settled(stage: Stage, factors: Sequence[float]) -> Stage:
+    """A stage with the numbers that were drawn for this image."""
+    drawn = {field.name: getattr(stage, field.name) for field in fields(stage)}
+    drawn = {name: slot for name, slot in drawn.items() if isinstance(slot, Slot) and slot.number < len(factors)}
+    return replace(stage, **{name: factors[slot.number] for name, slot in drawn.items()}) if drawn else stage
+
+
 def move(stage: Stage, device: torch.device) -> Stage:
     """A stage with its tensors on ``device``."""
     moved: dict[str, Any] = {}
@@ -193,6 +328,8 @@ def move(stage: Stage, device: torch.device) -> Stage:
         value = getattr(stage, field.name)
         if isinstance(value, Tensor | Axis | FixedAxis):
             moved[field.name] = value.to(device)
+        elif isinstance(value, Mix | Filter):
+            moved[field.name] = move(value, device)
         elif isinstance(value, nn.Module) and any(p.device != device for p in value.parameters()):
             moved[field.name] = copy.deepcopy(value).to(device)
     return replace(stage, **moved)

@@ -16,6 +16,8 @@ ORDER = (
     "plan",
     "images",
     "certificate",
+    "kernels.sums",
+    "kernels.colour",
     "kernels.reference",
     "kernels.cpu",
     "kernels",

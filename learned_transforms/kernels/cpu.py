@@ -190,14 +190,14 @@ class Program:
         lead, floating = image.shape[:-3], image.dtype == torch.float32
         size, dtype = self.output(lead, interleaved), self.dtype(floating)
         if not image.numel():
-            return lambda image, window=None: image.new_empty(*lead, *self.plan.output, dtype=dtype)
+            return lambda image, window=None, factors=(): image.new_empty(*lead, *self.plan.output, dtype=dtype)
         memory = usable(image)
         direct = memory is image and not floating
         images, step = (len(memory), memory.stride(0)) if memory.ndim > 3 else (1, 0)
         call = self.call(images, memory.shape[-3:], strides_of(memory), step, floating, interleaved)
         empty, threads = allocator(dtype), torch.get_num_threads
 
-        def run(image: Tensor, window: Window | None = None) -> Tensor:
+        def run(image: Tensor, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
             memory = image if direct else usable(image)
             made = empty(*size)
             call(memory.data_ptr(), made.data_ptr(), threads(), window)
@@ -215,7 +215,7 @@ class Program:
         copied: list[Call] = []
         empty, threads, arrow_pixels = allocator(dtype), torch.get_num_threads, _native.arrow_pixels
 
-        def run(image: Image.Image, window: Window | None = None) -> Tensor:
+        def run(image: Image.Image, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
             try:
                 owner = image.__arrow_c_array__()[1]
             except (AttributeError, ValueError):  # Pillow before 11.2, or rows in several blocks.

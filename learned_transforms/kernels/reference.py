@@ -13,9 +13,14 @@ from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import InputShapeError
 from learned_transforms.images import Call, Window, to_tensor
 from learned_transforms.keep import Kept, Listed, bordered
+from learned_transforms.kernels import colour
+from learned_transforms.kernels.sums import DTYPES, multiply_add, shift_down, to_levels
 from learned_transforms.plan import (
     Apply,
     Around,
+    Blend,
+    Blur,
+    Equalise,
     Filter,
     Gather,
     Mix,
@@ -24,11 +29,13 @@ from learned_transforms.plan import (
     Product,
     Resample,
     Sparse,
+    Stage,
+    Stretch,
     Table,
+    Turn,
+    settled,
 )
 from learned_transforms.taps import Taps, away_from_zero
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class Reference:
@@ -41,12 +48,13 @@ class Reference:
         """What runs on images like this one; here, on all."""
         return self.run
 
-    def run(self, image: Any, window: Window | None = None) -> Tensor:
+    def run(self, image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
         """Carry out the plan on a uint8 or float image ``[..., C, H, W]`` or a PIL image, which is never modified.
 
         Args:
             image: the image, or images.
             window: (top, left, height, width): use only this part of it.
+            factors: numbers that were drawn for it.
         """
         value = to_tensor(image)
         if window is not None:
@@ -55,36 +63,17 @@ class Reference:
             inner = value[..., top : top + height, left : left + width]
             value = gather(value, part) if part.outside else inner
         for stage in self.plan.stages:
-            value = STAGES[type(stage)](value, stage)
+            value = carry_out(value, settled(stage, factors))
         return value
 
 
-def to_levels(value: Tensor, rounding: str) -> Tensor:
-    """Round a float tensor of levels and clamp it to uint8; ``"none"`` gives it back as it is."""
-    if rounding == "none":
-        return value
-    if rounding == "half_even":
-        value = value.round()
-    elif rounding == "half_up":
-        value = (value + 0.5).floor()
-    return value.clamp(0, 255).to(torch.uint8)
+def carry_out(image: Tensor, stage: Stage) -> Tensor:
+    """One stage."""
+    return STAGES[type(stage)](image, stage)
 
 
-def shift_down(value: Tensor, bits: int) -> Tensor:
-    """Divide an int32 sum of products by ``2**bits``, half up, and clamp it to uint8."""
-    return ((value + (1 << (bits - 1))) >> bits).clamp_(0, 255).to(torch.uint8)
-
-
-def multiply_add(x: Tensor, weight: Tensor, total: Tensor | None, arithmetic: Arithmetic) -> Tensor:
-    """``x * weight + total`` in the arithmetic's float type.
-
-    The fused form rounds once to float32. It is computed in float64, where the product of two float32 is exact.
-    """
-    if total is not None and arithmetic.fma:
-        return torch.addcmul(total.double(), x.double(), weight.double()).float()
-    dtype = DTYPES[arithmetic.number]
-    product = x.to(dtype) * weight.to(dtype)
-    return product if total is None else total + product
+def blend(image: Tensor, stage: Blend) -> Tensor:
+    return colour.blend(image, None if stage.other is None else carry_out(image, stage.other), stage)
 
 
 def weighted_sum(image: Tensor, taps: Taps, axis: int, arithmetic: Arithmetic) -> Tensor:
@@ -269,4 +258,9 @@ STAGES: dict[type, Callable[[Tensor, Any], Tensor]] = {
     Table: table,
     Normalise: normalise,
     Apply: apply,
+    Blend: blend,
+    Stretch: colour.stretch,
+    Equalise: colour.equalise,
+    Turn: colour.turn,
+    Blur: colour.blur,
 }

@@ -13,7 +13,7 @@ from learned_transforms.errors import MissingExtraError
 from learned_transforms.fixed import Separable
 from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
-from learned_transforms.plan import (
+from learned_transforms.plan import Apply, (
     Apply,
     Filter,
     Gather,
@@ -197,7 +197,9 @@ def stage_text(stage: Stage, current: Shape) -> tuple[str, str]:
         return "Sparse", f"{stage.weights.shape[1]} weights a pixel"
     if isinstance(stage, Filter):
         return "Filter", " x ".join(str(length) for length in stage.weights.shape)
-    return "Apply", f"{sum(p.numel() for p in stage.module.parameters()):,} weights"
+    if isinstance(stage, Apply):
+        return "Apply", f"{sum(p.numel() for p in stage.module.parameters()):,} weights"
+    return type(stage).__name__, ""
 
 
 def drawing(networks: Mapping[str, Network], shape: tuple[int, int, int], path: Path) -> Path:

@@ -1,0 +1,144 @@
+"""What the stages of colour mean, in plain torch: blends, statistics, hue, blur."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.keep import bordered
+from learned_transforms.kernels.sums import DTYPES, multiply_add, to_levels
+from learned_transforms.plan import Blend, Blur, Equalise, Stretch, Turn, number
+
+
+def finish(value: Tensor, levels: bool, arithmetic: Arithmetic) -> Tensor:
+    """Clamp and round to levels; what were floats stay within [0, 1]."""
+    if arithmetic.rounding == "none":
+        return value.float()
+    return to_levels(value, arithmetic.rounding) if levels else value.clamp(0, 1).float()
+
+
+def blend(image: Tensor, other: Tensor | None, stage: Blend) -> Tensor:
+    """``other`` is what the stage that makes it has made of the image."""
+    arithmetic, levels = stage.arithmetic, image.dtype == torch.uint8
+    a, b = ((t[0] + t[1] * number(stage.factor)).float() for t in stage.terms.double())
+    x = image.float()
+    if other is None:
+        return finish(x * a, levels, arithmetic)
+    other = (other if stage.mean is None else mean_of(other, stage.mean)).float()
+    if stage.form == "sum":
+        made = multiply_add(other, b, multiply_add(x, a, None, arithmetic), arithmetic)
+    elif stage.form == "from_image":
+        made = multiply_add(other - x, b, x, arithmetic)
+    else:
+        made = multiply_add(x - other, a, other, arithmetic)
+    return finish(made, levels, arithmetic)
+
+
+def mean_of(image: Tensor, rounding: str) -> Tensor:
+    """The mean of each image, as a float32; sums of levels are exact, and rounded to float32 before the division."""
+    count = math.prod(image.shape[-3:])
+    levels = image.dtype == torch.uint8
+    total = image.sum((-3, -2, -1), keepdim=True, dtype=torch.int64 if levels else torch.float64)
+    if rounding == "half_up":
+        return (total.double() / count + 0.5).floor().float()
+    return total.float() / count
+
+
+def stretch(image: Tensor, stage: Stretch) -> Tensor:
+    levels, dtype = image.dtype == torch.uint8, DTYPES[stage.arithmetic.number]
+    ends = stage.ends.double() / (1 if levels else 255)
+    start, width = float(ends[0]), float(ends[1] - ends[0])
+    x = image.to(dtype)
+    low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
+    flat = high == low
+    extent = torch.where(flat, torch.ones_like(low), high - low)
+    if stage.form == "divide":
+        made = (x - low) / (extent * (1.0 / width))
+    elif stage.form == "multiply":
+        made = (x - low) * (width / extent)
+    else:
+        scale = width / extent
+        made = x * scale + -low * scale
+    made = finish(made + start, levels, stage.arithmetic)
+    return torch.where(flat, image.to(made.dtype), made)
+
+
+def equalise(image: Tensor, stage: Equalise) -> Tensor:
+    flat = image.flatten(-2).long()
+    counts = flat.new_zeros(*flat.shape[:-1], 256).scatter_add_(-1, flat, torch.ones_like(flat))
+    below = counts.cumsum(-1) - counts
+    largest = flat.amax(-1, keepdim=True)
+    step = (flat.shape[-1] - counts.gather(-1, largest)) // stage.levels
+    table = (below + (step * stage.offset).floor().long()) // step.clamp(min=1)
+    table = torch.where(step > 0, table.clamp(0, 255), torch.arange(256, device=image.device))
+    return table.gather(-1, flat).view(image.shape).to(torch.uint8)
+
+
+def turn(image: Tensor, stage: Turn) -> Tensor:
+    """Hue and saturation, then back. Every step is rounded to float32, but where whole steps are cut from float64."""
+    factor, steps = number(stage.factor), stage.steps
+    levels = image.dtype == torch.uint8
+    x = image.float() * (1 / 255) if levels and not steps else image.float()
+    high, low = x.amax(-3), x.amin(-3)
+    flat = high == low
+    ones = torch.ones_like(high)
+    saturation = (high - low) / torch.where(flat, ones, high)
+    hue = hue_of(x, high, torch.where(flat, ones, high - low), stage)
+    if steps:
+        hue = ((hue.double() / 6 + 1).fmod(1).float().double() * steps).floor()
+        hue = (hue + int(factor * steps)).remainder(256).float() * 6 / steps
+        saturation = (saturation.double() * steps).floor().float() / steps
+    else:
+        hue = ((hue * (1 / 6) + 1).fmod(1) + factor).remainder(1) * 6
+    sector = hue.floor()
+    along, rest = hue - sector, 1 - saturation
+    falling = 1 - saturation * along
+    rising = 1 - saturation * (1 - along) if steps else saturation * along + rest
+    kinds = torch.stack([high, *(value * high for value in (falling, rest, rising))])
+    if steps:
+        kinds = (kinds + 0.5).floor()
+    elif levels:
+        kinds = kinds.clamp(0, 1) * stage.span
+    else:
+        kinds = kinds.clamp(0, 1)
+    made = [kinds.gather(0, PATTERN.to(x.device)[(sector.long() - c) % 6][None])[0] for c in stage.centres]
+    return torch.stack(made, -3).to(image.dtype)
+
+
+PATTERN = torch.tensor([0, 1, 2, 2, 3, 0])
+"""What a channel is in each sixth of a turn from its centre on: the highest, falling, the lowest, rising."""
+
+
+def hue_of(x: Tensor, high: Tensor, extent: Tensor, stage: Turn) -> Tensor:
+    """In sixths of a turn, counted from the centre of the highest channel; of several, from that of the first."""
+    distance = ((high[..., None, :, :] - x) / extent[..., None, :, :]).to(torch.float64 if stage.steps else x.dtype)
+    hue, found = torch.zeros_like(high), torch.zeros_like(high, dtype=torch.bool)
+    for c, centre in enumerate(stage.centres):
+        here = (x[..., c, :, :] == high) & ~found
+        before, behind = distance[..., c - 1, :, :], distance[..., c - 2, :, :]
+        hue = torch.where(here, ((before + centre) - behind).to(x.dtype), hue)
+        found = found | here
+    return hue
+
+
+def gaussian_taps(coefficients: Tensor, sigma: float, length: int) -> Tensor:
+    """``exp`` of an even polynomial of the distance from the middle in units of sigma, scaled to a sum of 1."""
+    distance = torch.arange(length, dtype=torch.float64, device=coefficients.device) - length // 2
+    square = (distance / sigma) ** 2
+    taps = sum((c * square ** (k + 1) for k, c in enumerate(coefficients.double())), torch.zeros_like(square)).exp()
+    return (taps / taps.sum()).float()
+
+
+def blur(image: Tensor, stage: Blur) -> Tensor:
+    sigma, levels = number(stage.sigma), image.dtype == torch.uint8
+    value = image.float()
+    for axis, length in ((-2, stage.size[0]), (-1, stage.size[1])):
+        taps, size = gaussian_taps(stage.coefficients, sigma, length), value.shape[axis]
+        index = bordered(size, -(length // 2), size + length // 2, stage.border).to(image.device)
+        padded = value.index_select(axis, index)
+        total: Tensor | None = None
+        for k, tap in enumerate(taps):
+            total = multiply_add(padded.narrow(axis, k, size), tap, total, stage.arithmetic)
+        value = padded if total is None else total
+    return to_levels(value, stage.arithmetic.rounding) if levels else value
