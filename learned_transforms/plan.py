@@ -177,7 +177,7 @@ def number(factor: Factor) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Blend:
-    """``image * a + other * b``, clamped to the range of images; ``(a, b) = terms @ (1, factor)``, each float32.
+    """``image * a + other * b``, clamped to [0, ``ceiling``]; ``(a, b) = terms @ (1, factor)``, each float32.
 
     ``other`` is black (None), one gray channel made of all (a :class:`Mix`), or each channel smoothed (a
     :class:`Filter`). ``mean``: take its mean over the image instead, ``"none"`` as a float32, or with that rounding.
@@ -191,6 +191,7 @@ class Blend:
     other: "Mix | Filter | None"
     mean: str | None
     form: str
+    ceiling: float
     arithmetic: Arithmetic
 
     def output(self, shape: Shape) -> Shape:
@@ -199,16 +200,17 @@ class Blend:
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
-    """Each channel's least and largest value go to ``ends [2]``, in levels; a channel of one value stays as it is.
+    """Each channel's least and largest value go to ``ends [2]``; a channel of one value stays as it is.
 
     ``form`` is the order of operations, where ``range = max - min`` and ``width = ends[1] - ends[0]``:
     ``"divide"``: ``(image - min) / (range * (1 / width))``; ``"multiply"``: ``(image - min) * (width / range)``;
-    ``"affine"``: ``image * scale + -min * scale`` with ``scale = width / range``. ``ends[0]`` is added last. Of float
-    images, levels are divided by 255 before.
+    ``"affine"``: ``image * scale + -min * scale`` with ``scale = width / range``. ``ends[0]`` is added last; then
+    all is clamped to [0, ``ceiling``].
     """
 
     ends: Tensor
     form: str
+    ceiling: float
     arithmetic: Arithmetic
 
     def output(self, shape: Shape) -> Shape:
@@ -234,15 +236,17 @@ class Equalise:
 class Turn:
     """Turn the hue of three channels by ``factor`` turns.
 
-    ``centres``: hue of each channel alone, in sixths of a turn, whole numbers. ``steps``: 0, all is float32, and
-    levels are cut from floats times ``span``; otherwise hue and saturation are cut to whole numbers up to ``steps``
-    on the way, and levels are rounded half up. See ``kernels.colour.turn`` for the order of operations.
+    ``centres``: hue of each channel alone, in sixths of a turn, whole numbers. ``steps``: 0, all is float32, and what
+    is made, in [0, 1], is multiplied by ``span``; otherwise hue and saturation are cut to whole numbers up to
+    ``steps`` on the way. ``ceiling``: the largest value of images. See ``kernels.colour.turn`` for the order.
     """
 
     centres: tuple[int, int, int]
     factor: Factor
     span: float
     steps: int
+    ceiling: float
+    arithmetic: Arithmetic
 
     def output(self, shape: Shape) -> Shape:
         return shape

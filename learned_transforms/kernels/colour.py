@@ -11,20 +11,19 @@ from learned_transforms.kernels.sums import DTYPES, multiply_add, to_levels
 from learned_transforms.plan import Blend, Blur, Equalise, Stretch, Turn, number
 
 
-def finish(value: Tensor, levels: bool, arithmetic: Arithmetic) -> Tensor:
-    """Clamp and round to levels; what were floats stay within [0, 1]."""
-    if arithmetic.rounding == "none":
-        return value.float()
-    return to_levels(value, arithmetic.rounding) if levels else value.clamp(0, 1).float()
+def finish(value: Tensor, ceiling: float, arithmetic: Arithmetic) -> Tensor:
+    """Clamp, and round to levels where that is wanted."""
+    value = value.clamp(0, ceiling)
+    return value.float() if arithmetic.rounding == "none" else to_levels(value, arithmetic.rounding)
 
 
 def blend(image: Tensor, other: Tensor | None, stage: Blend) -> Tensor:
     """``other`` is what the stage that makes it has made of the image."""
-    arithmetic, levels = stage.arithmetic, image.dtype == torch.uint8
+    arithmetic = stage.arithmetic
     a, b = ((t[0] + t[1] * number(stage.factor)).float() for t in stage.terms.double())
     x = image.float()
     if other is None:
-        return finish(x * a, levels, arithmetic)
+        return finish(x * a, stage.ceiling, arithmetic)
     other = (other if stage.mean is None else mean_of(other, stage.mean)).float()
     if stage.form == "sum":
         made = multiply_add(other, b, multiply_add(x, a, None, arithmetic), arithmetic)
@@ -32,7 +31,7 @@ def blend(image: Tensor, other: Tensor | None, stage: Blend) -> Tensor:
         made = multiply_add(other - x, b, x, arithmetic)
     else:
         made = multiply_add(x - other, a, other, arithmetic)
-    return finish(made, levels, arithmetic)
+    return finish(made, stage.ceiling, arithmetic)
 
 
 def mean_of(image: Tensor, rounding: str) -> Tensor:
@@ -46,10 +45,9 @@ def mean_of(image: Tensor, rounding: str) -> Tensor:
 
 
 def stretch(image: Tensor, stage: Stretch) -> Tensor:
-    levels, dtype = image.dtype == torch.uint8, DTYPES[stage.arithmetic.number]
-    ends = stage.ends.double() / (1 if levels else 255)
-    start, width = float(ends[0]), float(ends[1] - ends[0])
-    x = image.to(dtype)
+    start, end = stage.ends.tolist()
+    width = end - start
+    x = image.to(DTYPES[stage.arithmetic.number])
     low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
     flat = high == low
     extent = torch.where(flat, torch.ones_like(low), high - low)
@@ -60,7 +58,7 @@ def stretch(image: Tensor, stage: Stretch) -> Tensor:
     else:
         scale = width / extent
         made = x * scale + -low * scale
-    made = finish(made + start, levels, stage.arithmetic)
+    made = finish(made + start, stage.ceiling, stage.arithmetic)
     return torch.where(flat, image.to(made.dtype), made)
 
 
@@ -78,8 +76,7 @@ def equalise(image: Tensor, stage: Equalise) -> Tensor:
 def turn(image: Tensor, stage: Turn) -> Tensor:
     """Hue and saturation, then back. Every step is rounded to float32, but where whole steps are cut from float64."""
     factor, steps = number(stage.factor), stage.steps
-    levels = image.dtype == torch.uint8
-    x = image.float() * (1 / 255) if levels and not steps else image.float()
+    x = image.float() if steps or stage.ceiling == 1 else image.float() * (1 / stage.ceiling)
     high, low = x.amax(-3), x.amin(-3)
     flat = high == low
     ones = torch.ones_like(high)
@@ -96,14 +93,10 @@ def turn(image: Tensor, stage: Turn) -> Tensor:
     falling = 1 - saturation * along
     rising = 1 - saturation * (1 - along) if steps else saturation * along + rest
     kinds = torch.stack([high, *(value * high for value in (falling, rest, rising))])
-    if steps:
-        kinds = (kinds + 0.5).floor()
-    elif levels:
+    if not steps:
         kinds = kinds.clamp(0, 1) * stage.span
-    else:
-        kinds = kinds.clamp(0, 1)
     made = [kinds.gather(0, PATTERN.to(x.device)[(sector.long() - c) % 6][None])[0] for c in stage.centres]
-    return torch.stack(made, -3).to(image.dtype)
+    return finish(torch.stack(made, -3), stage.ceiling, stage.arithmetic)
 
 
 PATTERN = torch.tensor([0, 1, 2, 2, 3, 0])
@@ -131,8 +124,7 @@ def gaussian_taps(coefficients: Tensor, sigma: float, length: int) -> Tensor:
 
 
 def blur(image: Tensor, stage: Blur) -> Tensor:
-    sigma, levels = number(stage.sigma), image.dtype == torch.uint8
-    value = image.float()
+    sigma, value = number(stage.sigma), image.float()
     for axis, length in ((-2, stage.size[0]), (-1, stage.size[1])):
         taps, size = gaussian_taps(stage.coefficients, sigma, length), value.shape[axis]
         index = bordered(size, -(length // 2), size + length // 2, stage.border).to(image.device)
@@ -141,4 +133,4 @@ def blur(image: Tensor, stage: Blur) -> Tensor:
         for k, tap in enumerate(taps):
             total = multiply_add(padded.narrow(axis, k, size), tap, total, stage.arithmetic)
         value = padded if total is None else total
-    return to_levels(value, stage.arithmetic.rounding) if levels else value
+    return to_levels(value, stage.arithmetic.rounding)

@@ -13,7 +13,7 @@ from learned_transforms.errors import MissingExtraError
 from learned_transforms.fixed import Separable
 from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
-from learned_transforms.plan import Apply, (
+from learned_transforms.plan import (
     Apply,
     Filter,
     Gather,
