@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.colour import LAYERS as COLOUR
 from learned_transforms.errors import InputShapeError, PipelineValueError
 from learned_transforms.layers import (
     Arranging,
@@ -258,22 +259,13 @@ class Unstructured(Layer):
 
 
 LAYERS: dict[str, type[Layer]] = {
-    layer.__name__: layer
-    for layer in (
-        *(
-            Resampling,
-            Picking,
-            Mixing,
-            Filtering,
-            Lookup,
-            Flipping,
-            Cropping,
-            Windowing,
-            Padding,
-            Arranging,
-            Normalising,
-        ),
-        *(Separable, SeparableSum, FixedResampling, Scattered, Unstructured),
-    )
+    **COLOUR,
+    **{
+        layer.__name__: layer
+        for layer in (
+            *(Resampling, Picking, Mixing, Filtering, Lookup, Flipping, Cropping, Windowing, Padding, Arranging),
+            *(Normalising, Separable, SeparableSum, FixedResampling, Scattered, Unstructured),
+        )
+    },
 }
 """All layers, by the name under which weight files hold them."""

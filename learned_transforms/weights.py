@@ -186,8 +186,9 @@ def whole_of(entry: Mapping[str, Any]) -> Mapping[str, torch.dtype]:
 def build(key: str, entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Layer:
     """One layer from its description and tensors."""
     options = dict(entry["options"])
-    if "arithmetic" in options:
-        options["arithmetic"] = Arithmetic.from_json(options["arithmetic"])
+    for name in ("arithmetic", "inner"):
+        if name in options:
+            options[name] = Arithmetic.from_json(options[name])
     own = {name: tensors[f"{key}.{name}"] for name in entry["weights"]}
     try:
         layer = LAYERS[entry["layer"]]

@@ -22,6 +22,7 @@ ORDER = (
     "kernels.cpu",
     "kernels",
     "layers",
+    "colour",
     "fixed",
     "network",
     "draws",
