@@ -24,9 +24,6 @@ class Tinting(Layer):
         """The largest value of its images: levels are rounded to, floats are not."""
         return 1.0 if self.arithmetic.rounding == "none" else 255.0
 
-    def elastic(self, shape: Shape, params: Params) -> bool:
-        return True
-
 
 class Blending(Tinting):
     """Between an image and something made of it: black, its gray, the mean of its gray, or the smoothed image.
@@ -146,9 +143,6 @@ class Equalising(Layer):
                 f"Expected whole levels up to 255 and an offset up to 1, got {levels.tolist()} and {offset.tolist()}."
             )
         self.learn(levels=levels, offset=offset)
-
-    def elastic(self, shape: Shape, params: Params) -> bool:
-        return True
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         if relaxed:

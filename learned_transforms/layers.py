@@ -45,7 +45,7 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def elastic(self, shape: Shape, params: Params) -> bool:
-        """Whether the stages for ``shape`` serve images of any other size too."""
+        """Whether the stages for ``shape`` serve images of any other size too, and give all of them one size."""
         return False
 
     def around(self, channels: int, params: Params) -> Around | None:
@@ -215,9 +215,6 @@ class Filtering(Layer):
             )
         self.learn(weights=weights)
         self.border, self.arithmetic = border, arithmetic
-
-    def elastic(self, shape: Shape, params: Params) -> bool:
-        return True
 
     def describe(self) -> dict[str, Any]:
         return {"border": self.border, **super().describe()}
