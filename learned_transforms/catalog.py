@@ -12,9 +12,11 @@ import torchvision.transforms as v1
 from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms import steps
-from learned_transforms.draws import LOOKING, sides_of_crop
+from learned_transforms.draws import sides_of_crop
 from learned_transforms.errors import PipelineTypeError, PipelineValueError, WeightsError
+from learned_transforms.factors import JITTERED
 from learned_transforms.images import Form
+from learned_transforms.replay import LOOKING
 from learned_transforms.steps import Step
 
 
@@ -25,13 +27,13 @@ class Row:
     Attributes:
         step: from (transform, form of the input, api) to a :class:`Step`, or the reason why there is none.
         arguments: constructor arguments, which are also attributes.
-        role: beginning of the roles of the learned layers that it may need, if there are any.
+        role: beginnings of the roles of the learned layers that it may need, if there are any.
         read: how to read an argument.
     """
 
     step: Callable[[Any, Form, str], Step | str]
     arguments: tuple[str, ...] = ()
-    role: Callable[[Any], str] | None = None
+    role: Callable[[Any], tuple[str, ...]] = lambda transform: ()
     read: Callable[[Any, str], Any] = getattr
 
 
@@ -39,12 +41,15 @@ def api_of(transform: Any) -> str:
     return "v2" if isinstance(transform, v2.Transform) else "v1"
 
 
-def gray_role(transform: Any) -> str:
-    return "gray"
+def needs(*roles: str) -> Callable[[Any], tuple[str, ...]]:
+    """The same roles, whatever its arguments."""
+    return lambda transform: roles
 
 
-def float_role(transform: Any) -> str:
-    return "to_float"
+def jitter_argument(transform: Any, name: str) -> Any:
+    """v1's ColorJitter keeps None for what is left as it is, and takes 0."""
+    value = getattr(transform, name)
+    return 0 if value is None else value
 
 
 def crop_argument(transform: Any, name: str) -> Any:
@@ -63,14 +68,21 @@ BOTH: dict[str, Row] = {
     "Pad": Row(steps.pad, ("padding", *PADDING)),
     "RandomHorizontalFlip": Row(steps.flip("horizontal"), ("p",)),
     "RandomVerticalFlip": Row(steps.flip("vertical"), ("p",)),
-    "Grayscale": Row(steps.grayscale, ("num_output_channels",), gray_role),
-    "RandomGrayscale": Row(steps.random_grayscale, ("p",), gray_role),
+    "Grayscale": Row(steps.grayscale, ("num_output_channels",), needs("gray")),
+    "RandomGrayscale": Row(steps.random_grayscale, ("p",), needs("gray")),
     "RandomInvert": Row(steps.pointwise("invert"), ("p",)),
     "RandomPosterize": Row(steps.pointwise("posterize", "bits"), ("bits", "p")),
     "RandomSolarize": Row(steps.pointwise("solarize", "threshold"), ("threshold", "p")),
+    "RandomAdjustSharpness": Row(
+        steps.colour("sharpness", factor="sharpness_factor"), ("sharpness_factor", "p"), needs("sharpness")
+    ),
+    "RandomAutocontrast": Row(steps.colour("autocontrast"), ("p",), needs("autocontrast")),
+    "RandomEqualize": Row(steps.colour("equalize"), ("p",), needs("equalize")),
+    "ColorJitter": Row(steps.jitter, JITTERED, needs(*JITTERED), jitter_argument),
+    "GaussianBlur": Row(steps.blur, ("kernel_size", "sigma"), needs("gaussian_blur")),
     "Normalize": Row(steps.normalize, ("mean", "std", "inplace")),
-    "ToTensor": Row(steps.to_float_tensor, role=float_role),
-    "ConvertImageDtype": Row(steps.to_dtype, ("dtype",), float_role),
+    "ToTensor": Row(steps.to_float_tensor, role=needs("to_float")),
+    "ConvertImageDtype": Row(steps.to_dtype, ("dtype",), needs("to_float")),
     "PILToTensor": Row(steps.pil_to_tensor),
 }
 """Transforms that v1 and v2 both have, by name."""
@@ -80,8 +92,9 @@ ROWS: dict[type, Row] = {
     **{getattr(v2, name): row for name, row in BOTH.items()},
     v2.RandomCrop: Row(steps.random_crop, ("size", "padding", "pad_if_needed", *PADDING), read=crop_argument),
     v2.RandomChannelPermutation: Row(steps.permuted),
+    v2.RandomPhotometricDistort: Row(steps.distort, (*JITTERED, "p"), needs(*JITTERED)),
     v2.RGB: Row(steps.rgb),
-    v2.ToDtype: Row(steps.to_dtype, ("dtype", "scale"), float_role),
+    v2.ToDtype: Row(steps.to_dtype, ("dtype", "scale"), needs("to_float")),
     v2.ToImage: Row(steps.to_container("image", ("pil", "tensor", "numpy"))),
     v2.ToPureTensor: Row(steps.to_container("tensor", ("image",))),
     v2.Identity: Row(steps.unchanged),
@@ -155,9 +168,10 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
     if api == "v1" and form.container == "image":
         return "v1 transforms make plain tensors of tv_tensors"
     done = row.step(transform, form, api)
-    if isinstance(done, Step) and done.key is not None and done.key not in learned:
-        return f"no learned weights for {done.key}"
-    return done
+    if isinstance(done, str):
+        return done
+    missing = {one.key for _, one in done.layers() if one.key is not None and one.key not in learned}
+    return f"no learned weights for {', '.join(sorted(missing))}" if missing else done
 
 
 def listed(transforms: Any) -> list[Any]:

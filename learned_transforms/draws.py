@@ -3,7 +3,7 @@
 import math
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from operator import lt
@@ -33,11 +33,16 @@ def after(value: float) -> float:
     return float(np.nextafter(np.float32(value), np.float32(np.inf)))
 
 
+ADJUSTING = (
+    *("RandomInvert", "RandomPosterize", "RandomSolarize"),
+    *("RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize"),
+)
 COINS: dict[type, Callable[[float], float]] = {
     **dict.fromkeys((v1.RandomHorizontalFlip, v1.RandomVerticalFlip, v1.RandomGrayscale), single),
     **dict.fromkeys((v2.RandomHorizontalFlip, v2.RandomVerticalFlip, v2.RandomGrayscale), single),
-    **dict.fromkeys((v2.RandomInvert, v2.RandomPosterize, v2.RandomSolarize, v2.RandomApply), single),
-    **dict.fromkeys((v1.RandomInvert, v1.RandomPosterize, v1.RandomSolarize), float),
+    **dict.fromkeys((getattr(v2, name) for name in ADJUSTING), single),
+    **dict.fromkeys((getattr(v1, name) for name in ADJUSTING), float),
+    v2.RandomApply: single,
     v1.RandomApply: after,
 }
 """Transforms that toss a coin, at p = 0 and p = 1 too: from p to the number that what is drawn must be below."""
@@ -192,72 +197,6 @@ def permutation(transform: Any, channels: int) -> Outcome:
 
 PARAMS: dict[type, Callable[[Any, int], Outcome]] = {v2.RandomChannelPermutation: permutation}
 """Transforms that draw params for their layer: from the transform and the channels of the image."""
-
-LOOKING = WINDOWS.keys() | PARAMS.keys()
-"""Transforms that must see the image before they draw."""
-
-RANDOM = COINS.keys() | LOOKING
-SIDES = ("top", "left", "height", "width")
-
-
-def to_params(outcome: Outcome | Window) -> dict[str, Any] | None:
-    """What was drawn, as plain values: None where the transform is not applied."""
-    if isinstance(outcome, bool):
-        return {} if outcome else None
-    if outcome and isinstance(outcome[0], int):
-        return dict(zip(SIDES, outcome, strict=True))
-    return {name: list(value) for name, value in outcome}
-
-
-def from_params(transform: Any, entry: Any) -> Any:
-    """The outcome, or the window, that :func:`to_params` wrote down for a transform.
-
-    Raises:
-        PipelineValueError: it does not fit the transform.
-    """
-    kind, name = type(transform), type(transform).__name__
-    if kind in COINS and (entry is None or entry == {}):
-        return entry is not None
-    if isinstance(entry, Mapping):
-        if kind in WINDOWS and set(entry) == set(SIDES) and all(type(entry[side]) is int for side in SIDES):
-            return tuple(entry[side] for side in SIDES)
-        if kind in PARAMS and set(entry) == {"order"} and all(type(c) is int for c in entry["order"]):
-            return (("order", tuple(entry["order"])),)
-    if kind not in RANDOM and entry == {}:
-        return True
-    wanted = "{} or None" if kind in COINS else f"{{{', '.join(SIDES)}}}" if kind in WINDOWS else "{}"
-    wanted = "{order}" if kind in PARAMS else wanted
-    raise PipelineValueError(f"Expected params {wanted} for {name}, got {entry!r}. make_params(image) gives them.")
-
-
-def params_of_v2(
-    transform: v2.Transform, outcome: Outcome, window: Window | None, shape: tuple[int, int, int]
-) -> dict[str, Any]:
-    """What was drawn, as v2's own ``make_params`` gives it for an image of ``shape`` (C, H, W)."""
-    if window is None:
-        order = dict(outcome).get("order") if isinstance(outcome, tuple) else None
-        # Grayscale's number of channels is what RandomGrayscale would have looked up.
-        return {"num_input_channels": shape[0]} if order is None else {"permutation": torch.tensor(order)}
-    top, left, height, width = window
-    found = {"top": top, "left": left, "height": height, "width": width}
-    if not isinstance(transform, v2.RandomCrop):
-        return found
-    (rows, columns), (before, above, after_, below_) = shape[1:], sides_of_crop(transform)
-    # Enough on each side for the window to lie within.
-    padding = [
-        max(before, -left),
-        max(above, -top),
-        max(after_, left + width - columns),
-        max(below_, top + height - rows),
-    ]
-    return {
-        **found,
-        "top": top + padding[1],
-        "left": left + padding[0],
-        "needs_crop": True,
-        "needs_pad": any(padding),
-        "padding": padding,
-    }
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from learned_transforms.certificate import Certificate
 from learned_transforms.images import Form
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
+from learned_transforms.steps import Step
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,30 @@ def explain(
         for leaf, done in covered:
             form = done.form
             name = ("" if leaf.within is None else "  ") + name_of(leaf.transform)
-            runs: Layer | None = done.layer if done.key is None else layers[done.key]
-            if runs is None:
-                rows.append(Row(kind, name, "-", "-", {}, "-"))
-                continue
-            # A table that was read off the transform itself holds for every level that there is.
-            tier = "proved" if isinstance(runs, Lookup) and done.key is None else "-"
-            tier = tier if done.key is None else tier_of(certificates, done.key)
-            rows.append(layer_row(kind, name, runs, done.params, (), tier, backend))
+            rows += [step_row(kind, label, one, layers, certificates, backend) for label, one in named(name, done)]
     return rows
+
+
+def named(name: str, done: Step) -> list[tuple[str, Step]]:
+    """The step of a transform; or of several layers first the transform, then each layer once."""
+    parts = {f"{name[: len(name) - len(name.lstrip())]}  {role_of(part)}": part for part in done.parts}
+    return [(name, Step(done.form) if parts else done), *parts.items()]
+
+
+def role_of(step: Step) -> str:
+    return type(step.layer).__name__ if step.key is None else step.key.partition("/")[2]
+
+
+def step_row(
+    kind: str, name: str, step: Step, layers: Any, certificates: Mapping[str, Certificate], backend: str
+) -> Row:
+    runs: Layer | None = step.layer if step.key is None else layers[step.key]
+    if runs is None:
+        return Row(kind, name, "-", "-", {}, "-")
+    # A table that was read off the transform itself holds for every level that there is.
+    tier = "proved" if isinstance(runs, Lookup) and step.key is None else "-"
+    tier = tier if step.key is None else tier_of(certificates, step.key)
+    return layer_row(kind, name, runs, step.params, (), tier, backend)
 
 
 def name_of(transform: Any) -> str:

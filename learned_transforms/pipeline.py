@@ -17,7 +17,6 @@ from torchvision.transforms import v2
 from learned_transforms import weights as weight_files
 from learned_transforms.catalog import APPLIES, ROWS, Leaf, cover, flat, leaves, listed
 from learned_transforms.certificate import Certificate
-from learned_transforms.draws import LOOKING
 from learned_transforms.errors import (
     FallbackWarning,
     InputShapeError,
@@ -26,11 +25,14 @@ from learned_transforms.errors import (
     UnsupportedTransformError,
 )
 from learned_transforms.explain import unsupported
+from learned_transforms.factors import FACTORED
 from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
 from learned_transforms.kernels import backends
 from learned_transforms.layers import Layer, Params
 from learned_transforms.network import Lowered, Network
-from learned_transforms.segment import MOST_LANES, Lane, Segment
+from learned_transforms.plan import Slot
+from learned_transforms.replay import LOOKING
+from learned_transforms.segment import MOST_LANES, Lane, Owner, Segment
 from learned_transforms.tape import Tape
 from learned_transforms.weights import Weights
 
@@ -171,7 +173,8 @@ class Pipeline(Lowered):
         layers: list[Layer] = []
         params: list[Params | None] = []
         chosen: list[Leaf] = []
-        owners: list[int] = []
+        owners: list[Owner] = []
+        slots = 0
         current, reason, stop = form, None, len(self.transforms)
         for position, transform in enumerate(self.transforms[start:], start):
             if type(transform) in LOOKING and chosen:
@@ -181,7 +184,7 @@ class Pipeline(Lowered):
                 current = self.check_kind(transform, current)
                 layers += transform.members
                 params += transform.params
-                owners += [len(chosen)] * len(transform.members)
+                owners += [(len(chosen), None)] * len(transform.members)
                 chosen.append(Leaf(transform))
                 continue
             covered = cover(transform, current, self.layers.keys(), len(chosen))
@@ -189,11 +192,13 @@ class Pipeline(Lowered):
                 reason, stop = covered, position
                 break
             for leaf, done in covered:
-                layer = done.layer if done.key is None else self.layers[done.key]
-                if layer is not None:
-                    layers.append(layer)  # type: ignore[arg-type]
-                    params.append(done.params or {})
-                    owners.append(len(chosen))
+                for part, one in done.layers():
+                    layer = one.layer if one.key is None else self.layers[one.key]
+                    if layer is not None:
+                        layers.append(layer)  # type: ignore[arg-type]
+                        params.append(moved(one.params or {}, slots))
+                        owners.append((len(chosen), part))
+                slots += len(FACTORED[type(leaf.transform)].factors) if type(leaf.transform) in FACTORED else 0
                 chosen.append(leaf)
                 current = done.form
         network = Network(layers, params, form.dtype)
@@ -286,6 +291,11 @@ class Pipeline(Lowered):
         return {**self.__dict__, "segments": {}, "lanes": {}, "lowered": []}
 
 
+def moved(params: Params, slots: int) -> Params:
+    """Params in which slots are counted from the first of a segment, of which so many lie before."""
+    return {name: Slot(v.number + slots) if isinstance(v, Slot) else v for name, v in params.items()}
+
+
 @lru_cache(maxsize=1)
 def shipped() -> Weights:
     """The weights that stand for catalogued transforms."""
@@ -295,8 +305,7 @@ def shipped() -> Weights:
 def roles_of(transforms: Iterable[Any]) -> set[str]:
     """Beginnings of the roles of the learned layers that a pipeline needs."""
     inner = (leaf.transform for transform in transforms for leaf in leaves(transform))
-    roles = ((ROWS[type(t)].role, t) for t in inner if type(t) in ROWS)
-    return {role(transform) for role, transform in roles if role is not None}
+    return {role for t in inner if type(t) in ROWS for role in ROWS[type(t)].role(t)}
 
 
 def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:

@@ -8,22 +8,13 @@ from PIL import Image
 from torch import Tensor
 
 from learned_transforms.catalog import APPLIES, Leaf
-from learned_transforms.draws import (
-    COINS,
-    PARAMS,
-    RANDOM,
-    WINDOWS,
-    Outcome,
-    chance,
-    from_params,
-    params_of_v2,
-    to_params,
-    toss,
-)
+from learned_transforms.draws import COINS, PARAMS, WINDOWS, Outcome, chance, toss
 from learned_transforms.errors import PipelineValueError
+from learned_transforms.factors import FACTORED, split
 from learned_transforms.images import Call, Form, Window, from_tensor, signature, to_tensor
 from learned_transforms.layers import Windowing
 from learned_transforms.network import Network
+from learned_transforms.replay import RANDOM, from_params, params_of_v2, to_params
 
 CPU = torch.device("cpu")
 MOST_LANES = 256
@@ -31,6 +22,9 @@ MOST_LANES = 256
 
 MOST_CALLS = 512
 """Outcomes of draws for which a signature remembers what runs."""
+
+Owner = tuple[int, int | None]
+"""Position of a transform among the leaves; and of one of several layers, its number."""
 
 Drawn = tuple[tuple[Outcome, ...], Window | None]
 """Outcomes of the random transforms of a segment, in order; and the part of the image that the first one drew."""
@@ -42,7 +36,7 @@ class Segment:
     Args:
         network: their layers.
         leaves: the transforms; only the first may draw a part of the image, or anything else that depends on it.
-        owners: for each layer, the position of its transform among the leaves.
+        owners: for each layer, which transform it belongs to.
         stop: index, in the pipeline, past the last.
         taken, form: forms of the input and of the output.
         reason: why transform ``stop`` is not part of it and runs in torchvision; None: another segment begins there.
@@ -54,7 +48,7 @@ class Segment:
         self,
         network: Network,
         leaves: Sequence[Leaf],
-        owners: Sequence[int],
+        owners: Sequence[Owner],
         stop: int,
         taken: Form,
         form: Form,
@@ -71,6 +65,7 @@ class Segment:
         self.chances = [chance(leaf.transform) for leaf in leaves if type(leaf.transform) in COINS]
         self.free = all(leaf.within is None for leaf in leaves)
         self.tossing = self.free and len(self.chances) == len(self.random)
+        self.factored = [p for p in self.random if type(leaves[p].transform) in FACTORED]
         self.window_size = (network.params[0] or {})["size"] if self.drawing else None
         self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
         self.lanes: dict[Any, Lane] = {}
@@ -107,7 +102,7 @@ class Segment:
         outcomes: dict[int, Outcome] = {}
         channels, height, width = shape_of(image)
         limited = isinstance(image, Tensor)
-        if self.drawing and self.free:
+        if self.drawing and self.free and len(self.chances) + 1 == len(self.random):
             first = self.leaves[0].transform
             window = WINDOWS[type(first)](first, (height, width), limited)
             return (True, *(toss(self.chances) if self.chances else ())), window
@@ -118,11 +113,24 @@ class Segment:
                 outcomes[position] = False
             elif kind in COINS:
                 outcomes[position] = toss((chance(transform),))[0]
+            elif kind in FACTORED:
+                outcomes[position] = FACTORED[kind].draw(transform, channels)
             elif kind in PARAMS:
                 outcomes[position] = PARAMS[kind](transform, channels)
             else:
                 window, outcomes[position] = WINDOWS[kind](transform, (height, width), limited), True
         return tuple(outcomes.values()), window
+
+    def split(self, outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, ...], tuple[float, ...]]:
+        """Outcomes that decide on the plan, and the factors that go to it beside the image."""
+        structure: list[Outcome] = []
+        factors: list[float] = []
+        for position, outcome in zip(self.random, outcomes, strict=True):
+            if position in self.factored:
+                outcome, own = split(self.leaves[position].transform, outcome)
+                factors += own
+            structure.append(outcome)
+        return tuple(structure), tuple(factors)
 
     def to_params(self, drawn: Drawn) -> list[Any]:
         """What was drawn, as plain values: an entry for each transform, in a list where it lies in a RandomApply."""
@@ -207,7 +215,7 @@ class Segment:
         self.check_smooth()
         device, gradients = (image.device, image.requires_grad) if isinstance(image, Tensor) else (CPU, False)
         outcome = dict(zip(self.random, outcomes, strict=True))
-        applied = tuple(self.applied(owner, outcome) for owner in self.owners)
+        applied = tuple(self.owned(owner, outcome) for owner in self.owners)
         chosen = None if all(what is True for what in applied) else applied
         _, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
         return compiled.bind(image, self.form.container in ("pil", "numpy"))
@@ -217,6 +225,14 @@ class Segment:
         within = self.leaves[position].within
         around = within is None or self.applied(within, outcomes) is not False
         return around and outcomes.get(position, True)
+
+    def owned(self, owner: Owner, outcomes: Mapping[int, Outcome]) -> Outcome:
+        """What was drawn for a layer."""
+        position, part = owner
+        outcome = self.applied(position, outcomes)
+        if position not in self.factored or isinstance(outcome, bool):
+            return outcome
+        return FACTORED[type(self.leaves[position].transform)].parts(outcome)[part or 0]
 
 
 class Lane:
@@ -252,6 +268,9 @@ class Lane:
             top, left, height, width = window
             plain = to_tensor(plain)[..., top : top + height, left : left + width]
             window = None
+        factors: tuple[float, ...] = ()
+        if self.segment.factored:
+            outcomes, factors = self.segment.split(outcomes)
         key = outcomes, window is None
         call = self.calls.get(key)
         if call is None:
@@ -262,7 +281,7 @@ class Lane:
             if len(self.calls) >= MOST_CALLS:
                 self.calls.clear()
             call = self.calls[key] = self.segment.bind(plain, (channels, height, width), outcomes)
-        made = call(plain) if window is None else call(plain, window)
+        made = call(plain, window, factors)
         return made if self.bare else self.wrap(made, image)
 
     def wrap(self, made: Tensor, image: Any) -> Any:

@@ -11,6 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms.draws import sides
+from learned_transforms.factors import DISTORTED, JITTERED
 from learned_transforms.images import Form, to_tensor
 from learned_transforms.layers import (
     Arranging,
@@ -23,6 +24,7 @@ from learned_transforms.layers import (
     Params,
     Windowing,
 )
+from learned_transforms.plan import Slot
 
 BORDERS = {"constant": "zero", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
 """Our names of torchvision's padding modes."""
@@ -42,13 +44,19 @@ class Step:
         form: the form of its output.
         key: of the learned layer that does it, ``kind/role``; None: nothing is learned.
         layer: a layer without learned weights, or learned on the spot; None with no key: the values stay as they are.
-        params: what the constructor gave, for the layer.
+        params: what the constructor gave, for the layer; a ``Slot`` in it counts the factors of the transform alone.
+        parts: of a transform of several layers, those instead.
     """
 
     form: Form
     key: str | None = None
     layer: Layer | None = None
     params: Params | None = None
+    parts: "tuple[Step, ...]" = ()
+
+    def layers(self) -> "tuple[tuple[int | None, Step], ...]":
+        """The steps of one layer, with their numbers where there are several."""
+        return tuple(enumerate(self.parts)) if self.parts else ((None, self),)
 
 
 def kind_of(form: Form, api: str) -> str:
@@ -65,10 +73,10 @@ def interpolation_name(value: Any) -> str:
     return Image.Resampling(value).name.lower() if isinstance(value, int) else str(value)
 
 
-def resize_role(transform: Any) -> str:
-    """Beginning of the roles of the layers that a resize may need."""
+def resize_role(transform: Any) -> tuple[str, ...]:
+    """Beginnings of the roles of the layers that a resize may need."""
     name = interpolation_name(transform.interpolation)
-    return "nearest" if name.startswith("nearest") else f"resize_{name}"
+    return ("nearest" if name.startswith("nearest") else f"resize_{name}",)
 
 
 def resize(transform: Any, form: Form, api: str) -> Step | str:
@@ -201,6 +209,36 @@ def pointwise(name: str, *arguments: str) -> Callable[[Any, Form, str], Step | s
         return Step(form, layer=Lookup(made.reshape(1, 256)), params={})
 
     return step
+
+
+def colour(role: str, **arguments: str) -> Callable[[Any, Form, str], Step | str]:
+    """A layer of colour, with params out of the constructor."""
+
+    def step(transform: Any, form: Form, api: str) -> Step | str:
+        params = {name: getattr(transform, argument) for name, argument in arguments.items()}
+        return Step(form, f"{kind_of(form, api)}/{role}", None, params)
+
+    return step
+
+
+def factored(role: str, slot: int, form: Form, api: str) -> Step:
+    return Step(form, f"{kind_of(form, api)}/{role}", None, {"factor": Slot(slot)})
+
+
+def jitter(transform: Any, form: Form, api: str) -> Step | str:
+    """Four layers in any order: see ``factors.jitter_parts``."""
+    return Step(form, parts=tuple(factored(role, slot, form, api) for slot, role in enumerate(JITTERED)) * 4)
+
+
+def distort(transform: Any, form: Form, api: str) -> Step | str:
+    """See ``factors.distort_parts``."""
+    steps = (factored(role, JITTERED.index(role), form, api) for role in DISTORTED)
+    return Step(form, parts=(*steps, Step(form, layer=Arranging(), params={})))
+
+
+def blur(transform: Any, form: Form, api: str) -> Step | str:
+    width, height = transform.kernel_size
+    return Step(form, f"{kind_of(form, api)}/gaussian_blur", None, {"sigma": Slot(0), "size": (height, width)})
 
 
 def to_float_tensor(transform: Any, form: Form, api: str) -> Step | str:

@@ -26,6 +26,8 @@ ORDER = (
     "fixed",
     "network",
     "draws",
+    "factors",
+    "replay",
     "steps",
     "catalog",
     "weights",
