@@ -3,15 +3,16 @@
 Adding a transform is adding a row to :data:`ROWS`; what it does is said in steps.py, what it draws in draws.py.
 """
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torchvision.transforms as v1
 from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms import steps
+from learned_transforms.containers import COMPOSES, CONTAINERS, Leaf, leaves
 from learned_transforms.draws import sides_of_crop
 from learned_transforms.errors import PipelineTypeError, PipelineValueError, WeightsError
 from learned_transforms.factors import JITTERED
@@ -78,7 +79,7 @@ BOTH: dict[str, Row] = {
     ),
     "RandomAutocontrast": Row(steps.colour("autocontrast"), ("p",), needs("autocontrast")),
     "RandomEqualize": Row(steps.colour("equalize"), ("p",), needs("equalize")),
-    "ColorJitter": Row(steps.jitter, JITTERED, needs(*JITTERED), jitter_argument),
+    "ColorJitter": Row(steps.jitter, JITTERED, steps.jittered, jitter_argument),
     "GaussianBlur": Row(steps.blur, ("kernel_size", "sigma"), needs("gaussian_blur")),
     "Normalize": Row(steps.normalize, ("mean", "std", "inplace")),
     "ToTensor": Row(steps.to_float_tensor, role=needs("to_float")),
@@ -99,38 +100,6 @@ ROWS: dict[type, Row] = {
     v2.ToPureTensor: Row(steps.to_container("tensor", ("image",))),
     v2.Identity: Row(steps.unchanged),
 }
-
-COMPOSES = (v1.Compose, v2.Compose)
-APPLIES = (v1.RandomApply, v2.RandomApply)
-
-
-class Leaf(NamedTuple):
-    """A transform of a pipeline whose containers are taken apart.
-
-    Attributes:
-        transform: it.
-        within: position, among the leaves, of the RandomApply that it lies in; None: of none.
-    """
-
-    transform: Any
-    within: int | None = None
-
-
-def flat(transforms: Sequence[Any]) -> list[Any]:
-    """The transforms, those of a Compose within them in its place."""
-    parts = (flat(t.transforms) if type(t) in COMPOSES else [t] for t in transforms)
-    return [transform for part in parts for transform in part]
-
-
-def leaves(transform: Any, first: int = 0, within: int | None = None) -> Iterator[Leaf]:
-    """A transform, then those in it if it is a RandomApply; ``first`` is its position."""
-    yield Leaf(transform, within)
-    if type(transform) in APPLIES:
-        position = first + 1
-        for inner in flat(list(transform.transforms)):
-            for leaf in leaves(inner, position, first):
-                yield leaf
-                position += 1
 
 
 def cover(transform: Any, form: Form, learned: Container[str], first: int = 0) -> list[tuple[Leaf, Step]] | str:
@@ -159,7 +128,7 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
     Args:
         learned: keys of the layers that there are.
     """
-    if type(transform) in APPLIES:
+    if type(transform) in CONTAINERS:
         return Step(form)
     row = ROWS.get(type(transform))
     if row is None:
@@ -202,7 +171,7 @@ def class_name(transform_class: type) -> str:
     return f"{'v2' if issubclass(transform_class, v2.Transform) else 'v1'}.{transform_class.__name__}"
 
 
-NAMES = {class_name(transform_class): transform_class for transform_class in (*ROWS, *APPLIES)}
+NAMES = {class_name(transform_class): transform_class for transform_class in (*ROWS, *CONTAINERS, *COMPOSES)}
 
 
 def describe(transform: Any) -> dict[str, Any]:
@@ -211,9 +180,10 @@ def describe(transform: Any) -> dict[str, Any]:
     Raises:
         PipelineTypeError: a lambda or another transform that cannot be written down.
     """
-    if type(transform) in APPLIES:
-        inner = [describe(t) for t in flat(list(transform.transforms))]
-        return {"transform": class_name(type(transform)), "arguments": {"p": transform.p}, "transforms": inner}
+    if type(transform) in (*CONTAINERS, *COMPOSES):
+        own = {"p": to_plain(transform.p)} if hasattr(transform, "p") else {}
+        inner = [describe(t) for t in transform.transforms]
+        return {"transform": class_name(type(transform)), "arguments": own, "transforms": inner}
     row = ROWS.get(type(transform))
     if row is None:
         raise PipelineTypeError(
@@ -233,8 +203,12 @@ def restore(description: Mapping[str, Any]) -> Any:
     try:
         transform_class = NAMES[description["transform"]]
         arguments = {name: from_plain(value) for name, value in description["arguments"].items()}
-        inner = [[restore(entry) for entry in description["transforms"]]] if transform_class in APPLIES else []
-        return transform_class(*inner, **arguments)
+        if transform_class not in (*CONTAINERS, *COMPOSES):
+            return transform_class(**arguments)
+        made = transform_class([restore(entry) for entry in description["transforms"]], **arguments)
+        if "p" in arguments:
+            made.p = arguments["p"]  # v2 divides chances by their sum, which may change them once more.
+        return made
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"Expected a catalogued transform, got {dict(description)!r}: {error!r}") from error
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from learned_transforms.catalog import APPLIES, cover
+from learned_transforms.catalog import cover
 from learned_transforms.certificate import Certificate
+from learned_transforms.containers import CONTAINERS
 from learned_transforms.images import Form
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
@@ -87,7 +88,8 @@ def explain(
         if isinstance(covered, str):
             rows.append(Row(kind, name_of(transform), "torchvision", "-", {}, "torchvision", covered))
             continue
-        for leaf, done in covered:
+        # Where the order is drawn, each transform comes once for each place.
+        for leaf, done in {id(leaf.transform): (leaf, done) for leaf, done in covered}.values():
             form = done.form
             name = ("" if leaf.within is None else "  ") + name_of(leaf.transform)
             rows += [step_row(kind, label, one, layers, certificates, backend) for label, one in named(name, done)]
@@ -96,8 +98,9 @@ def explain(
 
 def named(name: str, done: Step) -> list[tuple[str, Step]]:
     """The step of a transform; or of several layers first the transform, then each layer once."""
-    parts = {f"{name[: len(name) - len(name.lstrip())]}  {role_of(part)}": part for part in done.parts}
-    return [(name, Step(done.form) if parts else done), *parts.items()]
+    used = [part for part in done.parts if part.key is not None or part.layer is not None]
+    parts = {f"{name[: len(name) - len(name.lstrip())]}  {role_of(part)}": part for part in used}
+    return [(name, Step(done.form) if done.parts else done), *parts.items()]
 
 
 def role_of(step: Step) -> str:
@@ -118,7 +121,9 @@ def step_row(
 
 def name_of(transform: Any) -> str:
     """Its repr, without those of the transforms in it."""
-    return f"{type(transform).__name__}(p={transform.p})" if type(transform) in APPLIES else str(transform)
+    if type(transform) not in CONTAINERS:
+        return str(transform)
+    return f"{type(transform).__name__}(p={transform.p})" if hasattr(transform, "p") else type(transform).__name__
 
 
 def tier_of(certificates: Mapping[str, Certificate], *names: str) -> str:

@@ -15,8 +15,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from learned_transforms import weights as weight_files
-from learned_transforms.catalog import APPLIES, ROWS, Leaf, cover, flat, leaves, listed
+from learned_transforms.catalog import ROWS, cover, listed
 from learned_transforms.certificate import Certificate
+from learned_transforms.containers import CONTAINERS, Leaf, flat, leaves
 from learned_transforms.errors import (
     FallbackWarning,
     InputShapeError,
@@ -52,7 +53,7 @@ class Known(NamedTuple):
         """Those of the catalogue, with those within them."""
         known = []
         for transform in (leaf.transform for outer in transforms for leaf in leaves(outer)):
-            if type(transform) in APPLIES:
+            if type(transform) in CONTAINERS:
                 read: Callable[[Any], Any] = contents
                 known.append(cls(transform, read, read(transform)))
             elif type(transform) in ROWS and ROWS[type(transform)].arguments:
@@ -62,7 +63,7 @@ class Known(NamedTuple):
 
 
 def contents(container: Any) -> Any:
-    return container.p, flat(list(container.transforms))
+    return getattr(container, "p", None), flat(list(container.transforms))
 
 
 class Pipeline(Lowered):
@@ -87,7 +88,9 @@ class Pipeline(Lowered):
         self.transforms = flat(listed(transforms))
         self.fallback, self.backend = fallback, backend
         inner = (leaf.transform for t in self.transforms for leaf in leaves(t))
-        foreign = [type(t).__name__ for t in inner if type(t) not in (*ROWS, *APPLIES) and not isinstance(t, Network)]
+        foreign = [
+            type(t).__name__ for t in inner if type(t) not in (*ROWS, *CONTAINERS) and not isinstance(t, Network)
+        ]
         if fallback == "error" and foreign:
             raise UnsupportedTransformError(unsupported(foreign[0], "not in the catalogue"))
         # Networks are copied like the shipped layers, so that training this pipeline trains no other.

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torchvision.transforms import v2
 
+from learned_transforms.containers import CHOOSING
 from learned_transforms.draws import COINS, PARAMS, WINDOWS, Outcome, sides_of_crop
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, played_back
@@ -14,7 +15,7 @@ from learned_transforms.images import Window
 LOOKING = WINDOWS.keys() | PARAMS.keys() | {v2.RandomPhotometricDistort}
 """Transforms that must see the image before they draw."""
 
-RANDOM = COINS.keys() | FACTORED.keys() | LOOKING
+RANDOM = COINS.keys() | FACTORED.keys() | CHOOSING.keys() | LOOKING
 SIDES = ("top", "left", "height", "width")
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from learned_transforms.catalog import APPLIES, Leaf
+from learned_transforms.containers import CHOOSING, CONTAINERS, Leaf, opened, reached, reopened
 from learned_transforms.draws import COINS, PARAMS, WINDOWS, Outcome, chance, toss
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, split
@@ -107,12 +107,14 @@ class Segment:
             window = WINDOWS[type(first)](first, (height, width), limited)
             return (True, *(toss(self.chances) if self.chances else ())), window
         for position in self.random:
-            transform, within = self.leaves[position]
+            transform = self.leaves[position].transform
             kind = type(transform)
-            if within is not None and outcomes[within] is False:
+            if not self.reached(position, outcomes):
                 outcomes[position] = False
             elif kind in COINS:
                 outcomes[position] = toss((chance(transform),))[0]
+            elif kind in CHOOSING:
+                outcomes[position] = CHOOSING[kind](transform)
             elif kind in FACTORED:
                 outcomes[position] = FACTORED[kind].draw(transform, channels)
             elif kind in PARAMS:
@@ -133,18 +135,20 @@ class Segment:
         return tuple(structure), tuple(factors)
 
     def to_params(self, drawn: Drawn) -> list[Any]:
-        """What was drawn, as plain values: an entry for each transform, in a list where it lies in a RandomApply."""
+        """What was drawn, as plain values: an entry for each transform, within that of its container."""
         outcomes = dict(zip(self.random, drawn[0], strict=True))
         entries: list[Any] = []
         lists: dict[int | None, list[Any] | None] = {None: entries}
-        for position, (transform, within) in enumerate(self.leaves):
-            outcome = outcomes.get(position, True)
-            entry: Any = to_params(outcome if drawn[1] is None or position else drawn[1])
-            if type(transform) in APPLIES:
-                entry = lists[position] = None if entry is None else []
-            around = lists[within]
-            if around is not None:
+        for position, (transform, within, _) in enumerate(self.leaves):
+            around, outcome = lists[within], outcomes.get(position, True)
+            if around is None or not self.reached(position, outcomes):
+                lists[position] = None
+            elif type(transform) in CONTAINERS and outcome is not False:
+                entry, lists[position] = opened(transform, outcome)
                 around.append(entry)
+            else:
+                lists[position] = None
+                around.append(to_params(outcome if drawn[1] is None or position else drawn[1]))
         return entries
 
     def from_params(self, entries: Sequence[Any], image: Any) -> Drawn:
@@ -156,36 +160,41 @@ class Segment:
         outcomes: dict[int, Outcome] = {}
         window: Window | None = None
         lists: dict[int | None, list[Any] | None] = {None: list(entries)}
-        for position, (transform, within) in enumerate(self.leaves):
+        for position, (transform, within, _) in enumerate(self.leaves):
             around = lists[within]
-            if around is not None and not around:
-                raise PipelineValueError("Expected params for each transform in a RandomApply, got too few entries.")
-            entry = None if around is None else around.pop(0)
-            if type(transform) in APPLIES:
-                if not isinstance(entry, list | None):
-                    raise PipelineValueError(f"Expected a list of params or None for RandomApply, got {entry!r}.")
-                lists[position] = None if entry is None else list(entry)
-                outcomes[position] = entry is not None
-                continue
-            outcome: Any = False if around is None else from_params(transform, entry)
+            outcome: Any = False
+            here = around is not None and self.reached(position, outcomes)
+            if around is not None and here:
+                if not around:
+                    raise PipelineValueError("Expected params for each transform in a container, got too few entries.")
+                entry = around.pop(0)
+                if type(transform) in CONTAINERS:
+                    again = reopened(transform, entry)
+                    if again is None:
+                        raise PipelineValueError(f"Params do not fit {type(transform).__name__}: {entry!r}.")
+                    outcome, inner = again
+                    lists[position] = inner if outcome is not False else None
+                else:
+                    outcome = from_params(transform, entry)
             if type(transform) in WINDOWS:
                 window, outcome = outcome, True
+            lists.setdefault(position, None)
             if position in self.random:
                 outcomes[position] = outcome
         if window is not None:
             self.check_window(window, shape_of(image))
         if any(lists.values()):
-            raise PipelineValueError("Expected params for each transform in a RandomApply, got too many entries.")
+            raise PipelineValueError("Expected params for each transform in a container, got too many entries.")
         return tuple(outcomes.values()), window
 
     def beside(self, value: Any, drawn: Drawn, image: Any) -> Any:
         """What goes with an image, a mask or boxes for instance, in torchvision, under what was drawn for the image."""
         outcomes = dict(zip(self.random, drawn[0], strict=True))
-        for position, (transform, _) in enumerate(self.leaves):
+        for position, (transform, _, _) in enumerate(self.leaves):
             outcome = self.applied(position, outcomes)
             if type(value) is Tensor:  # It was made one, and of plain tensors the image alone is transformed.
                 break
-            taken = type(transform) not in APPLIES and transform._needs_transform_list([value])[0]
+            taken = type(transform) not in CONTAINERS and transform._needs_transform_list([value])[0]
             if outcome is not False and taken:
                 window = None if position else drawn[1]
                 value = transform.transform(value, params_of_v2(transform, outcome, window, shape_of(image)))
@@ -220,11 +229,16 @@ class Segment:
         _, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
         return compiled.bind(image, self.form.container in ("pil", "numpy"))
 
+    def reached(self, position: int, outcomes: Mapping[int, Outcome]) -> bool:
+        """Whether the containers around a transform, if there are any, come to it."""
+        _, within, branch = self.leaves[position]
+        if within is None:
+            return True
+        return reached(outcomes.get(within, True), branch) and self.reached(within, outcomes)
+
     def applied(self, position: int, outcomes: Mapping[int, Outcome]) -> Outcome:
-        """What was drawn for a transform: False where it, or a RandomApply around it, is left out."""
-        within = self.leaves[position].within
-        around = within is None or self.applied(within, outcomes) is not False
-        return around and outcomes.get(position, True)
+        """What was drawn for a transform: False where it, or a container around it, is left out."""
+        return self.reached(position, outcomes) and outcomes.get(position, True)
 
     def owned(self, owner: Owner, outcomes: Mapping[int, Outcome]) -> Outcome:
         """What was drawn for a layer."""

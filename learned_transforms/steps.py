@@ -226,8 +226,15 @@ def factored(role: str, slot: int, form: Form, api: str) -> Step:
 
 
 def jitter(transform: Any, form: Form, api: str) -> Step | str:
-    """Four layers in any order: see ``factors.jitter_parts``."""
-    return Step(form, parts=tuple(factored(role, slot, form, api) for slot, role in enumerate(JITTERED)) * 4)
+    """Four layers in any order, see ``factors.jitter_parts``; some may be left out."""
+    used = jittered(transform)
+    one = (factored(role, n, form, api) if role in used else Step(form) for n, role in enumerate(JITTERED))
+    return Step(form, parts=tuple(one) * 4)
+
+
+def jittered(transform: Any) -> tuple[str, ...]:
+    """What a ColorJitter changes."""
+    return tuple(role for role in JITTERED if getattr(transform, role) is not None)
 
 
 def distort(transform: Any, form: Form, api: str) -> Step | str:

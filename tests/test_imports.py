@@ -27,6 +27,7 @@ ORDER = (
     "network",
     "draws",
     "factors",
+    "containers",
     "replay",
     "steps",
     "catalog",
