@@ -171,7 +171,8 @@ class Segment:
                 if type(transform) in CONTAINERS:
                     again = reopened(transform, entry)
                     if again is None:
-                        raise PipelineValueError(f"Params do not fit {type(transform).__name__}: {entry!r}.")
+                        name = type(transform).__name__
+                        raise PipelineValueError(f"Expected params of {name}, got {entry!r}; see make_params(image).")
                     outcome, inner = again
                     lists[position] = inner if outcome is not False else None
                 else:
