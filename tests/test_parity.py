@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import FORMS, check_transform
-from torch import Tensor
+from helpers import FORMS, image_of, same
 from torchvision.transforms import InterpolationMode, v2
 
 import learned_transforms as lt
@@ -91,28 +90,8 @@ LAST: dict[str, Make] = {
 }
 
 
-def image_of(channels: int, size: tuple[int, int], seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (channels, *size), dtype=torch.uint8, generator=generator)
-
-
 def tier_of(api: Any, form: str) -> str:
     return "rounding" if api is v1 and form == "uint8" else "exact"
-
-
-def same(transforms: list[Any], image: Any, tier: str, seeds: int = 1, **options: Any) -> None:
-    """As torchvision, or the type of what it raises."""
-    for seed in range(seeds):
-        torch.manual_seed(seed)
-        try:
-            for transform, value in [(v2.Compose(transforms), image)]:
-                transform(value)
-        except Exception as expected:
-            torch.manual_seed(seed)
-            with pytest.raises(type(expected)):
-                lt.LearnedCompose(transforms, **options)(image)
-            continue
-        check_transform(transforms, image, tier, seed=seed, **options)
 
 
 @pytest.mark.filterwarnings("ignore")
