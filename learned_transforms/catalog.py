@@ -27,12 +27,14 @@ class Row:
         arguments: constructor arguments, which are also attributes.
         role: beginning of the roles of the learned layers that it may need, if there are any.
         read: how to read an argument.
+        tensors: arguments that are tensors.
     """
 
     step: Callable[[Any, Form, str], Step | str]
     arguments: tuple[str, ...] = ()
     role: Callable[[Any], str] | None = None
     read: Callable[[Any, str], Any] = getattr
+    tensors: tuple[str, ...] = ()
 
 
 def api_of(transform: Any) -> str:
@@ -52,6 +54,12 @@ def crop_argument(transform: Any, name: str) -> Any:
     return sides_of_crop(transform) if name == "padding" and transform.padding else getattr(transform, name)
 
 
+def erasing_argument(transform: Any, name: str) -> Any:
+    """v2 keeps None for noise."""
+    value = getattr(transform, name)
+    return "random" if value is None else value
+
+
 RESIZED_CROP = ("size", "scale", "ratio", "interpolation", "antialias")
 PADDING = ("fill", "padding_mode")
 
@@ -65,13 +73,18 @@ BOTH: dict[str, Row] = {
     "RandomVerticalFlip": Row(steps.flip("vertical"), ("p",)),
     "Grayscale": Row(steps.grayscale, ("num_output_channels",), gray_role),
     "RandomGrayscale": Row(steps.random_grayscale, ("p",), gray_role),
-    "RandomInvert": Row(steps.pointwise("invert"), ("p",)),
-    "RandomPosterize": Row(steps.pointwise("posterize", "bits"), ("bits", "p")),
-    "RandomSolarize": Row(steps.pointwise("solarize", "threshold"), ("threshold", "p")),
+    "RandomInvert": Row(steps.pointwise("invert", floats=steps.inverted), ("p",)),
+    "RandomPosterize": Row(steps.pointwise("posterize", "bits", floats=steps.posterized), ("bits", "p")),
+    "RandomSolarize": Row(steps.pointwise("solarize", "threshold", floats=steps.solarized), ("threshold", "p")),
+    "RandomErasing": Row(steps.erased, ("p", "scale", "ratio", "value", "inplace"), read=erasing_argument),
+    "LinearTransformation": Row(steps.projected, tensors=("transformation_matrix", "mean_vector")),
+    "FiveCrop": Row(steps.several, ("size",)),
+    "TenCrop": Row(steps.several, ("size", "vertical_flip")),
     "Normalize": Row(steps.normalize, ("mean", "std", "inplace")),
     "ToTensor": Row(steps.to_float_tensor, role=float_role),
     "ConvertImageDtype": Row(steps.to_dtype, ("dtype",), float_role),
     "PILToTensor": Row(steps.pil_to_tensor),
+    "ToPILImage": Row(steps.to_pil_image, ("mode",)),
 }
 """Transforms that v1 and v2 both have, by name."""
 
@@ -86,6 +99,9 @@ ROWS: dict[type, Row] = {
     v2.ToPureTensor: Row(steps.to_container("tensor", ("image",))),
     v2.Identity: Row(steps.unchanged),
 }
+
+MOST_NUMBERS = 2**20
+"""Of a tensor that is written into the description of a pipeline."""
 
 COMPOSES = (v1.Compose, v2.Compose)
 APPLIES = (v1.RandomApply, v2.RandomApply)
@@ -206,7 +222,7 @@ def describe(transform: Any) -> dict[str, Any]:
             f"{type(transform).__name__} cannot be saved: only transforms of the catalogue can. "
             f"Save the rest of the pipeline without it. Catalogue: {', '.join(sorted(NAMES))}."
         )
-    arguments = {name: to_plain(row.read(transform, name)) for name in row.arguments}
+    arguments = {name: to_plain(row.read(transform, name)) for name in (*row.arguments, *row.tensors)}
     return {"transform": class_name(type(transform)), "arguments": arguments}
 
 
@@ -226,6 +242,12 @@ def restore(description: Mapping[str, Any]) -> Any:
 
 
 def to_plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        if value.numel() > MOST_NUMBERS:
+            raise PipelineTypeError(
+                f"A tensor of {value.numel()} numbers is too large for the description of a pipeline."
+            )
+        return {"tensor": value.tolist(), "dtype": str(value.dtype).removeprefix("torch.")}
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, InterpolationMode):
@@ -234,6 +256,8 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(value: Any) -> Any:
+    if isinstance(value, dict) and "tensor" in value:
+        return torch.tensor(value["tensor"], dtype=getattr(torch, value["dtype"]))
     if isinstance(value, dict) and "dtype" in value:
         return getattr(torch, value["dtype"])
     if isinstance(value, dict) and "interpolation" in value:

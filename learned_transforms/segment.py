@@ -1,7 +1,7 @@
 """Consecutive transforms that run as one network, and what they do to one image."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -10,6 +10,7 @@ from torch import Tensor
 from learned_transforms.catalog import APPLIES, Leaf
 from learned_transforms.draws import (
     COINS,
+    ERASING,
     PARAMS,
     RANDOM,
     WINDOWS,
@@ -21,9 +22,12 @@ from learned_transforms.draws import (
     toss,
 )
 from learned_transforms.errors import PipelineValueError
+from learned_transforms.given import erased
 from learned_transforms.images import Call, Form, Window, from_tensor, signature, to_tensor
-from learned_transforms.layers import Windowing
+from learned_transforms.kernels.reference import gather
+from learned_transforms.layers import Picking, Windowing
 from learned_transforms.network import Network
+from learned_transforms.plan import Gather
 
 CPU = torch.device("cpu")
 MOST_LANES = 256
@@ -73,6 +77,8 @@ class Segment:
         self.tossing = self.free and len(self.chances) == len(self.random)
         self.window_size = (network.params[0] or {})["size"] if self.drawing else None
         self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
+        self.picking = self.resizing and isinstance(network.members[0], Picking)
+        self.erasing = bool(leaves) and type(leaves[0].transform) in ERASING
         self.lanes: dict[Any, Lane] = {}
 
     def __call__(self, image: Any) -> Any:
@@ -105,11 +111,11 @@ class Segment:
             return toss(self.chances) if self.chances else (), None
         window: Window | None = None
         outcomes: dict[int, Outcome] = {}
-        channels, height, width = shape_of(image)
+        shape = shape_of(image)
         limited = isinstance(image, Tensor)
         if self.drawing and self.free:
             first = self.leaves[0].transform
-            window = WINDOWS[type(first)](first, (height, width), limited)
+            window = WINDOWS[type(first)](first, shape[1:], limited)
             return (True, *(toss(self.chances) if self.chances else ())), window
         for position in self.random:
             transform, within = self.leaves[position]
@@ -119,9 +125,9 @@ class Segment:
             elif kind in COINS:
                 outcomes[position] = toss((chance(transform),))[0]
             elif kind in PARAMS:
-                outcomes[position] = PARAMS[kind](transform, channels)
+                outcomes[position] = PARAMS[kind](transform, shape)
             else:
-                window, outcomes[position] = WINDOWS[kind](transform, (height, width), limited), True
+                window, outcomes[position] = WINDOWS[kind](transform, shape[1:], limited), True
         return tuple(outcomes.values()), window
 
     def to_params(self, drawn: Drawn) -> list[Any]:
@@ -196,6 +202,22 @@ class Segment:
                 f"Expected params of a window of {self.window_size} (rows, columns), got {window}."
             )
 
+    def begin(self, image: Any, drawn: Drawn) -> tuple[Any, Drawn]:
+        """Do at once what the first transform drew, where each draw would need a plan of its own; and what is left."""
+        outcomes, window = drawn
+        if self.erasing and isinstance(outcomes[0], tuple):
+            where = dict(outcomes[0])
+            found = where["v"] is not None
+            return erased(to_tensor(image), where) if found else image, ((found, *outcomes[1:]), window)
+        if window is not None and self.resizing and (self.picking or window[2:] == self.window_size):
+            part = part_of(image, window)
+            if self.picking:
+                for stage in self.network.members[0].stages(shape_of(part), self.network.params[0] or {}):
+                    part = gather(part, cast(Gather, stage))
+                part = part.contiguous()
+            return part, ((False, *outcomes[1:]), None)
+        return image, drawn
+
     def bind(self, image: Any, shape: tuple[int, int, int], outcomes: Sequence[Outcome]) -> Call:
         """The compiled plan for images like this one, for what was drawn.
 
@@ -245,13 +267,9 @@ class Lane:
 
     def any_image(self, image: Any, drawn: Drawn | None = None) -> Any:
         """Draw, unless that was done before, and run, in any case."""
-        outcomes, window = self.segment.draw(image) if drawn is None else drawn
+        drawn = self.segment.draw(image) if drawn is None else drawn
         plain = image.as_subclass(Tensor) if self.subclass else image
-        if window is not None and self.segment.resizing and window[2:] == self.segment.window_size:
-            # Nothing is resized: the rest runs on that part alone.
-            top, left, height, width = window
-            plain = to_tensor(plain)[..., top : top + height, left : left + width]
-            window = None
+        plain, (outcomes, window) = self.segment.begin(plain, drawn)
         key = outcomes, window is None
         call = self.calls.get(key)
         if call is None:
@@ -280,6 +298,13 @@ class Lane:
         # An array's memory is the caller's; torchvision copies it here too.
         plain = to_tensor(image).contiguous()
         return from_tensor(plain.clone() if taken.container == "numpy" else plain, form.container)
+
+
+def part_of(image: Tensor | Image.Image, window: Window) -> Tensor:
+    top, left, height, width = window
+    if isinstance(image, Tensor):
+        return image[..., top : top + height, left : left + width]
+    return to_tensor(image.crop((left, top, left + width, top + height)))
 
 
 def shape_of(image: Tensor | Image.Image) -> tuple[int, int, int]:

@@ -20,6 +20,7 @@ ORDER = (
     "kernels.cpu",
     "kernels",
     "layers",
+    "given",
     "fixed",
     "network",
     "draws",
