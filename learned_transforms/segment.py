@@ -1,7 +1,7 @@
 """Consecutive transforms that run as one network, and what they do to one image."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from PIL import Image
@@ -24,10 +24,8 @@ from learned_transforms.draws import (
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.given import erased
 from learned_transforms.images import Call, Form, Window, from_tensor, signature, to_tensor
-from learned_transforms.kernels.reference import gather
 from learned_transforms.layers import Picking, Windowing
 from learned_transforms.network import Network
-from learned_transforms.plan import Gather
 
 CPU = torch.device("cpu")
 MOST_LANES = 256
@@ -203,19 +201,16 @@ class Segment:
             )
 
     def begin(self, image: Any, drawn: Drawn) -> tuple[Any, Drawn]:
-        """Do at once what the first transform drew, where each draw would need a plan of its own; and what is left."""
+        """Do at once what the first transform drew, where it needs no plan; and what is left."""
         outcomes, window = drawn
         if self.erasing and isinstance(outcomes[0], tuple):
             where = dict(outcomes[0])
             found = where["v"] is not None
             return erased(to_tensor(image), where) if found else image, ((found, *outcomes[1:]), window)
-        if window is not None and self.resizing and (self.picking or window[2:] == self.window_size):
-            part = part_of(image, window)
-            if self.picking:
-                for stage in self.network.members[0].stages(shape_of(part), self.network.params[0] or {}):
-                    part = gather(part, cast(Gather, stage))
-                part = part.contiguous()
-            return part, ((False, *outcomes[1:]), None)
+        if window is not None and self.resizing and window[2:] == self.window_size:
+            # Nothing is resized: the rest runs on that part alone.
+            top, left, height, width = window
+            return to_tensor(image)[..., top : top + height, left : left + width], (outcomes, None)
         return image, drawn
 
     def bind(self, image: Any, shape: tuple[int, int, int], outcomes: Sequence[Outcome]) -> Call:
@@ -270,7 +265,8 @@ class Lane:
         drawn = self.segment.draw(image) if drawn is None else drawn
         plain = image.as_subclass(Tensor) if self.subclass else image
         plain, (outcomes, window) = self.segment.begin(plain, drawn)
-        key = outcomes, window is None
+        # Which neighbours are nearest depends on the size of the part; taps are worked out for each.
+        key = outcomes, None if window is None else self.segment.picking and window[2:]
         call = self.calls.get(key)
         if call is None:
             if not self.segment.owners:
@@ -298,13 +294,6 @@ class Lane:
         # An array's memory is the caller's; torchvision copies it here too.
         plain = to_tensor(image).contiguous()
         return from_tensor(plain.clone() if taken.container == "numpy" else plain, form.container)
-
-
-def part_of(image: Tensor | Image.Image, window: Window) -> Tensor:
-    top, left, height, width = window
-    if isinstance(image, Tensor):
-        return image[..., top : top + height, left : left + width]
-    return to_tensor(image.crop((left, top, left + width, top + height)))
 
 
 def shape_of(image: Tensor | Image.Image) -> tuple[int, int, int]:
