@@ -54,7 +54,7 @@ def erased(image: Tensor, where: Mapping[str, Any]) -> Tensor:
 
 
 class Quantising(Layer):
-    """Floats to levels: times ``factor``, what is behind the point cut off.
+    """Floats to levels: times ``factor``, what is behind the point cut off, and clamped.
 
     Params: ``factor``; None: they are levels already. ``back``: floats again, ``level / factor``, below 1.
     ``channels``, if given: those that an image may have.
@@ -97,6 +97,9 @@ class Solarising(Layer):
                 "Divide it by 255."
             )
         return [Apply(self, shape)]
+
+    def provenance(self) -> dict[str, str]:
+        return {"threshold": "given"}
 
     def forward(self, image: Tensor) -> Tensor:
         return torch.where(image >= self.threshold, 1.0 - image, image)

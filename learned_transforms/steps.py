@@ -278,6 +278,7 @@ def pil_to_tensor(transform: Any, form: Form, api: str) -> Step | str:
 
 
 def to_pil_image(transform: Any, form: Form, api: str) -> Step | str:
+    """Floats in [0, 1]; what torchvision makes of others is the platform's choice."""
     if form.container == "pil":
         return Step(form) if api == "v2" else "ToPILImage takes tensors and arrays only"
     channels = {None: (1, 3), "L": (1,), "RGB": (3,)}.get(transform.mode)

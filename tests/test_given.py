@@ -1,6 +1,8 @@
 """What the user gave says all: parts erased, matrices, levels of floats, conversions to PIL images, several crops."""
 
+import copy
 import json
+import pickle
 import warnings
 from typing import Any
 
@@ -174,6 +176,35 @@ def test_what_torch_alone_runs_keeps_the_rest_native():
     ]
 
 
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_floats_within_others_and_out_of_range(backend):
+    inner = [v2.RandomSolarize(0.5, 0.5), v2.RandomInvert(0.5), v2.RandomPosterize(4, 0.5)]
+    image = torch.randn(3, *SIZE) * 2
+    for seed in range(8):
+        check_transform([v2.RandomApply(inner, 0.7)], image, seed=seed, fallback="error")
+        check_transform([v2.Resize(20), inner[2], inner[1]], image, seed=seed, fallback="error", backend=backend)
+
+
+def test_copies_pickles_and_gradients():
+    transforms = [
+        v2.RandomResizedCrop((6, 7), interpolation=InterpolationMode.NEAREST),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.RandomErasing(1),
+        v2.RandomSolarize(0.5, 1),
+        v2.RandomInvert(1),
+        v2.LinearTransformation(*whitening()),
+    ]
+    learned = lt.LearnedCompose(transforms, fallback="error")
+    image = noise(1, SIZE)[0]
+    expected = check_torchvision(transforms, image)
+    for made in (learned, copy.deepcopy(learned), pickle.loads(pickle.dumps(learned)), learned.unfreeze()):
+        torch.manual_seed(0)
+        assert made(image).equal(expected)
+    posterize = lt.LearnedCompose([v2.RandomPosterize(4, 1)]).unfreeze()
+    with pytest.raises(PipelineValueError, match="gradients"):
+        posterize(torch.rand(3, *SIZE))
+
+
 @APIS
 def test_images_become_pil_images(api):
     image = noise(1, SIZE)[0]
@@ -271,3 +302,4 @@ def test_nearest_neighbours_of_parts_of_batches_and_samples(form):
             check_transform([v2.Resize(60), crop, v2.RandomHorizontalFlip(), *end], image, seed=seed)
             if form != "pil":
                 check_transform([crop, v2.RandomCrop(12, padding=2)], torch.stack([image] * 3), seed=seed)
+            check_transform([crop, v2.RandomHorizontalFlip(), v2.Pad(2)], image, seed=seed, backend="reference")
