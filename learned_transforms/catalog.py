@@ -30,12 +30,14 @@ class Row:
         arguments: constructor arguments, which are also attributes.
         role: beginnings of the roles of the learned layers that it may need, if there are any.
         read: how to read an argument.
+        tensors: arguments that are tensors.
     """
 
     step: Callable[[Any, Form, str], Step | str]
     arguments: tuple[str, ...] = ()
     role: Callable[[Any], tuple[str, ...]] = lambda transform: ()
     read: Callable[[Any, str], Any] = getattr
+    tensors: tuple[str, ...] = ()
 
 
 def api_of(transform: Any) -> str:
@@ -58,6 +60,12 @@ def crop_argument(transform: Any, name: str) -> Any:
     return sides_of_crop(transform) if name == "padding" and transform.padding else getattr(transform, name)
 
 
+def erasing_argument(transform: Any, name: str) -> Any:
+    """v2 keeps None for noise."""
+    value = getattr(transform, name)
+    return "random" if value is None else value
+
+
 RESIZED_CROP = ("size", "scale", "ratio", "interpolation", "antialias")
 PADDING = ("fill", "padding_mode")
 
@@ -71,9 +79,9 @@ BOTH: dict[str, Row] = {
     "RandomVerticalFlip": Row(steps.flip("vertical"), ("p",)),
     "Grayscale": Row(steps.grayscale, ("num_output_channels",), needs("gray")),
     "RandomGrayscale": Row(steps.random_grayscale, ("p",), needs("gray")),
-    "RandomInvert": Row(steps.pointwise("invert"), ("p",)),
-    "RandomPosterize": Row(steps.pointwise("posterize", "bits"), ("bits", "p")),
-    "RandomSolarize": Row(steps.pointwise("solarize", "threshold"), ("threshold", "p")),
+    "RandomInvert": Row(steps.pointwise("invert", floats=steps.inverted), ("p",)),
+    "RandomPosterize": Row(steps.pointwise("posterize", "bits", floats=steps.posterized), ("bits", "p")),
+    "RandomSolarize": Row(steps.pointwise("solarize", "threshold", floats=steps.solarized), ("threshold", "p")),
     "RandomAdjustSharpness": Row(
         steps.colour("sharpness", factor="sharpness_factor"), ("sharpness_factor", "p"), needs("sharpness")
     ),
@@ -81,10 +89,15 @@ BOTH: dict[str, Row] = {
     "RandomEqualize": Row(steps.colour("equalize"), ("p",), needs("equalize")),
     "ColorJitter": Row(steps.jitter, JITTERED, steps.jittered, jitter_argument),
     "GaussianBlur": Row(steps.blur, ("kernel_size", "sigma"), needs("gaussian_blur")),
+    "RandomErasing": Row(steps.erased, ("p", "scale", "ratio", "value", "inplace"), read=erasing_argument),
+    "LinearTransformation": Row(steps.projected, tensors=("transformation_matrix", "mean_vector")),
+    "FiveCrop": Row(steps.several, ("size",)),
+    "TenCrop": Row(steps.several, ("size", "vertical_flip")),
     "Normalize": Row(steps.normalize, ("mean", "std", "inplace")),
     "ToTensor": Row(steps.to_float_tensor, role=needs("to_float")),
     "ConvertImageDtype": Row(steps.to_dtype, ("dtype",), needs("to_float")),
     "PILToTensor": Row(steps.pil_to_tensor),
+    "ToPILImage": Row(steps.to_pil_image, ("mode",)),
 }
 """Transforms that v1 and v2 both have, by name."""
 
@@ -100,6 +113,9 @@ ROWS: dict[type, Row] = {
     v2.ToPureTensor: Row(steps.to_container("tensor", ("image",))),
     v2.Identity: Row(steps.unchanged),
 }
+
+MOST_NUMBERS = 2**20
+"""Of a tensor that is written into the description of a pipeline."""
 
 
 def cover(transform: Any, form: Form, learned: Container[str], first: int = 0) -> list[tuple[Leaf, Step]] | str:
@@ -190,7 +206,7 @@ def describe(transform: Any) -> dict[str, Any]:
             f"{type(transform).__name__} cannot be saved: only transforms of the catalogue can. "
             f"Save the rest of the pipeline without it. Catalogue: {', '.join(sorted(NAMES))}."
         )
-    arguments = {name: to_plain(row.read(transform, name)) for name in row.arguments}
+    arguments = {name: to_plain(row.read(transform, name)) for name in (*row.arguments, *row.tensors)}
     return {"transform": class_name(type(transform)), "arguments": arguments}
 
 
@@ -214,6 +230,12 @@ def restore(description: Mapping[str, Any]) -> Any:
 
 
 def to_plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        if value.numel() > MOST_NUMBERS:
+            raise PipelineTypeError(
+                f"A tensor of {value.numel()} numbers is too large for the description of a pipeline."
+            )
+        return {"tensor": value.tolist(), "dtype": str(value.dtype).removeprefix("torch.")}
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, InterpolationMode):
@@ -222,6 +244,8 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(value: Any) -> Any:
+    if isinstance(value, dict) and "tensor" in value:
+        return torch.tensor(value["tensor"], dtype=getattr(torch, value["dtype"]))
     if isinstance(value, dict) and "dtype" in value:
         return getattr(torch, value["dtype"])
     if isinstance(value, dict) and "interpolation" in value:

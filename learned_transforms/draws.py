@@ -16,8 +16,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from learned_transforms.errors import InputShapeError, PipelineValueError
+from learned_transforms.given import check_value
 from learned_transforms.images import Window
 from learned_transforms.layers import check_padding
+from learned_transforms.plan import Shape
 
 Outcome = bool | tuple[tuple[str, Any], ...]
 """What was drawn for a transform: whether it is applied; or, where it is, params for its layer."""
@@ -103,12 +105,7 @@ def resized_crop(transform: Any, size: tuple[int, int], limited: bool = True) ->
     if not usual():
         params = v2.RandomResizedCrop.make_params(as_v2(transform), [torch.empty(1, height, width, device="cpu")])
         return params["top"], params["left"], params["height"], params["width"]
-    buffer, area = buffer_of(1), height * width
-    low, high = logarithms(*transform.ratio)
-    for _ in range(10):
-        target = area * buffer.uniform_(*transform.scale).item()
-        ratio = torch.exp(buffer.uniform_(low, high)).item()
-        w, h = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+    for w, h in lengths(transform, height * width):
         if 0 < w <= width and 0 < h <= height:
             return below(height - h + 1), below(width - w + 1), h, w
     ratio = width / height
@@ -121,6 +118,16 @@ def resized_crop(transform: Any, size: tuple[int, int], limited: bool = True) ->
     return (height - h) // 2, (width - w) // 2, h, w
 
 
+def lengths(transform: Any, area: int) -> Iterator[tuple[int, int]]:
+    """The sides of up to ten parts of an area, each of a share and a ratio that are drawn."""
+    buffer = buffer_of(1)
+    low, high = logarithms(*transform.ratio)
+    for _ in range(10):
+        target = area * buffer.uniform_(*transform.scale).item()
+        ratio = torch.exp(buffer.uniform_(low, high)).item()
+        yield round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+
+
 @lru_cache
 def logarithms(low: float, high: float) -> tuple[float, float]:
     """In float32, as torch has them."""
@@ -129,9 +136,11 @@ def logarithms(low: float, high: float) -> tuple[float, float]:
 
 
 def as_v2(transform: Any) -> Any:
-    """A RandomResizedCrop of v1 as one of v2; they draw alike."""
+    """A RandomResizedCrop or RandomErasing of v1 as one of v2; they draw alike."""
     if isinstance(transform, v2.Transform):
         return transform
+    if isinstance(transform, v1.RandomErasing):
+        return v2.RandomErasing(transform.p, transform.scale, transform.ratio, transform.value)
     return v2.RandomResizedCrop(transform.size, transform.scale, transform.ratio)
 
 
@@ -191,12 +200,40 @@ WINDOWS: dict[type, Callable[[Any, tuple[int, int], bool], Window]] = {
 mirror no more than the image has, as on tensors."""
 
 
-def permutation(transform: Any, channels: int) -> Outcome:
-    return (("order", tuple(torch.randperm(channels).tolist())),)
+def permutation(transform: Any, shape: Shape) -> Outcome:
+    return (("order", tuple(torch.randperm(shape[0]).tolist())),)
 
 
-PARAMS: dict[type, Callable[[Any, int], Outcome]] = {v2.RandomChannelPermutation: permutation}
-"""Transforms that draw params for their layer: from the transform and the channels of the image."""
+def value_of(transform: Any) -> tuple[float, ...] | None:
+    """What :class:`RandomErasing` writes, one number or one a channel; None: noise, or anything else."""
+    value = transform.value if isinstance(transform.value, list | tuple) else [transform.value]
+    return tuple(float(v) for v in value) if all(isinstance(v, int | float) for v in value) else None
+
+
+def erasing(transform: Any, shape: Shape) -> Outcome:
+    """Which part :class:`RandomErasing` overwrites: of up to ten tries, the first that is smaller than the image."""
+    channels, height, width = shape
+    value = value_of(transform) or ()
+    if not toss((single(transform.p),))[0]:
+        return False
+    check_value(value, channels)
+    if not usual():
+        drawn = v2.RandomErasing.make_params(as_v2(transform), [torch.empty(shape, device="cpu")])
+        return tuple((drawn | {"v": None if drawn["v"] is None else value}).items())
+    found: tuple[Any, ...] = 0, 0, height, width, None
+    for h, w in lengths(transform, height * width):
+        if h < height and w < width:
+            found = below(height - h + 1), below(width - w + 1), h, w, value
+            break
+    return tuple(zip("ijhwv", found, strict=True))
+
+
+ERASING = (v1.RandomErasing, v2.RandomErasing)
+PARAMS: dict[type, Callable[[Any, Shape], Outcome]] = {
+    v2.RandomChannelPermutation: permutation,
+    **dict.fromkeys(ERASING, erasing),
+}
+"""Transforms that draw params for their layer: from the transform and the shape (C, H, W) of the image."""
 
 
 @contextmanager

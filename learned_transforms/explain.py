@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from learned_transforms.catalog import cover
+from learned_transforms.catalog import ROWS, cover
 from learned_transforms.certificate import Certificate
 from learned_transforms.containers import CONTAINERS
 from learned_transforms.images import Form
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
-from learned_transforms.steps import Step
+from learned_transforms.steps import SEVERAL, Step
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,12 @@ def explain(
     certificates: Mapping[str, Certificate],
     backend: str,
 ) -> list[Row]:
-    """The rows for one kind of input; what comes behind a transform in torchvision is told for the form before it."""
+    """The rows for one kind of input; what comes behind a transform in torchvision is told for the form before it.
+
+    What takes several images, of one that gives them, runs in torchvision too, until a foreign transform makes one.
+    """
     rows = []
+    several = False
     for position, transform in enumerate(transforms):
         if isinstance(transform, Network):
             if transform.kind != kind:
@@ -82,9 +86,12 @@ def explain(
             for number, (layer, params) in enumerate(zip(transform.members, transform.params, strict=True)):
                 tier = tier_of(certificates, f"{position}/{number}", str(position))
                 rows.append(layer_row(kind, "Network", layer, params, transform.learned, tier, backend))
-            form = Form(transform.output, "float32" if transform.floats else "uint8")
+            form = form._replace(container=transform.output, dtype="float32" if transform.floats else "uint8")
             continue
         covered = cover(transform, form, layers)
+        several = covered == SEVERAL or (several and type(transform) in (*ROWS, *CONTAINERS))
+        if several and covered != SEVERAL:
+            covered = "it takes several images"
         if isinstance(covered, str):
             rows.append(Row(kind, name_of(transform), "torchvision", "-", {}, "torchvision", covered))
             continue

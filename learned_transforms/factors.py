@@ -10,6 +10,7 @@ import torchvision.transforms as v1
 from torchvision.transforms import v2
 
 from learned_transforms.draws import Outcome, buffer_of, single, toss, usual
+from learned_transforms.plan import Shape
 
 Drawn = tuple[tuple[str, Any], ...]
 """What torchvision calls the params of a transform, as pairs."""
@@ -19,12 +20,12 @@ class Factored(NamedTuple):
     """A transform that draws factors.
 
     Attributes:
-        draw: from the transform and the channels of the image to what is drawn.
+        draw: from the transform and the shape (C, H, W) of the image to what is drawn.
         types: of what is drawn, by name; those that may be floats are the factors, None if they are not used.
         parts: what becomes of each layer of the transform, from what was drawn, in which factors may be True.
     """
 
-    draw: Callable[[Any, int], Drawn]
+    draw: Callable[[Any, Shape], Drawn]
     types: Mapping[str, tuple[type, ...]]
     parts: Callable[[Drawn], tuple[Outcome, ...]]
 
@@ -46,7 +47,7 @@ def between(low: float, high: float) -> float:
     return float(drawn.uniform_(low, high).item())
 
 
-def jitter(transform: Any, channels: int) -> Drawn:
+def jitter(transform: Any, shape: Shape) -> Drawn:
     order = tuple(torch.randperm(4).tolist())
     ranges = (getattr(transform, name) for name in JITTERED)
     values = [None if bounds is None else between(*bounds) for bounds in ranges]
@@ -60,12 +61,12 @@ def jitter_parts(drawn: Drawn) -> tuple[Outcome, ...]:
     return tuple(values[layer][1] is not None and layer == chosen for chosen in order for layer in range(4))
 
 
-def distort(transform: Any, channels: int) -> Drawn:
+def distort(transform: Any, shape: Shape) -> Drawn:
     chance = single(transform.p)
     ranges = (getattr(transform, name) for name in JITTERED)
     values = [between(*bounds) if toss((chance,))[0] else None for bounds in ranges]
     before = bool(torch.rand(()) < 0.5)
-    order = tuple(torch.randperm(channels).tolist()) if toss((chance,))[0] else None
+    order = tuple(torch.randperm(shape[0]).tolist()) if toss((chance,))[0] else None
     return *zip(FACTORS, values, strict=True), ("contrast_before", before), ("channel_permutation", order)
 
 
@@ -77,7 +78,7 @@ def distort_parts(drawn: Drawn) -> tuple[Outcome, ...]:
     return used[0], used[1] and early, used[2], used[3], used[1] and not early, moved
 
 
-def blur(transform: Any, channels: int) -> Drawn:
+def blur(transform: Any, shape: Shape) -> Drawn:
     return (("sigma", between(*transform.sigma)),)
 
 

@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
@@ -27,6 +27,7 @@ from learned_transforms.errors import (
 )
 from learned_transforms.explain import unsupported
 from learned_transforms.factors import FACTORED
+from learned_transforms.given import WHOLE
 from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
 from learned_transforms.kernels import backends
 from learned_transforms.layers import Layer, Params
@@ -59,11 +60,19 @@ class Known(NamedTuple):
             elif type(transform) in ROWS and ROWS[type(transform)].arguments:
                 read = attrgetter(*ROWS[type(transform)].arguments)
                 known.append(cls(transform, read, copy.deepcopy(read(transform))))
+            elif type(transform) in ROWS and ROWS[type(transform)].tensors:
+                read = partial(identities, ROWS[type(transform)].tensors)
+                known.append(cls(transform, read, read(transform)))
         return known
 
 
 def contents(container: Any) -> Any:
     return getattr(container, "p", None), flat(list(container.transforms))
+
+
+def identities(names: Sequence[str], transform: Any) -> list[int]:
+    """Of tensors, which layers share: what changes in place needs no new one."""
+    return [id(getattr(transform, name)) for name in names]
 
 
 class Pipeline(Lowered):
@@ -152,7 +161,7 @@ class Pipeline(Lowered):
                 position += 1
                 form = form_of(value) if isinstance(value, Tensor | Image.Image) else None
                 if array and form is not None and form.container == "tensor":
-                    form = Form("numpy", form.dtype)
+                    form = form._replace(container="numpy")
         return from_tensor(value, "numpy") if array and type(value) is Tensor else value
 
     def renew(self) -> None:
@@ -194,6 +203,10 @@ class Pipeline(Lowered):
             if isinstance(covered, str):
                 reason, stop = covered, position
                 break
+            whole = any(isinstance(done.layer, WHOLE) for _, done in covered)
+            if chosen and (whole or any(isinstance(layer, WHOLE) for layer in layers[-1:])):
+                stop = position
+                break
             for leaf, done in covered:
                 for part, one in done.layers():
                     layer = one.layer if one.key is None else self.layers[one.key]
@@ -217,7 +230,7 @@ class Pipeline(Lowered):
                 f"This network learned with kind={network.kind!r} and takes no {given} images: teachers compute "
                 f"differently on each. Convert the image, or retrain with kind={given!r}."
             )
-        return Form(network.output, "float32" if network.floats else "uint8")
+        return form._replace(container=network.output, dtype="float32" if network.floats else "uint8")
 
     def relower(self) -> None:
         """Forget what was lowered."""
@@ -239,8 +252,7 @@ class Pipeline(Lowered):
             values, structure = tree_flatten(value)
             taken = together(values)
             images = [i for i in taken if signature(values[i]) is not None and type(values[i]) not in BESIDE]
-            forms = {form_of(values[i]) for i in images}
-            form = forms.pop() if len(forms) == 1 else None
+            form = common([form_of(values[i]) for i in images])
             reason: str | None = f"input {', '.join(describe_leaf(v) for v in values[:3])}"
             if form is not None and all(isinstance(t, v2.Transform) for t in self.transforms):
                 segment = self.segments.get((form, position))
@@ -250,6 +262,8 @@ class Pipeline(Lowered):
                 if segment.drawing:
                     check_sizes([values[i] for i in taken])
                 drawn = segment.draw(first) if tape is None else tape.draw(segment, first, position)
+                if segment.erasing and drawn[0][0] is not False:
+                    check_sizes([values[i] for i in images])
                 for i in taken:
                     values[i] = (
                         segment.lane(values[i]).any_image(values[i], drawn)
@@ -341,6 +355,13 @@ def check_sizes(values: Sequence[Any]) -> None:
         raise InputShapeError(
             f"Found multiple sizes (rows, columns) in the sample: {sorted(sizes)}. Resize them first."
         )
+
+
+def common(forms: Sequence[Form | None]) -> Form | None:
+    """The form that several images share; plain where all are."""
+    known = [form for form in forms if form is not None]
+    alike = len(known) == len(forms) and len({form[:2] for form in known}) == 1
+    return min(known) if alike else None
 
 
 def size_of(value: Any) -> tuple[int, int]:

@@ -1,13 +1,13 @@
 """What random transforms drew, as plain values; such values played back; and the same as v2's own params."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torchvision.transforms import v2
 
 from learned_transforms.containers import CHOOSING
-from learned_transforms.draws import COINS, PARAMS, WINDOWS, Outcome, sides_of_crop
+from learned_transforms.draws import COINS, ERASING, PARAMS, WINDOWS, Outcome, sides_of_crop
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, played_back
 from learned_transforms.images import Window
@@ -17,6 +17,12 @@ LOOKING = WINDOWS.keys() | PARAMS.keys() | {v2.RandomPhotometricDistort}
 
 RANDOM = COINS.keys() | FACTORED.keys() | CHOOSING.keys() | LOOKING
 SIDES = ("top", "left", "height", "width")
+NAMES: dict[type, Sequence[str]] = {
+    **dict.fromkeys(WINDOWS, SIDES),
+    **dict.fromkeys(ERASING, "ijhwv"),
+    v2.RandomChannelPermutation: ("order",),
+}
+"""Of what is drawn, in params."""
 
 
 def to_params(outcome: Outcome | Window) -> dict[str, Any] | None:
@@ -35,19 +41,23 @@ def from_params(transform: Any, entry: Any) -> Any:
         PipelineValueError: it does not fit the transform.
     """
     kind, name = type(transform), type(transform).__name__
-    if kind in COINS and (entry is None or entry == {}):
-        return entry is not None
-    if isinstance(entry, Mapping):
-        if kind in WINDOWS and set(entry) == set(SIDES) and all(type(entry[side]) is int for side in SIDES):
-            return tuple(entry[side] for side in SIDES)
-        if kind in PARAMS and set(entry) == {"order"} and all(type(c) is int for c in entry["order"]):
-            return (("order", tuple(entry["order"])),)
+    if (kind in COINS or kind in ERASING) and entry is None:
+        return False
+    if (kind in COINS or kind not in RANDOM) and entry == {}:
+        return True
     if kind in FACTORED and (drawn := played_back(transform, entry)) is not None:
         return drawn
-    if kind not in RANDOM and entry == {}:
-        return True
-    wanted = "{} or None" if kind in COINS else f"{{{', '.join(SIDES)}}}" if kind in WINDOWS else "{}"
-    wanted = "{order}" if kind in PARAMS else f"{{{', '.join(FACTORED[kind].types)}}}" if kind in FACTORED else wanted
+    if isinstance(entry, Mapping) and entry.keys() == set(NAMES.get(kind, ())):
+        if kind in WINDOWS and all(type(entry[side]) is int for side in SIDES):
+            return tuple(entry[side] for side in SIDES)
+        if kind in ERASING and all(type(entry[side]) is int for side in "ijhw"):
+            value = entry["v"]
+            if value is None or (value and all(isinstance(v, int | float) for v in value)):
+                return tuple((name, tuple(value) if name == "v" and value else entry[name]) for name in "ijhwv")
+        if kind is v2.RandomChannelPermutation and all(type(c) is int for c in entry["order"]):
+            return (("order", tuple(entry["order"])),)
+    names = FACTORED[kind].types if kind in FACTORED else NAMES.get(kind, ())
+    wanted = f"{{{', '.join(names)}}}" + (" or None" if kind in COINS or kind in ERASING else "")
     raise PipelineValueError(f"Expected params {wanted} for {name}, got {entry!r}. make_params(image) gives them.")
 
 
@@ -55,6 +65,9 @@ def params_of_v2(
     transform: v2.Transform, outcome: Outcome, window: Window | None, shape: tuple[int, int, int]
 ) -> dict[str, Any]:
     """What was drawn, as v2's own ``make_params`` gives it for an image of ``shape`` (C, H, W)."""
+    if isinstance(transform, v2.RandomErasing) and isinstance(outcome, tuple):
+        where = dict(outcome)
+        return {**where, "v": None if where["v"] is None else torch.tensor(where["v"])[:, None, None]}
     if type(transform) in FACTORED and isinstance(outcome, tuple):
         params = {name: torch.tensor(value) if isinstance(value, tuple) else value for name, value in outcome}
         return {"sigma": [params["sigma"]] * 2} if "sigma" in params else params

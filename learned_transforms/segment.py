@@ -8,11 +8,12 @@ from PIL import Image
 from torch import Tensor
 
 from learned_transforms.containers import CHOOSING, CONTAINERS, Leaf, opened, reached, reopened
-from learned_transforms.draws import COINS, PARAMS, WINDOWS, Outcome, chance, toss
+from learned_transforms.draws import COINS, ERASING, PARAMS, WINDOWS, Outcome, chance, toss
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, split
+from learned_transforms.given import erased
 from learned_transforms.images import Call, Form, Window, from_tensor, signature, to_tensor
-from learned_transforms.layers import Windowing
+from learned_transforms.layers import Picking, Windowing
 from learned_transforms.network import Network
 from learned_transforms.replay import RANDOM, from_params, params_of_v2, to_params
 
@@ -68,6 +69,8 @@ class Segment:
         self.factored = [p for p in self.random if type(leaves[p].transform) in FACTORED]
         self.window_size = (network.params[0] or {})["size"] if self.drawing else None
         self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
+        self.picking = self.resizing and isinstance(network.members[0], Picking)
+        self.erasing = bool(leaves) and type(leaves[0].transform) in ERASING
         self.lanes: dict[Any, Lane] = {}
 
     def __call__(self, image: Any) -> Any:
@@ -100,11 +103,11 @@ class Segment:
             return toss(self.chances) if self.chances else (), None
         window: Window | None = None
         outcomes: dict[int, Outcome] = {}
-        channels, height, width = shape_of(image)
+        shape = shape_of(image)
         limited = isinstance(image, Tensor)
         if self.drawing and self.free and len(self.chances) + 1 == len(self.random):
             first = self.leaves[0].transform
-            window = WINDOWS[type(first)](first, (height, width), limited)
+            window = WINDOWS[type(first)](first, shape[1:], limited)
             return (True, *(toss(self.chances) if self.chances else ())), window
         for position in self.random:
             transform = self.leaves[position].transform
@@ -116,11 +119,11 @@ class Segment:
             elif kind in CHOOSING:
                 outcomes[position] = CHOOSING[kind](transform)
             elif kind in FACTORED:
-                outcomes[position] = FACTORED[kind].draw(transform, channels)
+                outcomes[position] = FACTORED[kind].draw(transform, shape)
             elif kind in PARAMS:
-                outcomes[position] = PARAMS[kind](transform, channels)
+                outcomes[position] = PARAMS[kind](transform, shape)
             else:
-                window, outcomes[position] = WINDOWS[kind](transform, (height, width), limited), True
+                window, outcomes[position] = WINDOWS[kind](transform, shape[1:], limited), True
         return tuple(outcomes.values()), window
 
     def split(self, outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, ...], tuple[float, ...]]:
@@ -214,6 +217,19 @@ class Segment:
                 f"Expected params of a window of {self.window_size} (rows, columns), got {window}."
             )
 
+    def begin(self, image: Any, drawn: Drawn) -> tuple[Any, Drawn]:
+        """Do at once what the first transform drew, where it needs no plan; and what is left."""
+        outcomes, window = drawn
+        if self.erasing and isinstance(outcomes[0], tuple):
+            where = dict(outcomes[0])
+            found = where["v"] is not None
+            return erased(to_tensor(image), where) if found else image, ((found, *outcomes[1:]), window)
+        if window is not None and self.resizing and window[2:] == self.window_size:
+            # Nothing is resized: the rest runs on that part alone.
+            top, left, height, width = window
+            return to_tensor(image)[..., top : top + height, left : left + width], (outcomes, None)
+        return image, drawn
+
     def bind(self, image: Any, shape: tuple[int, int, int], outcomes: Sequence[Outcome]) -> Call:
         """The compiled plan for images like this one, for what was drawn.
 
@@ -276,17 +292,14 @@ class Lane:
 
     def any_image(self, image: Any, drawn: Drawn | None = None) -> Any:
         """Draw, unless that was done before, and run, in any case."""
-        outcomes, window = self.segment.draw(image) if drawn is None else drawn
+        drawn = self.segment.draw(image) if drawn is None else drawn
         plain = image.as_subclass(Tensor) if self.subclass else image
-        if window is not None and self.segment.resizing and window[2:] == self.segment.window_size:
-            # Nothing is resized: the rest runs on that part alone.
-            top, left, height, width = window
-            plain = to_tensor(plain)[..., top : top + height, left : left + width]
-            window = None
+        plain, (outcomes, window) = self.segment.begin(plain, drawn)
         factors: tuple[float, ...] = ()
         if self.segment.factored:
             outcomes, factors = self.segment.split(outcomes)
-        key = outcomes, window is None
+        # Which neighbours are nearest depends on the size of the part; taps are worked out for each.
+        key = outcomes, None if window is None else self.segment.picking and window[2:]
         call = self.calls.get(key)
         if call is None:
             if not self.segment.owners:

@@ -10,8 +10,9 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
-from learned_transforms.draws import sides
+from learned_transforms.draws import sides, value_of
 from learned_transforms.factors import DISTORTED, JITTERED
+from learned_transforms.given import Erasing, Projecting, Quantising, Solarising
 from learned_transforms.images import Form, to_tensor
 from learned_transforms.layers import (
     Arranging,
@@ -31,6 +32,9 @@ BORDERS = {"constant": "zero", "edge": "edge", "reflect": "reflect", "symmetric"
 
 TYPES = {"tensor": torch.Tensor, "numpy": torch.Tensor, "image": tv_tensors.Image}
 """The types for which v2 looks up a fill, by container."""
+
+SEVERAL = "it gives several images"
+"""Why torchvision runs a transform whose result is no image."""
 
 KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 """Interpolations that have a learned kernel."""
@@ -103,8 +107,6 @@ def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -
 
 def resized_crop(transform: Any, form: Form, api: str) -> Step | str:
     """The part of the image that was drawn is cut out before; see draws.py."""
-    if interpolation_name(transform.interpolation).startswith("nearest"):
-        return "nearest neighbours of a part that is drawn are not learned yet"
     return resampled(transform, form, api, {"size": tuple(transform.size)})
 
 
@@ -195,12 +197,17 @@ def rgb(transform: Any, form: Form, api: str) -> Step | str:
     return Step(form, layer=Arranging(), params={"order": (0, 0, 0), "gray_only": True})
 
 
-def pointwise(name: str, *arguments: str) -> Callable[[Any, Form, str], Step | str]:
-    """A function of levels alone: its table is learned on the spot, from what it makes of all 256."""
+def pointwise(
+    name: str, *arguments: str, floats: Callable[[Any, Form, str], Step | str]
+) -> Callable[[Any, Form, str], Step | str]:
+    """A function of levels alone: its table is learned on the spot, from what it makes of all 256.
+
+    ``floats``: what it does to float32.
+    """
 
     def step(transform: Any, form: Form, api: str) -> Step | str:
         if form.dtype != "uint8":
-            return "on floats it is not learned yet"
+            return floats(transform, form, api)
         functional = v1.functional if api == "v1" else v2.functional
         given = [getattr(transform, argument) for argument in arguments]
         levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
@@ -248,6 +255,44 @@ def blur(transform: Any, form: Form, api: str) -> Step | str:
     return Step(form, f"{kind_of(form, api)}/gaussian_blur", None, {"sigma": Slot(0), "size": (height, width)})
 
 
+def inverted(transform: Any, form: Form, api: str) -> Step | str:
+    # (x - 1) / -1 is 1 - x, rounded once.
+    return Step(form, layer=Normalising(), params={"mean": (1.0,), "std": (-1.0,)})
+
+
+def posterized(transform: Any, form: Form, api: str) -> Step | str:
+    if api == "v1":
+        return "v1 posterizes uint8 only"
+    if not isinstance(transform.bits, int) or not 0 <= transform.bits <= 8:
+        return f"{transform.bits!r} bits are none of 0 to 8"
+    return Step(form, layer=Quantising(), params={"factor": 2**transform.bits, "back": True})
+
+
+def solarized(transform: Any, form: Form, api: str) -> Step | str:
+    return Step(form, layer=Solarising(transform.threshold), params={})
+
+
+def erased(transform: Any, form: Form, api: str) -> Step | str:
+    """The part that was drawn is overwritten before; see segment.py."""
+    value = value_of(transform)
+    if form.container == "pil" and api == "v1":
+        return "v1 erases tensors only"
+    if value is None:
+        return "the noise that it writes is torch's own"
+    if transform.inplace:
+        return "it changes the image that it is given"
+    return Step(form, layer=Erasing(), params={"value": value})
+
+
+def projected(transform: Any, form: Form, api: str) -> Step | str:
+    matrix, mean = transform.transformation_matrix, transform.mean_vector
+    if form.container == "pil":
+        return "LinearTransformation takes tensors only"
+    if matrix.dtype != torch.float32 or mean.dtype != torch.float32:
+        return f"a matrix of {matrix.dtype} is not learned"
+    return Step(form._replace(dtype="float32"), layer=Projecting(matrix, mean), params={})
+
+
 def to_float_tensor(transform: Any, form: Form, api: str) -> Step | str:
     if form.container not in ("pil", "numpy"):
         return "ToTensor takes PIL images and arrays only"
@@ -275,6 +320,23 @@ def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, s
 
 def pil_to_tensor(transform: Any, form: Form, api: str) -> Step | str:
     return Step(form._replace(container="tensor")) if form.container == "pil" else "PILToTensor takes PIL images only"
+
+
+def to_pil_image(transform: Any, form: Form, api: str) -> Step | str:
+    """Floats in [0, 1]; what torchvision makes of others is the platform's choice."""
+    if form.container == "pil":
+        return Step(form) if api == "v2" else "ToPILImage takes tensors and arrays only"
+    channels = {None: (1, 3), "L": (1,), "RGB": (3,)}.get(transform.mode)
+    if channels is None:
+        return f"mode {transform.mode} is not learned"
+    if not form.plain:
+        return "it is not one image of one or three channels"
+    factor = None if form.dtype == "uint8" else 255.0
+    return Step(Form("pil", "uint8"), layer=Quantising(), params={"factor": factor, "channels": channels})
+
+
+def several(transform: Any, form: Form, api: str) -> Step | str:
+    return SEVERAL
 
 
 def unchanged(transform: Any, form: Form, api: str) -> Step | str:

@@ -23,6 +23,7 @@ ORDER = (
     "kernels",
     "layers",
     "colour",
+    "given",
     "fixed",
     "network",
     "draws",

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision.transforms as v1
 from helpers import FORMS, noise, values
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 
 import learned_transforms as lt
 from learned_transforms.errors import InputTypeError, PipelineValueError, UnsupportedTransformError
@@ -20,6 +20,17 @@ def pipelines() -> dict[str, list]:
         "apply": [
             v2.RandomApply([v2.RandomSolarize(99), v2.RandomApply([v2.RandomInvert(), v2.Pad(2)])]),
             v2.Resize(9),
+        ],
+        "erase": [
+            v2.RandomVerticalFlip(),
+            v2.RandomErasing(0.7, value=5),
+            v2.RandomHorizontalFlip(),
+            v2.RandomErasing(),
+        ],
+        "nearest": [
+            v2.Resize(40),
+            v2.RandomResizedCrop(24, interpolation=InterpolationMode.NEAREST),
+            v2.RandomInvert(),
         ],
         "nothing random": [v2.Resize(20), v2.CenterCrop(12)],
     }
