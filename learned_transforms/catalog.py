@@ -3,18 +3,21 @@
 Adding a transform is adding a row to :data:`ROWS`; what it does is said in steps.py, what it draws in draws.py.
 """
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torchvision.transforms as v1
 from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms import steps
-from learned_transforms.draws import LOOKING, sides_of_crop
+from learned_transforms.containers import COMPOSES, CONTAINERS, Leaf, leaves
+from learned_transforms.draws import sides_of_crop
 from learned_transforms.errors import PipelineTypeError, PipelineValueError, WeightsError
+from learned_transforms.factors import JITTERED
 from learned_transforms.images import Form
+from learned_transforms.replay import LOOKING
 from learned_transforms.steps import Step
 
 
@@ -25,31 +28,42 @@ class Row:
     Attributes:
         step: from (transform, form of the input, api) to a :class:`Step`, or the reason why there is none.
         arguments: constructor arguments, which are also attributes.
-        role: beginning of the roles of the learned layers that it may need, if there are any.
+        role: beginnings of the roles of the learned layers that it may need, if there are any.
         read: how to read an argument.
+        tensors: arguments that are tensors.
     """
 
     step: Callable[[Any, Form, str], Step | str]
     arguments: tuple[str, ...] = ()
-    role: Callable[[Any], str] | None = None
+    role: Callable[[Any], tuple[str, ...]] = lambda transform: ()
     read: Callable[[Any, str], Any] = getattr
+    tensors: tuple[str, ...] = ()
 
 
 def api_of(transform: Any) -> str:
     return "v2" if isinstance(transform, v2.Transform) else "v1"
 
 
-def gray_role(transform: Any) -> str:
-    return "gray"
+def needs(*roles: str) -> Callable[[Any], tuple[str, ...]]:
+    """The same roles, whatever its arguments."""
+    return lambda transform: roles
 
 
-def float_role(transform: Any) -> str:
-    return "to_float"
+def jitter_argument(transform: Any, name: str) -> Any:
+    """v1's ColorJitter keeps None for what is left as it is, and takes 0."""
+    value = getattr(transform, name)
+    return 0 if value is None else value
 
 
 def crop_argument(transform: Any, name: str) -> Any:
     """v2's RandomCrop keeps its padding in another order than it takes it."""
     return sides_of_crop(transform) if name == "padding" and transform.padding else getattr(transform, name)
+
+
+def erasing_argument(transform: Any, name: str) -> Any:
+    """v2 keeps None for noise."""
+    value = getattr(transform, name)
+    return "random" if value is None else value
 
 
 RESIZED_CROP = ("size", "scale", "ratio", "interpolation", "antialias")
@@ -63,15 +77,27 @@ BOTH: dict[str, Row] = {
     "Pad": Row(steps.pad, ("padding", *PADDING)),
     "RandomHorizontalFlip": Row(steps.flip("horizontal"), ("p",)),
     "RandomVerticalFlip": Row(steps.flip("vertical"), ("p",)),
-    "Grayscale": Row(steps.grayscale, ("num_output_channels",), gray_role),
-    "RandomGrayscale": Row(steps.random_grayscale, ("p",), gray_role),
-    "RandomInvert": Row(steps.pointwise("invert"), ("p",)),
-    "RandomPosterize": Row(steps.pointwise("posterize", "bits"), ("bits", "p")),
-    "RandomSolarize": Row(steps.pointwise("solarize", "threshold"), ("threshold", "p")),
+    "Grayscale": Row(steps.grayscale, ("num_output_channels",), needs("gray")),
+    "RandomGrayscale": Row(steps.random_grayscale, ("p",), needs("gray")),
+    "RandomInvert": Row(steps.pointwise("invert", floats=steps.inverted), ("p",)),
+    "RandomPosterize": Row(steps.pointwise("posterize", "bits", floats=steps.posterized), ("bits", "p")),
+    "RandomSolarize": Row(steps.pointwise("solarize", "threshold", floats=steps.solarized), ("threshold", "p")),
+    "RandomAdjustSharpness": Row(
+        steps.colour("sharpness", factor="sharpness_factor"), ("sharpness_factor", "p"), needs("sharpness")
+    ),
+    "RandomAutocontrast": Row(steps.colour("autocontrast"), ("p",), needs("autocontrast")),
+    "RandomEqualize": Row(steps.colour("equalize"), ("p",), needs("equalize")),
+    "ColorJitter": Row(steps.jitter, JITTERED, steps.jittered, jitter_argument),
+    "GaussianBlur": Row(steps.blur, ("kernel_size", "sigma"), needs("gaussian_blur")),
+    "RandomErasing": Row(steps.erased, ("p", "scale", "ratio", "value", "inplace"), read=erasing_argument),
+    "LinearTransformation": Row(steps.projected, tensors=("transformation_matrix", "mean_vector")),
+    "FiveCrop": Row(steps.several, ("size",)),
+    "TenCrop": Row(steps.several, ("size", "vertical_flip")),
     "Normalize": Row(steps.normalize, ("mean", "std", "inplace")),
-    "ToTensor": Row(steps.to_float_tensor, role=float_role),
-    "ConvertImageDtype": Row(steps.to_dtype, ("dtype",), float_role),
+    "ToTensor": Row(steps.to_float_tensor, role=needs("to_float")),
+    "ConvertImageDtype": Row(steps.to_dtype, ("dtype",), needs("to_float")),
     "PILToTensor": Row(steps.pil_to_tensor),
+    "ToPILImage": Row(steps.to_pil_image, ("mode",)),
 }
 """Transforms that v1 and v2 both have, by name."""
 
@@ -80,44 +106,16 @@ ROWS: dict[type, Row] = {
     **{getattr(v2, name): row for name, row in BOTH.items()},
     v2.RandomCrop: Row(steps.random_crop, ("size", "padding", "pad_if_needed", *PADDING), read=crop_argument),
     v2.RandomChannelPermutation: Row(steps.permuted),
+    v2.RandomPhotometricDistort: Row(steps.distort, (*JITTERED, "p"), needs(*JITTERED)),
     v2.RGB: Row(steps.rgb),
-    v2.ToDtype: Row(steps.to_dtype, ("dtype", "scale"), float_role),
+    v2.ToDtype: Row(steps.to_dtype, ("dtype", "scale"), needs("to_float")),
     v2.ToImage: Row(steps.to_container("image", ("pil", "tensor", "numpy"))),
     v2.ToPureTensor: Row(steps.to_container("tensor", ("image",))),
     v2.Identity: Row(steps.unchanged),
 }
 
-COMPOSES = (v1.Compose, v2.Compose)
-APPLIES = (v1.RandomApply, v2.RandomApply)
-
-
-class Leaf(NamedTuple):
-    """A transform of a pipeline whose containers are taken apart.
-
-    Attributes:
-        transform: it.
-        within: position, among the leaves, of the RandomApply that it lies in; None: of none.
-    """
-
-    transform: Any
-    within: int | None = None
-
-
-def flat(transforms: Sequence[Any]) -> list[Any]:
-    """The transforms, those of a Compose within them in its place."""
-    parts = (flat(t.transforms) if type(t) in COMPOSES else [t] for t in transforms)
-    return [transform for part in parts for transform in part]
-
-
-def leaves(transform: Any, first: int = 0, within: int | None = None) -> Iterator[Leaf]:
-    """A transform, then those in it if it is a RandomApply; ``first`` is its position."""
-    yield Leaf(transform, within)
-    if type(transform) in APPLIES:
-        position = first + 1
-        for inner in flat(list(transform.transforms)):
-            for leaf in leaves(inner, position, first):
-                yield leaf
-                position += 1
+MOST_NUMBERS = 2**20
+"""Of a tensor that is written into the description of a pipeline."""
 
 
 def cover(transform: Any, form: Form, learned: Container[str], first: int = 0) -> list[tuple[Leaf, Step]] | str:
@@ -146,7 +144,7 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
     Args:
         learned: keys of the layers that there are.
     """
-    if type(transform) in APPLIES:
+    if type(transform) in CONTAINERS:
         return Step(form)
     row = ROWS.get(type(transform))
     if row is None:
@@ -155,9 +153,10 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
     if api == "v1" and form.container == "image":
         return "v1 transforms make plain tensors of tv_tensors"
     done = row.step(transform, form, api)
-    if isinstance(done, Step) and done.key is not None and done.key not in learned:
-        return f"no learned weights for {done.key}"
-    return done
+    if isinstance(done, str):
+        return done
+    missing = {one.key for _, one in done.layers() if one.key is not None and one.key not in learned}
+    return f"no learned weights for {', '.join(sorted(missing))}" if missing else done
 
 
 def listed(transforms: Any) -> list[Any]:
@@ -188,7 +187,7 @@ def class_name(transform_class: type) -> str:
     return f"{'v2' if issubclass(transform_class, v2.Transform) else 'v1'}.{transform_class.__name__}"
 
 
-NAMES = {class_name(transform_class): transform_class for transform_class in (*ROWS, *APPLIES)}
+NAMES = {class_name(transform_class): transform_class for transform_class in (*ROWS, *CONTAINERS, *COMPOSES)}
 
 
 def describe(transform: Any) -> dict[str, Any]:
@@ -197,16 +196,17 @@ def describe(transform: Any) -> dict[str, Any]:
     Raises:
         PipelineTypeError: a lambda or another transform that cannot be written down.
     """
-    if type(transform) in APPLIES:
-        inner = [describe(t) for t in flat(list(transform.transforms))]
-        return {"transform": class_name(type(transform)), "arguments": {"p": transform.p}, "transforms": inner}
+    if type(transform) in (*CONTAINERS, *COMPOSES):
+        own = {"p": to_plain(transform.p)} if hasattr(transform, "p") else {}
+        inner = [describe(t) for t in transform.transforms]
+        return {"transform": class_name(type(transform)), "arguments": own, "transforms": inner}
     row = ROWS.get(type(transform))
     if row is None:
         raise PipelineTypeError(
             f"{type(transform).__name__} cannot be saved: only transforms of the catalogue can. "
             f"Save the rest of the pipeline without it. Catalogue: {', '.join(sorted(NAMES))}."
         )
-    arguments = {name: to_plain(row.read(transform, name)) for name in row.arguments}
+    arguments = {name: to_plain(row.read(transform, name)) for name in (*row.arguments, *row.tensors)}
     return {"transform": class_name(type(transform)), "arguments": arguments}
 
 
@@ -219,13 +219,23 @@ def restore(description: Mapping[str, Any]) -> Any:
     try:
         transform_class = NAMES[description["transform"]]
         arguments = {name: from_plain(value) for name, value in description["arguments"].items()}
-        inner = [[restore(entry) for entry in description["transforms"]]] if transform_class in APPLIES else []
-        return transform_class(*inner, **arguments)
+        if transform_class not in (*CONTAINERS, *COMPOSES):
+            return transform_class(**arguments)
+        made = transform_class([restore(entry) for entry in description["transforms"]], **arguments)
+        if "p" in arguments:
+            made.p = arguments["p"]  # v2 divides chances by their sum, which may change them once more.
+        return made
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"Expected a catalogued transform, got {dict(description)!r}: {error!r}") from error
 
 
 def to_plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        if value.numel() > MOST_NUMBERS:
+            raise PipelineTypeError(
+                f"A tensor of {value.numel()} numbers is too large for the description of a pipeline."
+            )
+        return {"tensor": value.tolist(), "dtype": str(value.dtype).removeprefix("torch.")}
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, InterpolationMode):
@@ -234,6 +244,8 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(value: Any) -> Any:
+    if isinstance(value, dict) and "tensor" in value:
+        return torch.tensor(value["tensor"], dtype=getattr(torch, value["dtype"]))
     if isinstance(value, dict) and "dtype" in value:
         return getattr(torch, value["dtype"])
     if isinstance(value, dict) and "interpolation" in value:

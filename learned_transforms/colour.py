@@ -10,8 +10,12 @@ from learned_transforms.errors import PipelineValueError, check_channels
 from learned_transforms.layers import Layer, Params, check_padding, check_weight
 from learned_transforms.plan import Blend, Blur, Equalise, Filter, Mix, Shape, Stage, Stretch, Turn
 
-FORMS = {"blend": ("sum", "from_image", "from_other"), "stretch": ("divide", "multiply", "affine")}
-"""Orders of operations, see ``plan.Blend`` and ``plan.Stretch``."""
+FORMS = {
+    "blend": ("sum", "from_image", "from_other"),
+    "stretch": ("divide", "multiply", "affine"),
+    "turn": ("multiply", "divide"),
+}
+"""Orders of operations, see ``plan.Blend``, ``plan.Stretch`` and ``plan.Turn``."""
 
 
 class Tinting(Layer):
@@ -77,6 +81,8 @@ class Blending(Tinting):
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         check_channels(shape[0], (1, 3))
         if shape[0] == 1 and hasattr(self, "weight") and self.mean is None:
+            return []
+        if hasattr(self, "window") and any(n < m for n, m in zip(shape[1:], self.window.shape, strict=True)):
             return []
         mean = "none" if relaxed and self.mean is not None else self.mean
         arithmetic, other = self.effective(relaxed), self.other(shape[0], relaxed)
@@ -156,28 +162,30 @@ class Turning(Tinting):
     Args:
         centres: ``[3]``, hue of each channel alone, in sixths of a turn, whole.
         span: ``[1]``, what floats in [0, 1] are multiplied by; 1 where whole steps are made of them.
+        form: one of ``FORMS["turn"]``.
         steps: to which hue and saturation are cut on the way; 0: to none.
     """
 
     centres: nn.Parameter
     span: nn.Parameter
 
-    def __init__(self, centres: Tensor, span: Tensor, arithmetic: Arithmetic, steps: int) -> None:
+    def __init__(self, centres: Tensor, span: Tensor, arithmetic: Arithmetic, form: str, steps: int) -> None:
         super().__init__()
         check_weight("centres", centres, 1, 3)
         check_weight("span", span, 1, 1)
-        if sorted(centres.tolist()) != [0, 2, 4] or not 0 <= steps <= 255:
+        if sorted(centres.tolist()) != [0, 2, 4] or not 0 <= steps <= 255 or form not in FORMS["turn"]:
             raise PipelineValueError(
-                f"Expected centres a third of a turn apart, and up to 255 steps, got {centres.tolist()} and {steps}."
+                "Expected centres a third of a turn apart, a known form, and up to 255 steps, got "
+                f"{centres.tolist()}, {form!r} and {steps}."
             )
         self.learn(centres=centres, span=span)
-        self.arithmetic, self.steps = arithmetic, steps
+        self.arithmetic, self.form, self.steps = arithmetic, form, steps
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "steps": self.steps}
+        return {**super().describe(), "form": self.form, "steps": self.steps}
 
     def provenance(self) -> dict[str, str]:
-        return {**super().provenance(), "steps": "selected"}
+        return {**super().provenance(), "form": "selected", "steps": "selected"}
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         check_channels(shape[0], (1, 3))
@@ -187,7 +195,7 @@ class Turning(Tinting):
         # Whole steps pass no gradients.
         steps, span = (0, self.ceiling) if relaxed else (self.steps, float(self.span))
         arithmetic = self.effective(relaxed)
-        return [Turn((first, second, third), params["factor"], span, steps, self.ceiling, arithmetic)]
+        return [Turn((first, second, third), params["factor"], span, self.form, steps, self.ceiling, arithmetic)]
 
 
 class Blurring(Layer):

@@ -3,7 +3,7 @@
 import math
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from operator import lt
@@ -16,8 +16,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from learned_transforms.errors import InputShapeError, PipelineValueError
+from learned_transforms.given import check_value
 from learned_transforms.images import Window
 from learned_transforms.layers import check_padding
+from learned_transforms.plan import Shape
 
 Outcome = bool | tuple[tuple[str, Any], ...]
 """What was drawn for a transform: whether it is applied; or, where it is, params for its layer."""
@@ -33,11 +35,16 @@ def after(value: float) -> float:
     return float(np.nextafter(np.float32(value), np.float32(np.inf)))
 
 
+ADJUSTING = (
+    *("RandomInvert", "RandomPosterize", "RandomSolarize"),
+    *("RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize"),
+)
 COINS: dict[type, Callable[[float], float]] = {
     **dict.fromkeys((v1.RandomHorizontalFlip, v1.RandomVerticalFlip, v1.RandomGrayscale), single),
     **dict.fromkeys((v2.RandomHorizontalFlip, v2.RandomVerticalFlip, v2.RandomGrayscale), single),
-    **dict.fromkeys((v2.RandomInvert, v2.RandomPosterize, v2.RandomSolarize, v2.RandomApply), single),
-    **dict.fromkeys((v1.RandomInvert, v1.RandomPosterize, v1.RandomSolarize), float),
+    **dict.fromkeys((getattr(v2, name) for name in ADJUSTING), single),
+    **dict.fromkeys((getattr(v1, name) for name in ADJUSTING), float),
+    v2.RandomApply: single,
     v1.RandomApply: after,
 }
 """Transforms that toss a coin, at p = 0 and p = 1 too: from p to the number that what is drawn must be below."""
@@ -98,12 +105,7 @@ def resized_crop(transform: Any, size: tuple[int, int], limited: bool = True) ->
     if not usual():
         params = v2.RandomResizedCrop.make_params(as_v2(transform), [torch.empty(1, height, width, device="cpu")])
         return params["top"], params["left"], params["height"], params["width"]
-    buffer, area = buffer_of(1), height * width
-    low, high = logarithms(*transform.ratio)
-    for _ in range(10):
-        target = area * buffer.uniform_(*transform.scale).item()
-        ratio = torch.exp(buffer.uniform_(low, high)).item()
-        w, h = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+    for w, h in lengths(transform, height * width):
         if 0 < w <= width and 0 < h <= height:
             return below(height - h + 1), below(width - w + 1), h, w
     ratio = width / height
@@ -116,6 +118,16 @@ def resized_crop(transform: Any, size: tuple[int, int], limited: bool = True) ->
     return (height - h) // 2, (width - w) // 2, h, w
 
 
+def lengths(transform: Any, area: int) -> Iterator[tuple[int, int]]:
+    """The sides of up to ten parts of an area, each of a share and a ratio that are drawn."""
+    buffer = buffer_of(1)
+    low, high = logarithms(*transform.ratio)
+    for _ in range(10):
+        target = area * buffer.uniform_(*transform.scale).item()
+        ratio = torch.exp(buffer.uniform_(low, high)).item()
+        yield round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+
+
 @lru_cache
 def logarithms(low: float, high: float) -> tuple[float, float]:
     """In float32, as torch has them."""
@@ -124,9 +136,11 @@ def logarithms(low: float, high: float) -> tuple[float, float]:
 
 
 def as_v2(transform: Any) -> Any:
-    """A RandomResizedCrop of v1 as one of v2; they draw alike."""
+    """A RandomResizedCrop or RandomErasing of v1 as one of v2; they draw alike."""
     if isinstance(transform, v2.Transform):
         return transform
+    if isinstance(transform, v1.RandomErasing):
+        return v2.RandomErasing(transform.p, transform.scale, transform.ratio, transform.value)
     return v2.RandomResizedCrop(transform.size, transform.scale, transform.ratio)
 
 
@@ -186,78 +200,40 @@ WINDOWS: dict[type, Callable[[Any, tuple[int, int], bool], Window]] = {
 mirror no more than the image has, as on tensors."""
 
 
-def permutation(transform: Any, channels: int) -> Outcome:
-    return (("order", tuple(torch.randperm(channels).tolist())),)
+def permutation(transform: Any, shape: Shape) -> Outcome:
+    return (("order", tuple(torch.randperm(shape[0]).tolist())),)
 
 
-PARAMS: dict[type, Callable[[Any, int], Outcome]] = {v2.RandomChannelPermutation: permutation}
-"""Transforms that draw params for their layer: from the transform and the channels of the image."""
-
-LOOKING = WINDOWS.keys() | PARAMS.keys()
-"""Transforms that must see the image before they draw."""
-
-RANDOM = COINS.keys() | LOOKING
-SIDES = ("top", "left", "height", "width")
+def value_of(transform: Any) -> tuple[float, ...] | None:
+    """What :class:`RandomErasing` writes, one number or one a channel; None: noise, or anything else."""
+    value = transform.value if isinstance(transform.value, list | tuple) else [transform.value]
+    return tuple(float(v) for v in value) if all(isinstance(v, int | float) for v in value) else None
 
 
-def to_params(outcome: Outcome | Window) -> dict[str, Any] | None:
-    """What was drawn, as plain values: None where the transform is not applied."""
-    if isinstance(outcome, bool):
-        return {} if outcome else None
-    if outcome and isinstance(outcome[0], int):
-        return dict(zip(SIDES, outcome, strict=True))
-    return {name: list(value) for name, value in outcome}
+def erasing(transform: Any, shape: Shape) -> Outcome:
+    """Which part :class:`RandomErasing` overwrites: of up to ten tries, the first that is smaller than the image."""
+    channels, height, width = shape
+    value = value_of(transform) or ()
+    if not toss((single(transform.p),))[0]:
+        return False
+    check_value(value, channels)
+    if not usual():
+        drawn = v2.RandomErasing.make_params(as_v2(transform), [torch.empty(shape, device="cpu")])
+        return tuple((drawn | {"v": None if drawn["v"] is None else value}).items())
+    found: tuple[Any, ...] = 0, 0, height, width, None
+    for h, w in lengths(transform, height * width):
+        if h < height and w < width:
+            found = below(height - h + 1), below(width - w + 1), h, w, value
+            break
+    return tuple(zip("ijhwv", found, strict=True))
 
 
-def from_params(transform: Any, entry: Any) -> Any:
-    """The outcome, or the window, that :func:`to_params` wrote down for a transform.
-
-    Raises:
-        PipelineValueError: it does not fit the transform.
-    """
-    kind, name = type(transform), type(transform).__name__
-    if kind in COINS and (entry is None or entry == {}):
-        return entry is not None
-    if isinstance(entry, Mapping):
-        if kind in WINDOWS and set(entry) == set(SIDES) and all(type(entry[side]) is int for side in SIDES):
-            return tuple(entry[side] for side in SIDES)
-        if kind in PARAMS and set(entry) == {"order"} and all(type(c) is int for c in entry["order"]):
-            return (("order", tuple(entry["order"])),)
-    if kind not in RANDOM and entry == {}:
-        return True
-    wanted = "{} or None" if kind in COINS else f"{{{', '.join(SIDES)}}}" if kind in WINDOWS else "{}"
-    wanted = "{order}" if kind in PARAMS else wanted
-    raise PipelineValueError(f"Expected params {wanted} for {name}, got {entry!r}. make_params(image) gives them.")
-
-
-def params_of_v2(
-    transform: v2.Transform, outcome: Outcome, window: Window | None, shape: tuple[int, int, int]
-) -> dict[str, Any]:
-    """What was drawn, as v2's own ``make_params`` gives it for an image of ``shape`` (C, H, W)."""
-    if window is None:
-        order = dict(outcome).get("order") if isinstance(outcome, tuple) else None
-        # Grayscale's number of channels is what RandomGrayscale would have looked up.
-        return {"num_input_channels": shape[0]} if order is None else {"permutation": torch.tensor(order)}
-    top, left, height, width = window
-    found = {"top": top, "left": left, "height": height, "width": width}
-    if not isinstance(transform, v2.RandomCrop):
-        return found
-    (rows, columns), (before, above, after_, below_) = shape[1:], sides_of_crop(transform)
-    # Enough on each side for the window to lie within.
-    padding = [
-        max(before, -left),
-        max(above, -top),
-        max(after_, left + width - columns),
-        max(below_, top + height - rows),
-    ]
-    return {
-        **found,
-        "top": top + padding[1],
-        "left": left + padding[0],
-        "needs_crop": True,
-        "needs_pad": any(padding),
-        "padding": padding,
-    }
+ERASING = (v1.RandomErasing, v2.RandomErasing)
+PARAMS: dict[type, Callable[[Any, Shape], Outcome]] = {
+    v2.RandomChannelPermutation: permutation,
+    **dict.fromkeys(ERASING, erasing),
+}
+"""Transforms that draw params for their layer: from the transform and the shape (C, H, W) of the image."""
 
 
 @contextmanager

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from learned_transforms.catalog import APPLIES, cover
+from learned_transforms.catalog import ROWS, cover
 from learned_transforms.certificate import Certificate
+from learned_transforms.containers import CONTAINERS
 from learned_transforms.images import Form
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
+from learned_transforms.steps import SEVERAL, Step
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,12 @@ def explain(
     certificates: Mapping[str, Certificate],
     backend: str,
 ) -> list[Row]:
-    """The rows for one kind of input; what comes behind a transform in torchvision is told for the form before it."""
+    """The rows for one kind of input; what comes behind a transform in torchvision is told for the form before it.
+
+    What takes several images, of one that gives them, runs in torchvision too, until a foreign transform makes one.
+    """
     rows = []
+    several = False
     for position, transform in enumerate(transforms):
         if isinstance(transform, Network):
             if transform.kind != kind:
@@ -80,29 +86,51 @@ def explain(
             for number, (layer, params) in enumerate(zip(transform.members, transform.params, strict=True)):
                 tier = tier_of(certificates, f"{position}/{number}", str(position))
                 rows.append(layer_row(kind, "Network", layer, params, transform.learned, tier, backend))
-            form = Form(transform.output, "float32" if transform.floats else "uint8")
+            form = form._replace(container=transform.output, dtype="float32" if transform.floats else "uint8")
             continue
         covered = cover(transform, form, layers)
+        several = covered == SEVERAL or (several and type(transform) in (*ROWS, *CONTAINERS))
+        if several and covered != SEVERAL:
+            covered = "it takes several images"
         if isinstance(covered, str):
             rows.append(Row(kind, name_of(transform), "torchvision", "-", {}, "torchvision", covered))
             continue
-        for leaf, done in covered:
+        # Where the order is drawn, each transform comes once for each place.
+        for leaf, done in {id(leaf.transform): (leaf, done) for leaf, done in covered}.values():
             form = done.form
             name = ("" if leaf.within is None else "  ") + name_of(leaf.transform)
-            runs: Layer | None = done.layer if done.key is None else layers[done.key]
-            if runs is None:
-                rows.append(Row(kind, name, "-", "-", {}, "-"))
-                continue
-            # A table that was read off the transform itself holds for every level that there is.
-            tier = "proved" if isinstance(runs, Lookup) and done.key is None else "-"
-            tier = tier if done.key is None else tier_of(certificates, done.key)
-            rows.append(layer_row(kind, name, runs, done.params, (), tier, backend))
+            rows += [step_row(kind, label, one, layers, certificates, backend) for label, one in named(name, done)]
     return rows
+
+
+def named(name: str, done: Step) -> list[tuple[str, Step]]:
+    """The step of a transform; or of several layers first the transform, then each layer once."""
+    used = [part for part in done.parts if part.key is not None or part.layer is not None]
+    parts = {f"{name[: len(name) - len(name.lstrip())]}  {role_of(part)}": part for part in used}
+    return [(name, Step(done.form) if done.parts else done), *parts.items()]
+
+
+def role_of(step: Step) -> str:
+    return type(step.layer).__name__ if step.key is None else step.key.partition("/")[2]
+
+
+def step_row(
+    kind: str, name: str, step: Step, layers: Any, certificates: Mapping[str, Certificate], backend: str
+) -> Row:
+    runs: Layer | None = step.layer if step.key is None else layers[step.key]
+    if runs is None:
+        return Row(kind, name, "-", "-", {}, "-")
+    # A table that was read off the transform itself holds for every level that there is.
+    tier = "proved" if isinstance(runs, Lookup) and step.key is None else "-"
+    tier = tier if step.key is None else tier_of(certificates, step.key)
+    return layer_row(kind, name, runs, step.params, (), tier, backend)
 
 
 def name_of(transform: Any) -> str:
     """Its repr, without those of the transforms in it."""
-    return f"{type(transform).__name__}(p={transform.p})" if type(transform) in APPLIES else str(transform)
+    if type(transform) not in CONTAINERS:
+        return str(transform)
+    return f"{type(transform).__name__}(p={transform.p})" if hasattr(transform, "p") else type(transform).__name__
 
 
 def tier_of(certificates: Mapping[str, Certificate], *names: str) -> str:

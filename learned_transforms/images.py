@@ -32,10 +32,12 @@ class Form(NamedTuple):
     Attributes:
         container: ``"pil"``, ``"tensor"``, ``"image"`` (tv_tensors.Image) or ``"numpy"`` (HWC).
         dtype: ``"uint8"`` or ``"float32"``.
+        plain: one image, of one or three channels, which is what PIL images have.
     """
 
     container: str
     dtype: str
+    plain: bool = True
 
 
 def signature(image: Any) -> Any:
@@ -69,7 +71,7 @@ def form_of(image: Any) -> Form | None:
                 "Convert it to a tensor [..., C, H, W] for anything else."
             )
         check_shape((*image.shape[2:3], *image.shape[:2]), "(C, H, W)")
-        return Form("numpy", "uint8")
+        return Form("numpy", "uint8", image.ndim == 2 or image.shape[2] in (1, 3))
     return None
 
 
@@ -85,7 +87,7 @@ def tensor_form(image: Tensor) -> Form | None:
     check_shape(tuple(image.shape[-3:]), "[..., C, H, W]")
     container = "image" if isinstance(image, tv_tensors.Image) else "tensor"
     dtype = {torch.uint8: "uint8", torch.float32: "float32"}.get(image.dtype)
-    return None if dtype is None else Form(container, dtype)
+    return None if dtype is None else Form(container, dtype, image.ndim == 3 and image.shape[0] in (1, 3))
 
 
 def check_shape(shape: tuple[int, ...], order: str) -> None:

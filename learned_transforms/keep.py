@@ -1,6 +1,7 @@
 """Which pixels of an axis are kept: what crops, flips, pads and nearest-neighbour resizes come to."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, repeat
 
 import torch
@@ -68,14 +69,20 @@ def nearest(n_in: int, n_out: int, offset: Tensor, arithmetic: Arithmetic) -> Li
 
     Computed in the float type of the arithmetic; ``running``: as a sum of ``i`` steps.
     """
+    return neighbours(n_in, n_out, float(offset.detach()), arithmetic)
+
+
+@lru_cache(maxsize=1024)
+def neighbours(n_in: int, n_out: int, offset: float, arithmetic: Arithmetic) -> Listed:
+    """The same; kept, since parts that are drawn come back to the same lengths."""
     dtype = getattr(torch, arithmetic.number)
-    step = torch.tensor(n_in, dtype=dtype) / n_out
-    start = offset.detach().cpu().to(dtype)
+    start, size = torch.tensor((offset, n_in), dtype=dtype, device="cpu")
+    step = size / n_out
     if arithmetic.running:
         first, distance = float(start * step), float(step)
         places = torch.tensor(list(accumulate(repeat(distance, n_out - 1), initial=first)), dtype=torch.float64)
     else:
-        places = (torch.arange(n_out, dtype=dtype) + start) * step
+        places = (torch.arange(n_out, dtype=dtype, device="cpu") + start) * step
     return Listed(tuple(places.long().clamp(0, n_in - 1).tolist()))
 
 

@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
@@ -15,9 +15,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from learned_transforms import weights as weight_files
-from learned_transforms.catalog import APPLIES, ROWS, Leaf, cover, flat, leaves, listed
+from learned_transforms.catalog import ROWS, cover, listed
 from learned_transforms.certificate import Certificate
-from learned_transforms.draws import LOOKING
+from learned_transforms.containers import CONTAINERS, Leaf, flat, leaves
 from learned_transforms.errors import (
     FallbackWarning,
     InputShapeError,
@@ -26,11 +26,15 @@ from learned_transforms.errors import (
     UnsupportedTransformError,
 )
 from learned_transforms.explain import unsupported
+from learned_transforms.factors import FACTORED
+from learned_transforms.given import WHOLE
 from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
 from learned_transforms.kernels import backends
 from learned_transforms.layers import Layer, Params
 from learned_transforms.network import Lowered, Network
-from learned_transforms.segment import MOST_LANES, Lane, Segment
+from learned_transforms.plan import Slot
+from learned_transforms.replay import LOOKING
+from learned_transforms.segment import MOST_LANES, Lane, Owner, Segment
 from learned_transforms.tape import Tape
 from learned_transforms.weights import Weights
 
@@ -50,17 +54,25 @@ class Known(NamedTuple):
         """Those of the catalogue, with those within them."""
         known = []
         for transform in (leaf.transform for outer in transforms for leaf in leaves(outer)):
-            if type(transform) in APPLIES:
+            if type(transform) in CONTAINERS:
                 read: Callable[[Any], Any] = contents
                 known.append(cls(transform, read, read(transform)))
             elif type(transform) in ROWS and ROWS[type(transform)].arguments:
                 read = attrgetter(*ROWS[type(transform)].arguments)
                 known.append(cls(transform, read, copy.deepcopy(read(transform))))
+            elif type(transform) in ROWS and ROWS[type(transform)].tensors:
+                read = partial(identities, ROWS[type(transform)].tensors)
+                known.append(cls(transform, read, read(transform)))
         return known
 
 
 def contents(container: Any) -> Any:
-    return container.p, flat(list(container.transforms))
+    return getattr(container, "p", None), flat(list(container.transforms))
+
+
+def identities(names: Sequence[str], transform: Any) -> list[int]:
+    """Of tensors, which layers share: what changes in place needs no new one."""
+    return [id(getattr(transform, name)) for name in names]
 
 
 class Pipeline(Lowered):
@@ -85,7 +97,9 @@ class Pipeline(Lowered):
         self.transforms = flat(listed(transforms))
         self.fallback, self.backend = fallback, backend
         inner = (leaf.transform for t in self.transforms for leaf in leaves(t))
-        foreign = [type(t).__name__ for t in inner if type(t) not in (*ROWS, *APPLIES) and not isinstance(t, Network)]
+        foreign = [
+            type(t).__name__ for t in inner if type(t) not in (*ROWS, *CONTAINERS) and not isinstance(t, Network)
+        ]
         if fallback == "error" and foreign:
             raise UnsupportedTransformError(unsupported(foreign[0], "not in the catalogue"))
         # Networks are copied like the shipped layers, so that training this pipeline trains no other.
@@ -147,7 +161,7 @@ class Pipeline(Lowered):
                 position += 1
                 form = form_of(value) if isinstance(value, Tensor | Image.Image) else None
                 if array and form is not None and form.container == "tensor":
-                    form = Form("numpy", form.dtype)
+                    form = form._replace(container="numpy")
         return from_tensor(value, "numpy") if array and type(value) is Tensor else value
 
     def renew(self) -> None:
@@ -171,7 +185,8 @@ class Pipeline(Lowered):
         layers: list[Layer] = []
         params: list[Params | None] = []
         chosen: list[Leaf] = []
-        owners: list[int] = []
+        owners: list[Owner] = []
+        slots = 0
         current, reason, stop = form, None, len(self.transforms)
         for position, transform in enumerate(self.transforms[start:], start):
             if type(transform) in LOOKING and chosen:
@@ -181,19 +196,25 @@ class Pipeline(Lowered):
                 current = self.check_kind(transform, current)
                 layers += transform.members
                 params += transform.params
-                owners += [len(chosen)] * len(transform.members)
+                owners += [(len(chosen), None)] * len(transform.members)
                 chosen.append(Leaf(transform))
                 continue
             covered = cover(transform, current, self.layers.keys(), len(chosen))
             if isinstance(covered, str):
                 reason, stop = covered, position
                 break
+            whole = any(isinstance(done.layer, WHOLE) for _, done in covered)
+            if chosen and (whole or any(isinstance(layer, WHOLE) for layer in layers[-1:])):
+                stop = position
+                break
             for leaf, done in covered:
-                layer = done.layer if done.key is None else self.layers[done.key]
-                if layer is not None:
-                    layers.append(layer)  # type: ignore[arg-type]
-                    params.append(done.params or {})
-                    owners.append(len(chosen))
+                for part, one in done.layers():
+                    layer = one.layer if one.key is None else self.layers[one.key]
+                    if layer is not None:
+                        layers.append(layer)  # type: ignore[arg-type]
+                        params.append(moved(one.params or {}, slots))
+                        owners.append((len(chosen), part))
+                slots += len(FACTORED[type(leaf.transform)].factors) if type(leaf.transform) in FACTORED else 0
                 chosen.append(leaf)
                 current = done.form
         network = Network(layers, params, form.dtype)
@@ -209,7 +230,7 @@ class Pipeline(Lowered):
                 f"This network learned with kind={network.kind!r} and takes no {given} images: teachers compute "
                 f"differently on each. Convert the image, or retrain with kind={given!r}."
             )
-        return Form(network.output, "float32" if network.floats else "uint8")
+        return form._replace(container=network.output, dtype="float32" if network.floats else "uint8")
 
     def relower(self) -> None:
         """Forget what was lowered."""
@@ -231,8 +252,7 @@ class Pipeline(Lowered):
             values, structure = tree_flatten(value)
             taken = together(values)
             images = [i for i in taken if signature(values[i]) is not None and type(values[i]) not in BESIDE]
-            forms = {form_of(values[i]) for i in images}
-            form = forms.pop() if len(forms) == 1 else None
+            form = common([form_of(values[i]) for i in images])
             reason: str | None = f"input {', '.join(describe_leaf(v) for v in values[:3])}"
             if form is not None and all(isinstance(t, v2.Transform) for t in self.transforms):
                 segment = self.segments.get((form, position))
@@ -242,6 +262,8 @@ class Pipeline(Lowered):
                 if segment.drawing:
                     check_sizes([values[i] for i in taken])
                 drawn = segment.draw(first) if tape is None else tape.draw(segment, first, position)
+                if segment.erasing and drawn[0][0] is not False:
+                    check_sizes([values[i] for i in images])
                 for i in taken:
                     values[i] = (
                         segment.lane(values[i]).any_image(values[i], drawn)
@@ -286,6 +308,11 @@ class Pipeline(Lowered):
         return {**self.__dict__, "segments": {}, "lanes": {}, "lowered": []}
 
 
+def moved(params: Params, slots: int) -> Params:
+    """Params in which slots are counted from the first of a segment, of which so many lie before."""
+    return {name: Slot(v.number + slots) if isinstance(v, Slot) else v for name, v in params.items()}
+
+
 @lru_cache(maxsize=1)
 def shipped() -> Weights:
     """The weights that stand for catalogued transforms."""
@@ -295,8 +322,7 @@ def shipped() -> Weights:
 def roles_of(transforms: Iterable[Any]) -> set[str]:
     """Beginnings of the roles of the learned layers that a pipeline needs."""
     inner = (leaf.transform for transform in transforms for leaf in leaves(transform))
-    roles = ((ROWS[type(t)].role, t) for t in inner if type(t) in ROWS)
-    return {role(transform) for role, transform in roles if role is not None}
+    return {role for t in inner if type(t) in ROWS for role in ROWS[type(t)].role(t)}
 
 
 def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:
@@ -329,6 +355,13 @@ def check_sizes(values: Sequence[Any]) -> None:
         raise InputShapeError(
             f"Found multiple sizes (rows, columns) in the sample: {sorted(sizes)}. Resize them first."
         )
+
+
+def common(forms: Sequence[Form | None]) -> Form | None:
+    """The form that several images share; plain where all are."""
+    known = [form for form in forms if form is not None]
+    alike = len(known) == len(forms) and len({form[:2] for form in known}) == 1
+    return min(known) if alike else None
 
 
 def size_of(value: Any) -> tuple[int, int]:

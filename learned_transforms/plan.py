@@ -203,7 +203,7 @@ class Stretch:
     """Each channel's least and largest value go to ``ends [2]``; a channel of one value stays as it is.
 
     ``form`` is the order of operations, where ``range = max - min`` and ``width = ends[1] - ends[0]``:
-    ``"divide"``: ``(image - min) / (range * (1 / width))``; ``"multiply"``: ``(image - min) * (width / range)``;
+    ``"divide"``: ``(image - min) / (range * (1 / width))``; ``"multiply"``: ``(image - min) * (1 / range * width)``;
     ``"affine"``: ``image * scale + -min * scale`` with ``scale = width / range``. ``ends[0]`` is added last; then
     all is clamped to [0, ``ceiling``].
     """
@@ -238,12 +238,15 @@ class Turn:
 
     ``centres``: hue of each channel alone, in sixths of a turn, whole numbers. ``steps``: 0, all is float32, and what
     is made, in [0, 1], is multiplied by ``span``; otherwise hue and saturation are cut to whole numbers up to
-    ``steps`` on the way. ``ceiling``: the largest value of images. See ``kernels.colour.turn`` for the order.
+    ``steps`` on the way. ``ceiling``: the largest value of images. ``form``: ``"divide"`` by 6 and by the ceiling, or
+    ``"multiply"`` by their inverses, which also rounds what rises along a sixth of a turn in another order. See
+    ``kernels.colour.turn``.
     """
 
     centres: tuple[int, int, int]
     factor: Factor
     span: float
+    form: str
     steps: int
     ceiling: float
     arithmetic: Arithmetic

@@ -7,23 +7,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from learned_transforms.catalog import APPLIES, Leaf
-from learned_transforms.draws import (
-    COINS,
-    PARAMS,
-    RANDOM,
-    WINDOWS,
-    Outcome,
-    chance,
-    from_params,
-    params_of_v2,
-    to_params,
-    toss,
-)
+from learned_transforms.containers import CHOOSING, CONTAINERS, Leaf, opened, reached, reopened
+from learned_transforms.draws import COINS, ERASING, PARAMS, WINDOWS, Outcome, chance, toss
 from learned_transforms.errors import PipelineValueError
+from learned_transforms.factors import FACTORED, split
+from learned_transforms.given import erased
 from learned_transforms.images import Call, Form, Window, from_tensor, signature, to_tensor
-from learned_transforms.layers import Windowing
+from learned_transforms.layers import Picking, Windowing
 from learned_transforms.network import Network
+from learned_transforms.replay import RANDOM, from_params, params_of_v2, to_params
 
 CPU = torch.device("cpu")
 MOST_LANES = 256
@@ -31,6 +23,9 @@ MOST_LANES = 256
 
 MOST_CALLS = 512
 """Outcomes of draws for which a signature remembers what runs."""
+
+Owner = tuple[int, int | None]
+"""Position of a transform among the leaves; and of one of several layers, its number."""
 
 Drawn = tuple[tuple[Outcome, ...], Window | None]
 """Outcomes of the random transforms of a segment, in order; and the part of the image that the first one drew."""
@@ -42,7 +37,7 @@ class Segment:
     Args:
         network: their layers.
         leaves: the transforms; only the first may draw a part of the image, or anything else that depends on it.
-        owners: for each layer, the position of its transform among the leaves.
+        owners: for each layer, which transform it belongs to.
         stop: index, in the pipeline, past the last.
         taken, form: forms of the input and of the output.
         reason: why transform ``stop`` is not part of it and runs in torchvision; None: another segment begins there.
@@ -54,7 +49,7 @@ class Segment:
         self,
         network: Network,
         leaves: Sequence[Leaf],
-        owners: Sequence[int],
+        owners: Sequence[Owner],
         stop: int,
         taken: Form,
         form: Form,
@@ -71,8 +66,11 @@ class Segment:
         self.chances = [chance(leaf.transform) for leaf in leaves if type(leaf.transform) in COINS]
         self.free = all(leaf.within is None for leaf in leaves)
         self.tossing = self.free and len(self.chances) == len(self.random)
+        self.factored = [p for p in self.random if type(leaves[p].transform) in FACTORED]
         self.window_size = (network.params[0] or {})["size"] if self.drawing else None
         self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
+        self.picking = self.resizing and isinstance(network.members[0], Picking)
+        self.erasing = bool(leaves) and type(leaves[0].transform) in ERASING
         self.lanes: dict[Any, Lane] = {}
 
     def __call__(self, image: Any) -> Any:
@@ -105,38 +103,55 @@ class Segment:
             return toss(self.chances) if self.chances else (), None
         window: Window | None = None
         outcomes: dict[int, Outcome] = {}
-        channels, height, width = shape_of(image)
+        shape = shape_of(image)
         limited = isinstance(image, Tensor)
-        if self.drawing and self.free:
+        if self.drawing and self.free and len(self.chances) + 1 == len(self.random):
             first = self.leaves[0].transform
-            window = WINDOWS[type(first)](first, (height, width), limited)
+            window = WINDOWS[type(first)](first, shape[1:], limited)
             return (True, *(toss(self.chances) if self.chances else ())), window
         for position in self.random:
-            transform, within = self.leaves[position]
+            transform = self.leaves[position].transform
             kind = type(transform)
-            if within is not None and outcomes[within] is False:
+            if not self.reached(position, outcomes):
                 outcomes[position] = False
             elif kind in COINS:
                 outcomes[position] = toss((chance(transform),))[0]
+            elif kind in CHOOSING:
+                outcomes[position] = CHOOSING[kind](transform)
+            elif kind in FACTORED:
+                outcomes[position] = FACTORED[kind].draw(transform, shape)
             elif kind in PARAMS:
-                outcomes[position] = PARAMS[kind](transform, channels)
+                outcomes[position] = PARAMS[kind](transform, shape)
             else:
-                window, outcomes[position] = WINDOWS[kind](transform, (height, width), limited), True
+                window, outcomes[position] = WINDOWS[kind](transform, shape[1:], limited), True
         return tuple(outcomes.values()), window
 
+    def split(self, outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, ...], tuple[float, ...]]:
+        """Outcomes that decide on the plan, and the factors that go to it beside the image."""
+        structure: list[Outcome] = []
+        factors: list[float] = []
+        for position, outcome in zip(self.random, outcomes, strict=True):
+            if position in self.factored:
+                outcome, own = split(self.leaves[position].transform, outcome)
+                factors += own
+            structure.append(outcome)
+        return tuple(structure), tuple(factors)
+
     def to_params(self, drawn: Drawn) -> list[Any]:
-        """What was drawn, as plain values: an entry for each transform, in a list where it lies in a RandomApply."""
+        """What was drawn, as plain values: an entry for each transform, within that of its container."""
         outcomes = dict(zip(self.random, drawn[0], strict=True))
         entries: list[Any] = []
         lists: dict[int | None, list[Any] | None] = {None: entries}
-        for position, (transform, within) in enumerate(self.leaves):
-            outcome = outcomes.get(position, True)
-            entry: Any = to_params(outcome if drawn[1] is None or position else drawn[1])
-            if type(transform) in APPLIES:
-                entry = lists[position] = None if entry is None else []
-            around = lists[within]
-            if around is not None:
+        for position, (transform, within, _) in enumerate(self.leaves):
+            around, outcome = lists[within], outcomes.get(position, True)
+            if around is None or not self.reached(position, outcomes):
+                lists[position] = None
+            elif type(transform) in CONTAINERS and outcome is not False:
+                entry, lists[position] = opened(transform, outcome)
                 around.append(entry)
+            else:
+                lists[position] = None
+                around.append(to_params(outcome if drawn[1] is None or position else drawn[1]))
         return entries
 
     def from_params(self, entries: Sequence[Any], image: Any) -> Drawn:
@@ -148,36 +163,42 @@ class Segment:
         outcomes: dict[int, Outcome] = {}
         window: Window | None = None
         lists: dict[int | None, list[Any] | None] = {None: list(entries)}
-        for position, (transform, within) in enumerate(self.leaves):
+        for position, (transform, within, _) in enumerate(self.leaves):
             around = lists[within]
-            if around is not None and not around:
-                raise PipelineValueError("Expected params for each transform in a RandomApply, got too few entries.")
-            entry = None if around is None else around.pop(0)
-            if type(transform) in APPLIES:
-                if not isinstance(entry, list | None):
-                    raise PipelineValueError(f"Expected a list of params or None for RandomApply, got {entry!r}.")
-                lists[position] = None if entry is None else list(entry)
-                outcomes[position] = entry is not None
-                continue
-            outcome: Any = False if around is None else from_params(transform, entry)
+            outcome: Any = False
+            here = around is not None and self.reached(position, outcomes)
+            if around is not None and here:
+                if not around:
+                    raise PipelineValueError("Expected params for each transform in a container, got too few entries.")
+                entry = around.pop(0)
+                if type(transform) in CONTAINERS:
+                    again = reopened(transform, entry)
+                    if again is None:
+                        name = type(transform).__name__
+                        raise PipelineValueError(f"Expected params of {name}, got {entry!r}; see make_params(image).")
+                    outcome, inner = again
+                    lists[position] = inner if outcome is not False else None
+                else:
+                    outcome = from_params(transform, entry)
             if type(transform) in WINDOWS:
                 window, outcome = outcome, True
+            lists.setdefault(position, None)
             if position in self.random:
                 outcomes[position] = outcome
         if window is not None:
             self.check_window(window, shape_of(image))
         if any(lists.values()):
-            raise PipelineValueError("Expected params for each transform in a RandomApply, got too many entries.")
+            raise PipelineValueError("Expected params for each transform in a container, got too many entries.")
         return tuple(outcomes.values()), window
 
     def beside(self, value: Any, drawn: Drawn, image: Any) -> Any:
         """What goes with an image, a mask or boxes for instance, in torchvision, under what was drawn for the image."""
         outcomes = dict(zip(self.random, drawn[0], strict=True))
-        for position, (transform, _) in enumerate(self.leaves):
+        for position, (transform, _, _) in enumerate(self.leaves):
             outcome = self.applied(position, outcomes)
             if type(value) is Tensor:  # It was made one, and of plain tensors the image alone is transformed.
                 break
-            taken = type(transform) not in APPLIES and transform._needs_transform_list([value])[0]
+            taken = type(transform) not in CONTAINERS and transform._needs_transform_list([value])[0]
             if outcome is not False and taken:
                 window = None if position else drawn[1]
                 value = transform.transform(value, params_of_v2(transform, outcome, window, shape_of(image)))
@@ -196,6 +217,19 @@ class Segment:
                 f"Expected params of a window of {self.window_size} (rows, columns), got {window}."
             )
 
+    def begin(self, image: Any, drawn: Drawn) -> tuple[Any, Drawn]:
+        """Do at once what the first transform drew, where it needs no plan; and what is left."""
+        outcomes, window = drawn
+        if self.erasing and isinstance(outcomes[0], tuple):
+            where = dict(outcomes[0])
+            found = where["v"] is not None
+            return erased(to_tensor(image), where) if found else image, ((found, *outcomes[1:]), window)
+        if window is not None and self.resizing and window[2:] == self.window_size:
+            # Nothing is resized: the rest runs on that part alone.
+            top, left, height, width = window
+            return to_tensor(image)[..., top : top + height, left : left + width], (outcomes, None)
+        return image, drawn
+
     def bind(self, image: Any, shape: tuple[int, int, int], outcomes: Sequence[Outcome]) -> Call:
         """The compiled plan for images like this one, for what was drawn.
 
@@ -207,16 +241,29 @@ class Segment:
         self.check_smooth()
         device, gradients = (image.device, image.requires_grad) if isinstance(image, Tensor) else (CPU, False)
         outcome = dict(zip(self.random, outcomes, strict=True))
-        applied = tuple(self.applied(owner, outcome) for owner in self.owners)
+        applied = tuple(self.owned(owner, outcome) for owner in self.owners)
         chosen = None if all(what is True for what in applied) else applied
         _, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
         return compiled.bind(image, self.form.container in ("pil", "numpy"))
 
+    def reached(self, position: int, outcomes: Mapping[int, Outcome]) -> bool:
+        """Whether the containers around a transform, if there are any, come to it."""
+        _, within, branch = self.leaves[position]
+        if within is None:
+            return True
+        return reached(outcomes.get(within, True), branch) and self.reached(within, outcomes)
+
     def applied(self, position: int, outcomes: Mapping[int, Outcome]) -> Outcome:
-        """What was drawn for a transform: False where it, or a RandomApply around it, is left out."""
-        within = self.leaves[position].within
-        around = within is None or self.applied(within, outcomes) is not False
-        return around and outcomes.get(position, True)
+        """What was drawn for a transform: False where it, or a container around it, is left out."""
+        return self.reached(position, outcomes) and outcomes.get(position, True)
+
+    def owned(self, owner: Owner, outcomes: Mapping[int, Outcome]) -> Outcome:
+        """What was drawn for a layer."""
+        position, part = owner
+        outcome = self.applied(position, outcomes)
+        if position not in self.factored or isinstance(outcome, bool):
+            return outcome
+        return FACTORED[type(self.leaves[position].transform)].parts(outcome)[part or 0]
 
 
 class Lane:
@@ -245,14 +292,14 @@ class Lane:
 
     def any_image(self, image: Any, drawn: Drawn | None = None) -> Any:
         """Draw, unless that was done before, and run, in any case."""
-        outcomes, window = self.segment.draw(image) if drawn is None else drawn
+        drawn = self.segment.draw(image) if drawn is None else drawn
         plain = image.as_subclass(Tensor) if self.subclass else image
-        if window is not None and self.segment.resizing and window[2:] == self.segment.window_size:
-            # Nothing is resized: the rest runs on that part alone.
-            top, left, height, width = window
-            plain = to_tensor(plain)[..., top : top + height, left : left + width]
-            window = None
-        key = outcomes, window is None
+        plain, (outcomes, window) = self.segment.begin(plain, drawn)
+        factors: tuple[float, ...] = ()
+        if self.segment.factored:
+            outcomes, factors = self.segment.split(outcomes)
+        # Which neighbours are nearest depends on the size of the part; taps are worked out for each.
+        key = outcomes, None if window is None else self.segment.picking and window[2:]
         call = self.calls.get(key)
         if call is None:
             if not self.segment.owners:
@@ -262,7 +309,7 @@ class Lane:
             if len(self.calls) >= MOST_CALLS:
                 self.calls.clear()
             call = self.calls[key] = self.segment.bind(plain, (channels, height, width), outcomes)
-        made = call(plain) if window is None else call(plain, window)
+        made = call(plain, window, factors)
         return made if self.bare else self.wrap(made, image)
 
     def wrap(self, made: Tensor, image: Any) -> Any:

@@ -10,7 +10,9 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
-from learned_transforms.draws import sides
+from learned_transforms.draws import sides, value_of
+from learned_transforms.factors import DISTORTED, JITTERED
+from learned_transforms.given import Erasing, Projecting, Quantising, Solarising
 from learned_transforms.images import Form, to_tensor
 from learned_transforms.layers import (
     Arranging,
@@ -23,12 +25,16 @@ from learned_transforms.layers import (
     Params,
     Windowing,
 )
+from learned_transforms.plan import Slot
 
 BORDERS = {"constant": "zero", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
 """Our names of torchvision's padding modes."""
 
 TYPES = {"tensor": torch.Tensor, "numpy": torch.Tensor, "image": tv_tensors.Image}
 """The types for which v2 looks up a fill, by container."""
+
+SEVERAL = "it gives several images"
+"""Why torchvision runs a transform whose result is no image."""
 
 KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 """Interpolations that have a learned kernel."""
@@ -42,13 +48,19 @@ class Step:
         form: the form of its output.
         key: of the learned layer that does it, ``kind/role``; None: nothing is learned.
         layer: a layer without learned weights, or learned on the spot; None with no key: the values stay as they are.
-        params: what the constructor gave, for the layer.
+        params: what the constructor gave, for the layer; a ``Slot`` in it counts the factors of the transform alone.
+        parts: of a transform of several layers, those instead.
     """
 
     form: Form
     key: str | None = None
     layer: Layer | None = None
     params: Params | None = None
+    parts: "tuple[Step, ...]" = ()
+
+    def layers(self) -> "tuple[tuple[int | None, Step], ...]":
+        """The steps of one layer, with their numbers where there are several."""
+        return tuple(enumerate(self.parts)) if self.parts else ((None, self),)
 
 
 def kind_of(form: Form, api: str) -> str:
@@ -65,10 +77,10 @@ def interpolation_name(value: Any) -> str:
     return Image.Resampling(value).name.lower() if isinstance(value, int) else str(value)
 
 
-def resize_role(transform: Any) -> str:
-    """Beginning of the roles of the layers that a resize may need."""
+def resize_role(transform: Any) -> tuple[str, ...]:
+    """Beginnings of the roles of the layers that a resize may need."""
     name = interpolation_name(transform.interpolation)
-    return "nearest" if name.startswith("nearest") else f"resize_{name}"
+    return ("nearest" if name.startswith("nearest") else f"resize_{name}",)
 
 
 def resize(transform: Any, form: Form, api: str) -> Step | str:
@@ -95,8 +107,6 @@ def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -
 
 def resized_crop(transform: Any, form: Form, api: str) -> Step | str:
     """The part of the image that was drawn is cut out before; see draws.py."""
-    if interpolation_name(transform.interpolation).startswith("nearest"):
-        return "nearest neighbours of a part that is drawn are not learned yet"
     return resampled(transform, form, api, {"size": tuple(transform.size)})
 
 
@@ -187,12 +197,17 @@ def rgb(transform: Any, form: Form, api: str) -> Step | str:
     return Step(form, layer=Arranging(), params={"order": (0, 0, 0), "gray_only": True})
 
 
-def pointwise(name: str, *arguments: str) -> Callable[[Any, Form, str], Step | str]:
-    """A function of levels alone: its table is learned on the spot, from what it makes of all 256."""
+def pointwise(
+    name: str, *arguments: str, floats: Callable[[Any, Form, str], Step | str]
+) -> Callable[[Any, Form, str], Step | str]:
+    """A function of levels alone: its table is learned on the spot, from what it makes of all 256.
+
+    ``floats``: what it does to float32.
+    """
 
     def step(transform: Any, form: Form, api: str) -> Step | str:
         if form.dtype != "uint8":
-            return "on floats it is not learned yet"
+            return floats(transform, form, api)
         functional = v1.functional if api == "v1" else v2.functional
         given = [getattr(transform, argument) for argument in arguments]
         levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
@@ -201,6 +216,81 @@ def pointwise(name: str, *arguments: str) -> Callable[[Any, Form, str], Step | s
         return Step(form, layer=Lookup(made.reshape(1, 256)), params={})
 
     return step
+
+
+def colour(role: str, **arguments: str) -> Callable[[Any, Form, str], Step | str]:
+    """A layer of colour, with params out of the constructor."""
+
+    def step(transform: Any, form: Form, api: str) -> Step | str:
+        params = {name: getattr(transform, argument) for name, argument in arguments.items()}
+        return Step(form, f"{kind_of(form, api)}/{role}", None, params)
+
+    return step
+
+
+def factored(role: str, slot: int, form: Form, api: str) -> Step:
+    return Step(form, f"{kind_of(form, api)}/{role}", None, {"factor": Slot(slot)})
+
+
+def jitter(transform: Any, form: Form, api: str) -> Step | str:
+    """Four layers in any order, see ``factors.jitter_parts``; some may be left out."""
+    used = jittered(transform)
+    one = (factored(role, n, form, api) if role in used else Step(form) for n, role in enumerate(JITTERED))
+    return Step(form, parts=tuple(one) * 4)
+
+
+def jittered(transform: Any) -> tuple[str, ...]:
+    """What a ColorJitter changes."""
+    return tuple(role for role in JITTERED if getattr(transform, role) is not None)
+
+
+def distort(transform: Any, form: Form, api: str) -> Step | str:
+    """See ``factors.distort_parts``."""
+    steps = (factored(role, JITTERED.index(role), form, api) for role in DISTORTED)
+    return Step(form, parts=(*steps, Step(form, layer=Arranging(), params={})))
+
+
+def blur(transform: Any, form: Form, api: str) -> Step | str:
+    width, height = transform.kernel_size
+    return Step(form, f"{kind_of(form, api)}/gaussian_blur", None, {"sigma": Slot(0), "size": (height, width)})
+
+
+def inverted(transform: Any, form: Form, api: str) -> Step | str:
+    # (x - 1) / -1 is 1 - x, rounded once.
+    return Step(form, layer=Normalising(), params={"mean": (1.0,), "std": (-1.0,)})
+
+
+def posterized(transform: Any, form: Form, api: str) -> Step | str:
+    if api == "v1":
+        return "v1 posterizes uint8 only"
+    if not isinstance(transform.bits, int) or not 0 <= transform.bits <= 8:
+        return f"{transform.bits!r} bits are none of 0 to 8"
+    return Step(form, layer=Quantising(), params={"factor": 2**transform.bits, "back": True})
+
+
+def solarized(transform: Any, form: Form, api: str) -> Step | str:
+    return Step(form, layer=Solarising(transform.threshold), params={})
+
+
+def erased(transform: Any, form: Form, api: str) -> Step | str:
+    """The part that was drawn is overwritten before; see segment.py."""
+    value = value_of(transform)
+    if form.container == "pil" and api == "v1":
+        return "v1 erases tensors only"
+    if value is None:
+        return "the noise that it writes is torch's own"
+    if transform.inplace:
+        return "it changes the image that it is given"
+    return Step(form, layer=Erasing(), params={"value": value})
+
+
+def projected(transform: Any, form: Form, api: str) -> Step | str:
+    matrix, mean = transform.transformation_matrix, transform.mean_vector
+    if form.container == "pil":
+        return "LinearTransformation takes tensors only"
+    if matrix.dtype != torch.float32 or mean.dtype != torch.float32:
+        return f"a matrix of {matrix.dtype} is not learned"
+    return Step(form._replace(dtype="float32"), layer=Projecting(matrix, mean), params={})
 
 
 def to_float_tensor(transform: Any, form: Form, api: str) -> Step | str:
@@ -230,6 +320,23 @@ def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, s
 
 def pil_to_tensor(transform: Any, form: Form, api: str) -> Step | str:
     return Step(form._replace(container="tensor")) if form.container == "pil" else "PILToTensor takes PIL images only"
+
+
+def to_pil_image(transform: Any, form: Form, api: str) -> Step | str:
+    """Floats in [0, 1]; what torchvision makes of others is the platform's choice."""
+    if form.container == "pil":
+        return Step(form) if api == "v2" else "ToPILImage takes tensors and arrays only"
+    channels = {None: (1, 3), "L": (1,), "RGB": (3,)}.get(transform.mode)
+    if channels is None:
+        return f"mode {transform.mode} is not learned"
+    if not form.plain:
+        return "it is not one image of one or three channels"
+    factor = None if form.dtype == "uint8" else 255.0
+    return Step(Form("pil", "uint8"), layer=Quantising(), params={"factor": factor, "channels": channels})
+
+
+def several(transform: Any, form: Form, api: str) -> Step | str:
+    return SEVERAL
 
 
 def unchanged(transform: Any, form: Form, api: str) -> Step | str:

@@ -54,9 +54,9 @@ def stretch(image: Tensor, stage: Stretch) -> Tensor:
     if stage.form == "divide":
         made = (x - low) / (extent * (1.0 / width))
     elif stage.form == "multiply":
-        made = (x - low) * (width / extent)
+        made = (x - low) * (extent.reciprocal() * width)
     else:
-        scale = width / extent
+        scale = torch.full_like(extent, width) / extent
         made = x * scale + -low * scale
     made = finish(made + start, stage.ceiling, stage.arithmetic)
     return torch.where(flat, image.to(made.dtype), made)
@@ -75,8 +75,10 @@ def equalise(image: Tensor, stage: Equalise) -> Tensor:
 
 def turn(image: Tensor, stage: Turn) -> Tensor:
     """Hue and saturation, then back. Every step is rounded to float32, but where whole steps are cut from float64."""
-    factor, steps = number(stage.factor), stage.steps
-    x = image.float() if steps or stage.ceiling == 1 else image.float() * (1 / stage.ceiling)
+    factor, steps, divide = number(stage.factor), stage.steps, stage.form == "divide"
+    x = image.float()
+    if not steps and stage.ceiling != 1:
+        x = x / stage.ceiling if divide else x * (1 / stage.ceiling)
     high, low = x.amax(-3), x.amin(-3)
     flat = high == low
     ones = torch.ones_like(high)
@@ -87,11 +89,11 @@ def turn(image: Tensor, stage: Turn) -> Tensor:
         hue = (hue + int(factor * steps)).remainder(256).float() * 6 / steps
         saturation = (saturation.double() * steps).floor().float() / steps
     else:
-        hue = ((hue * (1 / 6) + 1).fmod(1) + factor).remainder(1) * 6
+        hue = (((hue / 6 if divide else hue * (1 / 6)) + 1).fmod(1) + factor).remainder(1) * 6
     sector = hue.floor()
     along, rest = hue - sector, 1 - saturation
     falling = 1 - saturation * along
-    rising = 1 - saturation * (1 - along) if steps else saturation * along + rest
+    rising = 1 - saturation * (1 - along) if divide else saturation * along + rest
     kinds = torch.stack([high, *(value * high for value in (falling, rest, rising))])
     if not steps:
         kinds = kinds.clamp(0, 1) * stage.span

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import astuple
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -123,7 +124,9 @@ def add_gather(program: Any, stage: Gather) -> None:
 
 
 def kept_of(keep: Kept | None) -> Any:
-    return keep.index().numpy() if isinstance(keep, Listed) else None if keep is None else astuple(keep)
+    if isinstance(keep, Listed):
+        return np.array(keep.pixels, dtype=np.int64)
+    return None if keep is None else astuple(keep)
 
 
 def add_sparse(program: Any, stage: Sparse) -> None:

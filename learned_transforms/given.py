@@ -1,0 +1,145 @@
+"""Layers without learned numbers: what the user gave says all that they do."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.errors import InputShapeError, InputTypeError, PipelineValueError
+from learned_transforms.layers import Layer, Params
+from learned_transforms.plan import Apply, Mix, Shape, Stage, Table
+
+TRUNCATED = Arithmetic("float32", rounding="truncate")
+
+
+class Erasing(Layer):
+    """Overwrite a part of the image that is drawn. Params: ``value``, one number, or one a channel.
+
+    The part is another at every call, and plans are kept: so this takes no stage, see :func:`erased`.
+    """
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        return []
+
+
+def check_value(value: Sequence[float], channels: int) -> None:
+    """Require one number, or one a channel.
+
+    Raises:
+        PipelineValueError: otherwise, as torchvision.
+    """
+    if len(value) not in (1, channels):
+        raise PipelineValueError(
+            f"If value is a sequence, it should have either a single value or {channels} (number of input channels), "
+            f"got {len(value)}."
+        )
+
+
+def erased(image: Tensor, where: Mapping[str, Any]) -> Tensor:
+    """A copy of an image ``[..., C, H, W]`` with ``h`` rows from ``i`` on and ``w`` columns from ``j`` on set to ``v``.
+
+    Raises:
+        PipelineValueError: they do not lie in the image, or values that do not fit it.
+    """
+    (i, j, h, w), value = (where[name] for name in "ijhw"), where["v"]
+    channels, height, width = image.shape[-3:]
+    if min(i, j, h, w) < 0 or i + h > height or j + w > width:
+        raise PipelineValueError(f"Expected params i, j, h, w within the image of {(height, width)}, got {i, j, h, w}.")
+    check_value(value, channels)
+    made = image.clone()
+    made[..., i : i + h, j : j + w] = torch.tensor(value)[:, None, None]
+    return made
+
+
+class Quantising(Layer):
+    """Floats to levels: times ``factor``, what is behind the point cut off, and clamped.
+
+    Params: ``factor``; None: they are levels already. ``back``: floats again, ``level / factor``, below 1.
+    ``channels``, if given: those that an image may have.
+
+    Raises:
+        InputShapeError: an image of others.
+    """
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        count, factor, permitted = shape[0], params["factor"], params.get("channels")
+        if permitted is not None and count not in permitted:
+            raise InputShapeError(
+                f"Expected an image of {' or '.join(map(str, permitted))} channels for this mode, got {count}."
+            )
+        if factor is None:
+            return []
+        cut = Mix(torch.eye(count) * factor, torch.zeros(count), self.effective(True) if relaxed else TRUNCATED)
+        if not params.get("back"):
+            return [cut]
+        if relaxed:
+            raise PipelineValueError("Posterizing passes no gradients; a pipeline with it cannot be trained.")
+        return [cut, Table((torch.arange(256).clamp(max=factor - 1) / factor)[None])]
+
+
+class Solarising(Layer):
+    """Invert floats from a threshold on.
+
+    Raises:
+        InputTypeError: a threshold above 1.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        if self.threshold > 1:
+            raise InputTypeError(
+                f"Threshold should be less or equal the maximum value of the dtype, 1, but got {self.threshold}. "
+                "Divide it by 255."
+            )
+        return [Apply(self, shape)]
+
+    def provenance(self) -> dict[str, str]:
+        return {"threshold": "given"}
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.where(image >= self.threshold, 1.0 - image, image)
+
+
+class Projecting(Layer):
+    """Subtract a mean from an image ``[C, H, W]`` taken as one row of numbers, and multiply it by a matrix.
+
+    Args:
+        matrix: float32 ``[C * H * W, C * H * W]``; shared, not copied.
+        mean: float32 ``[C * H * W]``.
+
+    Raises:
+        InputShapeError: images of another length.
+    """
+
+    def __init__(self, matrix: Tensor, mean: Tensor) -> None:
+        super().__init__()
+        self.matrix, self.mean = matrix, mean
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        count = shape[0] * shape[1] * shape[2]
+        if count != len(self.mean):
+            raise InputShapeError(
+                f"Input tensor and transformation matrix have incompatible shape: {shape} (C, H, W) are {count} "
+                f"values, the matrix takes {len(self.mean)}."
+            )
+        return [Apply(self, shape)]
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.device.type != self.mean.device.type:
+            raise PipelineValueError(
+                "Input tensor should be on the same device as transformation matrix and mean vector. "
+                f"Got {image.device} vs {self.mean.device}."
+            )
+        return torch.mm(image.flatten(1) - self.mean, self.matrix)
+
+    def provenance(self) -> dict[str, str]:
+        return {"matrix": "given", "mean": "given"}
+
+
+WHOLE = (Solarising, Projecting)
+"""What only torch runs: segments are cut around it, so that the rest stays native."""

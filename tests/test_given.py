@@ -1,0 +1,305 @@
+"""What the user gave says all: parts erased, matrices, levels of floats, conversions to PIL images, several crops."""
+
+import copy
+import json
+import pickle
+import warnings
+from typing import Any
+
+import pytest
+import torch
+import torchvision.transforms as v1
+from helpers import FORMS, check_transform, noise, to_pil, values
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+
+import learned_transforms as lt
+from learned_transforms.errors import FallbackWarning, PipelineTypeError, PipelineValueError, UnsupportedTransformError
+
+APIS = pytest.mark.parametrize("api", [v1, v2], ids=["v1", "v2"])
+FALLBACK = pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
+SIZE = (40, 50)
+
+
+def fails_alike(transforms: list[Any], image: Any) -> None:
+    """Both raise, and ours is of torchvision's type."""
+    with pytest.raises((TypeError, ValueError)) as expected:
+        check_torchvision(transforms, image)
+    torch.manual_seed(0)
+    with pytest.raises(expected.type):
+        lt.LearnedCompose(transforms)(image)
+
+
+def check_torchvision(transforms: list[Any], image: Any) -> Any:
+    torch.manual_seed(0)
+    for transform in transforms:
+        image = transform(image)
+    return image
+
+
+@APIS
+def test_one_part_is_erased_in_a_whole_batch(api):
+    batch = noise(4, SIZE)
+    for image in (batch, batch[None], batch[:, :, ::2], batch.contiguous(memory_format=torch.channels_last), batch[:0]):
+        for seed in range(6):
+            check_transform([api.RandomErasing(0.8, value=9), api.RandomHorizontalFlip()], image, seed=seed)
+            check_transform([api.RandomErasing(0.8, value=9)], image.float(), seed=seed, fallback="error")
+
+
+@APIS
+@pytest.mark.parametrize("scale", [(1, 1), (0, 0)])
+def test_no_part_is_found_or_none_of_it_is_left(api, scale):
+    """A part as large as the image is none; an empty one is written all the same."""
+    erase = api.RandomErasing(1, scale=scale, ratio=(1, 1))
+    image = noise(1, (30, 30))[0]
+    for seed in range(4):
+        check_transform([erase, api.RandomHorizontalFlip()], image, seed=seed, fallback="error")
+    params = lt.LearnedCompose([erase]).make_params(image)[0]
+    assert (params["v"] is None) == (scale == (1, 1))
+
+
+@APIS
+def test_erasing_under_another_default_dtype(api):
+    torch.set_default_dtype(torch.float64)
+    try:
+        for seed in range(6):
+            check_transform([api.RandomErasing(0.8, value=3)], noise(1, SIZE)[0], seed=seed, fallback="error")
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@FALLBACK
+@APIS
+def test_erasing_that_torchvision_does(api):
+    image = noise(1, SIZE)[0].float()
+    for transform, reason in (
+        (api.RandomErasing(1, value="random"), "noise"),
+        (api.RandomErasing(1, inplace=True), "changes the image"),
+    ):
+        learned = lt.LearnedCompose([transform])
+        assert reason in str(learned.explain("float32"))
+        expected = check_torchvision([transform], image.clone())
+        torch.manual_seed(0)
+        assert learned(image.clone()).equal(expected)
+    fails_alike([api.RandomErasing(1, value=(1, 2))], image)
+
+
+def test_params_of_erasing():
+    transform = lt.LearnedCompose([v2.RandomErasing(1, value=(1, 2, 3)), v2.RandomHorizontalFlip(1)])
+    image = noise(1, SIZE)[0]
+    params = json.loads(json.dumps(transform.make_params(image)))
+    assert set(params[0]) == set("ijhwv")
+    assert params[0]["v"] == [1, 2, 3]
+    made = transform(image, params=[{"i": 2, "j": 3, "h": 4, "w": 5, "v": [7]}, None])
+    assert (made[:, 2:6, 3:8] == 7).all()
+    assert transform(image, params=[None, None]).equal(image)
+    assert transform(image, params=[{"i": 0, "j": 0, "h": 40, "w": 50, "v": None}, None]).equal(image)
+    for wrong in ((0, 0, 41, 5, [1]), (-1, 0, 4, 5, [1]), (0, 48, 4, 5, [1]), (0, 0, 4, 5, [1, 2])):
+        with pytest.raises(PipelineValueError, match=r"within the image|single value"):
+            transform(image, params=[dict(zip("ijhwv", wrong, strict=True)), None])
+    for broken in ({}, {"i": 0}, {"i": 0, "j": 0, "h": 1, "w": 1, "v": []}, {"i": 0.0, "j": 0, "h": 1, "w": 1, "v": 1}):
+        with pytest.raises(PipelineValueError, match="Expected params"):
+            transform(image, params=[broken, None])
+
+
+def test_gradients_pass_an_erased_part():
+    image = noise(1, SIZE)[0].float().requires_grad_()
+    lt.LearnedCompose([v2.RandomErasing(1)])(image).sum().backward()
+    assert set(image.grad.unique().tolist()) == {0, 1}
+
+
+def whitening(size: tuple[int, int] = (6, 7), dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
+    count = 3 * size[0] * size[1]
+    generator = torch.Generator().manual_seed(1)
+    return tuple(torch.randn(shape, generator=generator, dtype=dtype) for shape in ((count, count), (count,)))
+
+
+@APIS
+@pytest.mark.parametrize("form", ["uint8", "float32", "image"])
+def test_linear_transformations(api, form):
+    if api is v1 and form == "image":
+        pytest.skip("v1 makes plain tensors of tv_tensors")
+    image = FORMS[form](noise(1, (6, 7))[0])
+    whiten = api.LinearTransformation(*whitening())
+    check_transform([whiten], image, "exact", fallback="error")
+    learned = lt.LearnedCompose([whiten], fallback="error")
+    assert learned(image).equal(whiten(image))
+    assert learned(torch.stack([image] * 3)).equal(whiten(torch.stack([image] * 3)))
+    check_transform([api.RandomVerticalFlip(1), whiten, api.Normalize([0.5], [0.5])], image, fallback="error")
+    fails_alike([whiten], FORMS[form](noise(1, (7, 7))[0]))
+    rows = learned.explain("uint8").rows
+    assert (rows[0].layer, rows[0].numbers) == ("Projecting", {"matrix": "given", "mean": "given"})
+
+
+@FALLBACK
+def test_matrices_of_another_type_and_images_of_pil_are_torchvisions():
+    image = noise(1, (6, 7))[0]
+    double = v2.LinearTransformation(*whitening(dtype=torch.float64))
+    assert lt.LearnedCompose([double])(image).equal(double(image))
+    fails_alike([v2.LinearTransformation(*whitening())], to_pil(image))
+    with pytest.raises(UnsupportedTransformError, match="float64"):
+        lt.LearnedCompose([double], fallback="error")(image)
+
+
+def test_matrices_are_saved_and_watched(tmp_path):
+    image = noise(1, (6, 7))[0]
+    whiten = v2.LinearTransformation(*whitening())
+    learned = lt.LearnedCompose([whiten, v2.RandomErasing(0, value=3), v1.RandomErasing(0, value="random")])
+    learned.save_pretrained(tmp_path / "a.safetensors")
+    restored = lt.LearnedCompose.from_pretrained(tmp_path / "a.safetensors")
+    expected = whiten(image)
+    assert restored.transforms[0](image).equal(expected)
+    assert [t.value for t in restored.transforms[1:]] == [[3], "random"]
+    assert lt.LearnedCompose([whiten])(image).equal(expected)
+    watched = lt.LearnedCompose([whiten], fallback="error")
+    assert watched(image).equal(expected)
+    whiten.mean_vector.zero_()
+    assert watched(image).equal(whiten(image))
+    whiten.mean_vector = torch.ones_like(whiten.mean_vector)
+    assert watched(image).equal(whiten(image))
+    large = v2.LinearTransformation(torch.eye(1025), torch.zeros(1025))
+    with pytest.raises(PipelineTypeError, match="too large"):
+        lt.LearnedCompose([large]).save_pretrained(tmp_path / "b.safetensors")
+
+
+def test_what_torch_alone_runs_keeps_the_rest_native():
+    """Floats are solarized in a segment of their own, and what comes before stays one pass."""
+    transforms = [v2.Resize(20), v2.ToDtype(torch.float32, scale=True), v2.RandomSolarize(0.5, 1), v2.Resize(30)]
+    learned = check_transform(transforms, noise(1, SIZE)[0], "float", fallback="error")
+    assert learned.dtype == torch.float32
+    pipeline = lt.LearnedCompose(transforms)
+    pipeline(noise(1, SIZE)[0])
+    assert sorted((start, segment.stop) for (_, start), segment in pipeline.segments.items()) == [
+        (0, 2),
+        (2, 3),
+        (3, 4),
+    ]
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_floats_within_others_and_out_of_range(backend):
+    inner = [v2.RandomSolarize(0.5, 0.5), v2.RandomInvert(0.5), v2.RandomPosterize(4, 0.5)]
+    image = torch.randn(3, *SIZE) * 2
+    for seed in range(8):
+        check_transform([v2.RandomApply(inner, 0.7)], image, seed=seed, fallback="error")
+        check_transform([v2.Resize(20), inner[2], inner[1]], image, seed=seed, fallback="error", backend=backend)
+
+
+def test_copies_pickles_and_gradients():
+    transforms = [
+        v2.RandomResizedCrop((6, 7), interpolation=InterpolationMode.NEAREST),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.RandomErasing(1),
+        v2.RandomSolarize(0.5, 1),
+        v2.RandomInvert(1),
+        v2.LinearTransformation(*whitening()),
+    ]
+    learned = lt.LearnedCompose(transforms, fallback="error")
+    image = noise(1, SIZE)[0]
+    expected = check_torchvision(transforms, image)
+    for made in (learned, copy.deepcopy(learned), pickle.loads(pickle.dumps(learned)), learned.unfreeze()):
+        torch.manual_seed(0)
+        assert made(image).equal(expected)
+    posterize = lt.LearnedCompose([v2.RandomPosterize(4, 1)]).unfreeze()
+    with pytest.raises(PipelineValueError, match="gradients"):
+        posterize(torch.rand(3, *SIZE))
+
+
+@APIS
+def test_images_become_pil_images(api):
+    image = noise(1, SIZE)[0]
+    pixels = image.permute(1, 2, 0).contiguous().numpy()
+    for given in (image, image[:1], image[:, ::2, ::2], image.float() / 255, torch.rand(3, 9, 8)):
+        check_transform([api.ToPILImage(), api.Resize(20), api.RandomHorizontalFlip()], given, fallback="error")
+        end = [api.RandomInvert(), v1.ToTensor()] if api is v1 else [api.RandomInvert(), v2.ToImage()]
+        check_transform([api.ToPILImage(), *end], given, fallback="error")
+    for given in (pixels, pixels[..., :1], pixels[..., 0]):
+        found = lt.LearnedCompose([api.ToPILImage(), api.Resize(20)], fallback="error")(given)
+        assert values(found).equal(values(api.Resize(20)(api.ToPILImage()(given))))
+
+
+@FALLBACK
+@APIS
+def test_images_that_torchvision_makes_pil_images_of(api):
+    for given in (noise(1, SIZE)[0].repeat(2, 1, 1)[:4], noise(1, SIZE)[0][:2], noise(1, SIZE)[0].repeat(2, 1, 1)):
+        if len(given) > 4:
+            fails_alike([api.ToPILImage()], given)
+            continue
+        check_transform([api.ToPILImage(), api.Resize(20)], given)
+        check_transform([api.RandomVerticalFlip(1), api.ToPILImage("RGBA" if len(given) == 4 else "LA")], given)
+    check_transform([api.ToPILImage("YCbCr")], noise(1, SIZE)[0])
+    fails_alike([api.ToPILImage()], noise(2, SIZE))
+    fails_alike([api.ToPILImage("L")], noise(1, SIZE)[0])
+    if api is v1:
+        fails_alike([api.ToPILImage()], to_pil(noise(1, SIZE)[0]))
+    else:
+        check_transform([api.ToPILImage()], to_pil(noise(1, SIZE)[0]), fallback="error")
+
+
+@FALLBACK
+@pytest.mark.parametrize("form", ["pil", "uint8", "float32"])
+@APIS
+def test_several_crops_are_torchvisions_and_named(api, form):
+    image = FORMS[form](noise(1, SIZE)[0])
+    stack = v1.Lambda(lambda crops: torch.stack([v2.functional.to_image(crop) for crop in crops]))
+    for crop, count in ((api.FiveCrop((20, 16)), 5), (api.TenCrop(20), 10)):
+        learned = lt.LearnedCompose([api.Resize(30), crop, stack, api.RandomHorizontalFlip(1)])
+        expected = check_torchvision(learned.transforms, image)
+        torch.manual_seed(0)
+        found = learned(image)
+        assert len(found) == count
+        assert (found - expected).abs().max() <= (1 if api is v1 and form == "uint8" else 1e-6)
+        rows = learned.explain(form).rows
+        assert [row.reason for row in rows] == ["", "it gives several images", "not in the catalogue", ""]
+    with pytest.raises(UnsupportedTransformError, match="several images"):
+        lt.LearnedCompose([api.FiveCrop(20)], fallback="error")(image)
+
+
+@FALLBACK
+def test_what_follows_several_crops_takes_them_all():
+    learned = lt.LearnedCompose([v2.FiveCrop(20), v2.RandomHorizontalFlip(1), v2.RandomApply([v2.Resize(9)], 1)])
+    image = noise(1, SIZE)[0]
+    assert all(a.equal(b) for a, b in zip(learned(image), check_torchvision(learned.transforms, image), strict=True))
+    reasons = [row.reason for row in learned.explain("uint8").rows]
+    assert reasons == ["it gives several images", "it takes several images", "it takes several images"]
+    assert len(lt.LearnedCompose([v1.TenCrop(20)])(image)) == 10
+
+
+def test_samples_are_erased_as_v2_does():
+    sample = {
+        "image": tv_tensors.Image(noise(1, SIZE)[0]),
+        "video": tv_tensors.Video(noise(2, SIZE)),
+        "mask": tv_tensors.Mask(torch.zeros(1, 9, 9)),
+        "label": 3,
+    }
+    transforms = [v2.RandomHorizontalFlip(), v2.RandomErasing(0.7, value=8), v2.RandomVerticalFlip()]
+    learned = lt.LearnedCompose(transforms, fallback="error")
+    for seed in range(8):
+        torch.manual_seed(seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = v2.Compose(transforms)(sample)
+            state = torch.get_rng_state()
+            torch.manual_seed(seed)
+            found = learned(sample)
+        assert torch.get_rng_state().equal(state)
+        assert all(type(found[key]) is type(expected[key]) for key in sample)
+        assert all(torch.as_tensor(found[key]).equal(torch.as_tensor(expected[key])) for key in sample)
+    sizes = [tv_tensors.Image(noise(1, SIZE)[0]), tv_tensors.Image(noise(1, (30, 31))[0])]
+    with pytest.raises(ValueError, match="multiple"):
+        lt.LearnedCompose([v2.RandomErasing(1)])(sizes)
+    assert lt.LearnedCompose([v2.RandomErasing(0)])(sizes)[1].equal(sizes[1])
+
+
+@pytest.mark.parametrize("form", ["pil", "uint8", "float32", "image"])
+def test_nearest_neighbours_of_parts_of_batches_and_samples(form):
+    crop = v2.RandomResizedCrop((16, 20), interpolation=InterpolationMode.NEAREST)
+    end = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FallbackWarning)
+        for seed in range(6):
+            image = FORMS[form](noise(1, SIZE)[0])
+            check_transform([v2.Resize(60), crop, v2.RandomHorizontalFlip(), *end], image, seed=seed)
+            if form != "pil":
+                check_transform([crop, v2.RandomCrop(12, padding=2)], torch.stack([image] * 3), seed=seed)
+            check_transform([crop, v2.RandomHorizontalFlip(), v2.Pad(2)], image, seed=seed, backend="reference")
