@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.colour import Turning
+from learned_transforms.colour import FORMS, Turning
 from learned_transforms.errors import TeacherError
 from learned_transforms.network import Network
 from learned_transforms.trainer.blends import COUNT, FLOATS, ROUNDINGS, SIZE, Teacher
@@ -51,18 +51,22 @@ def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
     seen = [(labelled(teacher, images, kind, factor), factor) for factor in SPANNED]
     checks = [(labelled(teacher, images[:CHECKS], kind, factor), {"factor": factor}) for factor in CHECKED]
     x, y = products(seen, centres)
+    one = torch.ones(1, dtype=torch.float64)
     if seen[0][0].quantised:
-        one, spans = torch.ones(1, dtype=torch.float64), {half: learn_span(x, y, half) for half in (False, True)}
+        spans = {rounding: learn_span(x, y, rounding != "truncate") for rounding in ROUNDINGS[:2]}
         layers = [
-            Turning(centres, one if steps else spans[rounding != "truncate"], Arithmetic("float32", rounding=rounding), steps)
-            for rounding, steps in product(ROUNDINGS, STEPS)
+            Turning(centres, one if steps else spans.get(rounding, spans["half_up"]), arithmetic, form, steps)
+            for rounding, steps, form in product(ROUNDINGS, STEPS, FORMS["turn"])
+            for arithmetic in (Arithmetic("float32", rounding=rounding),)
         ]
     else:
         span = (x @ y / (x @ x)).round(decimals=DIGITS)[None]
-        layers = [Turning(centres, span, FLOATS[0], 0)]
+        layers = [Turning(centres, span, FLOATS[0], form, 0) for form in FORMS["turn"]]
     best, trials = select(layers, checks, FEW)
     # What is counted from which channel matters to roundings alone.
-    turned = [Turning((centres + turn) % 6, best.span, best.arithmetic, best.steps) for turn in (0, 2, 4)]
+    turned = [
+        Turning((centres + turn) % 6, best.span, best.arithmetic, best.form, best.steps) for turn in (0, 2, 4)
+    ]
     best, more = select(turned, checks, FEW)
     return best, [*trials, *more]
 
@@ -86,7 +90,7 @@ def products(seen: list[tuple[Labelled, float]], centres: Tensor) -> tuple[Tenso
         seen: images, what a factor makes of them, and that factor.
         centres: ``[3]``.
     """
-    layer = Turning(centres, torch.ones(1, dtype=torch.float64), FLOATS[0], 0)
+    layer = Turning(centres, torch.ones(1, dtype=torch.float64), FLOATS[0], FORMS["turn"][0], 0)
     values, answers = [], []
     for images, factor in seen:
         scale = 1 / 255 if images.quantised else 1.0
