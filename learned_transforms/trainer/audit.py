@@ -27,8 +27,8 @@ from learned_transforms.trainer.data import (
 )
 from learned_transforms.trainer.nearest import coded
 from learned_transforms.trainer.teachers import (
-    KINDS,
     COLOURS,
+    KINDS,
     NAMES,
     RESIZES,
     api_of,
@@ -164,12 +164,12 @@ def colour_comparisons(name: str, role: str, count: int, path: Path, layer: Laye
     """
     each, few = max(1, count // 7), max(1, 100 // max(1, count))
     groups: dict[str, Sequence[Tensor]] = {"whole photos": photos()[:: min(few, 3)]}
+    every = "all 2^24 colours" if few == 1 else "colours"
     groups |= {group: list(images) for group, images in held_out_images(each, (61, 90), seed=3).items()}
     groups["other sizes"] = other_sizes(each)
-    colours = every_colour()[0].view(3, 256, 16, 4096)[:, ::few].transpose(0, 1)
-    sorts = [(params, groups) for params in PARAMS[role]]
-    if role in COLOURED:
-        sorts += [({"factor": f}, {"all 2^24 colours" if few == 1 else "colours": colours}) for f in COLOURED[role]]
+    colours = list(every_colour()[0].view(3, 256, 16, 4096)[:, ::few].transpose(0, 1)) if role in COLOURED else []
+    sorts: list[tuple[Params, Mapping[str, Sequence[Tensor]]]] = [(params, groups) for params in PARAMS[role]]
+    sorts += [({"factor": factor}, {every: colours}) for factor in COLOURED.get(role, ())]
     for params, images in sorts:
         yield alone(layer, name, params, path), partial(answer, colour(name, role), params), images
 

@@ -3,9 +3,10 @@
 A teacher takes (image, factor). Nothing says what the other end is: factor 0 shows it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,13 +22,9 @@ from learned_transforms.trainer.problem import Labelled, Problem, Trial, labelle
 from learned_transforms.trainer.snap import snap
 from learned_transforms.trainer.spatial import windowed
 
-ROUNDINGS = ("truncate", "half_up", "half_even")
-LEVELS = tuple(
-    Arithmetic(number, fma=fma, rounding=rounding)
-    for number, fma in (("float32", False), ("float32", True), ("float64", False))
-    for rounding in ROUNDINGS
-)
+ROUNDINGS: Sequence[Literal["truncate", "half_up", "half_even"]] = ("truncate", "half_up", "half_even")
 FLOATS = (Arithmetic("float32"), Arithmetic("float32", fma=True), Arithmetic("float64"))
+LEVELS = tuple(replace(arithmetic, rounding=rounding) for arithmetic in FLOATS for rounding in ROUNDINGS)
 """Candidate arithmetics."""
 
 MEANS = ("none", "half_up")

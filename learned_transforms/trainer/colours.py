@@ -6,7 +6,6 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.colour import FORMS, Blurring, Equalising, Stretching
 from learned_transforms.errors import TeacherError
 from learned_transforms.layers import Layer
@@ -51,7 +50,8 @@ def mixed(count: int, size: tuple[int, int]) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     images = shuffled(count, size)
     scale, start = torch.rand(2, count, 1, 1, 1, generator=generator)
-    return (images * scale + start * 255 * (1 - scale)).to(torch.uint8)
+    made: Tensor = images * scale + start * 255 * (1 - scale)
+    return made.to(torch.uint8)
 
 
 def learn_stretch(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:

@@ -53,7 +53,7 @@ can go without.
 - Without antialiasing, torch itself computes float positions in two ways, with and without fused multiply-add, by the
   size of the output and the number of threads; they differ by a few thousandths of a level. The layer has one of them.
 - Of brightness, contrast, saturation and sharpness it was found out what factor 0 gives: black, the mean of a gray, a
-  gray, or a smoothed image. Gray weights and the window were learned from that, the terms from answers to other factors.
+  gray, or a smoothed image. Gray weights and the window were learned from that, the terms from other factors.
 - Of hue, the centres were learned from the factors that turn one pure colour into another, the span from levels that
   come back. Where several forms were equal on all images, all 2^24 colours decided.
 - Of autocontrast, the ends are the least and the largest value that come back. Of equalize, levels and offset are those
