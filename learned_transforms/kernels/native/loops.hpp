@@ -5,6 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "blurs.hpp"
+#include "colours.hpp"
 #include "sums.hpp"
 
 namespace lt {
@@ -288,6 +290,21 @@ constexpr Kernels PLAIN = {
     filter<float>,
     sparse<uint8_t>,
     sparse<float>,
+    blend<uint8_t>,
+    blend<float>,
+    stretch<uint8_t>,
+    stretch<float>,
+    turn<uint8_t>,
+    turn<float>,
+    copy_values<uint8_t, float>,
+    total_bytes,
+    total_floats,
+    ends_bytes,
+    ends_floats,
+    histogram,
+    blur_down<uint8_t>,
+    blur_down<float>,
+    blur_along,
     {windows<float>, weights<float>, quantise<float>},
     {windows<double>, weights<double>, quantise<double>},
 };

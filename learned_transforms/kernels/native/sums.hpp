@@ -59,6 +59,18 @@ void to_level(Rounding rounding, const T* in, int64_t n, Out* out) {
     round_all<Rounding::truncate>(in, n, out);
 }
 
+// Values in another type, as torch converts them.
+template <class In, class Out>
+void copy_values(const In* in, int64_t n, Out* out) {
+    for (int64_t i = 0; i < n; ++i) {
+        if constexpr (sizeof(In) > sizeof(Out))  // Modulo 256, where it is not far out of range.
+            out[i] = in[i] > -2147483648.f && in[i] < 2147483648.f ? static_cast<Out>(static_cast<int32_t>(in[i]))
+                                                                   : Out{0};
+        else
+            out[i] = static_cast<Out>(in[i]);
+    }
+}
+
 inline int32_t shift_down(uint32_t sum, int bits) {
     const int32_t value = static_cast<int32_t>(sum + (1u << (bits - 1))) >> bits;
     return value < 0 ? 0 : (value > 255 ? 255 : value);

@@ -1,0 +1,244 @@
+// Loops of the stages of colour, which the compiler vectorises for the instruction set of the file that includes them.
+#pragma once
+
+#include <limits>
+
+#include "sums.hpp"
+
+namespace lt {
+namespace {
+
+template <Rounding R>
+using As = std::integral_constant<Rounding, R>;
+
+template <class F>
+void with_rounding(Rounding rounding, const F& f) {
+    switch (rounding) {
+        case Rounding::none: return f(As<Rounding::none>());
+        case Rounding::truncate: return f(As<Rounding::truncate>());
+        case Rounding::half_up: return f(As<Rounding::half_up>());
+        case Rounding::half_even: return f(As<Rounding::half_even>());
+    }
+}
+
+// In [0, ceiling], as a float or as a level; only floats stay NaN.
+template <Rounding R, class T>
+inline auto finished(T x, T ceiling) {
+    if constexpr (R == Rounding::none)
+        return static_cast<float>(x < 0 ? 0 : (x > ceiling ? ceiling : x));
+    else
+        return static_cast<uint8_t>(static_cast<int32_t>(level<R>(x > ceiling ? ceiling : x)));
+}
+
+template <class T>
+void finish_all(Rounding rounding, T ceiling, const T* in, int64_t n, int64_t start, void* out) {
+    with_rounding(rounding, [&](auto r) {
+        using Out = decltype(finished<r>(ceiling, ceiling));
+        Out* __restrict to = static_cast<Out*>(out) + start;
+        for (int64_t i = 0; i < n; ++i) to[i] = finished<r>(in[i], ceiling);
+    });
+}
+
+// (1) image * a + other * b, (2) image + (other - image) * b, (3) other + (image - other) * a.
+template <Blend::Form FORM, bool F, Rounding R, class In>
+void blend_as(const Blending& how, const In* image, const float* other, int64_t n, void* out) {
+    const float a = how.a, b = how.b, ceiling = how.ceiling;
+    auto* __restrict to = static_cast<decltype(finished<R>(a, b))*>(out);
+    for (int64_t i = 0; i < n; ++i) {
+        const float x = static_cast<float>(image[i]), y = other[i];
+        const float start = FORM == Blend::sum ? x * a : FORM == Blend::from_image ? x : y;
+        const float from = FORM == Blend::sum ? y : FORM == Blend::from_image ? y - x : x - y;
+        const float weight = FORM == Blend::from_other ? a : b;
+        to[i] = finished<R>(F ? fused(from, weight, start) : start + from * weight, ceiling);
+    }
+}
+
+template <bool F, class In>
+void blend_fused(const Blending& how, const In* image, const float* other, int64_t n, void* out) {
+    with_rounding(how.rounding, [&](auto r) {
+        switch (how.form) {
+            case Blend::sum: return blend_as<Blend::sum, F, r>(how, image, other, n, out);
+            case Blend::from_image: return blend_as<Blend::from_image, F, r>(how, image, other, n, out);
+            case Blend::from_other: return blend_as<Blend::from_other, F, r>(how, image, other, n, out);
+        }
+    });
+}
+
+template <class In>
+void blend(const Blending& how, const In* image, const float* other, int64_t n, void* out) {
+    (how.fma ? blend_fused<true, In> : blend_fused<false, In>)(how, image, other, n, out);
+}
+
+template <class T, class In>
+void stretch_as(const Stretch& how, T low, T high, const In* in, int64_t n, void* out) {
+    const T start = static_cast<T>(how.ends[0]), extent = high - low;
+    const double width = how.ends[1] - how.ends[0];
+    const T by = extent * static_cast<T>(1 / width), scale = 1 / extent * static_cast<T>(width), offset = -low * scale;
+    T made[CHUNK];
+    for (int64_t first = 0; first < n; first += CHUNK) {
+        const int64_t m = std::min(CHUNK, n - first);
+        const In* x = in + first;
+        if (how.form == Stretch::divide)
+            for (int64_t i = 0; i < m; ++i) made[i] = (static_cast<T>(x[i]) - low) / by + start;
+        else if (how.form == Stretch::multiply)
+            for (int64_t i = 0; i < m; ++i) made[i] = (static_cast<T>(x[i]) - low) * scale + start;
+        else
+            for (int64_t i = 0; i < m; ++i) made[i] = static_cast<T>(x[i]) * scale + offset + start;
+        finish_all(how.arithmetic.rounding, static_cast<T>(how.ceiling), made, m, first, out);
+    }
+}
+
+template <class In>
+void stretch(const Stretch& how, double low, double high, const In* in, int64_t n, void* out) {
+    if (low == high && how.arithmetic.rounding == Rounding::none)
+        copy_values(in, n, static_cast<float*>(out));
+    else if (low == high)
+        copy_values(in, n, static_cast<uint8_t*>(out));
+    else if (how.arithmetic.number == Number::float64)
+        stretch_as<double>(how, low, high, in, n, out);
+    else
+        stretch_as<float>(how, static_cast<float>(low), static_cast<float>(high), in, n, out);
+}
+
+// What is behind the point; the value is small.
+template <class T>
+inline T fraction(T x) {
+    return x - static_cast<T>(static_cast<int32_t>(x));
+}
+
+// colour.turn, operation by operation, with fewer divisions: of the distances from the highest channel, that of the
+// lowest is 1. A gray pixel has any hue, since its saturation is 0.
+template <bool STEPS, bool NAN_TOO>
+void turn_chunk(const Turning& how, const float (*in)[CHUNK], int64_t n, float (*__restrict out)[CHUNK]) {
+    const Turn& stage = *how.stage;
+    const auto [first, second, third] = stage.centres;
+    const int32_t shift = how.shift;
+    const float factor = how.factor, span = static_cast<float>(stage.span);
+    const double steps = stage.steps;
+    const float last = static_cast<float>(stage.steps);
+    for (int64_t i = 0; i < n; ++i) {
+        const float r = in[0][i], g = in[1][i], b = in[2][i];
+        const float more = r > g ? r : g, less = r > g ? g : r;
+        const float high = more > b ? more : b, low = less < b ? less : b;
+        const float middle = b > more ? more : (b < less ? less : b);
+        const bool flat = high == low;
+        const float extent = flat ? 1.0f : high - low;
+        float saturation = (high - low) / (flat ? 1.0f : high);
+        const float distance = (high - middle) / extent;
+        const float before = r == high ? b : (g == high ? r : g);
+        const int32_t centre = r == high ? first : (g == high ? second : third);
+        const bool leads = before == low;
+        float hue;
+        if constexpr (STEPS) {
+            const double d = static_cast<double>(distance), c = static_cast<double>(centre);
+            const double exact = leads ? (1 + c) - d : (d + c) - 1;
+            const double turns = fraction(static_cast<double>(static_cast<float>(exact)) / 6 + 1);
+            const double step = static_cast<double>(static_cast<float>(turns)) * steps;
+            hue = static_cast<float>((static_cast<int32_t>(step) + shift) & 255) * 6 / last;
+            const double part = static_cast<double>(saturation) * steps;
+            saturation = static_cast<float>(static_cast<int32_t>(part)) / last;
+        } else {
+            const float c = static_cast<float>(centre);
+            hue = leads ? (1 + c) - distance : (distance + c) - 1;
+            hue = fraction(fraction(hue * (1.0f / 6) + 1) + factor);
+            hue = (hue < 0 ? hue + 1 : hue) * 6;  // Just below 0 becomes 1: the sixth sector is the first.
+        }
+        if constexpr (NAN_TOO) hue = hue == hue ? hue : 0;
+        const int32_t sector = static_cast<int32_t>(hue);
+        const float along = hue - static_cast<float>(sector), rest = 1 - saturation;
+        const float fall = (1 - saturation * along) * high, lowest = rest * high;
+        const float rise = (STEPS ? 1 - saturation * (1 - along) : saturation * along + rest) * high;
+        const auto made = [&](int32_t from) {
+            int32_t sixth = sector - from;
+            sixth = sixth < 0 ? sixth + 6 : sixth;
+            sixth = sixth > 5 ? sixth - 6 : sixth;
+            float value = sixth == 1 ? fall : (sixth == 4 ? rise : ((sixth == 2) | (sixth == 3) ? lowest : high));
+            if constexpr (!STEPS) value = (value < 0 ? 0 : (value > 1 ? 1 : value)) * span;
+            if constexpr (NAN_TOO) value = (r != r) | (g != g) | (b != b) ? r + g + b : value;
+            return value;
+        };
+        out[0][i] = made(first), out[1][i] = made(second), out[2][i] = made(third);
+    }
+}
+
+template <class In>
+void turn(const Turning& how, const In* const* planes, int64_t n, void* const* out) {
+    constexpr bool FLOATS = sizeof(In) == sizeof(float);
+    const Turn& stage = *how.stage;
+    const float unit = stage.steps || stage.ceiling == 1 ? 1 : static_cast<float>(1 / stage.ceiling);
+    const auto ceiling = static_cast<float>(stage.ceiling);
+    float in[3][CHUNK], made[3][CHUNK];
+    for (int64_t start = 0; start < n; start += CHUNK) {
+        const int64_t m = std::min(CHUNK, n - start);
+        for (int c = 0; c < 3; ++c)
+            for (int64_t i = 0; i < m; ++i) in[c][i] = static_cast<float>(planes[c][start + i]) * unit;
+        (stage.steps ? turn_chunk<true, FLOATS> : turn_chunk<false, FLOATS>)(how, in, m, made);
+        for (int c = 0; c < 3; ++c) finish_all(stage.arithmetic.rounding, ceiling, made[c], m, start, out[c]);
+    }
+}
+
+uint64_t total_bytes(const uint8_t* in, int64_t n) {
+    constexpr int64_t MOST = 1 << 24;  // whose sum fits
+    uint64_t total = 0;
+    for (int64_t start = 0; start < n; start += MOST) {
+        uint32_t sum = 0;
+        for (int64_t i = start; i < std::min(start + MOST, n); ++i) sum += in[i];
+        total += sum;
+    }
+    return total;
+}
+
+double total_floats(const float* in, int64_t n) {
+    constexpr int64_t ABREAST = 16;
+    double sums[ABREAST] = {}, total = 0;
+    int64_t i = 0;
+    for (; i + ABREAST <= n; i += ABREAST)
+        for (int64_t j = 0; j < ABREAST; ++j) sums[j] += static_cast<double>(in[i + j]);
+    for (; i < n; ++i) total += static_cast<double>(in[i]);
+    for (const double sum : sums) total += sum;
+    return total;
+}
+
+void ends_bytes(const uint8_t* in, int64_t n, double* ends) {
+    uint8_t low = 255, high = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        low = in[i] < low ? in[i] : low;
+        high = in[i] > high ? in[i] : high;
+    }
+    ends[0] = std::min<double>(ends[0], low), ends[1] = std::max<double>(ends[1], high);
+}
+
+void ends_floats(const float* in, int64_t n, double* ends) {
+    constexpr int64_t ABREAST = 16;
+    float low[ABREAST], high[ABREAST];
+    int32_t odd[ABREAST] = {};
+    std::fill_n(low, ABREAST, in[0]), std::fill_n(high, ABREAST, in[0]);
+    const auto widen = [&](int64_t j, float x) {
+        low[j] = x < low[j] ? x : low[j];
+        high[j] = x > high[j] ? x : high[j];
+        odd[j] |= x != x;
+    };
+    int64_t i = 0;
+    for (; i + ABREAST <= n; i += ABREAST)
+        for (int64_t j = 0; j < ABREAST; ++j) widen(j, in[i + j]);
+    for (; i < n; ++i) widen(0, in[i]);
+    const bool nan = std::any_of(odd, odd + ABREAST, [](int32_t one) { return one != 0; }) || ends[0] != ends[0];
+    const double none = std::numeric_limits<double>::quiet_NaN();
+    ends[0] = nan ? none : std::min<double>(ends[0], *std::min_element(low, low + ABREAST));
+    ends[1] = nan ? none : std::max<double>(ends[1], *std::max_element(high, high + ABREAST));
+}
+
+// Neighbours are often alike: counts of their own keep one from waiting for the other.
+void histogram(const uint8_t* in, int64_t n, int64_t* counts) {
+    constexpr int64_t APART = 4;
+    uint32_t found[APART][256] = {};
+    int64_t i = 0;
+    for (; i + APART <= n; i += APART)
+        for (int64_t j = 0; j < APART; ++j) ++found[j][in[i + j]];
+    for (; i < n; ++i) ++found[0][in[i]];
+    for (int64_t level = 0; level < 256; ++level)
+        for (const auto& one : found) counts[level] += one[level];
+}
+
+}  // namespace
+}  // namespace lt
