@@ -2,18 +2,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.images import to_tensor
 from learned_transforms.layers import Layer, Params, Resampling
 from learned_transforms.network import Network
+from learned_transforms.trainer.data import as_kind
 from learned_transforms.trainer.fit import Epoch, Settings, score
 from learned_transforms.trainer.kernel import Sized
 
 FLOAT_ERROR = 1e-6
 """Float values that differ by no more count as equal."""
+
+FINALISTS = 6
+"""Candidates that are compared on all images, where a few rule out the others."""
+
+L = TypeVar("L", bound=Layer)
 
 
 @dataclass(frozen=True)
@@ -200,3 +209,39 @@ def attempt(layers: Sequence[Layer], checks: Sequence[Labelled], params: Sequenc
         largest = max(largest, float(error.max()))
         squares += float(error.square().sum())
     return Trial(wording(layers), differing / values, largest, squares / values)
+
+
+def labelled(teacher: Callable[..., Any], images: Sequence[Tensor] | Tensor, kind: str, *params: Any) -> Labelled:
+    """Images of one size, and what a teacher that takes these params makes of them."""
+    inputs = [as_kind(image, kind) for image in images]
+    answers = torch.stack([to_tensor(teacher(image, *params)) for image in inputs])
+    return Labelled(torch.stack([to_tensor(image) for image in inputs]), answers)
+
+
+def select(
+    layers: Sequence[L], checks: Sequence[tuple[Labelled, Params]], few: int | None = None
+) -> tuple[L, list[Trial]]:
+    """The layer that is nearest to the targets, the first among equals; and a trial for each, over all checks.
+
+    With ``few``, that many images of each check rule out all but ``FINALISTS`` of the layers first.
+    """
+    trials = [overall(layer, checks, few) for layer in layers]
+    order = sorted(range(len(layers)), key=lambda i: (trials[i].differing, trials[i].squares))
+    if few is not None:
+        # Equals stay in their order.
+        for i in (order := sorted(order[:FINALISTS])):
+            trials[i] = overall(layers[i], checks)
+    return layers[min(order, key=lambda i: (trials[i].differing, trials[i].squares))], trials
+
+
+def overall(layer: Layer, checks: Sequence[tuple[Labelled, Params]], few: int | None = None) -> Trial:
+    """How far a layer is from the teacher, each check of the same weight; on the first ``few`` images, if given."""
+    found = [attempt([layer], [check.part(slice(few))], [params]) for check, params in checks]
+    differing, squares = fmean(t.differing for t in found), fmean(t.squares for t in found)
+    return Trial(choices(layer), differing, max(t.largest for t in found), squares)
+
+
+def choices(layer: Layer) -> str:
+    """A layer in words, with all that was selected for it."""
+    chosen = [f"{name}: {value}" for name, value in layer.describe().items() if isinstance(value, str | int)]
+    return ", ".join([wording([layer]), *chosen])

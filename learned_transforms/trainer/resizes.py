@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import product
-from statistics import fmean
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,11 +11,11 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import TeacherError
 from learned_transforms.images import to_tensor
-from learned_transforms.layers import Layer, Params, Picking, Resampling
-from learned_transforms.trainer.data import Teacher, as_kind, noise
+from learned_transforms.layers import Layer, Picking, Resampling
+from learned_transforms.trainer.data import as_kind, noise
 from learned_transforms.trainer.impulse import learn_kernel
 from learned_transforms.trainer.nearest import PLACES, coded, learn_offset
-from learned_transforms.trainer.problem import Labelled, Trial, attempt
+from learned_transforms.trainer.problem import Trial, labelled, select
 from learned_transforms.trainer.resampling import RESAMPLE_LEVELS
 from learned_transforms.trainer.teachers import KINDS, RESIZES, opaque, resize, resize_float64, resize_int32
 
@@ -53,8 +51,6 @@ CHECKS = (
 PAIRS = (*product(range(3, 64, 4), range(2, 64, 5)), (640, 224), (427, 333), (1000, 299))
 """From and to: what the arithmetic of positions is selected on."""
 
-L = TypeVar("L", bound=Layer)
-
 
 def kernel_of(role: str) -> tuple[Tensor, float]:
     """A kernel, learned from the impulses of its teacher, and the first width of its intervals that explains them."""
@@ -75,7 +71,7 @@ def resampler(name: str, role: str, kernel: Tensor, width: float) -> tuple[Resam
     levels = [arithmetic for arithmetic in RESAMPLE_LEVELS if arithmetic.rounding != "none"]
     candidates = levels if checks[0].quantised else RESAMPLE_FLOATS
     layers = [Resampling(kernel, torch.zeros(2), arithmetic, width) for arithmetic in candidates]
-    return select(layers, checks, {"antialias": RESIZES[role][1]})
+    return select(layers, [(check, {"antialias": RESIZES[role][1], "size": check.size}) for check in checks])
 
 
 def picker(name: str, role: str) -> tuple[Picking, list[Trial]]:
@@ -87,25 +83,7 @@ def picker(name: str, role: str) -> tuple[Picking, list[Trial]]:
 
     offset = learn_offset(teacher, IMPULSE_SIZES)
     checks = [labelled(opaque([resize(name, role, (m, n))]), coded(n, m)[None], KINDS[name]) for n, m in PAIRS]
-    return select([Picking(offset, arithmetic) for arithmetic in PLACES], checks, {})
-
-
-def labelled(teacher: Teacher, images: Tensor, kind: str) -> Labelled:
-    """Images, and what a teacher makes of them."""
-    inputs = [as_kind(image, kind) for image in images]
-    answers = torch.stack([to_tensor(teacher(image)) for image in inputs])
-    return Labelled(torch.stack([to_tensor(image) for image in inputs]), answers)
-
-
-def select(layers: Sequence[L], checks: Sequence[Labelled], params: Params) -> tuple[L, list[Trial]]:
-    """The layer that is nearest to the targets, the first among equals; and a trial for each, over all checks."""
-    trials = []
-    for layer in layers:
-        found = [attempt([layer], [check], [{**params, "size": check.size}]) for check in checks]
-        differing, squares = fmean(t.differing for t in found), fmean(t.squares for t in found)
-        trials.append(Trial(found[0].form, differing, max(t.largest for t in found), squares))
-    best = min(range(len(layers)), key=lambda i: (trials[i].differing, trials[i].squares))
-    return layers[best], trials
+    return select([Picking(offset, arithmetic) for arithmetic in PLACES], [(c, {"size": c.size}) for c in checks])
 
 
 def marks(layer: Layer) -> dict[str, str]:

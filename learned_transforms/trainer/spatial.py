@@ -17,7 +17,7 @@ from learned_transforms.plan import BORDERS
 from learned_transforms.trainer.data import noise
 from learned_transforms.trainer.fit import fit_intervals, least_squares, score, solve
 from learned_transforms.trainer.problem import Form, Labelled, Problem, attempt
-from learned_transforms.trainer.snap import snapped
+from learned_transforms.trainer.snap import on_grid, snapped
 
 SUM_LEVELS = (
     *(Arithmetic("int", bits, rounding="half_up") for bits in (8, 10, 15, 16)),
@@ -55,6 +55,9 @@ FIRMNESS = 2.0
 
 REFINED_SAMPLES, REFINED_AT_ONCE, REFINEMENTS = 4000, 256, 12
 MOST_GRIDS = 6
+FINEST = 255
+"""The largest divisor of a window of whole numbers."""
+
 NEARLY_ONE = 1e-3
 NUDGE = 2.0**-9
 """In levels: keeps sums that should be whole from being truncated to the level below."""
@@ -108,7 +111,8 @@ def best_window(weights: Tensor, problem: Problem) -> Form:
     few, check = problem.val.part(slice(RANK_IMAGES)), problem.val.part(slice(CHECK_IMAGES))
     arithmetics = SUM_LEVELS if problem.train.quantised else FLOATS
     tried = []
-    for (grid, values), arithmetic in product(near_grids(weights), arithmetics):
+    divisor = common_divisor(weights)
+    for (grid, values), arithmetic in product([(divisor, on_grid(weights, divisor)), *near_grids(weights)], arithmetics):
         if values.any():
             layer = Filtering(trimmed(values), BORDERS[0], arithmetic)
             tried.append((attempt([layer], [few]).worth, grid, layer))
@@ -119,6 +123,11 @@ def best_window(weights: Tensor, problem: Problem) -> Form:
     height, width = layer.weights.shape
     notes = [f"window of {height} x {width}, border: {layer.border}"]
     return Form([layer], [{}], trials, grids={"weights": grid}, notes=notes)
+
+
+def common_divisor(weights: Tensor) -> int:
+    """The denominator with which weights are nearest to whole numbers."""
+    return min(range(1, FINEST + 1), key=lambda d: float((weights * d - (weights * d).round()).abs().max()))
 
 
 def trimmed(window: Tensor) -> Tensor:

@@ -50,6 +50,21 @@ TAKEN = {
 }
 """Roles that a teacher has: Pillow always antialiases, and tensors know fewer interpolations."""
 
+COLOURS = {
+    "brightness": "adjust_brightness",
+    "contrast": "adjust_contrast",
+    "saturation": "adjust_saturation",
+    "sharpness": "adjust_sharpness",
+    "hue": "adjust_hue",
+    "autocontrast": "autocontrast",
+    "equalize": "equalize",
+    "gaussian_blur": "gaussian_blur",
+}
+"""By role: torchvision's function behind a layer of colour."""
+
+TINTED = {name: tuple(r for r in COLOURS if name != "float32" or r != "equalize") for name in KINDS}
+"""Roles of colour that a teacher has: there is no histogram of floats."""
+
 INT32 = 2**30
 """What stands for 1 in images of 32-bit integers."""
 
@@ -92,6 +107,19 @@ def resize(name: str, role: str, size: Sequence[int]) -> Any:
     interpolation, antialias = RESIZES[role]
     api = api_of(name)
     return api.Resize(tuple(size), interpolation=api.InterpolationMode(interpolation), antialias=antialias)
+
+
+def colour(name: str, role: str) -> Callable[..., Any]:
+    """torchvision's function of colour: an image, and what its layer takes (factor; sigma, size), to an image."""
+    function = getattr(api_of(name).functional, COLOURS[role])
+
+    def teacher(image: Any, *params: Any) -> Any:
+        return function(image, *params)
+
+    def blurred(image: Any, sigma: float, size: Sequence[int]) -> Any:
+        return function(image, [size[1], size[0]], [sigma, sigma])
+
+    return blurred if role == "gaussian_blur" else teacher
 
 
 def resize_float64(role: str, image: Tensor, size: int) -> Tensor:
