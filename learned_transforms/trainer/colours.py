@@ -6,7 +6,6 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.colour import FORMS, Blurring, Equalising, Stretching
 from learned_transforms.errors import TeacherError
 from learned_transforms.layers import Layer
@@ -110,9 +109,7 @@ def learn_blur(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
 def blur(teacher: Teacher, kind: str, coefficients: Tensor) -> tuple[Blurring, list[Trial]]:
     """Known taps with the arithmetic and the border that fit a teacher of (image, sigma, size) best."""
     images = training_images(COUNT, SIZE)[torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))][:CHECKS]
-    checks = [
-        (labelled(teacher, images, kind, sigma, size), {"sigma": sigma, "size": size}) for sigma, size in BLURRED
-    ]
+    checks = [(labelled(teacher, images, kind, sigma, size), {"sigma": sigma, "size": size}) for sigma, size in BLURRED]
     arithmetics = LEVELS if checks[0][0].quantised else FLOATS
     best, trials = select([Blurring(coefficients, border, arithmetics[0]) for border in BORDERS], checks)
     best, more = select([Blurring(coefficients, best.border, arithmetic) for arithmetic in arithmetics], checks)

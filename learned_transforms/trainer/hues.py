@@ -64,9 +64,7 @@ def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
         layers = [Turning(centres, span, FLOATS[0], form, 0) for form in FORMS["turn"]]
     best, trials = select(layers, checks, FEW)
     # What is counted from which channel matters to roundings alone.
-    turned = [
-        Turning((centres + turn) % 6, best.span, best.arithmetic, best.form, best.steps) for turn in (0, 2, 4)
-    ]
+    turned = [Turning((centres + turn) % 6, best.span, best.arithmetic, best.form, best.steps) for turn in (0, 2, 4)]
     best, more = select(turned, checks, FEW)
     return best, [*trials, *more]
 

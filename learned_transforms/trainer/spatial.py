@@ -112,7 +112,9 @@ def best_window(weights: Tensor, problem: Problem) -> Form:
     arithmetics = SUM_LEVELS if problem.train.quantised else FLOATS
     tried = []
     divisor = common_divisor(weights)
-    for (grid, values), arithmetic in product([(divisor, on_grid(weights, divisor)), *near_grids(weights)], arithmetics):
+    for (grid, values), arithmetic in product(
+        [(divisor, on_grid(weights, divisor)), *near_grids(weights)], arithmetics
+    ):
         if values.any():
             layer = Filtering(trimmed(values), BORDERS[0], arithmetic)
             tried.append((attempt([layer], [few]).worth, grid, layer))
