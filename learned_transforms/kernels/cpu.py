@@ -190,7 +190,7 @@ def add_stretch(program: Any, stage: Stretch) -> None:
 
 
 def add_turn(program: Any, stage: Turn) -> None:
-    how = stage.span, stage.steps, stage.ceiling, arithmetic_of(stage.arithmetic)
+    how = stage.span, stage.form, stage.steps, stage.ceiling, arithmetic_of(stage.arithmetic)
     program.turn(stage.centres, factor_of(stage.factor), *how)
 
 

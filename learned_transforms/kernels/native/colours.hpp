@@ -73,7 +73,8 @@ template <class T, class In>
 void stretch_as(const Stretch& how, T low, T high, const In* in, int64_t n, void* out) {
     const T start = static_cast<T>(how.ends[0]), extent = high - low;
     const double width = how.ends[1] - how.ends[0];
-    const T by = extent * static_cast<T>(1 / width), scale = 1 / extent * static_cast<T>(width), offset = -low * scale;
+    const T by = extent * static_cast<T>(1 / width), whole = static_cast<T>(width);
+    const T scale = how.form == Stretch::multiply ? 1 / extent * whole : whole / extent, offset = -low * scale;
     T made[CHUNK];
     for (int64_t first = 0; first < n; first += CHUNK) {
         const int64_t m = std::min(CHUNK, n - first);
@@ -108,7 +109,7 @@ inline T fraction(T x) {
 
 // colour.turn, operation by operation, with fewer divisions: of the distances from the highest channel, that of the
 // lowest is 1. A gray pixel has any hue, since its saturation is 0.
-template <bool STEPS, bool NAN_TOO>
+template <bool STEPS, bool DIVIDE, bool NAN_TOO>
 void turn_chunk(const Turning& how, const float (*in)[CHUNK], int64_t n, float (*__restrict out)[CHUNK]) {
     const Turn& stage = *how.stage;
     const auto [first, second, third] = stage.centres;
@@ -140,14 +141,14 @@ void turn_chunk(const Turning& how, const float (*in)[CHUNK], int64_t n, float (
         } else {
             const float c = static_cast<float>(centre);
             hue = leads ? (1 + c) - distance : (distance + c) - 1;
-            hue = fraction(fraction(hue * (1.0f / 6) + 1) + factor);
+            hue = fraction(fraction((DIVIDE ? hue / 6 : hue * (1.0f / 6)) + 1) + factor);
             hue = (hue < 0 ? hue + 1 : hue) * 6;  // Just below 0 becomes 1: the sixth sector is the first.
         }
         if constexpr (NAN_TOO) hue = hue == hue ? hue : 0;
         const int32_t sector = static_cast<int32_t>(hue);
         const float along = hue - static_cast<float>(sector), rest = 1 - saturation;
         const float fall = (1 - saturation * along) * high, lowest = rest * high;
-        const float rise = (STEPS ? 1 - saturation * (1 - along) : saturation * along + rest) * high;
+        const float rise = (DIVIDE ? 1 - saturation * (1 - along) : saturation * along + rest) * high;
         const auto made = [&](int32_t from) {
             int32_t sixth = sector - from;
             sixth = sixth < 0 ? sixth + 6 : sixth;
@@ -165,14 +166,20 @@ template <class In>
 void turn(const Turning& how, const In* const* planes, int64_t n, void* const* out) {
     constexpr bool FLOATS = sizeof(In) == sizeof(float);
     const Turn& stage = *how.stage;
-    const float unit = stage.steps || stage.ceiling == 1 ? 1 : static_cast<float>(1 / stage.ceiling);
-    const auto ceiling = static_cast<float>(stage.ceiling);
+    const bool divide = stage.form == Turn::divide, levels = !stage.steps && stage.ceiling != 1;
+    const auto ceiling = static_cast<float>(stage.ceiling), unit = static_cast<float>(1 / stage.ceiling);
+    constexpr auto ALL = std::array{turn_chunk<false, false, FLOATS>, turn_chunk<false, true, FLOATS>,
+                                    turn_chunk<true, false, FLOATS>, turn_chunk<true, true, FLOATS>};
+    const auto chunk = ALL[(stage.steps ? 2 : 0) + (divide ? 1 : 0)];
     float in[3][CHUNK], made[3][CHUNK];
     for (int64_t start = 0; start < n; start += CHUNK) {
         const int64_t m = std::min(CHUNK, n - start);
         for (int c = 0; c < 3; ++c)
-            for (int64_t i = 0; i < m; ++i) in[c][i] = static_cast<float>(planes[c][start + i]) * unit;
-        (stage.steps ? turn_chunk<true, FLOATS> : turn_chunk<false, FLOATS>)(how, in, m, made);
+            for (int64_t i = 0; i < m; ++i) {
+                const auto x = static_cast<float>(planes[c][start + i]);
+                in[c][i] = levels ? (divide ? x / ceiling : x * unit) : x;
+            }
+        chunk(how, in, m, made);
         for (int c = 0; c < 3; ++c) finish_all(stage.arithmetic.rounding, ceiling, made[c], m, start, out[c]);
     }
 }

@@ -163,6 +163,7 @@ lt::Factor factor_of(const FactorTuple& t) { return {std::get<0>(t), std::get<1>
 const std::pair<const char*, lt::Blend::Form> BLENDS[] = {{"sum", lt::Blend::sum},
                                                           {"from_image", lt::Blend::from_image},
                                                           {"from_other", lt::Blend::from_other}};
+const std::pair<const char*, lt::Turn::Form> TURNS[] = {{"multiply", lt::Turn::multiply}, {"divide", lt::Turn::divide}};
 const std::pair<const char*, lt::Stretch::Form> STRETCHES[] = {{"divide", lt::Stretch::divide},
                                                                {"multiply", lt::Stretch::multiply},
                                                                {"affine", lt::Stretch::affine}};
@@ -285,10 +286,11 @@ NB_MODULE(_native, m) {
              "levels"_a, "offset"_a)
         .def("turn",
              [](lt::Program& p, const std::array<int32_t, 3>& centres, const FactorTuple& factor, double span,
-                int32_t steps, double ceiling, const ArithmeticTuple& arithmetic) {
-                 p.add(lt::Turn{centres, factor_of(factor), span, steps, ceiling, arithmetic_of(arithmetic)});
+                const std::string& form, int32_t steps, double ceiling, const ArithmeticTuple& arithmetic) {
+                 p.add(lt::Turn{centres, factor_of(factor), span, named(TURNS, form), steps, ceiling,
+                                arithmetic_of(arithmetic)});
              },
-             "centres"_a, "factor"_a, "span"_a, "steps"_a, "ceiling"_a, "arithmetic"_a)
+             "centres"_a, "factor"_a, "span"_a, "form"_a, "steps"_a, "ceiling"_a, "arithmetic"_a)
         .def("blur",
              [](lt::Program& p, std::vector<double> coefficients, const FactorTuple& sigma,
                 const std::array<int64_t, 2>& size, const std::string& border, const ArithmeticTuple& arithmetic) {

@@ -189,9 +189,12 @@ struct Equalise {
 };
 
 struct Turn {
+    enum Form { multiply, divide };
+
     std::array<int32_t, 3> centres;  // in sixths of a turn
     Factor factor;
     double span;
+    Form form;
     int32_t steps;
     double ceiling;
     Arithmetic arithmetic;
