@@ -109,6 +109,8 @@ def unfit(stage: Stage) -> str | None:
         reason = unfit(stage.other)
         if reason is not None:
             return reason
+    if isinstance(stage, Turn) and stage.steps not in (0, 255):
+        return "it counts hue in 255 steps, or none"
     if isinstance(stage, Blur) and stage.border == "zero":
         return "it blurs no image with nothing around it"
     tensors = [value for value in vars(stage).values() if isinstance(value, Tensor)]

@@ -147,7 +147,7 @@ void check(const Turn& turn, int64_t channels) {
     const auto [a, b, c] = turn.centres;
     require(std::min({a, b, c}) >= 0 && std::max({a, b, c}) <= 5 && a != b && b != c && a != c,
             "the centres of hue are three different sixths of a turn");
-    require(turn.steps >= 0 && turn.steps <= 255, "hue has 255 steps at most");
+    require(turn.steps == 0 || turn.steps == 255, "hue has 255 steps, or none");
     require(std::isfinite(turn.span) && turn.ceiling > 0, "span and ceiling of a turn are finite numbers");
 }
 

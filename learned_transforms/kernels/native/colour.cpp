@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 
 #include "settled.hpp"
@@ -68,7 +69,8 @@ void flatten(const Equalise& how, const int64_t* counts, int64_t pixels, uint8_t
     }
 }
 
-// Taps in double, rounded to float32; those of 0 on both ends do nothing to levels.
+// Taps in double, rounded to float32. On both ends those that are no normal numbers are left out, if all are of `levels`:
+// they cannot reach one, and are slow.
 std::vector<float> taps_of(const Blur& blur, double sigma, int64_t length, bool levels) {
     std::vector<double> taps(static_cast<size_t>(length));
     double sum = 0;
@@ -81,7 +83,8 @@ std::vector<float> taps_of(const Blur& blur, double sigma, int64_t length, bool 
     std::vector<float> made;
     for (const double tap : taps) made.push_back(static_cast<float>(tap / sum));
     size_t ends = 0;
-    while (levels && ends < made.size() / 2 && made[ends] == 0 && made[made.size() - 1 - ends] == 0) ++ends;
+    constexpr float NORMAL = std::numeric_limits<float>::min();
+    while (levels && ends < made.size() / 2 && std::max(made[ends], made[made.size() - 1 - ends]) < NORMAL) ++ends;
     return {made.begin() + static_cast<std::ptrdiff_t>(ends), made.end() - static_cast<std::ptrdiff_t>(ends)};
 }
 
@@ -215,8 +218,9 @@ void Settled::settle(const Pass& pass, const View& from, const std::vector<doubl
     used_ = 0;
     if (const auto* blur = std::get_if<Blur>(&pass.change)) {
         const double sigma = blur->sigma.of(factors);
-        down = taps_of(*blur, sigma, blur->height, !from.floating);
-        along = taps_of(*blur, sigma, blur->width, !from.floating);
+        const bool levels = !from.floating && blur->arithmetic.rounding != Rounding::none;
+        down = taps_of(*blur, sigma, blur->height, levels);
+        along = taps_of(*blur, sigma, blur->width, levels);
     } else if (const auto* blend = std::get_if<Blend>(&pass.change)) {
         blending = blending_of(*blend, factors);
     }

@@ -24,14 +24,23 @@ void with_rounding(Rounding rounding, const F& f) {
 // In [0, ceiling], as a float or as a level; only floats stay NaN.
 template <Rounding R, class T>
 inline auto finished(T x, T ceiling) {
-    if constexpr (R == Rounding::none)
-        return static_cast<float>(x < 0 ? 0 : (x > ceiling ? ceiling : x));
-    else
-        return static_cast<uint8_t>(static_cast<int32_t>(level<R>(x > ceiling ? ceiling : x)));
+    if constexpr (R == Rounding::none) {
+        x = x < 0 ? 0 : x;
+        return static_cast<float>(x > ceiling ? ceiling : x);
+    } else {
+        return static_cast<uint8_t>(static_cast<int32_t>(whole<R>(clamped(x, ceiling))));
+    }
+}
+
+// What values are clamped to before they are rounded.
+template <class T>
+inline T ceiling_of(Rounding rounding, double ceiling) {
+    return static_cast<T>(rounding == Rounding::none ? ceiling : std::min(ceiling, 255.0));
 }
 
 template <class T>
-void finish_all(Rounding rounding, T ceiling, const T* in, int64_t n, int64_t start, void* out) {
+void finish_all(Rounding rounding, double most, const T* in, int64_t n, int64_t start, void* out) {
+    const T ceiling = ceiling_of<T>(rounding, most);
     with_rounding(rounding, [&](auto r) {
         using Out = decltype(finished<r>(ceiling, ceiling));
         Out* __restrict to = static_cast<Out*>(out) + start;
@@ -42,7 +51,7 @@ void finish_all(Rounding rounding, T ceiling, const T* in, int64_t n, int64_t st
 // (1) image * a + other * b, (2) image + (other - image) * b, (3) other + (image - other) * a.
 template <Blend::Form FORM, bool F, Rounding R, class In>
 void blend_as(const Blending& how, const In* image, const float* other, int64_t n, void* out) {
-    const float a = how.a, b = how.b, ceiling = how.ceiling;
+    const float a = how.a, b = how.b, ceiling = ceiling_of<float>(R, static_cast<double>(how.ceiling));
     auto* __restrict to = static_cast<decltype(finished<R>(a, b))*>(out);
     for (int64_t i = 0; i < n; ++i) {
         const float x = static_cast<float>(image[i]), y = other[i];
@@ -85,7 +94,7 @@ void stretch_as(const Stretch& how, T low, T high, const In* in, int64_t n, void
             for (int64_t i = 0; i < m; ++i) made[i] = (static_cast<T>(x[i]) - low) * scale + start;
         else
             for (int64_t i = 0; i < m; ++i) made[i] = static_cast<T>(x[i]) * scale + offset + start;
-        finish_all(how.arithmetic.rounding, static_cast<T>(how.ceiling), made, m, first, out);
+        finish_all(how.arithmetic.rounding, how.ceiling, made, m, first, out);
     }
 }
 
@@ -107,27 +116,35 @@ inline T fraction(T x) {
     return x - static_cast<T>(static_cast<int32_t>(x));
 }
 
+// What one channel is in each sixth of a turn, counted from its centre on: the highest, falling, the lowest, the lowest,
+// rising, the highest.
+struct Sixths {
+    int32_t falls, low, low_too, rises;
+    explicit Sixths(int32_t c) : falls((c + 1) % 6), low((c + 2) % 6), low_too((c + 3) % 6), rises((c + 4) % 6) {}
+};
+
 // colour.turn, operation by operation, with fewer divisions: of the distances from the highest channel, that of the
-// lowest is 1. A gray pixel has any hue, since its saturation is 0.
+// lowest is 1. A gray pixel has any hue, since its saturation is 0. One choice after the other: nested ones are slow.
 template <bool STEPS, bool DIVIDE, bool NAN_TOO>
 void turn_chunk(const Turning& how, const float (*in)[CHUNK], int64_t n, float (*__restrict out)[CHUNK]) {
     const Turn& stage = *how.stage;
     const auto [first, second, third] = stage.centres;
+    const Sixths one(first), two(second), three(third);
     const int32_t shift = how.shift;
-    const float factor = how.factor, span = static_cast<float>(stage.span);
+    const float factor = how.factor, span = static_cast<float>(stage.span), last = static_cast<float>(stage.steps);
     const double steps = stage.steps;
-    const float last = static_cast<float>(stage.steps);
     for (int64_t i = 0; i < n; ++i) {
         const float r = in[0][i], g = in[1][i], b = in[2][i];
         const float more = r > g ? r : g, less = r > g ? g : r;
         const float high = more > b ? more : b, low = less < b ? less : b;
-        const float middle = b > more ? more : (b < less ? less : b);
+        const float least = more < b ? more : b, middle = less > least ? less : least;
         const bool flat = high == low;
-        const float extent = flat ? 1.0f : high - low;
+        const float extent = flat ? 1.0f : high - low, distance = (high - middle) / extent;
         float saturation = (high - low) / (flat ? 1.0f : high);
-        const float distance = (high - middle) / extent;
-        const float before = r == high ? b : (g == high ? r : g);
-        const int32_t centre = r == high ? first : (g == high ? second : third);
+        float before = g == high ? r : g;
+        before = r == high ? b : before;
+        int32_t centre = g == high ? second : third;
+        centre = r == high ? first : centre;
         const bool leads = before == low;
         float hue;
         if constexpr (STEPS) {
@@ -145,20 +162,20 @@ void turn_chunk(const Turning& how, const float (*in)[CHUNK], int64_t n, float (
             hue = (hue < 0 ? hue + 1 : hue) * 6;  // Just below 0 becomes 1: the sixth sector is the first.
         }
         if constexpr (NAN_TOO) hue = hue == hue ? hue : 0;
-        const int32_t sector = static_cast<int32_t>(hue);
+        int32_t sector = static_cast<int32_t>(hue);
         const float along = hue - static_cast<float>(sector), rest = 1 - saturation;
+        sector = sector > 5 ? sector - 6 : sector;
         const float fall = (1 - saturation * along) * high, lowest = rest * high;
         const float rise = (DIVIDE ? 1 - saturation * (1 - along) : saturation * along + rest) * high;
-        const auto made = [&](int32_t from) {
-            int32_t sixth = sector - from;
-            sixth = sixth < 0 ? sixth + 6 : sixth;
-            sixth = sixth > 5 ? sixth - 6 : sixth;
-            float value = sixth == 1 ? fall : (sixth == 4 ? rise : ((sixth == 2) | (sixth == 3) ? lowest : high));
-            if constexpr (!STEPS) value = (value < 0 ? 0 : (value > 1 ? 1 : value)) * span;
+        const auto made = [&](const Sixths& at) {
+            float value = (sector == at.low) | (sector == at.low_too) ? lowest : high;
+            value = sector == at.falls ? fall : value;
+            value = sector == at.rises ? rise : value;
+            if constexpr (!STEPS) value = clamped(value, 1.0f) * span;
             if constexpr (NAN_TOO) value = (r != r) | (g != g) | (b != b) ? r + g + b : value;
             return value;
         };
-        out[0][i] = made(first), out[1][i] = made(second), out[2][i] = made(third);
+        out[0][i] = made(one), out[1][i] = made(two), out[2][i] = made(three);
     }
 }
 
@@ -180,7 +197,7 @@ void turn(const Turning& how, const In* const* planes, int64_t n, void* const* o
                 in[c][i] = levels ? (divide ? x / ceiling : x * unit) : x;
             }
         chunk(how, in, m, made);
-        for (int c = 0; c < 3; ++c) finish_all(stage.arithmetic.rounding, ceiling, made[c], m, start, out[c]);
+        for (int c = 0; c < 3; ++c) finish_all(stage.arithmetic.rounding, stage.ceiling, made[c], m, start, out[c]);
     }
 }
 

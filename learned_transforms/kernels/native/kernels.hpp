@@ -86,6 +86,10 @@ struct Kernels {
     // Interleaved pixels to one plane for each channel.
     void (*split)(const uint8_t* in, int channels, int64_t n, uint8_t* const* planes);
 
+    // Back to front; words are values, or pixels, of four bytes.
+    void (*reverse_bytes)(const uint8_t* in, int64_t n, uint8_t* out);
+    void (*reverse_words)(const uint32_t* in, int64_t n, uint32_t* out);
+
     // Pointwise, on n values of each plane. Mixes give bytes, or floats without rounding.
     void (*mix_bytes)(const Mix& mix, int64_t output, const uint8_t* const* planes, int64_t n, void* out);
     void (*mix_floats)(const Mix& mix, int64_t output, const float* const* planes, int64_t n, void* out);

@@ -50,7 +50,7 @@ class Lines {
 
 // What gives the lines [begin, end) of an image after one change; `geometry` belongs to a Resample.
 using Source = std::unique_ptr<Lines>;
-Source copied(const Gather& gather, const View& from, Scratch& scratch);
+Source copied(const Gather& gather, const View& from, const Kernels& kernels, Scratch& scratch);
 Source resampled(const Resample& resample, const View& from, const Geometry& geometry, int64_t begin, int64_t end,
                  const Kernels& kernels, Scratch& scratch);
 Source scattered(const Sparse& sparse, const View& from, const Kernels& kernels, Scratch& scratch);

@@ -128,7 +128,7 @@ Source source_of(const Change& change, const View& from, const Geometry* geometr
     if (const auto* blur = std::get_if<Blur>(&change))
         return blurred(*blur, settled.down, settled.along, from, begin, kernels, scratch);
     const auto* gather = std::get_if<Gather>(&change);
-    return copied(gather ? *gather : EVERYTHING, from, scratch);
+    return copied(gather ? *gather : EVERYTHING, from, kernels, scratch);
 }
 
 }  // namespace

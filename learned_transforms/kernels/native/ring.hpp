@@ -7,7 +7,8 @@ namespace lt {
 
 class Ring {
   public:
-    // Rows from `begin` on, the last `height` of which are kept; `side` pixels more on either end.
+    // Rows from `begin` on, the last `height` of which are kept; `side` pixels more on either end. Behind the last of
+    // them are two vectors' worth of bytes that may be read.
     Ring(const View& from, int64_t height, int64_t side, Border border, int64_t begin, Scratch& scratch)
         : from_(from),
           height_(height),
@@ -15,7 +16,7 @@ class Ring {
           border_(border),
           stop_(begin),
           part_((from.width + 2 * side) * from.values() * from.element()),
-          memory_(scratch.get(Scratch::RING, height * from.planes() * part_)) {}
+          memory_(scratch.get(Scratch::RING, height * from.planes() * part_ + PADDING)) {}
 
     // All rows before `stop`.
     void need(int64_t stop) {

@@ -45,7 +45,7 @@ template <class F>
 void each_tile(const View& view, const Kernels& kernels, Scratch& scratch, const F& f) {
     static const Gather EVERYTHING{};
     const bool planes = lies_in_planes(view);
-    const Source source = planes ? nullptr : copied(EVERYTHING, view, scratch);
+    const Source source = planes ? nullptr : copied(EVERYTHING, view, kernels, scratch);
     const int64_t height = tile_rows(view.width);
     for (int64_t first = 0; first < view.height; first += height) {
         const Tile tile{first, std::min(height, view.height - first), view.width};

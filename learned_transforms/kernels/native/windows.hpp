@@ -1,4 +1,4 @@
-// Sums of a blur, which stay in registers from the first tap to the last.
+// Sums over windows, which stay in registers from the first term to the last.
 #pragma once
 
 #include "vectors.hpp"
@@ -55,24 +55,50 @@ void blur_down(const float* taps, int64_t count, bool fma, const In* const* rows
     (fma ? blur_down_as<true, In> : blur_down_as<false, In>)(taps, count, rows, n, out);
 }
 
-template <bool F, int WIDE>
-void blur_block(const float* taps, int64_t count, int64_t step, const float* in, float* out) {
+// Sums of `terms` terms on n values; term(k) gives the weight of term k, and its values. They write whole vectors.
+template <bool F, int WIDE, class Term>
+void sum_block(int64_t terms, const Term& term, int64_t at, float* out) {
     Vector sum[WIDE];
-    for (int v = 0; v < WIDE; ++v) sum[v] = load_floats(in + v * LANES) * (taps[0] - Vector{});
-    for (int64_t k = 1; k < count; ++k)
-        for (int v = 0; v < WIDE; ++v) sum[v] = with_product<F>(load_floats(in + k * step + v * LANES), taps[k], sum[v]);
+    const auto [first, values] = term(0);
+    for (int v = 0; v < WIDE; ++v) sum[v] = load_floats(values + at + v * LANES) * (first - Vector{});
+    for (int64_t k = 1; k < terms; ++k) {
+        const auto [weight, x] = term(k);
+        for (int v = 0; v < WIDE; ++v) sum[v] = with_product<F>(load_floats(x + at + v * LANES), weight, sum[v]);
+    }
     for (int v = 0; v < WIDE; ++v) store_floats(sum[v], out + v * LANES);
 }
 
-template <bool F>
-void blur_along_as(const float* taps, int64_t count, int64_t step, const float* in, int64_t n, float* out) {
+template <bool F, class Term>
+void sum_terms(int64_t terms, const Term& term, int64_t start, int64_t n, float* out) {
     int64_t at = 0;
-    for (; at + 3 * LANES < n; at += 4 * LANES) blur_block<F, 4>(taps, count, step, in + at, out + at);
-    for (; at < n; at += LANES) blur_block<F, 1>(taps, count, step, in + at, out + at);
+    for (; at + 3 * LANES < n; at += 4 * LANES) sum_block<F, 4>(terms, term, start + at, out + at);
+    for (; at < n; at += LANES) sum_block<F, 1>(terms, term, start + at, out + at);
 }
 
 void blur_along(const float* taps, int64_t count, int64_t step, bool fma, const float* in, int64_t n, float* out) {
-    (fma ? blur_along_as<true> : blur_along_as<false>)(taps, count, step, in, n, out);
+    const auto term = [&](int64_t k) { return std::pair{taps[k], in + k * step}; };
+    fma ? sum_terms<true>(count, term, 0, n, out) : sum_terms<false>(count, term, 0, n, out);
+}
+
+template <class In>
+void filter_real(const Filter& filter, const In* const* rows, int64_t step, int64_t n, void* out) {
+    const float* weights = filter.weights.floats.data();
+    const auto term = [&](int64_t k) { return std::pair{weights[k], rows[filter.rows[k]] + filter.columns[k] * step}; };
+    float sum[CHUNK];
+    for (int64_t start = 0; start < n; start += CHUNK) {
+        const int64_t m = std::min(CHUNK, n - start);
+        filter.arithmetic.fma ? sum_terms<true>(filter.terms(), term, start, m, sum)
+                              : sum_terms<false>(filter.terms(), term, start, m, sum);
+        finish(filter.arithmetic, sum, m, start, out);
+    }
+}
+
+template <class In>
+void filter(const Filter& filter, const In* const* rows, int64_t step, int64_t n, void* out) {
+    if constexpr (sizeof(In) == 1)
+        if (filter.arithmetic.number == Number::integer) return filter_as<uint32_t>(filter, rows, step, n, out);
+    if (filter.arithmetic.number == Number::float64) return filter_as<double>(filter, rows, step, n, out);
+    filter_real(filter, rows, step, n, out);
 }
 
 }  // namespace
