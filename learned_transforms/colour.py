@@ -185,7 +185,8 @@ class Turning(Tinting):
         return {**super().describe(), "form": self.form, "steps": self.steps}
 
     def provenance(self) -> dict[str, str]:
-        return {**super().provenance(), "form": "selected", "steps": "selected"}
+        span = {"span": "given"} if self.steps else {}
+        return {**super().provenance(), "form": "selected", "steps": "selected", **span}
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         check_channels(shape[0], (1, 3))

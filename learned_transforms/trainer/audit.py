@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -11,9 +12,10 @@ from torch import Tensor
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.compose import LearnedCompose
 from learned_transforms.images import to_tensor
-from learned_transforms.kernels import cpu
+from learned_transforms.kernels import BACKENDS, cpu
 from learned_transforms.layers import Layer, Params
 from learned_transforms.network import Network
+from learned_transforms.plan import Plan
 from learned_transforms.trainer.data import (
     HELD_OUT_PHOTOS,
     TRAINING_PHOTOS,
@@ -25,10 +27,12 @@ from learned_transforms.trainer.data import (
 )
 from learned_transforms.trainer.nearest import coded
 from learned_transforms.trainer.teachers import (
+    COLOURS,
     KINDS,
     NAMES,
     RESIZES,
     api_of,
+    colour,
     evaluation_pipeline,
     opaque,
     resize,
@@ -42,6 +46,20 @@ SIZES = ((28, 28), (224, 224), (100, 133), (57, 640), (400, 31), (256,))
 
 EVERY, LARGER, LARGEST = 64, 400, 800
 """Nearest neighbours are certified from every length up to the first to every other, and from so many longer ones."""
+
+FACTORS = tuple({"factor": factor} for factor in (0.0, 0.17, 0.5, 0.83, 1.0, 1.21, 1.6, 2.5))
+TURNS = tuple({"factor": factor} for factor in (-0.5, -0.31, -0.1, 0.0, 0.013, 0.07, 0.25, 0.4))
+BLURS = ((0.1, (3, 3)), (0.45, (5, 3)), (1.0, (5, 5)), (1.7, (9, 11)), (2.0, (15, 15)), (5.0, (3, 13)))
+PARAMS: Mapping[str, Sequence[Params]] = {
+    **dict.fromkeys(("brightness", "contrast", "saturation", "sharpness"), FACTORS),
+    "hue": TURNS,
+    **dict.fromkeys(("autocontrast", "equalize"), ({},)),
+    "gaussian_blur": tuple({"sigma": sigma, "size": size} for sigma, size in BLURS),
+}
+"""What layers of colour are certified with."""
+
+COLOURED = {"saturation": (0.0, 0.7, 1.5), "hue": (-0.2, 0.1)}
+"""Factors with which they are certified on all colours."""
 
 Comparison = tuple[Callable[[Any], Any], Callable[[Any], Any], Mapping[str, Sequence[Tensor]]]
 """A network, its teacher, and images by group."""
@@ -101,6 +119,8 @@ def layer_comparisons(name: str, role: str, count: int, path: Path, weights: Wei
     if role in RESIZES:
         compared = nearest_comparisons if role.startswith("nearest") else resize_comparisons
         yield from compared(name, role, count, path, weights.layers[f"{name}/{role}"])
+    elif role in COLOURS:
+        yield from colour_comparisons(name, role, count, path, weights.layers[f"{name}/{role}"])
     elif role == "gray" and name == "float32":
         colours = torch.rand(3, 4096, 4096, generator=torch.Generator().manual_seed(0))
         yield learned([api.Grayscale(1)], path, weights), api.Grayscale(1), {"random colours": [colours]}
@@ -136,6 +156,35 @@ def nearest_comparisons(name: str, role: str, count: int, path: Path, layer: Lay
         for height, width, rows, columns in sizes:
             size = rows, columns
             yield alone(layer, name, {"size": size}, path), resize(name, role, size), {group: [coded(height, width)]}
+
+
+def colour_comparisons(name: str, role: str, count: int, path: Path, layer: Layer) -> Iterable[Comparison]:
+    """Whole photos, and patches, patterns and images of other sizes, with every factor, or sigma and size; where each
+    pixel is on its own, all 2^24 colours too (fewer where ``count`` is below 100), with ``COLOURED``.
+    """
+    each, few = max(1, count // 7), max(1, 100 // max(1, count))
+    groups: dict[str, Sequence[Tensor]] = {"whole photos": photos()[:: min(few, 3)]}
+    groups |= {group: list(images) for group, images in held_out_images(each, (61, 90), seed=3).items()}
+    groups["other sizes"] = other_sizes(each)
+    colours = every_colour()[0].view(3, 256, 16, 4096)[:, ::few].transpose(0, 1)
+    sorts = [(params, groups) for params in PARAMS[role]]
+    if role in COLOURED:
+        sorts += [({"factor": f}, {"all 2^24 colours" if few == 1 else "colours": colours}) for f in COLOURED[role]]
+    for params, images in sorts:
+        yield alone(layer, name, params, path), partial(answer, colour(name, role), params), images
+
+
+def answer(teacher: Callable[..., Any], params: Params, image: Any) -> Any:
+    """What a teacher of colour makes of an image with these params, in the order in which it takes them."""
+    return teacher(image, *params.values())
+
+
+def able(layer: Layer, role: str) -> list[Path]:
+    """The paths that run a layer of this role, fastest first."""
+    if role not in COLOURS:
+        return paths()
+    plan = Plan(3, (16, 16), tuple(layer.stages((3, 16, 16), PARAMS[role][0])), (3, 16, 16))
+    return [p for p in paths() if BACKENDS[p.backend].why_not(plan, torch.device("cpu"), False) is None]
 
 
 def alone(layer: Layer, name: str, params: Params, path: Path) -> LearnedCompose:
@@ -174,19 +223,24 @@ def audit(
         weights: the layers.
         count: held-out images of each group for pipelines. Layers take a twentieth, and slower paths a tenth of that.
         pipelines: those of the seed and of ImageNet's evaluation too.
-        known: certificates of layers that need not be measured again.
+        known: certificates of layers that need not be measured again, where the path is the same.
     """
     images, large = (seed_images(count), evaluation_images(count)) if pipelines else ({}, {})
+    run_by = {key: able(layer, key.partition("/")[2]) for key, layer in weights.layers.items()}
     for number, path in enumerate(paths()):
-        suffix = "" if number == 0 else f" ({path})"
-        for key in weights.layers:
+        for key, runs in run_by.items():
+            if path not in runs:
+                continue
             name, _, role = key.partition("/")
-            found = known.get(key + suffix)
-            if found is None:
-                found = certify_layer(name, role, count // (20 if number == 0 else 200), path, weights)
-            yield key + suffix, found
+            first = path == runs[0]
+            title = key if first else f"{key} ({path})"
+            found = known.get(title)
+            if found is None or found.reference["backend"] != str(path):
+                found = certify_layer(name, role, count // (20 if first else 200), path, weights)
+            yield title, found
         if not pipelines:
             continue
+        suffix = "" if number == 0 else f" ({path})"
         for name, kind in NAMES.items():
             yield f"{name}/pipeline{suffix}", certify_pipeline(seed_pipeline(name), images, kind, path, weights)
         for name in ("uint8", "pil", "pil_v2"):

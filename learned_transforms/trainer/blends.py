@@ -33,7 +33,7 @@ FLOATS = (Arithmetic("float32"), Arithmetic("float32", fma=True), Arithmetic("fl
 MEANS = ("none", "half_up")
 """How the mean of an image may be rounded."""
 
-COUNT, SIZE = 48, (48, 48)
+COUNT, SIZE = 96, (48, 48)
 """Of the images that all is learned from."""
 
 COLOURS = 12_000
@@ -46,7 +46,7 @@ time."""
 CHECKED = (0.0, 0.2, 0.37, 0.6, 0.85, 1.0, 1.19, 1.43, 1.8, 3.1)
 """Factors that the arithmetic is selected on."""
 
-FEW, CHECKS = 4, 24
+FEW, CHECKS = 4, 96
 """Images that it is selected on, at first and in the end."""
 
 SLACK = 0.02
@@ -65,7 +65,7 @@ def learn_blend(teacher: Teacher, kind: str) -> tuple[Blending, list[Trial]]:
     Raises:
         TeacherError: the other end is nothing that a blend knows.
     """
-    images = training_images(COUNT, SIZE)[torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))]
+    images = shuffled(COUNT, SIZE)
     end = labelled(teacher, images, kind, 0.0)
     other, means = other_end(teacher, kind, end)
     if means[0] is not None:
@@ -77,6 +77,11 @@ def learn_blend(teacher: Teacher, kind: str) -> tuple[Blending, list[Trial]]:
     candidates = product(forms, LEVELS if checks[0][0].quantised else FLOATS, means)
     layers = [Blending(terms, arithmetic, form, mean=mean, **other) for form, arithmetic, mean in candidates]
     return select(layers, checks, FEW)
+
+
+def shuffled(count: int, size: tuple[int, int]) -> Tensor:
+    """Training images in random order, uint8 ``[N, 3, *size]``: the first few are of all sorts."""
+    return training_images(count, size)[torch.randperm(count, generator=torch.Generator().manual_seed(0))]
 
 
 def other_end(teacher: Teacher, kind: str, end: Labelled) -> tuple[dict[str, Any], tuple[str | None, ...]]:

@@ -9,8 +9,7 @@ from torch import Tensor
 from learned_transforms.colour import FORMS, Blurring, Equalising, Stretching
 from learned_transforms.errors import TeacherError
 from learned_transforms.layers import Layer
-from learned_transforms.trainer.blends import COUNT, FLOATS, LEVELS, SIZE, Teacher, learn_blend
-from learned_transforms.trainer.data import training_images
+from learned_transforms.trainer.blends import FLOATS, LEVELS, SIZE, Teacher, learn_blend, shuffled
 from learned_transforms.trainer.fit import least_squares
 from learned_transforms.trainer.hues import learn_turn
 from learned_transforms.trainer.nearest import simplest
@@ -36,7 +35,7 @@ BLURRED = ((0.3, (3, 3)), (0.8, (5, 5)), (1.3, (5, 9)), (2.0, (23, 7)), (0.1, (3
 BORDERS = ("reflect", "symmetric", "edge")
 """Candidates for what lies beyond the image."""
 
-CHECKS = 16
+CHECKS = 32
 """Images that they are selected on."""
 
 STRETCHED, EQUALISED = 400, 200
@@ -49,7 +48,7 @@ Learner = Callable[[Teacher, str], tuple[Layer, list[Trial]]]
 def mixed(count: int, size: tuple[int, int]) -> Tensor:
     """Training images in random order, uint8 ``[N, 3, *size]``, each of some part of the range of levels."""
     generator = torch.Generator().manual_seed(0)
-    images = training_images(count, size)[torch.randperm(count, generator=generator)]
+    images = shuffled(count, size)
     scale, start = torch.rand(2, count, 1, 1, 1, generator=generator)
     return (images * scale + start * 255 * (1 - scale)).to(torch.uint8)
 
@@ -108,9 +107,9 @@ def learn_blur(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
 
 def blur(teacher: Teacher, kind: str, coefficients: Tensor) -> tuple[Blurring, list[Trial]]:
     """Known taps with the arithmetic and the border that fit a teacher of (image, sigma, size) best."""
-    images = training_images(COUNT, SIZE)[torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))][:CHECKS]
+    images = shuffled(CHECKS, SIZE)
     checks = [(labelled(teacher, images, kind, sigma, size), {"sigma": sigma, "size": size}) for sigma, size in BLURRED]
-    arithmetics = LEVELS if checks[0][0].quantised else FLOATS
+    arithmetics = [a for a in (LEVELS if checks[0][0].quantised else FLOATS) if a.number == "float32"]
     best, trials = select([Blurring(coefficients, border, arithmetics[0]) for border in BORDERS], checks)
     best, more = select([Blurring(coefficients, best.border, arithmetic) for arithmetic in arithmetics], checks)
     return best, [*trials, *more]

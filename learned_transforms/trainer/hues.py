@@ -9,8 +9,8 @@ from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.colour import FORMS, Turning
 from learned_transforms.errors import TeacherError
 from learned_transforms.network import Network
-from learned_transforms.trainer.blends import COUNT, FLOATS, ROUNDINGS, SIZE, Teacher
-from learned_transforms.trainer.data import training_images
+from learned_transforms.trainer.blends import COUNT, FLOATS, ROUNDINGS, SIZE, Teacher, shuffled
+from learned_transforms.trainer.data import every_colour
 from learned_transforms.trainer.problem import Labelled, Trial, labelled, select
 
 TURNS = tuple(k / 96 for k in range(-48, 49))
@@ -22,8 +22,11 @@ SPANNED = (-0.41, -0.23, 0.07, 0.31)
 CHECKED = (-0.5, -0.37, -0.2, -0.06, 0.0, 0.0123, 0.1, 0.27, 0.44, 0.5)
 """Factors that the arithmetic is selected on."""
 
-FEW, CHECKS = 3, 24
+FEW, CHECKS = 3, 32
 """Images that it is selected on, at first and in the end."""
+
+SETTLED, PARTS = 0.3, 64
+"""The factor with which all 2^24 colours decide between equals, and in how many parts, which fit a cache."""
 
 STEPS = (0, *(2**bits - 1 for bits in range(4, 9)))
 """To which hue and saturation may be cut: to none, or to as many as some bits hold."""
@@ -47,7 +50,7 @@ def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
         TeacherError: it does not turn one channel into the others.
     """
     centres = learn_centres(teacher, kind)
-    images = training_images(COUNT, SIZE)[torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))]
+    images = shuffled(COUNT, SIZE)
     seen = [(labelled(teacher, images, kind, factor), factor) for factor in SPANNED]
     checks = [(labelled(teacher, images[:CHECKS], kind, factor), {"factor": factor}) for factor in CHECKED]
     x, y = products(seen, centres)
@@ -63,6 +66,13 @@ def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
         span = (x @ y / (x @ x)).round(decimals=DIGITS)[None]
         layers = [Turning(centres, span, FLOATS[0], form, 0) for form in FORMS["turn"]]
     best, trials = select(layers, checks, FEW)
+    least = min(trial.worth for trial in trials)
+    rivals = [layer for layer, trial in zip(layers, trials, strict=True) if trial.worth == least]
+    if len(rivals) > 1 and checks[0][0].quantised:
+        # A few colours may lie on a tie that no photo happens to show.
+        colours = every_colour()[0].view(3, PARTS, -1, 4096).transpose(0, 1)
+        best, settled = select(rivals, [(labelled(teacher, [c], kind, SETTLED), {"factor": SETTLED}) for c in colours])
+        trials += settled
     # What is counted from which channel matters to roundings alone.
     turned = [Turning((centres + turn) % 6, best.span, best.arithmetic, best.form, best.steps) for turn in (0, 2, 4)]
     best, more = select(turned, checks, FEW)

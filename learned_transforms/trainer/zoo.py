@@ -1,11 +1,13 @@
 """The shipped weights: the command that rebuilds and certifies them from scratch.
 
-Run ``python -m learned_transforms.trainer.zoo``; with ``--only NAME``, it rebuilds one file.
+Run ``python -m learned_transforms.trainer.zoo``; with ``--only NAME``, it rebuilds one file, and with
+``--only torchvision --add``, it learns no more than what that file lacks.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,11 @@ from learned_transforms.layers import Layer, Lookup, Mixing, Resampling
 from learned_transforms.network import Network
 from learned_transforms.trainer import Result, retrain
 from learned_transforms.trainer.audit import audit, seed_images
+from learned_transforms.trainer.colours import learn_colours
 from learned_transforms.trainer.data import HELD_OUT_PHOTOS, TRAINING_PHOTOS, as_kind, training_images
 from learned_transforms.trainer.page import readme
 from learned_transforms.trainer.resizes import IMPULSE_SIZES, learn_resizes, marks
-from learned_transforms.trainer.teachers import KINDS, NAMES, TAKEN, opaque, resize, seed_pipeline
+from learned_transforms.trainer.teachers import KINDS, NAMES, TAKEN, TINTED, opaque, resize, seed_pipeline
 from learned_transforms.weights import Weights
 
 NAME, EVERYTHING = "cifar10_gray28", "torchvision"
@@ -80,7 +83,14 @@ def learn_seed(count: int, progress: bool = True) -> Weights:
     return Weights(layers, [describe(t) for t in seed_pipeline("uint8")], provenance=provenance, about=about)
 
 
-def build(name: str, count: int, certified: int, built: Mapping[str, Weights], progress: bool = True) -> Weights:
+def build(
+    name: str,
+    count: int,
+    certified: int,
+    built: Mapping[str, Weights],
+    progress: bool = True,
+    before: Weights | None = None,
+) -> Weights:
     """Learn one shipped file, and certify it.
 
     Args:
@@ -89,6 +99,7 @@ def build(name: str, count: int, certified: int, built: Mapping[str, Weights], p
         certified: held-out images of each group in the certificates of pipelines.
         built: files that are there already, from which layers and certificates are taken.
         progress: show bars.
+        before: for ``EVERYTHING``, layers to keep, with their certificates; only what it lacks is learned.
     """
     if name in RESIZES:
         return build_resize(name, certified, built)
@@ -98,19 +109,22 @@ def build(name: str, count: int, certified: int, built: Mapping[str, Weights], p
         settings = {**weights.about["settings"], "certified": certified}
         weights.about = {**weights.about, "settings": settings}
         return weights
-    seed = built[NAME] if NAME in built else learn_seed(count, progress)
-    weights = with_resizes(seed, progress)
-    weights.certificates = certify(weights, certified, seed.certificates, False, progress)
+    start = before or built.get(NAME) or learn_seed(count, progress)
+    weights = completed(start, progress)
+    weights.certificates = certify(weights, certified, start.certificates, False, progress)
     return weights
 
 
-def with_resizes(seed: Weights, progress: bool = True) -> Weights:
-    """The layers of the seed, and all resizing layers beside them; nothing is certified yet."""
-    layers, trials = dict(seed.layers), {}
-    provenance = {key: mark for key, mark in seed.provenance.items() if key.rpartition(".")[0] in layers}
-    missing = {name: [role for role in roles if f"{name}/{role}" not in layers] for name, roles in TAKEN.items()}
-    with tqdm(desc="resizes", unit=" layers", disable=None if progress else True) as bar:
-        for key, layer, tried in learn_resizes(missing):
+def completed(start: Weights, progress: bool = True) -> Weights:
+    """The layers of a file, and beside them every layer that it lacks; nothing is certified yet."""
+    layers, trials = dict(start.layers), dict(start.about.get("trials", {}))
+    provenance = {key: mark for key, mark in start.provenance.items() if key.rpartition(".")[0] in layers}
+    resizes, colours = (
+        {name: [role for role in roles if f"{name}/{role}" not in layers] for name, roles in taken.items()}
+        for taken in (TAKEN, TINTED)
+    )
+    with tqdm(desc="layers", disable=None if progress else True) as bar:
+        for key, layer, tried in chain(learn_resizes(resizes), learn_colours(colours)):
             layers[key] = layer
             trials[key] = [asdict(trial) for trial in tried]
             provenance |= {f"{key}.{number}": mark for number, mark in marks(layer).items()}
@@ -119,7 +133,7 @@ def with_resizes(seed: Weights, progress: bool = True) -> Weights:
         "name": EVERYTHING,
         "trials": trials,
         "sizes of the teachers": IMPULSE_SIZES,
-        "learned as in": dict.fromkeys(seed.layers, NAME),
+        "learned as in": start.about.get("learned as in") or dict.fromkeys(start.layers, NAME),
     }
     return Weights(layers, [], {}, provenance, about)
 
@@ -178,11 +192,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=12_000, help="training images for each teacher")
     parser.add_argument("--certified", type=int, default=2_000, help="held-out images of each group")
     parser.add_argument("--only", choices=SHIPPED, help="rebuild this file alone; the page tells of the others as well")
+    parser.add_argument("--add", action="store_true", help="keep the layers of torchvision's file; learn what it lacks")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     built: dict[str, Weights] = {}
     for name in SHIPPED if options.only is None else (options.only,):
-        built[name] = build(name, options.count, options.certified, built)
+        before = weight_files.load(name) if options.add and name == EVERYTHING else None
+        built[name] = build(name, options.count, options.certified, built, before=before)
         weight_files.save(built[name], options.out / f"{name}{weight_files.SUFFIX}")
         for key, certificate in built[name].certificates.items():
             print(f"{name:<14} {key:<46} {certificate}")
