@@ -20,6 +20,7 @@ PACKAGES = (
     "pillow",
     "numpy",
     "albumentations",
+    "albumentationsx",
     "kornia",
     "opencv-python-headless",
     "opencv-python",

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from importlib.metadata import distributions
 from typing import Any
 
 import numpy as np
 import PIL
 import torch
 import torch.nn.functional as F
-from jobs import PIPELINES, RESIZED, Draw, Job, Pipeline, expected, run_all
+from jobs import BLUR, PIPELINES, RESIZED, SIGMA, Draw, Job, Pipeline, expected, run_all
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
@@ -27,6 +28,7 @@ from learned_transforms.network import Network
 TENSORS = ("chw", "hwc", "batch")
 SINGLE = ("chw", "hwc", "pil")
 RESIZING = tuple(name for name, pipeline in PIPELINES.items() if pipeline.resizes)
+PLAIN = tuple(name for name, pipeline in PIPELINES.items() if not pipeline.coloured)
 EVALUATING = tuple(name for name in RESIZING if PIPELINES[name].deterministic)
 
 
@@ -142,6 +144,11 @@ def on_array(pipeline: Any, image: Any) -> Any:
     return pipeline(image=pixels_of(image))["image"]
 
 
+def albumentations_title() -> str:
+    """AlbumentationsX is a fork under the same module name."""
+    return "AlbumentationsX" if any(distributions(name="albumentationsx")) else "Albumentations"
+
+
 def albumentations_steps(a: Any, settings: Pipeline, draw: Draw, area: bool) -> list[Any]:
     """A pipeline in Albumentations, which never antialiases: area averaging is what comes closest."""
     how = {"interpolation": 2 if settings.bicubic else 1, "area_for_downscale": "image" if area else None}
@@ -156,17 +163,32 @@ def albumentations_steps(a: Any, settings: Pipeline, draw: Draw, area: bool) -> 
         side = settings.window, settings.window
         steps += [] if settings.padding is None else [a.Pad(settings.padding)]
         if draw.box is None:
-            steps.append(a.RandomResizedCrop(side, **how) if settings.padding is None else a.RandomCrop(*side))
+            steps.append(
+                a.RandomResizedCrop(side, settings.scale, **how) if settings.padding is None else a.RandomCrop(*side)
+            )
         else:
             top, left, height, width = draw.box
             steps.append(a.Crop(left, top, left + width, top + height))
             steps += [a.Resize(*side, **how)] if settings.padding is None else []
     flips = {"horizontal": a.HorizontalFlip, "vertical": a.VerticalFlip}
     steps += [flips[name](p=draw.flip(name)) for name in settings.flips]
+    steps += albumentations_colours(a, settings)
     steps += [a.ToGray(1, p=1)] if settings.gray else []
     if settings.mean:
         return [*steps, a.Normalize(settings.mean, settings.std)]
     return [*steps, a.ToFloat(255)] if settings.floats else steps
+
+
+def albumentations_colours(a: Any, settings: Pipeline) -> list[Any]:
+    """What changes colours, with draws of its own."""
+    if settings.jitter is None:
+        return []
+    (*three, hue), chance = settings.jitter
+    steps = [a.ColorJitter(*((1 - x, 1 + x) for x in three), (-hue, hue), p=chance)]
+    steps += [a.ToGray(p=settings.gray_chance)] if settings.gray_chance else []
+    if settings.blur_chance:
+        steps.append(a.GaussianBlur((BLUR, BLUR), SIGMA, p=settings.blur_chance))
+    return [*steps, a.Solarize((0.5, 0.5), p=settings.solarize_chance)] if settings.solarize_chance else steps
 
 
 def albumentations(job: Job, device: torch.device, area: bool) -> Ready:
@@ -177,7 +199,12 @@ def albumentations(job: Job, device: torch.device, area: bool) -> Ready:
     pipeline = a.Compose([*albumentations_steps(a, job.settings, job.draw, area), to_chw()])
     run = partial(on_array, pipeline)
     note = "it rounds the longer edge, which torchvision truncates" if isinstance(job.settings.resize, int) else ""
-    return Ready(partial(one_by_one, run) if job.form == "batch" else run, pipeline.set_random_seed, note=note)
+    return Ready(
+        partial(one_by_one, run) if job.form == "batch" else run,
+        pipeline.set_random_seed,
+        faithful=not job.settings.coloured,
+        note=note,
+    )
 
 
 def in_floats(steps: list[Callable[[Tensor], Tensor]], job: Job, image: Tensor) -> Tensor:
@@ -332,19 +359,19 @@ CONTENDERS = {
         Contender("cnn", "plain CNN", partial(plain, kind="cnn"), TENSORS, ("seed",), devices=True),
         Contender(
             "albumentations",
-            "Albumentations",
+            albumentations_title(),
             partial(albumentations, area=False),
             own_draws=True,
             loader=True,
         ),
         Contender(
             "albumentations-area",
-            "Albumentations, area",
+            f"{albumentations_title()}, area",
             partial(albumentations, area=True),
             pipelines=RESIZING,
             own_draws=True,
         ),
-        Contender("kornia", "Kornia", kornia, TENSORS, devices=True, own_draws=True),
+        Contender("kornia", "Kornia", kornia, TENSORS, PLAIN, devices=True, own_draws=True),
         Contender("fast-image-resize", "fast_image_resize", fast_image_resize, SINGLE, ("resize",)),
         Contender("opencv", "OpenCV", partial(opencv, area=False), SINGLE, EVALUATING),
         Contender("opencv-area", "OpenCV, area", partial(opencv, area=True), SINGLE, EVALUATING),

@@ -25,6 +25,9 @@ SMALL, LARGE = (427, 640), (1080, 1920)
 """Height and width of photos."""
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+BLUR, SIGMA = 23, (0.1, 2.0)
+"""Window of a blur, and its least and largest standard deviation."""
+
 RESIZED = (256, 384)
 """Height and width after the resize alone."""
 
@@ -75,6 +78,9 @@ class Pipeline:
         gray: it goes on to one channel.
         floats: it goes on to floats in [0, 1].
         mean, std: with which those are normalised; empty: they are not.
+        scale: share of the image that a random crop covers, least and most.
+        jitter: of brightness, contrast, saturation and hue, with the chance of it; None: there is none.
+        gray_chance, blur_chance, solarize_chance: of turning gray, of a blur, of solarizing at 128; 0: there is none.
     """
 
     title: str
@@ -90,10 +96,19 @@ class Pipeline:
     floats: bool = True
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    scale: tuple[float, float] = (0.08, 1.0)
+    jitter: tuple[tuple[float, float, float, float], float] | None = None
+    gray_chance: float = 0
+    blur_chance: float = 0
+    solarize_chance: float = 0
 
     @property
     def deterministic(self) -> bool:
         return self.window is None and not self.flips
+
+    @property
+    def coloured(self) -> bool:
+        return self.jitter is not None
 
     @property
     def resizes(self) -> bool:
@@ -108,12 +123,36 @@ class Pipeline:
         if self.centre is not None:
             steps.append(t.CenterCrop(self.centre))
         if self.window is not None and self.padding is None:
-            steps.append(t.RandomResizedCrop(self.window, interpolation=mode, antialias=True))
+            steps.append(t.RandomResizedCrop(self.window, self.scale, interpolation=mode, antialias=True))
         elif self.window is not None:
             steps.append(t.RandomCrop(self.window, padding=self.padding))
         flips = {"horizontal": t.RandomHorizontalFlip, "vertical": t.RandomVerticalFlip}
         steps += [flips[name](draw.flip(name)) for name in self.flips]
+        if self.jitter is not None:
+            strength, chance = self.jitter
+            jitter = t.ColorJitter(*strength)
+            steps.append(jitter if chance == 1 else t.RandomApply([jitter], chance))
+        steps += [t.RandomGrayscale(self.gray_chance)] if self.gray_chance else []
+        steps += [t.RandomApply([t.GaussianBlur(BLUR, SIGMA)], self.blur_chance)] if self.blur_chance else []
+        steps += [t.RandomSolarize(128, self.solarize_chance)] if self.solarize_chance else []
         return [*steps, t.Grayscale(1)] if self.gray else steps
+
+
+def view(title: str, scale: tuple[float, float], window: int = 224, **options: Any) -> Pipeline:
+    """One of DINO's views of an image."""
+    jitter = ((0.4, 0.4, 0.2, 0.1), 0.8)
+    return Pipeline(
+        f"DINO, {title}",
+        window=window,
+        bicubic=True,
+        flips=("horizontal",),
+        mean=MEAN,
+        std=STD,
+        scale=scale,
+        jitter=jitter,
+        gray_chance=0.2,
+        **options,
+    )
 
 
 PIPELINES = {
@@ -141,6 +180,40 @@ PIPELINES = {
         std=(0.2023, 0.1994, 0.2010),
     ),
     "mnist": Pipeline("MNIST", (28, 28), channels=1, mean=(0.1307,), std=(0.3081,)),
+    "jitter": Pipeline(
+        "train + ColorJitter", window=224, flips=("horizontal",), mean=MEAN, std=STD, jitter=((0.4, 0.4, 0.4, 0.1), 1)
+    ),
+    "timm-train": Pipeline(
+        "timm train",
+        window=224,
+        bicubic=True,
+        flips=("horizontal",),
+        mean=MEAN,
+        std=STD,
+        jitter=((0.4, 0.4, 0.4, 0), 1),
+    ),
+    "moco": Pipeline(
+        "MoCo v2",
+        window=224,
+        flips=("horizontal",),
+        mean=MEAN,
+        std=STD,
+        scale=(0.2, 1.0),
+        jitter=((0.4, 0.4, 0.4, 0.1), 0.8),
+        gray_chance=0.2,
+        blur_chance=0.5,
+    ),
+    "simclr": Pipeline(
+        "SimCLR",
+        window=224,
+        flips=("horizontal",),
+        jitter=((0.8, 0.8, 0.8, 0.2), 0.8),
+        gray_chance=0.2,
+        blur_chance=0.5,
+    ),
+    "dino-1": view("first global view", (0.4, 1.0), blur_chance=1.0),
+    "dino-2": view("second global view", (0.4, 1.0), blur_chance=0.1, solarize_chance=0.2),
+    "dino-3": view("local view", (0.05, 0.4), 96, blur_chance=0.5),
     "resize": Pipeline("resize alone", resize=RESIZED, floats=False),
 }
 
@@ -264,7 +337,8 @@ class Job:
         return replace(self, draw=Draw(box, **flips))
 
 
-PHOTO_JOBS = ("imagenet", "train", "timm", "clip", "vit")
+PHOTO_JOBS = ("imagenet", "train", "timm", "clip", "vit", "jitter", "moco")
+COLOUR_JOBS = ("timm-train", "simclr", "dino-1", "dino-2", "dino-3")
 JOBS = {
     job.name: job
     for job in (
@@ -273,6 +347,7 @@ JOBS = {
         Job("seed", "batch", images=64),
         Job("seed", "batch", images=1024, summary=False),
         *(Job(name, form, size) for name in PHOTO_JOBS for form in ("hwc", "pil") for size in (None, LARGE)),
+        *(Job(name, form) for name in COLOUR_JOBS for form in ("hwc", "pil")),
         Job("imagenet", "chw", summary=False),
         Job("imagenet", "batch", images=64, summary=False),
         *(Job("train", form, repeated=True, summary=False) for form in ("hwc", "pil")),
@@ -280,6 +355,7 @@ JOBS = {
         *(Job("resize", form, summary=False) for form in ("hwc", "pil")),
         *(Job("imagenet", "pil", images=IMAGES, workers=n, summary=False) for n in (0, 2)),
         *(Job("train", form, images=IMAGES, workers=n, folder=True) for form in ("pil", "hwc") for n in (0, 2)),
+        *(Job("moco", form, images=IMAGES, workers=n, folder=True) for form in ("pil", "hwc") for n in (0, 2)),
     )
 }
 

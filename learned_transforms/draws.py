@@ -51,20 +51,20 @@ COINS: dict[type, Callable[[float], float]] = {
 
 
 class Buffers(threading.local):
-    """Tensors to draw into, by length, for one thread: they save an allocation at every call."""
+    """Tensors to draw into, by dtype and length, for one thread: they save an allocation at every call."""
 
     def __init__(self) -> None:
-        self.kept: dict[int, Tensor] = {}
+        self.kept: dict[tuple[torch.dtype, int], Tensor] = {}
 
 
 BUFFERS = Buffers()
 
 
-def buffer_of(count: int) -> Tensor:
-    buffer = BUFFERS.kept.get(count)
+def buffer_of(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    buffer = BUFFERS.kept.get((dtype, count))
     if buffer is None:
         with torch.inference_mode(False):
-            buffer = BUFFERS.kept[count] = torch.empty(count)
+            buffer = BUFFERS.kept[dtype, count] = torch.empty(count, dtype=dtype, device="cpu")
     return buffer
 
 
@@ -96,7 +96,8 @@ def toss(chances: Sequence[float]) -> tuple[bool, ...]:
 
 def below(stop: int) -> int:
     """A whole number from 0 up to ``stop``, excluded."""
-    return int(torch.randint(stop, (1,)).item())
+    drawn = buffer_of(1, torch.int64).random_(stop) if usual() else torch.randint(stop, (1,))
+    return int(drawn.item())
 
 
 def resized_crop(transform: Any, size: tuple[int, int], limited: bool = True) -> Window:
@@ -124,7 +125,7 @@ def lengths(transform: Any, area: int) -> Iterator[tuple[int, int]]:
     low, high = logarithms(*transform.ratio)
     for _ in range(10):
         target = area * buffer.uniform_(*transform.scale).item()
-        ratio = torch.exp(buffer.uniform_(low, high)).item()
+        ratio = buffer.uniform_(low, high).exp_().item()
         yield round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
 
 

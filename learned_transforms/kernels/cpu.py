@@ -21,7 +21,24 @@ from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.images import Call, Window, to_tensor
 from learned_transforms.keep import Kept, Listed
 from learned_transforms.kernels.reference import Reference
-from learned_transforms.plan import Filter, Gather, Mix, Normalise, Plan, Resample, Sparse, Stage, Table
+from learned_transforms.plan import (
+    Blend,
+    Blur,
+    Equalise,
+    Factor,
+    Filter,
+    Gather,
+    Mix,
+    Normalise,
+    Plan,
+    Resample,
+    Slot,
+    Sparse,
+    Stage,
+    Stretch,
+    Table,
+    Turn,
+)
 from learned_transforms.taps import Axis, FixedAxis, away_from_zero
 
 MISSING: str | None = None
@@ -79,13 +96,23 @@ def unfit(stage: Stage) -> str | None:
         return f"it has no {type(stage).__name__}: full matrices and unstructured networks are left to torch"
     arithmetic = getattr(stage, "arithmetic", None)
     if arithmetic is not None:
-        if arithmetic.number == "float64" and isinstance(stage, Resample | Mix):
+        if arithmetic.number == "float64" and isinstance(stage, Resample | Mix | Blend | Blur):
             return f"its {type(stage).__name__} does not sum in float64"
         if arithmetic.number != "float32" and arithmetic.fma:
             return f"it does not fuse sums in {arithmetic.number}"
         cut = isinstance(stage, Resample) and arithmetic.quarters
         if cut and (arithmetic.number != "int" or not 3 <= arithmetic.bits <= 11):
             return "it cuts products to quarters of a level in integers of 3 to 11 fraction bits only"
+    if isinstance(stage, Blend) and stage.other is not None:
+        if stage.mean is not None and isinstance(stage.other, Filter):
+            return "it takes no mean of what a Filter makes"
+        reason = unfit(stage.other)
+        if reason is not None:
+            return reason
+    if isinstance(stage, Turn) and stage.steps not in (0, 255):
+        return "it counts hue in 255 steps, or none"
+    if isinstance(stage, Blur) and stage.border == "zero":
+        return "it blurs no image with nothing around it"
     tensors = [value for value in vars(stage).values() if isinstance(value, Tensor)]
     axes = [value for value in vars(stage).values() if isinstance(value, Axis | FixedAxis)]
     tensors += [value for axis in axes for value in vars(axis).values() if isinstance(value, Tensor)]
@@ -135,27 +162,58 @@ def add_sparse(program: Any, stage: Sparse) -> None:
     program.sparse(index, weights, bias, stage.size, stage.shape, arithmetic_of(stage.arithmetic))
 
 
-def add_filter(program: Any, stage: Filter) -> None:
+def filter_of(stage: Filter) -> tuple[Any, ...]:
     used = stage.weights != 0
     weights = numbers_of(stage.weights[used], stage.arithmetic)
     size = tuple(stage.weights.shape)
-    program.filter(size, used.nonzero().numpy(), weights, stage.border, arithmetic_of(stage.arithmetic))
+    return size, used.nonzero().numpy(), weights, stage.border, arithmetic_of(stage.arithmetic)
 
 
-def add_mix(program: Any, stage: Mix) -> None:
+def mix_of(stage: Mix) -> tuple[Any, ...]:
     whole = [away_from_zero(value * 2.0**stage.arithmetic.bits).int().tolist() for value in (stage.weight, stage.bias)]
     real = [value.float().tolist() for value in (stage.weight, stage.bias)]
-    program.mix(*real, *whole, arithmetic_of(stage.arithmetic))
+    return *real, *whole, arithmetic_of(stage.arithmetic)
+
+
+def factor_of(factor: Factor) -> tuple[float, int | None]:
+    return (0.0, factor.number) if isinstance(factor, Slot) else (float(factor), None)
+
+
+def add_blend(program: Any, stage: Blend) -> None:
+    other: tuple[Any, ...] | None = None
+    if stage.other is not None:
+        other = mix_of(stage.other) if isinstance(stage.other, Mix) else filter_of(stage.other)
+    how = stage.mean, stage.form, stage.ceiling, arithmetic_of(stage.arithmetic)
+    program.blend(stage.terms.flatten().tolist(), factor_of(stage.factor), other, *how)
+
+
+def add_stretch(program: Any, stage: Stretch) -> None:
+    program.stretch(stage.ends.tolist(), stage.form, stage.ceiling, arithmetic_of(stage.arithmetic))
+
+
+def add_turn(program: Any, stage: Turn) -> None:
+    how = stage.span, stage.form, stage.steps, stage.ceiling, arithmetic_of(stage.arithmetic)
+    program.turn(stage.centres, factor_of(stage.factor), *how)
+
+
+def add_blur(program: Any, stage: Blur) -> None:
+    sigma = factor_of(stage.sigma)
+    program.blur(stage.coefficients.tolist(), sigma, stage.size, stage.border, arithmetic_of(stage.arithmetic))
 
 
 ADD: dict[type, Callable[[Any, Any], None]] = {
     Resample: add_resample,
     Sparse: add_sparse,
-    Filter: add_filter,
+    Filter: lambda program, stage: program.filter(*filter_of(stage)),
     Gather: add_gather,
-    Mix: add_mix,
+    Mix: lambda program, stage: program.mix(*mix_of(stage)),
     Table: lambda program, stage: program.table(stage.values.contiguous().numpy()),
     Normalise: lambda program, stage: program.normalise(stage.mean.tolist(), stage.std.tolist()),
+    Blend: add_blend,
+    Stretch: add_stretch,
+    Equalise: lambda program, stage: program.equalise(stage.levels, stage.offset),
+    Turn: add_turn,
+    Blur: add_blur,
 }
 """By stage: how a program is told of it."""
 
@@ -203,7 +261,7 @@ class Program:
         def run(image: Tensor, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
             memory = image if direct else usable(image)
             made = empty(*size)
-            call(memory.data_ptr(), made.data_ptr(), threads(), window)
+            call(memory.data_ptr(), made.data_ptr(), threads(), window, factors)
             return made.movedim(-1, -3) if interleaved else made
 
         return run
@@ -225,12 +283,12 @@ class Program:
                 tensor = to_tensor(image)
                 if not copied:
                     copied.append(self.bind(tensor, interleaved))
-                return copied[0](tensor, window)
+                return copied[0](tensor, window, factors)
             address, length = arrow_pixels(owner)
             if length != width * height * pixel:
                 raise InputShapeError(f"Expected {width * height * pixel} bytes of pixels, Pillow gave {length}.")
             made = empty(*size)
-            call(address, made.data_ptr(), threads(), window)
+            call(address, made.data_ptr(), threads(), window, factors)
             return made.movedim(-1, -3) if interleaved else made
 
         return run
@@ -255,12 +313,12 @@ class Program:
     def dtype(self, floating: bool) -> torch.dtype:
         """The dtype that the plan gives for float input, or for uint8 input."""
         for stage in self.plan.stages:
-            if isinstance(stage, Resample | Sparse | Filter | Mix):
+            if isinstance(stage, Resample | Sparse | Filter | Mix | Blend | Stretch | Turn | Blur):
                 floating = stage.arithmetic.rounding == "none"
             elif isinstance(stage, Table):
                 floating = stage.values.is_floating_point()
-            elif isinstance(stage, Normalise):
-                floating = True
+            elif isinstance(stage, Normalise | Equalise):
+                floating = isinstance(stage, Normalise)
         return torch.float32 if floating else torch.uint8
 
 

@@ -6,9 +6,13 @@
 
 namespace lt {
 
+constexpr int64_t MOST_SLOTS = 1 << 16;
+
 void require(bool holds, const char* message) {
     if (!holds) throw std::invalid_argument(message);
 }
+
+void require(bool holds, const std::string& message) { require(holds, message.c_str()); }
 
 void check_fill(const std::vector<float>& fill, int64_t channels) {
     require(fill.empty() || static_cast<int64_t>(fill.size()) == channels, "fill is for another number of channels");
@@ -85,7 +89,89 @@ void check(const Filter& filter) {
                 "a weight does not lie in the window");
 }
 
+void check(const Mix& mix, int64_t channels) {
+    check(mix.arithmetic);
+    require(mix.arithmetic.number != Number::float64, "channels are not mixed in float64");
+    require(mix.inputs == channels && mix.inputs > 0, "a mix is for another number of channels");
+    for (int64_t c = 0; c < mix.outputs; ++c) {
+        double largest = std::abs(mix.bias[static_cast<size_t>(c)]);
+        for (int64_t k = 0; k < channels; ++k)
+            largest += 255.0 * std::abs(mix.weight[static_cast<size_t>(c * channels + k)]);
+        require(largest < (1 << 22), "weights of channels give sums of four million levels and more");
+    }
+}
+
+void check(const Factor& factor) {
+    require(std::isfinite(factor.value), "a factor is no finite number");
+    require(!factor.slot || (*factor.slot >= 0 && *factor.slot < MOST_SLOTS), "factors are numbered from 0 to 65535");
+}
+
+// Of a stage of colour, whose values end at `ceiling`.
+void check(const Arithmetic& arithmetic, double ceiling) {
+    check(arithmetic);
+    require(arithmetic.number != Number::integer, "colours are not computed in integers");
+    require(std::isfinite(ceiling) && ceiling >= 0, "the ceiling is no number from 0 on");
+}
+
+void check(const Blend& blend, int64_t channels) {
+    check(blend.arithmetic, blend.ceiling);
+    check(blend.factor);
+    require(blend.arithmetic.number == Number::float32, "blends are summed in float32");
+    for (const double term : blend.terms) require(std::isfinite(term), "a term is no finite number");
+    const bool rounds = blend.mean && *blend.mean != Rounding::none;
+    require(!rounds || *blend.mean == Rounding::half_up, "a mean is rounded half up, or not");
+    if (const auto* mix = std::get_if<Mix>(&blend.other)) {
+        check(*mix, channels);
+        require(mix->outputs == 1, "the other image of a blend has one gray channel");
+    } else if (const auto* filter = std::get_if<Filter>(&blend.other)) {
+        check(*filter);
+        require(!blend.mean, "there is no mean of a smoothed image");
+    }
+}
+
+void check(const Stretch& stretch) {
+    check(stretch.arithmetic, stretch.ceiling);
+    require(std::isfinite(stretch.ends[0]) && std::isfinite(stretch.ends[1]) && stretch.ends[0] != stretch.ends[1],
+            "the ends of a stretch are two finite numbers");
+}
+
+void check(const Equalise& equalise) {
+    require(equalise.levels >= 1 && equalise.levels <= LONGEST, "there is at least one level");
+    require(std::abs(equalise.offset) <= 1, "the offset is a part of a step");
+}
+
+void check(const Turn& turn, int64_t channels) {
+    check(turn.arithmetic, turn.ceiling);
+    check(turn.factor);
+    require(channels == 3, "hue is of three channels");
+    const auto [a, b, c] = turn.centres;
+    require(std::min({a, b, c}) >= 0 && std::max({a, b, c}) <= 5 && a != b && b != c && a != c,
+            "the centres of hue are three different sixths of a turn");
+    require(turn.steps == 0 || turn.steps == 255, "hue has 255 steps, or none");
+    require(std::isfinite(turn.span) && turn.ceiling > 0, "span and ceiling of a turn are finite numbers");
+}
+
+void check(const Blur& blur) {
+    check(blur.arithmetic, 255);
+    check(blur.sigma);
+    require(blur.arithmetic.number == Number::float32, "blurs are summed in float32");
+    require(blur.height > 0 && blur.height <= LONGEST && blur.height % 2 == 1 && blur.width > 0 &&
+                blur.width <= LONGEST && blur.width % 2 == 1,
+            "the height and width of a window are odd");
+    require(blur.border != Border::copy && blur.border != Border::zero, "a blur has pixels beyond every border");
+    require(!blur.coefficients.empty(), "taps need at least one coefficient");
+    for (const double coefficient : blur.coefficients)
+        require(std::isfinite(coefficient), "a coefficient is no finite number");
+}
+
 }  // namespace
+
+const Factor* factor_of(const Stage& stage) {
+    if (const auto* blend = std::get_if<Blend>(&stage)) return &blend->factor;
+    if (const auto* turn = std::get_if<Turn>(&stage)) return &turn->factor;
+    if (const auto* blur = std::get_if<Blur>(&stage)) return &blur->sigma;
+    return nullptr;
+}
 
 int64_t check(const Stage& stage, int64_t channels) {
     if (const auto* resample = std::get_if<Resample>(&stage)) {
@@ -112,18 +198,20 @@ int64_t check(const Stage& stage, int64_t channels) {
             channels = static_cast<int64_t>(gather->channels->size());
         }
     } else if (const auto* mix = std::get_if<Mix>(&stage)) {
-        check(mix->arithmetic);
-        require(mix->arithmetic.number != Number::float64, "channels are not mixed in float64");
-        require(mix->inputs == channels && mix->inputs > 0, "a mix is for another number of channels");
-        for (int64_t c = 0; c < mix->outputs; ++c) {
-            double largest = std::abs(mix->bias[static_cast<size_t>(c)]);
-            for (int64_t k = 0; k < channels; ++k)
-                largest += 255.0 * std::abs(mix->weight[static_cast<size_t>(c * channels + k)]);
-            require(largest < (1 << 22), "weights of channels give sums of four million levels and more");
-        }
+        check(*mix, channels);
         channels = mix->outputs;
     } else if (const auto* table = std::get_if<Table>(&stage)) {
         require(table->channels == 1 || table->channels == channels, "a table is for another number of channels");
+    } else if (const auto* blend = std::get_if<Blend>(&stage)) {
+        check(*blend, channels);
+    } else if (const auto* stretch = std::get_if<Stretch>(&stage)) {
+        check(*stretch);
+    } else if (const auto* equalise = std::get_if<Equalise>(&stage)) {
+        check(*equalise);
+    } else if (const auto* turn = std::get_if<Turn>(&stage)) {
+        check(*turn, channels);
+    } else if (const auto* blur = std::get_if<Blur>(&stage)) {
+        check(*blur);
     } else {
         const auto& normalise = std::get<Normalise>(stage);
         require(static_cast<int64_t>(normalise.mean.size()) == channels &&
@@ -137,6 +225,11 @@ int64_t check(const Stage& stage, int64_t channels) {
 const char* misfit(const Stage& stage, bool floats) {
     const Arithmetic* arithmetic = arithmetic_of(stage);
     if (arithmetic && arithmetic->number == Number::integer && floats) return "integer sums are for uint8 images";
+    if (const auto* blend = std::get_if<Blend>(&stage)) {
+        if (const auto* mix = std::get_if<Mix>(&blend->other)) return misfit(*mix, floats);
+        if (const auto* filter = std::get_if<Filter>(&blend->other)) return misfit(*filter, floats);
+    }
+    if (std::holds_alternative<Equalise>(stage) && floats) return "a histogram is of uint8 images";
     if (std::holds_alternative<Table>(stage) && floats) return "a table is for uint8 images";
     if (std::holds_alternative<Normalise>(stage) && !floats) return "mean and std are for float images";
     return nullptr;

@@ -41,6 +41,25 @@ struct Rows {
     const int32_t* high = nullptr;     // the rest, if they are wide
 };
 
+// Stages of colour with the numbers of one image.
+struct Blending {
+    const Mix* mix;  // makes the gray channel that is the other; null: there is but one value, `mean`
+    float a, b, mean;
+    Blend::Form form;
+    bool fma;
+    Rounding rounding;
+    float ceiling;
+};
+
+struct Turning {
+    const Turn* stage;
+    float factor;   // turns
+    int32_t shift;  // whole steps, in [0, 255]
+};
+
+// Rows of a blur that are summed at a time.
+constexpr int BLURRED = 4;
+
 struct Kernels {
     const char* name;
     int window, lanes, group;  // of Columns: bytes of a window, lanes of a block at most, blocks of a vector; or 0
@@ -67,6 +86,10 @@ struct Kernels {
     // Interleaved pixels to one plane for each channel.
     void (*split)(const uint8_t* in, int channels, int64_t n, uint8_t* const* planes);
 
+    // Back to front; words are values, or pixels, of four bytes.
+    void (*reverse_bytes)(const uint8_t* in, int64_t n, uint8_t* out);
+    void (*reverse_words)(const uint32_t* in, int64_t n, uint32_t* out);
+
     // Pointwise, on n values of each plane. Mixes give bytes, or floats without rounding.
     void (*mix_bytes)(const Mix& mix, int64_t output, const uint8_t* const* planes, int64_t n, void* out);
     void (*mix_floats)(const Mix& mix, int64_t output, const float* const* planes, int64_t n, void* out);
@@ -83,6 +106,30 @@ struct Kernels {
                          void* out);
     void (*sparse_floats)(const Sparse& sparse, int64_t first, const float* plane, const int64_t* places, int64_t n,
                           void* out);
+
+    // Colours, on n values: `other` is of floats; a turn works on three planes; a stretch is from [low, high].
+    void (*blend_bytes)(const Blending& how, const uint8_t* image, const float* other, int64_t n, void* out);
+    void (*blend_floats)(const Blending& how, const float* image, const float* other, int64_t n, void* out);
+    void (*stretch_bytes)(const Stretch& how, double low, double high, const uint8_t* in, int64_t n, void* out);
+    void (*stretch_floats)(const Stretch& how, double low, double high, const float* in, int64_t n, void* out);
+    void (*turn_bytes)(const Turning& how, const uint8_t* const* planes, int64_t n, void* const* out);
+    void (*turn_floats)(const Turning& how, const float* const* planes, int64_t n, void* const* out);
+    void (*to_floats)(const uint8_t* in, int64_t n, float* out);
+
+    // Statistics: the sum of all; the least and the largest, which widen `ends`; how often each level is there.
+    uint64_t (*total_bytes)(const uint8_t* in, int64_t n);
+    double (*total_floats)(const float* in, int64_t n);
+    void (*ends_bytes)(const uint8_t* in, int64_t n, double* ends);
+    void (*ends_floats)(const float* in, int64_t n, double* ends);
+    void (*histogram)(const uint8_t* in, int64_t n, int64_t* counts);
+
+    // `count` taps down BLURRED neighbouring windows of rows at once, the first of which begins at rows[0]; and along a
+    // row, `step` values apart. They write whole vectors.
+    void (*blur_down_bytes)(const float* taps, int64_t count, bool fma, const uint8_t* const* rows, int64_t n,
+                            float* const* out);
+    void (*blur_down_floats)(const float* taps, int64_t count, bool fma, const float* const* rows, int64_t n,
+                             float* const* out);
+    void (*blur_along)(const float* taps, int64_t count, int64_t step, bool fma, const float* in, int64_t n, float* out);
 
     Evaluation<float> floats;
     Evaluation<double> doubles;

@@ -18,32 +18,33 @@ inline __m512i finish(__m512i low, __m512i high, __m128i bits) {
     return _mm512_sra_epi32(low, bits);
 }
 
-// `Shared`: all taps of a block lie in one window.
-template <bool Wide, bool Shared>
+// `Shared`: all taps of a block lie in one window. `Pairs` of taps, if they are known beforehand, or 0.
+template <bool Wide, bool Shared, int Pairs>
 void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
     constexpr __mmask64 EVEN = 0x5555555555555555;  // each byte becomes a word
-    const int pairs = plan.taps->pairs;
+    // Copies: as far as the compiler knows, bytes that are stored might be parts of the plan.
+    const int pairs = Pairs ? Pairs : plan.taps->pairs, blocks = plan.blocks, active = plan.active, move = plan.step();
+    const int32_t *bases = plan.base.data(), *index = plan.index.data();
+    const int32_t *low = plan.low.data(), *high = plan.high.data();
     const __m128i bits = _mm_cvtsi32_si128(plan.taps->bits);
     const __m512i half = _mm512_set1_epi32(1 << (plan.taps->bits - 1)), zero = _mm512_setzero_si512();
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const __m512i step = _mm512_set1_epi8(static_cast<char>(plan.step()));
-    for (int block = 0; block < plan.blocks; ++block) {
-        const int base = plan.base[static_cast<size_t>(block)];
-        const __m512i start = load(plan.index.data() + block * 16);
-        const int32_t* low = plan.low.data() + block * pairs * 16;
-        const int32_t* high = plan.high.data() + block * pairs * 16;
-        for (int row = 0; row < count; row += GROUP) {
-            const uint8_t* const* from = rows + row;
-            uint8_t* const* to = out + row;
-            __m512i sum[GROUP], rest[GROUP], window[GROUP], shuffle = start;
+    const __m512i step = _mm512_set1_epi8(static_cast<char>(move));
+    for (int row = 0; row < count; row += GROUP) {
+        const uint8_t *const from[GROUP] = {rows[row], rows[row + 1], rows[row + 2], rows[row + 3]};
+        uint8_t* const to[GROUP] = {out[row], out[row + 1], out[row + 2], out[row + 3]};
+        for (int block = 0; block < blocks; ++block) {
+            const int base = bases[block], at = block * active;
+            const int32_t *near = low + block * pairs * 16, *far = high + block * pairs * 16;
+            __m512i sum[GROUP], rest[GROUP], window[GROUP], shuffle = load(index + block * 16);
             for (int r = 0; r < GROUP; ++r) sum[r] = half, rest[r] = zero, window[r] = load(from[r] + base);
             for (int pair = 0; pair < pairs; ++pair) {
-                const __m512i weight = load(low + pair * 16);
+                const __m512i weight = load(near + pair * 16);
                 for (int r = 0; r < GROUP; ++r) {
-                    if constexpr (!Shared) window[r] = load(from[r] + base + pair * plan.step());
+                    if constexpr (!Shared) window[r] = load(from[r] + base + pair * move);
                     const __m512i x = _mm512_maskz_permutexvar_epi8(EVEN, shuffle, window[r]);
                     sum[r] = _mm512_dpwssd_epi32(sum[r], x, weight);
-                    if constexpr (Wide) rest[r] = _mm512_dpwssd_epi32(rest[r], x, load(high + pair * 16));
+                    if constexpr (Wide) rest[r] = _mm512_dpwssd_epi32(rest[r], x, load(far + pair * 16));
                 }
                 if constexpr (Shared) shuffle = _mm512_add_epi8(shuffle, step);
             }
@@ -51,7 +52,6 @@ void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const*
             // Packing leaves four bytes of each row in each quarter; they are put row after row.
             const __m512i bytes = _mm512_permutexvar_epi32(
                 order, _mm512_packus_epi16(_mm512_packs_epi32(sum[0], sum[1]), _mm512_packs_epi32(sum[2], sum[3])));
-            const int at = block * plan.active;
             store_quarter(to[0] + at, _mm512_castsi512_si128(bytes));
             store_quarter(to[1] + at, _mm512_extracti32x4_epi32(bytes, 1));
             store_quarter(to[2] + at, _mm512_extracti32x4_epi32(bytes, 2));
@@ -62,9 +62,15 @@ void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const*
 
 void columns(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
     if (plan.taps->wide)
-        (plan.shared ? columns_of<true, true> : columns_of<true, false>)(plan, rows, out, count);
-    else
-        (plan.shared ? columns_of<false, true> : columns_of<false, false>)(plan, rows, out, count);
+        return (plan.shared ? columns_of<true, true, 0> : columns_of<true, false, 0>)(plan, rows, out, count);
+    if (!plan.shared) return columns_of<false, false, 0>(plan, rows, out, count);
+    switch (plan.taps->pairs) {
+        case 1: return columns_of<false, true, 1>(plan, rows, out, count);
+        case 2: return columns_of<false, true, 2>(plan, rows, out, count);
+        case 3: return columns_of<false, true, 3>(plan, rows, out, count);
+        case 4: return columns_of<false, true, 4>(plan, rows, out, count);
+        default: return columns_of<false, true, 0>(plan, rows, out, count);
+    }
 }
 
 template <bool Wide>

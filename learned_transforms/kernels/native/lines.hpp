@@ -50,11 +50,15 @@ class Lines {
 
 // What gives the lines [begin, end) of an image after one change; `geometry` belongs to a Resample.
 using Source = std::unique_ptr<Lines>;
-Source copied(const Gather& gather, const View& from, Scratch& scratch);
+Source copied(const Gather& gather, const View& from, const Kernels& kernels, Scratch& scratch);
 Source resampled(const Resample& resample, const View& from, const Geometry& geometry, int64_t begin, int64_t end,
                  const Kernels& kernels, Scratch& scratch);
-Source filtered(const Filter& filter, const View& from, int64_t begin, const Kernels& kernels, Scratch& scratch);
 Source scattered(const Sparse& sparse, const View& from, const Kernels& kernels, Scratch& scratch);
+// `blending` the image with what the filter makes of it, if it is not null.
+Source filtered(const Filter& filter, const Blending* blending, const View& from, int64_t begin, const Kernels& kernels,
+                Scratch& scratch);
+Source blurred(const Blur& blur, const std::vector<float>& down, const std::vector<float>& along, const View& from,
+               int64_t begin, const Kernels& kernels, Scratch& scratch);
 
 // Pixels at(j) for j < n out of a row, `pixel` bytes apart, side by side; `fill` for those at -1. `Bytes` of each, if
 // they are known beforehand, `bytes` otherwise.

@@ -5,7 +5,9 @@
 #include <cstring>
 #include <limits>
 
+#include "colours.hpp"
 #include "sums.hpp"
+#include "windows.hpp"
 
 namespace lt {
 namespace {
@@ -178,6 +180,11 @@ void table_plain(const Table& table, int64_t channel, const uint8_t* in, int64_t
     for (int64_t i = 0; i < n; ++i) out[i] = values[in[i]];
 }
 
+template <class T>
+void reverse(const T* in, int64_t n, T* out) {
+    for (int64_t i = 0; i < n; ++i) out[i] = in[n - 1 - i];
+}
+
 void levels_plain(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* out) {
     for (int64_t i = 0; i < n; ++i) out[i] = table[in[i]];
 }
@@ -279,6 +286,8 @@ constexpr Kernels PLAIN = {
     to_level<float, uint8_t>,
     to_level<float, float>,
     split_plain,
+    reverse<uint8_t>,
+    reverse<uint32_t>,
     mix<uint8_t>,
     mix<float>,
     table_plain,
@@ -288,6 +297,21 @@ constexpr Kernels PLAIN = {
     filter<float>,
     sparse<uint8_t>,
     sparse<float>,
+    blend<uint8_t>,
+    blend<float>,
+    stretch<uint8_t>,
+    stretch<float>,
+    turn<uint8_t>,
+    turn<float>,
+    copy_values<uint8_t, float>,
+    total_bytes,
+    total_floats,
+    ends_bytes,
+    ends_floats,
+    histogram,
+    blur_down<uint8_t>,
+    blur_down<float>,
+    blur_along,
     {windows<float>, weights<float>, quantise<float>},
     {windows<double>, weights<double>, quantise<double>},
 };

@@ -14,6 +14,7 @@
 #include <stdexcept>
 
 #include "program.hpp"
+#include "tables.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -89,12 +90,13 @@ T named(const std::pair<const char*, T> (&all)[N], const std::string& name) {
     throw std::invalid_argument("nothing known is called " + name);
 }
 
+const std::pair<const char*, lt::Rounding> ROUNDINGS[] = {{"none", lt::Rounding::none},
+                                                          {"truncate", lt::Rounding::truncate},
+                                                          {"half_up", lt::Rounding::half_up},
+                                                          {"half_even", lt::Rounding::half_even}};
+
 lt::Arithmetic arithmetic_of(const ArithmeticTuple& t) {
     const auto& [number, bits, adaptive, fma, rounding, each_pass, tall_first, quarters] = t;
-    static const std::pair<const char*, lt::Rounding> ROUNDINGS[] = {{"none", lt::Rounding::none},
-                                                                     {"truncate", lt::Rounding::truncate},
-                                                                     {"half_up", lt::Rounding::half_up},
-                                                                     {"half_even", lt::Rounding::half_even}};
     static const std::pair<const char*, lt::Number> NUMBERS[] = {
         {"int", lt::Number::integer}, {"float32", lt::Number::float32}, {"float64", lt::Number::float64}};
     return {named(NUMBERS, number), bits, adaptive, fma, named(ROUNDINGS, rounding), each_pass, tall_first, quarters};
@@ -137,6 +139,14 @@ lt::Filter filter_of(const std::array<int64_t, 2>& size, const Array<int64_t, 2>
     return filter;
 }
 
+// weight, bias, both in whole numbers, arithmetic
+using MixTuple = std::tuple<std::vector<std::vector<float>>, std::vector<float>, std::vector<std::vector<int32_t>>,
+                            std::vector<int32_t>, ArithmeticTuple>;
+// size, places, weights, border, arithmetic
+using FilterTuple =
+    std::tuple<std::array<int64_t, 2>, Array<int64_t, 2>, Array<double, 1>, std::string, ArithmeticTuple>;
+using FactorTuple = std::tuple<double, std::optional<int64_t>>;
+
 lt::Mix mix_of(const std::vector<std::vector<float>>& weight, const std::vector<float>& bias,
                const std::vector<std::vector<int32_t>>& whole_weight, const std::vector<int32_t>& whole_bias,
                const ArithmeticTuple& arithmetic) {
@@ -148,6 +158,30 @@ lt::Mix mix_of(const std::vector<std::vector<float>>& weight, const std::vector<
     return mix;
 }
 
+lt::Factor factor_of(const FactorTuple& t) { return {std::get<0>(t), std::get<1>(t)}; }
+
+const std::pair<const char*, lt::Blend::Form> BLENDS[] = {{"sum", lt::Blend::sum},
+                                                          {"from_image", lt::Blend::from_image},
+                                                          {"from_other", lt::Blend::from_other}};
+const std::pair<const char*, lt::Turn::Form> TURNS[] = {{"multiply", lt::Turn::multiply}, {"divide", lt::Turn::divide}};
+const std::pair<const char*, lt::Stretch::Form> STRETCHES[] = {{"divide", lt::Stretch::divide},
+                                                               {"multiply", lt::Stretch::multiply},
+                                                               {"affine", lt::Stretch::affine}};
+
+lt::Blend blend_of(const std::array<double, 4>& terms, const FactorTuple& factor,
+                   const std::optional<std::variant<MixTuple, FilterTuple>>& other,
+                   const std::optional<std::string>& mean, const std::string& form, double ceiling,
+                   const ArithmeticTuple& arithmetic) {
+    lt::Blend blend{terms, factor_of(factor), {}, {}, named(BLENDS, form), ceiling, arithmetic_of(arithmetic)};
+    if (mean) blend.mean = named(ROUNDINGS, *mean);
+    if (!other) return blend;
+    if (const auto* mix = std::get_if<MixTuple>(&*other))
+        blend.other = std::apply(mix_of, *mix);
+    else
+        blend.other = std::apply(filter_of, std::get<FilterTuple>(*other));
+    return blend;
+}
+
 // Of floats, or of levels.
 template <class A>
 lt::Table table_of(const A& values) {
@@ -157,10 +191,10 @@ lt::Table table_of(const A& values) {
 }
 
 void run(const lt::Call& call, uintptr_t source, uintptr_t target, int64_t threads,
-         const std::optional<std::array<int64_t, 4>>& window) {
+         const std::optional<std::array<int64_t, 4>>& window, const std::vector<double>& factors) {
     const nb::gil_scoped_release released;
     call.run(reinterpret_cast<const uint8_t*>(source), reinterpret_cast<uint8_t*>(target), threads,
-             window ? &*window : nullptr);
+             window ? &*window : nullptr, factors);
 }
 
 // Address and bytes of the pixels in an ArrowArray (the Arrow C data interface): a flat array, or a list of fixed size.
@@ -235,6 +269,35 @@ NB_MODULE(_native, m) {
                  p.add(lt::Normalise{std::move(mean), std::move(std)});
              },
              "mean"_a, "std"_a)
+        .def("blend",
+             [](lt::Program& p, const std::array<double, 4>& terms, const FactorTuple& factor,
+                const std::optional<std::variant<MixTuple, FilterTuple>>& other, const std::optional<std::string>& mean,
+                const std::string& form, double ceiling, const ArithmeticTuple& arithmetic) {
+                 p.add(blend_of(terms, factor, other, mean, form, ceiling, arithmetic));
+             },
+             "terms"_a, "factor"_a, "other"_a.none(), "mean"_a.none(), "form"_a, "ceiling"_a, "arithmetic"_a)
+        .def("stretch",
+             [](lt::Program& p, const std::array<double, 2>& ends, const std::string& form, double ceiling,
+                const ArithmeticTuple& arithmetic) {
+                 p.add(lt::Stretch{ends, named(STRETCHES, form), ceiling, arithmetic_of(arithmetic)});
+             },
+             "ends"_a, "form"_a, "ceiling"_a, "arithmetic"_a)
+        .def("equalise", [](lt::Program& p, int64_t levels, double offset) { p.add(lt::Equalise{levels, offset}); },
+             "levels"_a, "offset"_a)
+        .def("turn",
+             [](lt::Program& p, const std::array<int32_t, 3>& centres, const FactorTuple& factor, double span,
+                const std::string& form, int32_t steps, double ceiling, const ArithmeticTuple& arithmetic) {
+                 p.add(lt::Turn{centres, factor_of(factor), span, named(TURNS, form), steps, ceiling,
+                                arithmetic_of(arithmetic)});
+             },
+             "centres"_a, "factor"_a, "span"_a, "form"_a, "steps"_a, "ceiling"_a, "arithmetic"_a)
+        .def("blur",
+             [](lt::Program& p, std::vector<double> coefficients, const FactorTuple& sigma,
+                const std::array<int64_t, 2>& size, const std::string& border, const ArithmeticTuple& arithmetic) {
+                 p.add(lt::Blur{std::move(coefficients), factor_of(sigma), size[0], size[1], named(BORDERS, border),
+                                arithmetic_of(arithmetic)});
+             },
+             "coefficients"_a, "sigma"_a, "size"_a, "border"_a, "arithmetic"_a)
         .def("bind",
              [](std::shared_ptr<lt::Program> program, int64_t images, std::array<int64_t, 3> shape,
                 std::array<int64_t, 3> strides, int64_t step, bool floating, bool interleaved) {
@@ -248,7 +311,8 @@ NB_MODULE(_native, m) {
                          return std::make_tuple(to.channels, to.height, to.width, to.floating);
                      })
         .def_prop_ro("bytes", &lt::Call::bytes)
-        .def("__call__", &run, "source"_a, "target"_a, "threads"_a, "window"_a = nb::none());
+        .def("__call__", &run, "source"_a, "target"_a, "threads"_a, "window"_a = nb::none(),
+             "factors"_a = std::vector<double>());
     m.def("arrow_pixels", &arrow_pixels, "capsule"_a);
     m.def("taps", [](const AxisTuple& axis, int64_t n_in, const ArithmeticTuple& arithmetic, const std::string& simd) {
         if (n_in < 1) throw std::invalid_argument("an axis needs at least one pixel");

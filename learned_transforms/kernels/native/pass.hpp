@@ -53,8 +53,8 @@ struct Geometry {
 class Scratch {
   public:
     enum Use {
-        RING, SLOTS, LINE, MIDDLE, TAIL, TAIL_STARTS, POINTERS, FLOATS, PIXELS, PLACES, TILES, OTHER_TILES, PLANES,
-        OTHER_PLANES, COUNT
+        RING, SLOTS, LINE, MIDDLE, TAIL, TAIL_STARTS, POINTERS, FLOATS, SUMS, PIXELS, PLACES, TILES, OTHER_TILES,
+        PLANES, OTHER_PLANES, GRAY, OTHER, COUNT
     };
 
     template <class T = uint8_t>
@@ -76,18 +76,24 @@ const Arithmetic* arithmetic_of(const Stage& stage);
 bool floats_after(const Stage& stage, bool floating);
 int64_t channels_after(const Stage& stage, int64_t channels);
 
-using Change = std::variant<std::monostate, Gather, Resample, Sparse, Filter>;  // Gather: of rows and columns
+// Gather: of rows and columns. Blend: with a filter.
+using Change = std::variant<std::monostate, Gather, Resample, Sparse, Filter, Blend, Blur>;
+
+class Settled;
 
 struct Pass {
     Change change;
-    std::vector<Stage> pointwise;  // Mix, Table, Normalise, and Gather of channels
+    std::vector<Stage> pointwise;
+
+    // Whether values are floats between the change and the rest.
+    bool floats_between(bool floating) const;
 
     // (channels, height, width) and whether they are floats, after this pass.
     Target output(int64_t channels, int64_t height, int64_t width, bool floating) const;
 
     // Rows [begin, end) of the output. `geometry` belongs to a Resample.
     void run(const View& from, const Target& to, int64_t begin, int64_t end, const Geometry* geometry,
-             const Kernels& kernels, Scratch& scratch) const;
+             const Settled& settled, const Kernels& kernels, Scratch& scratch) const;
 };
 
 }  // namespace lt

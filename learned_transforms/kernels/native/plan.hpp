@@ -150,6 +150,65 @@ struct Normalise {
     std::vector<float> mean, std;
 };
 
-using Stage = std::variant<Resample, Sparse, Filter, Gather, Mix, Table, Normalise>;
+// A number that is given, or entry `slot` of the factors that come with each call.
+struct Factor {
+    double value;
+    std::optional<int64_t> slot;
+
+    double of(const std::vector<double>& factors) const { return slot ? factors[static_cast<size_t>(*slot)] : value; }
+};
+
+// image * a + other * b, in one of three orders, where (a, b) = terms * (1, factor).
+struct Blend {
+    enum Form { sum, from_image, from_other };
+
+    std::array<double, 4> terms;  // [2, 2]
+    Factor factor;
+    std::variant<std::monostate, Mix, Filter> other;  // black, gray, or smooth
+    std::optional<Rounding> mean;                     // of the other, over the image
+    Form form;
+    double ceiling;
+    Arithmetic arithmetic;
+
+    bool of_mean() const { return mean && std::holds_alternative<Mix>(other); }
+    bool of_filter() const { return std::holds_alternative<Filter>(other); }
+};
+
+struct Stretch {
+    enum Form { divide, multiply, affine };
+
+    std::array<double, 2> ends;
+    Form form;
+    double ceiling;
+    Arithmetic arithmetic;
+};
+
+struct Equalise {
+    int64_t levels;
+    double offset;
+};
+
+struct Turn {
+    enum Form { multiply, divide };
+
+    std::array<int32_t, 3> centres;  // in sixths of a turn
+    Factor factor;
+    double span;
+    Form form;
+    int32_t steps;
+    double ceiling;
+    Arithmetic arithmetic;
+};
+
+struct Blur {
+    std::vector<double> coefficients;
+    Factor sigma;
+    int64_t height, width;
+    Border border;
+    Arithmetic arithmetic;
+};
+
+using Stage =
+    std::variant<Resample, Sparse, Filter, Gather, Mix, Table, Normalise, Blend, Stretch, Equalise, Turn, Blur>;
 
 }  // namespace lt

@@ -1,13 +1,8 @@
 #include "program.hpp"
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 #include <exception>
 #include <functional>
 #include <stdexcept>
@@ -15,6 +10,8 @@
 #include <thread>
 
 #include "checks.hpp"
+#include "settled.hpp"
+#include "tables.hpp"
 
 namespace lt {
 
@@ -32,36 +29,17 @@ constexpr int64_t WORK = 1 << 18;  // values that are worth a thread of their ow
 
 bool changes_geometry(const Stage& stage) {
     const auto* gather = std::get_if<Gather>(&stage);
+    const auto* blend = std::get_if<Blend>(&stage);
     return std::holds_alternative<Resample>(stage) || std::holds_alternative<Sparse>(stage) ||
-           std::holds_alternative<Filter>(stage) || (gather && (gather->rows || gather->columns));
+           std::holds_alternative<Filter>(stage) || std::holds_alternative<Blur>(stage) || (blend && blend->of_filter()) ||
+           (gather && (gather->rows || gather->columns));
 }
 
-// (values - mean) / std, for each channel.
-Table normalised(const Table& table, const Normalise& by) {
-    std::vector<float> values;
-    for (size_t c = 0; c < by.mean.size(); ++c)
-        for (size_t level = 0; level < 256; ++level)
-            values.push_back((table.values[(table.channels == 1 ? 0 : c * 256) + level] - by.mean[c]) / by.std[c]);
-    Table made = make_table(static_cast<int64_t>(by.mean.size()), std::move(values));
-    const bool scaled = table.formula && table.formula->mean == std::vector<float>(table.formula->mean.size(), 0) &&
-                        table.formula->std == std::vector<float>(table.formula->std.size(), 1);
-    if (scaled) made.formula = Formula{table.formula->unit, by.mean, by.std};
-    return made;
-}
-
-// The table that gives what `second` gives of what `first` gives, which are levels.
-Table chained(const Table& first, const Table& second) {
-    const int64_t channels = std::max(first.channels, second.channels);
-    const auto chain = [&](const auto& values) {
-        std::decay_t<decltype(values)> all;
-        for (int64_t c = 0; c < channels; ++c)
-            for (int64_t level = 0; level < 256; ++level) {
-                const auto middle = first.levels[static_cast<size_t>((first.channels == 1 ? 0 : c) * 256 + level)];
-                all.push_back(values[static_cast<size_t>((second.channels == 1 ? 0 : c) * 256 + middle)]);
-            }
-        return make_table(channels, std::move(all));
-    };
-    return second.floating() ? chain(second.values) : chain(second.levels);
+// It must be the first of its pass, whose input it looks at.
+bool needs_statistic(const Stage& stage) {
+    const auto* blend = std::get_if<Blend>(&stage);
+    return std::holds_alternative<Stretch>(stage) || std::holds_alternative<Equalise>(stage) ||
+           (blend && blend->of_mean());
 }
 
 // task(n) for each n < tasks, a few at a time by whoever is free. What a thread throws is thrown again here, when all
@@ -97,24 +75,6 @@ void parallel(int64_t tasks, int64_t threads, const std::function<void(int64_t)>
 
 }  // namespace
 
-Table make_table(int64_t channels, std::vector<float> values) {
-    Table table{channels, {}, std::move(values), {}, {}};
-    table.bytes.resize(table.values.size() * 4);
-    const float unit = table.values[1];
-    bool scaled = true;
-    for (size_t n = 0; n < table.values.size(); ++n) {
-        uint8_t bytes[4];
-        std::memcpy(bytes, &table.values[n], 4);
-        for (size_t b = 0; b < 4; ++b) table.bytes[n / 256 * 1024 + b * 256 + n % 256] = bytes[b];
-        scaled = scaled && table.values[n] == static_cast<float>(n % 256) * unit;
-    }
-    const auto size = static_cast<size_t>(channels);
-    if (scaled) table.formula = Formula{unit, std::vector<float>(size, 0), std::vector<float>(size, 1)};
-    return table;
-}
-
-Table make_table(int64_t channels, std::vector<uint8_t> levels) { return {channels, std::move(levels), {}, {}, {}}; }
-
 Program::Program(int64_t channels, const std::string& simd)
     : channels_(channels), channels_out_(channels), kernels_(choose(simd)) {
     require(channels > 0, "an image needs at least one channel");
@@ -126,6 +86,7 @@ void Program::add(Stage stage) {
         if (!misfit_[source]) misfit_[source] = misfit(stage, floats_[source]);
         floats_[source] = floats_after(stage, floats_[source]);
     }
+    if (const Factor* factor = factor_of(stage); factor && factor->slot) slots_.push_back(*factor->slot);
     if (folded(stage)) return;
     if (changes_geometry(stage)) {
         const bool fresh = passes_.empty() || !std::holds_alternative<std::monostate>(passes_.back().change) ||
@@ -138,13 +99,17 @@ void Program::add(Stage stage) {
             pass.change = std::move(*sparse);
         } else if (auto* filter = std::get_if<Filter>(&stage)) {
             pass.change = std::move(*filter);
+        } else if (auto* blend = std::get_if<Blend>(&stage)) {
+            pass.change = std::move(*blend);
+        } else if (auto* blur = std::get_if<Blur>(&stage)) {
+            pass.change = std::move(*blur);
         } else {
             auto& gather = std::get<Gather>(stage);
             pass.change = Gather{std::nullopt, gather.rows, gather.columns, gather.fill};
             if (gather.channels) pass.pointwise.push_back(Gather{gather.channels, std::nullopt, std::nullopt});
         }
     } else {
-        if (passes_.empty()) passes_.emplace_back();
+        if (passes_.empty() || needs_statistic(stage)) passes_.emplace_back();
         const auto* gather = std::get_if<Gather>(&stage);
         if (!gather || gather->channels) passes_.back().pointwise.push_back(std::move(stage));
     }
@@ -181,7 +146,7 @@ Batch Program::seen(const Batch& from, const std::array<int64_t, 4>& window, std
         View one = from.first;
         one.data += n * from.image;
         part.data = memory.data() + n * image;
-        pass.run(one, part, 0, height, nullptr, *kernels_, scratch);
+        pass.run(one, part, 0, height, nullptr, Settled(), *kernels_, scratch);
     }
     return {{memory.data(), memory.data() + memory.size(), part.channels, height, width, plane, width * size, size,
              part.floating},
@@ -214,6 +179,20 @@ Target Program::output(int64_t height, int64_t width, bool floating) const {
     return shape;
 }
 
+void Program::check_factors(const Factors& factors) const {
+    for (const int64_t slot : slots_)
+        require(slot < static_cast<int64_t>(factors.size()),
+                "Expected factor " + std::to_string(slot) + " with the image: it is drawn for each.");
+    for (const double factor : factors) require(std::isfinite(factor), "Expected factors that are finite numbers.");
+    for (const Pass& pass : passes_) {
+        if (const auto* blur = std::get_if<Blur>(&pass.change))
+            require(blur->sigma.of(factors) > 0, "Expected a sigma above 0.");
+        for (const Stage& stage : pass.pointwise)
+            if (const auto* turn = std::get_if<Turn>(&stage))
+                require(std::abs(turn->factor.of(factors)) <= MOST_TURNS, "Expected a turn of hue of 2^20 at most.");
+    }
+}
+
 std::shared_ptr<const Geometry> Program::geometry(size_t pass, const View& view) {
     const auto* resample = std::get_if<Resample>(&passes_[pass].change);
     if (!resample) return nullptr;
@@ -229,21 +208,25 @@ std::shared_ptr<const Geometry> Program::geometry(size_t pass, const View& view)
     return made;
 }
 
-void Program::run_image(const View& from, const Target& to, int64_t begin, int64_t end,
-                        const Geometries& geometries) const {
+void Program::run_image(const View& from, const Target& to, int64_t begin, int64_t end, const Geometries& geometries,
+                        const Factors& factors, const Settled* ready) const {
     static thread_local Scratch scratch;
+    static thread_local Settled settled;
     View view = from;
-    std::vector<uint8_t> between[2];
+    std::unique_ptr<uint8_t[]> between[2];
     for (size_t n = 0; n < passes_.size(); ++n) {
         const Pass& pass = passes_[n];
-        if (n + 1 == passes_.size()) return pass.run(view, to, begin, end, geometries[n].get(), *kernels_, scratch);
+        if (!ready) settled.settle(pass, view, factors, *kernels_, scratch);
+        const Settled& numbers = ready ? *ready : settled;
+        if (n + 1 == passes_.size())
+            return pass.run(view, to, begin, end, geometries[n].get(), numbers, *kernels_, scratch);
         Target middle = pass.output(view.channels, view.height, view.width, view.floating);
         const int64_t size = middle.floating ? 4 : 1, plane = middle.height * middle.width * size;
         auto& memory = between[n % 2];
-        memory.resize(static_cast<size_t>(plane * middle.channels));
-        middle.data = memory.data();
-        pass.run(view, middle, 0, middle.height, geometries[n].get(), *kernels_, scratch);
-        view = {middle.data,  middle.data + memory.size(), middle.channels, middle.height,  middle.width, plane,
+        memory.reset(new uint8_t[static_cast<size_t>(plane * middle.channels)]);
+        middle.data = memory.get();
+        pass.run(view, middle, 0, middle.height, geometries[n].get(), numbers, *kernels_, scratch);
+        view = {middle.data, middle.data + plane * middle.channels, middle.channels, middle.height, middle.width, plane,
                 middle.width * size, size, middle.floating};
     }
 }
@@ -261,101 +244,33 @@ Program::Geometries Program::geometries(const View& first) {
     return all;
 }
 
-void Program::run(const Batch& from, const Target& to, const Geometries& geometries, int64_t threads) const {
+void Program::run(const Batch& from, const Target& to, const Geometries& geometries, const Factors& factors,
+                  int64_t threads) const {
     const int64_t values = to.channels * to.height * to.width, size = to.floating ? 4 : 1;
     const int64_t work = from.images * (values + from.first.channels * from.first.height * from.first.width);
     threads = std::clamp<int64_t>(std::min(threads, work / WORK), 1, 256);
     // Few images: each is cut into bands of rows. Only the last pass can be, so there must be just one.
     const int64_t wanted = (threads + from.images - 1) / std::max<int64_t>(from.images, 1);
     const int64_t bands = passes_.size() == 1 ? std::clamp<int64_t>(wanted, 1, to.height) : 1;
-    parallel(from.images * bands, threads, [&](int64_t task) {
-        const int64_t image = task / bands, band = task % bands;
+    const auto image_of = [&](int64_t image) {
         View one = from.first;
         one.data += image * from.image;
+        return one;
+    };
+    // The bands of an image share its statistics.
+    std::vector<Settled> settled(static_cast<size_t>(bands > 1 ? from.images : 0));
+    for (size_t image = 0; image < settled.size(); ++image) {
+        static thread_local Scratch scratch;
+        settled[image].settle(passes_[0], image_of(static_cast<int64_t>(image)), factors, *kernels_, scratch);
+    }
+    parallel(from.images * bands, threads, [&](int64_t task) {
+        const int64_t image = task / bands, band = task % bands;
+        const View one = image_of(image);
         Target out = to;
         out.data += image * values * size;
-        run_image(one, out, to.height * band / bands, to.height * (band + 1) / bands, geometries);
+        run_image(one, out, to.height * band / bands, to.height * (band + 1) / bands, geometries,
+                  factors, bands > 1 ? &settled[static_cast<size_t>(image)] : nullptr);
     });
-}
-
-namespace {
-
-int64_t product(std::initializer_list<int64_t> factors) {
-    int64_t result = 1;
-    for (const int64_t factor : factors)
-        require(factor >= 0 && !__builtin_mul_overflow(result, factor, &result),
-                    "sizes are negative, or too large for this machine");
-    return result;
-}
-
-// Bytes from the first value of a batch to behind its last.
-int64_t extent(const Batch& batch) {
-    const View& one = batch.first;
-    int64_t bytes = one.element();
-    for (const auto& [size, stride] : {std::pair{batch.images, batch.image}, {one.channels, one.channel},
-                                       {one.height, one.row}, {one.width, one.pixel}})
-        require(!__builtin_add_overflow(bytes, product({size - 1, stride}), &bytes), "sizes are too large");
-    return bytes;
-}
-
-// Fresh memory for large outputs comes page by page, which takes longer than to fill it; huge pages are hundreds of times
-// fewer. Advice that the system does not take changes nothing.
-void advise(uint8_t* memory, int64_t bytes) {
-#ifdef __linux__
-    constexpr uintptr_t HUGE_PAGE = 1 << 21;
-    const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + static_cast<uintptr_t>(bytes)) / HUGE_PAGE * HUGE_PAGE;
-    if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#else
-    static_cast<void>(memory), static_cast<void>(bytes);
-#endif
-}
-
-}  // namespace
-
-Call::Call(std::shared_ptr<Program> program, int64_t images, std::array<int64_t, 3> shape,
-           std::array<int64_t, 3> strides, int64_t step, bool floating, bool interleaved)
-    : program_(std::move(program)) {
-    const auto [channels, height, width] = shape;
-    const int64_t element = floating ? 4 : 1;
-    require(images >= 1 && channels >= 1 && height >= 1 && width >= 1,
-                "an image needs at least one channel, row and column");
-    require(channels == program_->channels(), "the image has another number of channels than the plan");
-    View view{nullptr, nullptr, channels, height, width, product({strides[0], element}), product({strides[1], element}),
-              product({strides[2], element}), floating};
-    const bool side_by_side = view.channel == element && view.pixel <= 4 * element;
-    require(view.pixel == element || (side_by_side && (channels == 1 || view.pixel >= channels * element)),
-                "the values of a row must lie side by side, or be interleaved, 4 to a pixel at most");
-    batch_ = {view, images, product({step, element})};
-    extent_ = extent(batch_);
-    target_ = program_->output(height, width, floating);
-    target_.interleaved = interleaved;
-    bytes_ = product({images, target_.channels, target_.height, target_.width, target_.floating ? 4 : 1});
-    geometries_ = program_->geometries(view);
-}
-
-void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const std::array<int64_t, 4>* window) const {
-    advise(target, bytes_);
-    Batch batch = batch_;
-    Target to = target_;
-    batch.first.data = source;
-    batch.first.end = source + extent_;
-    to.data = target;
-    if (!window) return program_->run(batch, to, geometries_, threads);
-    const auto [top, left, height, width] = *window;
-    View& view = batch.first;
-    std::vector<uint8_t> part;
-    if (top >= 0 && left >= 0 && height >= 1 && width >= 1 && height <= view.height - top &&
-        width <= view.width - left) {
-        view.data += top * view.row + left * view.pixel;
-        view.height = height;
-        view.width = width;
-    } else {
-        batch = program_->seen(batch, *window, part);
-    }
-    const Target shape = program_->output(height, width, view.floating);
-    require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
-    program_->run(batch, to, program_->geometries(view), threads);
 }
 
 }  // namespace lt

@@ -20,10 +20,6 @@ struct Batch {
     int64_t images, image;
 };
 
-// A table of [channels, 256] values, with what the kernels want to know of it.
-Table make_table(int64_t channels, std::vector<float> values);
-Table make_table(int64_t channels, std::vector<uint8_t> levels);
-
 class Program {
   public:
     Program(int64_t channels, const std::string& simd);
@@ -43,7 +39,12 @@ class Program {
     using Geometries = std::vector<std::shared_ptr<const Geometry>>;
     Geometries geometries(const View& view);
 
-    void run(const Batch& from, const Target& to, const Geometries& geometries, int64_t threads) const;
+    // The numbers that are drawn for each call.
+    using Factors = std::vector<double>;
+    void check_factors(const Factors& factors) const;
+
+    void run(const Batch& from, const Target& to, const Geometries& geometries, const Factors& factors,
+             int64_t threads) const;
 
     int64_t channels() const { return channels_; }
     const char* simd() const { return kernels_->name; }
@@ -55,7 +56,9 @@ class Program {
     };
     bool folded(const Stage& stage);
     std::shared_ptr<const Geometry> geometry(size_t pass, const View& view);
-    void run_image(const View& from, const Target& to, int64_t begin, int64_t end, const Geometries& geometries) const;
+    // `ready`: the numbers of the only pass, if they are known.
+    void run_image(const View& from, const Target& to, int64_t begin, int64_t end, const Geometries& geometries,
+                   const Factors& factors, const Settled* ready) const;
 
     int64_t channels_, channels_out_;
     std::optional<Border> around_;
@@ -64,6 +67,7 @@ class Program {
     const char* misfit_[2] = {nullptr, nullptr};  // why bytes, or floats, cannot be taken
     const Kernels* kernels_;
     std::vector<Pass> passes_;
+    std::vector<int64_t> slots_;  // of the factors, in the order of the stages
     std::mutex mutex_;
     std::vector<std::vector<Known>> known_;  // by pass: geometries of the sizes lately seen
 };
@@ -80,8 +84,9 @@ class Call {
     int64_t bytes() const { return bytes_; }
 
     // Run on the images at `source`, into memory at `target` of bytes() bytes. `window`: (top, left, height, width) of
-    // the part to use, for programs whose output has one size.
-    void run(const uint8_t* source, uint8_t* target, int64_t threads, const std::array<int64_t, 4>* window) const;
+    // the part to use, for programs whose output has one size. `factors`: as many as the stages want, or more.
+    void run(const uint8_t* source, uint8_t* target, int64_t threads, const std::array<int64_t, 4>* window,
+             const Program::Factors& factors) const;
 
   private:
     std::shared_ptr<Program> program_;

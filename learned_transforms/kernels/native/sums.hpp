@@ -24,18 +24,26 @@ inline float fused(float a, float b, float c) {
 #endif
 }
 
+// One bound after the other, as vectors have them; NaN becomes 0.
 template <class T>
-inline T clamped(T x) {
-    return x > 0 ? (x < 255 ? x : 255) : 0;
+inline T clamped(T x, T ceiling = 255) {
+    x = x > 0 ? x : 0;
+    return x < ceiling ? x : ceiling;
 }
 
-// A level in [0, 255]. Clamping first changes nothing, since both ends are whole.
+// The level that x in [0, 255] becomes.
+template <Rounding R, class T>
+inline T whole(T x) {
+    constexpr T WHOLE = sizeof(T) == 4 ? T(12582912) : T(6755399441055744);  // 1.5 * 2^23, or 2^52: the next is 1 away
+    if constexpr (R == Rounding::half_even) return (x + WHOLE) - WHOLE;
+    if constexpr (R == Rounding::half_up) return static_cast<T>(static_cast<int32_t>(x + T(0.5)));
+    return static_cast<T>(static_cast<int32_t>(x));
+}
+
+// Clamping first changes nothing, since both ends are whole.
 template <Rounding R, class T>
 inline T level(T x) {
-    constexpr T WHOLE = sizeof(T) == 4 ? T(12582912) : T(6755399441055744);  // 1.5 * 2^23, or 2^52: the next is 1 away
-    if constexpr (R == Rounding::half_even) return (clamped(x) + WHOLE) - WHOLE;
-    if constexpr (R == Rounding::half_up) return static_cast<T>(static_cast<int32_t>(clamped(x) + T(0.5)));
-    return static_cast<T>(static_cast<int32_t>(clamped(x)));
+    return whole<R>(clamped(x));
 }
 
 // The same for sums that are known to fit an int32, which is faster.
@@ -57,6 +65,18 @@ void to_level(Rounding rounding, const T* in, int64_t n, Out* out) {
     if (rounding == Rounding::half_even) return round_all<Rounding::half_even>(in, n, out);
     if (rounding == Rounding::half_up) return round_all<Rounding::half_up>(in, n, out);
     round_all<Rounding::truncate>(in, n, out);
+}
+
+// Values in another type, as torch converts them.
+template <class In, class Out>
+void copy_values(const In* in, int64_t n, Out* out) {
+    for (int64_t i = 0; i < n; ++i) {
+        if constexpr (sizeof(In) > sizeof(Out))  // Modulo 256, where it is not far out of range.
+            out[i] = in[i] > -2147483648.f && in[i] < 2147483648.f ? static_cast<Out>(static_cast<int32_t>(in[i]))
+                                                                   : Out{0};
+        else
+            out[i] = static_cast<Out>(in[i]);
+    }
 }
 
 inline int32_t shift_down(uint32_t sum, int bits) {
@@ -146,14 +166,6 @@ void sparse_as(const Sparse& sparse, int64_t first, const In* plane, const int64
         return std::pair{weights + k * sparse.outputs() + start, static_cast<const In*>(x)};
     };
     weigh(sparse.arithmetic, sparse.terms, n, term, values_of<T>(sparse.bias) + first, out);
-}
-
-template <class In>
-void filter(const Filter& filter, const In* const* rows, int64_t step, int64_t n, void* out) {
-    if constexpr (sizeof(In) == 1)
-        if (filter.arithmetic.number == Number::integer) return filter_as<uint32_t>(filter, rows, step, n, out);
-    if (filter.arithmetic.number == Number::float64) return filter_as<double>(filter, rows, step, n, out);
-    filter_as<float>(filter, rows, step, n, out);
 }
 
 template <class In>

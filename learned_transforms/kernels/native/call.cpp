@@ -1,0 +1,92 @@
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#include "checks.hpp"
+#include "program.hpp"
+
+namespace lt {
+
+namespace {
+
+int64_t product(std::initializer_list<int64_t> factors) {
+    int64_t result = 1;
+    for (const int64_t factor : factors)
+        require(factor >= 0 && !__builtin_mul_overflow(result, factor, &result),
+                    "sizes are negative, or too large for this machine");
+    return result;
+}
+
+// Bytes from the first value of a batch to behind its last.
+int64_t extent(const Batch& batch) {
+    const View& one = batch.first;
+    int64_t bytes = one.element();
+    for (const auto& [size, stride] : {std::pair{batch.images, batch.image}, {one.channels, one.channel},
+                                       {one.height, one.row}, {one.width, one.pixel}})
+        require(!__builtin_add_overflow(bytes, product({size - 1, stride}), &bytes), "sizes are too large");
+    return bytes;
+}
+
+// Fresh memory for large outputs comes page by page, which takes longer than to fill it; huge pages are hundreds of times
+// fewer. Advice that the system does not take changes nothing.
+void advise(uint8_t* memory, int64_t bytes) {
+#ifdef __linux__
+    constexpr uintptr_t HUGE_PAGE = 1 << 21;
+    const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + static_cast<uintptr_t>(bytes)) / HUGE_PAGE * HUGE_PAGE;
+    if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+    static_cast<void>(memory), static_cast<void>(bytes);
+#endif
+}
+
+}  // namespace
+
+Call::Call(std::shared_ptr<Program> program, int64_t images, std::array<int64_t, 3> shape,
+           std::array<int64_t, 3> strides, int64_t step, bool floating, bool interleaved)
+    : program_(std::move(program)) {
+    const auto [channels, height, width] = shape;
+    const int64_t element = floating ? 4 : 1;
+    require(images >= 1 && channels >= 1 && height >= 1 && width >= 1,
+                "an image needs at least one channel, row and column");
+    require(channels == program_->channels(), "the image has another number of channels than the plan");
+    View view{nullptr, nullptr, channels, height, width, product({strides[0], element}), product({strides[1], element}),
+              product({strides[2], element}), floating};
+    const bool side_by_side = view.channel == element && view.pixel <= 4 * element;
+    require(view.pixel == element || (side_by_side && (channels == 1 || view.pixel >= channels * element)),
+                "the values of a row must lie side by side, or be interleaved, 4 to a pixel at most");
+    batch_ = {view, images, product({step, element})};
+    extent_ = extent(batch_);
+    target_ = program_->output(height, width, floating);
+    target_.interleaved = interleaved;
+    bytes_ = product({images, target_.channels, target_.height, target_.width, target_.floating ? 4 : 1});
+    geometries_ = program_->geometries(view);
+}
+
+void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const std::array<int64_t, 4>* window,
+               const Program::Factors& factors) const {
+    program_->check_factors(factors);
+    advise(target, bytes_);
+    Batch batch = batch_;
+    Target to = target_;
+    batch.first.data = source;
+    batch.first.end = source + extent_;
+    to.data = target;
+    if (!window) return program_->run(batch, to, geometries_, factors, threads);
+    const auto [top, left, height, width] = *window;
+    View& view = batch.first;
+    std::vector<uint8_t> part;
+    if (top >= 0 && left >= 0 && height >= 1 && width >= 1 && height <= view.height - top &&
+        width <= view.width - left) {
+        view.data += top * view.row + left * view.pixel;
+        view.height = height;
+        view.width = width;
+    } else {
+        batch = program_->seen(batch, *window, part);
+    }
+    const Target shape = program_->output(height, width, view.floating);
+    require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
+    program_->run(batch, to, program_->geometries(view), factors, threads);
+}
+
+}  // namespace lt

@@ -1,0 +1,231 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+#include "settled.hpp"
+#include "tables.hpp"
+#include "tiles.hpp"
+
+namespace lt {
+namespace {
+
+struct Ramp {
+    uint8_t levels[256];
+    constexpr Ramp() : levels() {
+        for (int level = 0; level < 256; ++level) levels[level] = static_cast<uint8_t>(level);
+    }
+};
+constexpr Ramp EVERY;  // level, in order
+
+const float* floats_of(const uint8_t* plane) { return reinterpret_cast<const float*>(plane); }
+
+float mean_of(const Mix& mix, Rounding rounding, const View& from, const Kernels& kernels, Scratch& scratch) {
+    const bool floats = mix.arithmetic.rounding == Rounding::none;
+    uint64_t levels = 0;
+    double total = 0;
+    each_tile(from, kernels, scratch, [&](const Planes& planes, int64_t n) {
+        float* gray = scratch.get<float>(Scratch::FLOATS, n);
+        if (planes.floating)
+            kernels.mix_floats(mix, 0, reinterpret_cast<const float* const*>(planes.of), n, gray);
+        else
+            kernels.mix_bytes(mix, 0, planes.of, n, gray);
+        if (floats)
+            total += kernels.total_floats(gray, n);
+        else
+            levels += kernels.total_bytes(reinterpret_cast<const uint8_t*>(gray), n);
+    });
+    const int64_t count = from.height * from.width;
+    if (!floats) total = static_cast<double>(levels);  // Exact: levels of 2^45 pixels would not be.
+    if (rounding == Rounding::half_up) return static_cast<float>(std::floor(total / static_cast<double>(count) + 0.5));
+    return static_cast<float>(total) / static_cast<float>(count);
+}
+
+std::vector<std::array<double, 2>> ends_of(const View& from, const Kernels& kernels, Scratch& scratch) {
+    std::vector<std::array<double, 2>> ends(static_cast<size_t>(from.channels), {INFINITY, -INFINITY});
+    each_tile(from, kernels, scratch, [&](const Planes& planes, int64_t n) {
+        for (size_t c = 0; c < ends.size(); ++c) {
+            if (planes.floating)
+                kernels.ends_floats(floats_of(planes.of[c]), n, ends[c].data());
+            else
+                kernels.ends_bytes(planes.of[c], n, ends[c].data());
+        }
+    });
+    return ends;
+}
+
+// The table of a channel with such a histogram.
+void flatten(const Equalise& how, const int64_t* counts, int64_t pixels, uint8_t* table) {
+    int64_t largest = 255, below = 0;
+    while (counts[largest] == 0) --largest;
+    const int64_t step = (pixels - counts[largest]) / how.levels;
+    const auto offset =
+        static_cast<int64_t>(std::floor(static_cast<float>(step) * static_cast<float>(how.offset)));
+    for (int64_t level = 0; level < 256; ++level) {
+        const int64_t sum = below + offset;
+        table[level] = step == 0 ? static_cast<uint8_t>(level)
+                                 : static_cast<uint8_t>(sum < 0 ? 0 : std::min<int64_t>(sum / step, 255));
+        below += counts[level];
+    }
+}
+
+// Taps in double, rounded to float32. On both ends those that are no normal numbers are left out, if all are of `levels`:
+// they cannot reach one, and are slow.
+std::vector<float> taps_of(const Blur& blur, double sigma, int64_t length, bool levels) {
+    std::vector<double> taps(static_cast<size_t>(length));
+    double sum = 0;
+    for (int64_t i = 0; i < length; ++i) {
+        const double distance = static_cast<double>(i - length / 2) / sigma, square = distance * distance;
+        double power = 1, exponent = 0;
+        for (const double coefficient : blur.coefficients) exponent += coefficient * (power *= square);
+        sum += taps[static_cast<size_t>(i)] = std::exp(exponent);
+    }
+    std::vector<float> made;
+    for (const double tap : taps) made.push_back(static_cast<float>(tap / sum));
+    size_t ends = 0;
+    constexpr float NORMAL = std::numeric_limits<float>::min();
+    while (levels && ends < made.size() / 2 && std::max(made[ends], made[made.size() - 1 - ends]) < NORMAL) ++ends;
+    return {made.begin() + static_cast<std::ptrdiff_t>(ends), made.end() - static_cast<std::ptrdiff_t>(ends)};
+}
+
+Blending blending_of(const Blend& blend, const std::vector<double>& factors) {
+    const double factor = blend.factor.of(factors);
+    const auto term = [&](size_t n) { return static_cast<float>(blend.terms[n] + blend.terms[n + 1] * factor); };
+    const auto* mix = blend.of_mean() ? nullptr : std::get_if<Mix>(&blend.other);
+    const bool black = std::holds_alternative<std::monostate>(blend.other);
+    return {mix,
+            term(0),
+            black ? 0 : term(2),
+            0,
+            black ? Blend::sum : blend.form,
+            blend.arithmetic.fma,
+            blend.arithmetic.rounding,
+            static_cast<float>(blend.ceiling)};
+}
+
+}  // namespace
+
+// Makes one step after the other.
+struct Settler {
+    Settled& made;
+    const View& from;
+    const std::vector<double>& factors;
+    const Kernels& kernels;
+    Scratch& scratch;
+    int64_t channels;
+    bool floating;
+
+    template <class What>
+    void push(What&& what, int64_t channels_after, bool floats) {
+        channels = channels_after, floating = floats;
+        made.steps.push_back({std::forward<What>(what), channels, floating});
+    }
+
+    Table& fresh(int64_t rows, bool floats) {
+        if (made.used_ == made.tables_.size()) made.tables_.push_back(std::make_unique<Table>());
+        Table& table = *made.tables_[made.used_++];
+        const auto size = static_cast<size_t>(rows) * 256;
+        table.channels = rows;
+        table.levels.resize(floats ? 0 : size);
+        table.values.resize(floats ? size : 0);
+        table.bytes.resize(floats ? size * 4 : 0);
+        return table;
+    }
+
+    // What `how` makes of every level, for each channel: how(channel, out).
+    template <class How>
+    void tabulate(int64_t rows, bool floats, const How& how) {
+        Table& table = fresh(rows, floats);
+        for (int64_t c = 0; c < rows; ++c)
+            how(c, floats ? static_cast<void*>(table.values.data() + c * 256) : table.levels.data() + c * 256);
+        if (floats) set_bytes(table);
+        (*this)(table);
+    }
+
+    // A table behind one of levels joins it.
+    void operator()(const Table& next) {
+        auto* before = made.steps.empty() ? nullptr : std::get_if<const Table*>(&made.steps.back().what);
+        if (!before || (*before)->floating()) return push(&next, channels, next.floating());
+        const Table& first = **before;
+        Table& both = fresh(std::max(first.channels, next.channels), next.floating());
+        for (int64_t c = 0; c < both.channels; ++c) {
+            const uint8_t* levels = first.levels.data() + (first.channels == 1 ? 0 : c) * 256;
+            const int64_t row = next.channels == 1 ? 0 : c;
+            if (!next.floating()) {
+                kernels.levels(next.levels.data() + row * 256, levels, 256, both.levels.data() + c * 256);
+                continue;
+            }
+            for (int64_t n = 0; n < 256; ++n) both.values[c * 256 + n] = next.values[row * 256 + levels[n]];
+            for (int64_t b = 0; b < 1024; b += 256)
+                kernels.levels(next.bytes.data() + row * 1024 + b, levels, 256, both.bytes.data() + c * 1024 + b);
+        }
+        made.steps.pop_back();
+        push(&both, channels, next.floating());
+    }
+
+    void operator()(const Gather& gather) {
+        push(&gather, static_cast<int64_t>(gather.channels->size()), floating);
+    }
+    void operator()(const Mix& mix) { push(&mix, mix.outputs, mix.arithmetic.rounding == Rounding::none); }
+    void operator()(const Normalise& normalise) { push(&normalise, channels, true); }
+
+    void operator()(const Blend& blend) {
+        Blending how = blending_of(blend, factors);
+        const bool floats = how.rounding == Rounding::none;
+        if (blend.of_mean()) how.mean = mean_of(std::get<Mix>(blend.other), *blend.mean, from, kernels, scratch);
+        if (how.mix || floating) return push(how, channels, floats);
+        float other[256];
+        std::fill_n(other, 256, how.mean);
+        tabulate(1, floats, [&](int64_t, void* out) { kernels.blend_bytes(how, EVERY.levels, other, 256, out); });
+    }
+
+    void operator()(const Stretch& stretch) {
+        auto ends = ends_of(from, kernels, scratch);
+        const bool floats = stretch.arithmetic.rounding == Rounding::none;
+        if (floating) return push(Stretching{&stretch, std::move(ends)}, channels, floats);
+        tabulate(channels, floats, [&](int64_t c, void* out) {
+            const auto [low, high] = ends[static_cast<size_t>(c)];
+            kernels.stretch_bytes(stretch, low, high, EVERY.levels, 256, out);
+        });
+    }
+
+    void operator()(const Equalise& equalise) {
+        std::vector<int64_t> counts(static_cast<size_t>(channels) * 256);
+        each_tile(from, kernels, scratch, [&](const Planes& planes, int64_t n) {
+            for (int64_t c = 0; c < channels; ++c) kernels.histogram(planes.of[c], n, counts.data() + c * 256);
+        });
+        tabulate(channels, false, [&](int64_t c, void* out) {
+            flatten(equalise, counts.data() + c * 256, from.height * from.width, static_cast<uint8_t*>(out));
+        });
+    }
+
+    void operator()(const Turn& turn) {
+        const double factor = turn.factor.of(factors);
+        const double whole = std::fmod(std::trunc(factor * turn.steps), 256);
+        push(Turning{&turn, static_cast<float>(factor), static_cast<int32_t>(whole < 0 ? whole + 256 : whole)}, channels,
+             turn.arithmetic.rounding == Rounding::none);
+    }
+
+    template <class Stage>
+    void operator()(const Stage&) {
+        throw std::logic_error("a stage is not pointwise");
+    }
+};
+
+void Settled::settle(const Pass& pass, const View& from, const std::vector<double>& factors, const Kernels& kernels,
+                     Scratch& scratch) {
+    steps.clear();
+    used_ = 0;
+    if (const auto* blur = std::get_if<Blur>(&pass.change)) {
+        const double sigma = blur->sigma.of(factors);
+        const bool levels = !from.floating && blur->arithmetic.rounding != Rounding::none;
+        down = taps_of(*blur, sigma, blur->height, levels);
+        along = taps_of(*blur, sigma, blur->width, levels);
+    } else if (const auto* blend = std::get_if<Blend>(&pass.change)) {
+        blending = blending_of(*blend, factors);
+    }
+    Settler settler{*this, from, factors, kernels, scratch, from.channels, pass.floats_between(from.floating)};
+    for (const Stage& stage : pass.pointwise) std::visit(settler, stage);
+}
+
+}  // namespace lt
