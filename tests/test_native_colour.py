@@ -13,6 +13,7 @@ from test_native import simd as simd  # autouse: each set of instructions, into 
 from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.colour import FORMS
 from learned_transforms.errors import BackendError, InputShapeError, PipelineValueError
 from learned_transforms.images import Window
 from learned_transforms.keep import Keep
@@ -93,11 +94,11 @@ def stretches(ceiling: float = 255.0) -> list[Stretch]:
 
 FORWARD, SWAPPED = (0, 2, 4), (3, 5, 1)
 TURNS = [
-    *(Turn(FORWARD, DRAWN, 255.999, 0, 255.0, how) for how in PLAIN.values()),
-    Turn(FORWARD, DRAWN, 1.0, 0, 255.0, PLAIN["none"]),
-    *(Turn(FORWARD, DRAWN, 1.0, 255, 255.0, how) for how in PLAIN.values()),
-    Turn(SWAPPED, DRAWN, 255.0, 0, 255.0, PLAIN["half_even"]),
-    Turn(SWAPPED, DRAWN, 1.0, 255, 255.0, PLAIN["truncate"]),
+    *(Turn(FORWARD, DRAWN, 255.999, form, 0, 255.0, how) for how in PLAIN.values() for form in FORMS["turn"]),
+    Turn(FORWARD, DRAWN, 1.0, "multiply", 0, 255.0, PLAIN["none"]),
+    *(Turn(FORWARD, DRAWN, 1.0, form, 255, 255.0, how) for how in PLAIN.values() for form in FORMS["turn"]),
+    Turn(SWAPPED, DRAWN, 255.0, "divide", 0, 255.0, PLAIN["half_even"]),
+    Turn(SWAPPED, DRAWN, 1.0, "divide", 255, 255.0, PLAIN["truncate"]),
 ]
 GAUSSIAN = double(-0.5)
 
@@ -173,7 +174,7 @@ def test_nan_of_floats_stays() -> None:
     image = torch.rand(3, 5, 300)
     image[0, 2, 3], image[1, 4, 290], image[2, 0, 0] = (float("nan"),) * 3
     mean = Blend(MIXING, 0.7, gray(3, PLAIN["none"]), "none", "sum", 1.0, PLAIN["none"])
-    turn = Turn(FORWARD, 0.2, 1.0, 0, 1.0, PLAIN["none"])
+    turn = Turn(FORWARD, 0.2, 1.0, "divide", 0, 1.0, PLAIN["none"])
     for stage in (replace(mean, mean=None), replace(mean, other=None), mean, stretches(1.0)[0], turn):
         assert check(image, stage).isnan().any()
 
@@ -205,7 +206,9 @@ def test_histograms() -> None:
         check(random_levels(2, 3, 40, 51) // 3, stage)
 
 
-@pytest.mark.parametrize("stage", TURNS, ids=lambda stage: f"{stage.centres} {stage.steps} {stage.arithmetic.rounding}")
+@pytest.mark.parametrize(
+    "stage", TURNS, ids=lambda stage: f"{stage.centres} {stage.form} {stage.steps} {stage.arithmetic.rounding}"
+)
 def test_turns(stage: Turn) -> None:
     for size in SIZES:
         for image, factor in zip(images(3, *size), (-0.5, 0.0, 0.31, 0.5), strict=True):
@@ -221,17 +224,17 @@ def test_turns(stage: Turn) -> None:
 
 
 @cache
-def every_colour(steps: int) -> tuple[Turn, Tensor, Tensor]:
-    stage = Turn(FORWARD, 0.123, 1.0 if steps else 255.999, steps, 255.0, PLAIN["truncate"])
+def every_colour(form: str, steps: int) -> tuple[Turn, Tensor, Tensor]:
+    stage = Turn(FORWARD, 0.123, 1.0 if steps else 255.999, form, steps, 255.0, PLAIN["truncate"])
     level = torch.arange(256, dtype=torch.uint8)
     colours = torch.stack(torch.meshgrid(level, level, level, indexing="ij")).view(3, 256, 256 * 256)
     reference = Reference(plan_of(colours, [stage]))
     return stage, colours, torch.cat([reference.run(part) for part in colours.split(8, 1)], 1)
 
 
-@pytest.mark.parametrize("steps", [0, 255])
-def test_every_colour(steps: int) -> None:
-    stage, colours, expected = every_colour(steps)
+@pytest.mark.parametrize(("form", "steps"), [("multiply", 0), ("divide", 0), ("divide", 255)])
+def test_every_colour(form: str, steps: int) -> None:
+    stage, colours, expected = every_colour(form, steps)
     assert cpu.Program(plan_of(colours, [stage])).bind(colours)(colours).equal(expected)
 
 
@@ -263,8 +266,8 @@ MEANS = Blend(MIXING, Slot(1), gray(3, GRAYS["fused"]), "none", "sum", 255.0, FU
 PASTEL = Blend(MIXING, Slot(2), gray(3, GRAYS["whole"]), None, "from_image", 255.0, PLAIN["truncate"])
 BRIGHT = Blend(BRIGHTEN, Slot(0), None, None, "sum", 255.0, PLAIN["truncate"])
 SHARP = Blend(MIXING, Slot(1), smooth(PLAIN["half_up"]), None, "sum", 255.0, FUSED["truncate"])
-HUE = replace(TURNS[1], factor=Slot(3))
-HUE_8 = replace(TURNS[6], factor=Slot(3))
+HUE = replace(TURNS[2], factor=Slot(3))
+HUE_8 = replace(TURNS[12], factor=Slot(3))
 SOFT = Blur(GAUSSIAN, Slot(0), (5, 7), "reflect", PLAIN["half_even"])
 SHRINK = Resample(*(Axis(CUBIC, torch.zeros(()), n, INT22) for n in (14, 21)), INT22)
 LEVELS = Table(random_levels(3, 256, seed=4))
