@@ -128,7 +128,7 @@ def gray(problem: Problem) -> dict[str, Any]:
     layer = best_map([], problem).layers[0]
     if not isinstance(layer, Mixing):
         raise TeacherError("No channel map makes this gray.")
-    return {"weight": layer.weight.detach(), "bias": layer.bias.detach(), "inner": layer.arithmetic}
+    return {"weight": layer.weight.detach(), "bias": layer.bias.detach() + 0.0, "inner": layer.arithmetic}
 
 
 def learn_terms(blends: list[tuple[Labelled, float]], end: Labelled, both: bool) -> Tensor:

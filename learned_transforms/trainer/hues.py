@@ -125,5 +125,5 @@ def learn_span(x: Tensor, y: Tensor, half: bool) -> Tensor:
         least = int(mismatches.min())
         # Of several as good, the middle one.
         found.append((least, spans[mismatches == least].median()))
-    chosen = next(span for least, span in found if least <= SPARED * found[-1][0] + 1)
+    chosen: Tensor = next(span for least, span in found if least <= SPARED * found[-1][0] + 1)
     return chosen.view(1)
