@@ -109,9 +109,11 @@ def hue_of(x: Tensor, high: Tensor, extent: Tensor, stage: Turn) -> Tensor:
     """In sixths of a turn, counted from the centre of the highest channel; of several, from that of the first."""
     distance = ((high[..., None, :, :] - x) / extent[..., None, :, :]).to(torch.float64 if stage.steps else x.dtype)
     hue, found = torch.zeros_like(high), torch.zeros_like(high, dtype=torch.bool)
+    # Which way to the channel a third of a turn before.
+    way = (stage.centres[0] - stage.centres[2]) % 6 // 2
     for c, centre in enumerate(stage.centres):
         here = (x[..., c, :, :] == high) & ~found
-        before, behind = distance[..., c - 1, :, :], distance[..., c - 2, :, :]
+        before, behind = distance[..., c - way, :, :], distance[..., c + way - 3, :, :]
         hue = torch.where(here, ((before + centre) - behind).to(x.dtype), hue)
         found = found | here
     return hue

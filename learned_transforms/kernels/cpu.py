@@ -111,6 +111,8 @@ def unfit(stage: Stage) -> str | None:
             return reason
     if isinstance(stage, Turn) and stage.steps not in (0, 255):
         return "it counts hue in 255 steps, or none"
+    if isinstance(stage, Turn) and (stage.centres[1] - stage.centres[0]) % 6 != 2:
+        return "it knows channels in the order of their hue only"
     if isinstance(stage, Blur) and stage.border == "zero":
         return "it blurs no image with nothing around it"
     tensors = [value for value in vars(stage).values() if isinstance(value, Tensor)]

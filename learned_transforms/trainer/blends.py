@@ -30,7 +30,7 @@ LEVELS = tuple(replace(arithmetic, rounding=rounding) for arithmetic in FLOATS f
 MEANS = ("none", "half_up")
 """How the mean of an image may be rounded."""
 
-COUNT, SIZE = 96, (48, 48)
+COUNT, SIZE = 64, (48, 48)
 """Of the images that all is learned from."""
 
 COLOURS = 12_000
@@ -43,7 +43,7 @@ time."""
 CHECKED = (0.0, 0.2, 0.37, 0.6, 0.85, 1.0, 1.19, 1.43, 1.8, 3.1)
 """Factors that the arithmetic is selected on."""
 
-FEW, CHECKS = 4, 96
+FEW, CHECKS = 4, 64
 """Images that it is selected on, at first and in the end."""
 
 SLACK = 0.02
@@ -128,7 +128,7 @@ def gray(problem: Problem) -> dict[str, Any]:
     layer = best_map([], problem).layers[0]
     if not isinstance(layer, Mixing):
         raise TeacherError("No channel map makes this gray.")
-    return {"weight": layer.weight.detach(), "bias": layer.bias.detach(), "inner": layer.arithmetic}
+    return {"weight": layer.weight.detach(), "bias": layer.bias.detach() + 0.0, "inner": layer.arithmetic}
 
 
 def learn_terms(blends: list[tuple[Labelled, float]], end: Labelled, both: bool) -> Tensor:
