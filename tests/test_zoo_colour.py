@@ -148,7 +148,8 @@ def test_other_channels_turn():
     layer, trials = learn_turn(lambda image, factor: plain(image.flip(0), factor).flip(0), "uint8")
     assert (layer.centres[0] - layer.centres[1]) % 6 == 2
     assert (layer.centres[2] - layer.centres[1]) % 6 == 4
-    assert min(trial.differing for trial in trials) < 1e-5
+    # Which of two equal channels is the highest is told by their order, which is reversed here.
+    assert min(trial.differing for trial in trials) < 1e-4
     with pytest.raises(TeacherError, match="thirds"):
         learn_turn(lambda image, factor: image, "uint8")
 
