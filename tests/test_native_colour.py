@@ -150,9 +150,8 @@ def check(image: Tensor, *stages: Stage, factors: Sequence[float] = (), within: 
 def test_blends(how: dict[str, Arithmetic], rounding: str) -> None:
     for channels in (1, 3):
         for n, stage in enumerate(blends(channels, how[rounding]).values()):
-            for size in SIZES[n % 3 :: 3]:
-                for image, factor in zip(images(channels, *size), (0.0, 0.37, 1.0, 1.9), strict=True):
-                    check(image, stage, factors=(factor,))
+            for k, factor in enumerate((0.0, 0.37, 1.0, 1.9)):
+                check(images(channels, *SIZES[(n + k) % len(SIZES)])[k], stage, factors=(factor,))
             check(random_levels(3, channels, 9, 11), stage, factors=(1.3,))
 
 
@@ -181,20 +180,22 @@ def test_nan_of_floats_stays() -> None:
 
 def test_stretches() -> None:
     for n, stage in enumerate(stretches()):
-        for size in SIZES[n % 2 :: 2]:
+        for k in range(4):
             for channels in (1, 3):
-                for image in images(channels, *size):
-                    check(image, stage)
+                size = SIZES[(n + k) % len(SIZES)]
+                check(images(channels, *size)[k], stage)
                 check(random_levels(channels, *size).float() * 0.7 + 20.3, stage)
         check(random_levels(2, 3, 9, 11) // 2, stage)
     for stage in stretches(1.0):
         check(torch.rand(3, 9, 35), stage)
         check(torch.full((3, 9, 35), 0.3), stage)
-    for low in range(256):
-        every = torch.arange(low, 256, dtype=torch.uint8).view(1, 1, -1)
-        for stage in stretches()[1::4]:
-            check(every, replace(stage, ends=double(3.0, 251.0)))
-            check(every, stage)
+    every = torch.arange(256, dtype=torch.uint8)
+    ranges = torch.stack([every.clamp(low, high) for low in range(0, 256, 3) for high in range(low, 256, 7)])[
+        :, None, None
+    ]
+    for stage in stretches()[1::4]:
+        check(ranges, replace(stage, ends=double(3.0, 251.0)))
+        check(ranges, stage)
 
 
 def test_histograms() -> None:
@@ -224,18 +225,20 @@ def test_turns(stage: Turn) -> None:
 
 
 @cache
-def every_colour(form: str, steps: int) -> tuple[Turn, Tensor, Tensor]:
+def colours(form: str, steps: int, every: int) -> tuple[Turn, Tensor, Tensor]:
+    """All colours of every so many levels, and what a turn makes of them."""
     stage = Turn(FORWARD, 0.123, 1.0 if steps else 255.999, form, steps, 255.0, PLAIN["truncate"])
-    level = torch.arange(256, dtype=torch.uint8)
-    colours = torch.stack(torch.meshgrid(level, level, level, indexing="ij")).view(3, 256, 256 * 256)
-    reference = Reference(plan_of(colours, [stage]))
-    return stage, colours, torch.cat([reference.run(part) for part in colours.split(8, 1)], 1)
+    level = torch.arange(0, 256, every, dtype=torch.uint8)
+    image = torch.stack(torch.meshgrid(level, level, level, indexing="ij")).flatten(-2)
+    reference = Reference(plan_of(image, [stage]))
+    return stage, image, torch.cat([reference.run(part) for part in image.split(8, 1)], 1)
 
 
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.full)])
 @pytest.mark.parametrize(("form", "steps"), [("multiply", 0), ("divide", 0), ("divide", 255)])
-def test_every_colour(form: str, steps: int) -> None:
-    stage, colours, expected = every_colour(form, steps)
-    assert cpu.Program(plan_of(colours, [stage])).bind(colours)(colours).equal(expected)
+def test_colours(form: str, steps: int, every: int) -> None:
+    stage, image, expected = colours(form, steps, every)
+    assert cpu.Program(plan_of(image, [stage])).bind(image)(image).equal(expected)
 
 
 @pytest.mark.parametrize("border", ["edge", "reflect", "symmetric"])
