@@ -15,7 +15,7 @@ class Blurred final : public Lines {
           kernels_(kernels),
           height_(static_cast<int64_t>(down.size())),
           side_(static_cast<int64_t>(along.size()) / 2),
-          ring_(from, height_ + BLURRED - 1, 0, blur.border, begin - height_ / 2, scratch),
+          ring_(from, height_ + BLURRED - 1, 0, blur.border, begin - height_ / 2, nullptr, scratch),
           window_(scratch.get<const uint8_t*>(Scratch::POINTERS, height_ + BLURRED - 1)),
           part_((from.width + 2 * side_) * from.values() + PADDING),
           sums_(scratch.get<float>(Scratch::SUMS, BLURRED * from.planes() * part_)),

@@ -142,10 +142,10 @@ struct Settler {
         (*this)(table);
     }
 
-    // A table behind one of levels joins it.
+    // A table behind one of levels joins it, unless it is better left alone.
     void operator()(const Table& next) {
         auto* before = made.steps.empty() ? nullptr : std::get_if<const Table*>(&made.steps.back().what);
-        if (!before || (*before)->floating()) return push(&next, channels, next.floating());
+        if (!before || (*before)->floating() || (kernels.formulas && next.formula)) return push(&next, channels, next.floating());
         const Table& first = **before;
         Table& both = fresh(std::max(first.channels, next.channels), next.floating());
         for (int64_t c = 0; c < both.channels; ++c) {

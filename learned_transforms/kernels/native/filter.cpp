@@ -14,8 +14,10 @@ class Filtered final : public Lines {
           blending_(blending),
           from_(from),
           kernels_(kernels),
+          floats_in_(from.floating || filter.arithmetic.number == Number::float32),
           smooth_floats_(filter.arithmetic.rounding == Rounding::none),
-          ring_(from, filter.height, filter.width / 2, filter.border, begin - filter.height / 2, scratch),
+          ring_(from, filter.height, filter.width / 2, filter.border, begin - filter.height / 2,
+                floats_in_ && !from.floating ? &kernels : nullptr, scratch),
           window_(scratch.get<const uint8_t*>(Scratch::POINTERS, filter.height)),
           smooth_(scratch.get(Scratch::MIDDLE, from.width * from.values())),
           floats_(scratch.get<float>(Scratch::FLOATS, from.width * from.values())) {}
@@ -25,14 +27,14 @@ class Filtered final : public Lines {
         const int64_t n = width_ * from_.values();
         ring_.need(i - filter_.height / 2 + filter_.height);
         for (int64_t plane = 0; plane < from_.planes(); ++plane, to += n * (floating_ ? 4 : 1)) {
-            const uint8_t* middle = ring_.row(i, plane) + filter_.width / 2 * from_.values() * from_.element();
+            const uint8_t* middle = ring_.row(i, plane) + filter_.width / 2 * from_.values() * size_in();
             if (!blending_) {
                 smooth(i, plane, middle, to);
                 continue;
             }
             smooth(i, plane, middle, smooth_floats_ ? reinterpret_cast<uint8_t*>(floats_) : smooth_);
             if (!smooth_floats_) kernels_.to_floats(smooth_, n, floats_);
-            if (from_.floating)
+            if (floats_in_)
                 kernels_.blend_floats(*blending_, reinterpret_cast<const float*>(middle), floats_, n, to);
             else
                 kernels_.blend_bytes(*blending_, middle, floats_, n, to);
@@ -46,7 +48,7 @@ class Filtered final : public Lines {
         if (copy && (top < 0 || top + filter_.height > from_.height || width_ <= 2 * side))
             return copy_plain(middle, 0, n, to);
         for (int64_t k = 0; k < filter_.height; ++k) window_[k] = ring_.row(top + k, plane);
-        if (from_.floating)
+        if (floats_in_)
             kernels_.filter_floats(filter_, reinterpret_cast<const float* const*>(window_), from_.values(), n, to);
         else
             kernels_.filter_bytes(filter_, window_, from_.values(), n, to);
@@ -57,21 +59,24 @@ class Filtered final : public Lines {
 
     // Values [begin, end) of a row as they are, in the type that the filter gives.
     void copy_plain(const uint8_t* row, int64_t begin, int64_t end, uint8_t* to) const {
-        const uint8_t* in = row + begin * from_.element();
+        const uint8_t* in = row + begin * size_in();
         const auto* floats = reinterpret_cast<const float*>(in);
         const int64_t n = end - begin;
         if (smooth_floats_) {
             float* out = reinterpret_cast<float*>(to) + begin;
-            from_.floating ? copy_values(floats, n, out) : copy_values(in, n, out);
+            floats_in_ ? copy_values(floats, n, out) : copy_values(in, n, out);
         } else {
-            from_.floating ? copy_values(floats, n, to + begin) : copy_values(in, n, to + begin);
+            floats_in_ ? copy_values(floats, n, to + begin) : copy_values(in, n, to + begin);
         }
     }
+
+    int64_t size_in() const { return floats_in_ ? 4 : 1; }
 
     const Filter& filter_;
     const Blending* blending_;
     const View& from_;
     const Kernels& kernels_;
+    const bool floats_in_;  // what the filter takes: bytes are widened once, not once for each term
     const bool smooth_floats_;
     Ring ring_;
     const uint8_t** window_;

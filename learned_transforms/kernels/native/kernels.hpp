@@ -63,6 +63,7 @@ constexpr int BLURRED = 4;
 struct Kernels {
     const char* name;
     int window, lanes, group;  // of Columns: bytes of a window, lanes of a block at most, blocks of a vector; or 0
+    bool formulas;             // tables that are formulas are faster than others
 
     // Both passes over bytes round half up and clamp; they write whole vectors, into padded memory.
     // `count` rows, a multiple of GROUP.

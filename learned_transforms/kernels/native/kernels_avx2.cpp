@@ -165,6 +165,7 @@ constexpr Kernels make() {
     Kernels made = PLAIN;
     made.name = "avx2";
     made.window = 16, made.lanes = 4, made.group = 2;
+    made.formulas = true;
     made.columns = columns;
     made.rows = rows;
     made.split = split;

@@ -54,7 +54,7 @@ class Scratch {
   public:
     enum Use {
         RING, SLOTS, LINE, MIDDLE, TAIL, TAIL_STARTS, POINTERS, FLOATS, SUMS, PIXELS, PLACES, TILES, OTHER_TILES,
-        PLANES, OTHER_PLANES, GRAY, OTHER, COUNT
+        PLANES, OTHER_PLANES, GRAY, OTHER, BYTES, COUNT
     };
 
     template <class T = uint8_t>
