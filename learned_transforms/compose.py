@@ -212,7 +212,8 @@ class LearnedCompose(Pipeline):
             raise PipelineValueError(f"Expected kind to be one of {', '.join(FORMS)}, got {kind!r}.")
         rows: list[Row] = []
         for name in FORMS if kind is None else (kind,):
-            rows += explain(name, FORMS[name], self.transforms, self.layers, self.certificates, self.backend)
+            known = self.layers, self.certificates, self.provenance
+            rows += explain(name, FORMS[name], self.transforms, *known, self.backend)
         return Explanation(rows)
 
     def certify(self, images: Iterable[Any], teacher: Callable[[Any], Any] | None = None) -> Certificate:

@@ -1,7 +1,7 @@
 """What runs each transform of a pipeline, and where its numbers come from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from learned_transforms.catalog import ROWS, cover
@@ -71,6 +71,7 @@ def explain(
     transforms: Sequence[Any],
     layers: Any,
     certificates: Mapping[str, Certificate],
+    provenance: Mapping[str, str],
     backend: str,
 ) -> list[Row]:
     """The rows for one kind of input; what comes behind a transform in torchvision is told for the form before it.
@@ -99,7 +100,8 @@ def explain(
         for leaf, done in {id(leaf.transform): (leaf, done) for leaf, done in covered}.values():
             form = done.form
             name = ("" if leaf.within is None else "  ") + name_of(leaf.transform)
-            rows += [step_row(kind, label, one, layers, certificates, backend) for label, one in named(name, done)]
+            for label, one in named(name, done):
+                rows.append(step_row(kind, label, one, layers, certificates, provenance, backend))
     return rows
 
 
@@ -115,7 +117,13 @@ def role_of(step: Step) -> str:
 
 
 def step_row(
-    kind: str, name: str, step: Step, layers: Any, certificates: Mapping[str, Certificate], backend: str
+    kind: str,
+    name: str,
+    step: Step,
+    layers: Any,
+    certificates: Mapping[str, Certificate],
+    provenance: Mapping[str, str],
+    backend: str,
 ) -> Row:
     runs: Layer | None = step.layer if step.key is None else layers[step.key]
     if runs is None:
@@ -123,7 +131,12 @@ def step_row(
     # A table that was read off the transform itself holds for every level that there is.
     tier = "proved" if isinstance(runs, Lookup) and step.key is None else "-"
     tier = tier if step.key is None else tier_of(certificates, step.key)
-    return layer_row(kind, name, runs, step.params, (), tier, backend)
+    row = layer_row(kind, name, runs, step.params, (), tier, backend)
+    # The file knows more than the layer: what was given when a number was learned.
+    own = {
+        name.removeprefix(f"{step.key}."): mark for name, mark in provenance.items() if name.startswith(f"{step.key}.")
+    }
+    return replace(row, numbers={**row.numbers, **own})
 
 
 def name_of(transform: Any) -> str:

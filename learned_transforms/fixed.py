@@ -31,19 +31,18 @@ from learned_transforms.plan import Apply, Mix, Product, Resample, Shape, Sparse
 from learned_transforms.taps import FixedAxis
 
 
-class Separable(Layer):
-    """Free row, column and channel matrices of one size: ``rows @ (weight . image) @ columns.T + bias``.
+class Matrices(Layer):
+    """Base of layers of row, column and channel matrices of one size, which know nothing of what they imitate.
 
-    It knows nothing of what it imitates. Input and output are levels (or float units).
+    Input and output are levels (or float units).
 
     Args:
-        rows: ``[H_out, H_in]``.
-        columns: ``[W_out, W_in]``.
-        weight: ``[C_out, C_in]``.
+        rows, columns, weight: of ``dimensions`` dimensions.
         bias: ``[C_out]``.
         arithmetic: float; its rounding turns the result into uint8 levels.
     """
 
+    dimensions: ClassVar[int]
     rows: nn.Parameter
     columns: nn.Parameter
     weight: nn.Parameter
@@ -53,10 +52,16 @@ class Separable(Layer):
     def __init__(self, rows: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, arithmetic: Arithmetic) -> None:
         super().__init__()
         for name, matrix in (("rows", rows), ("columns", columns), ("weight", weight)):
-            check_weight(name, matrix, 2)
-        check_weight("bias", bias, 1, len(weight))
+            check_weight(name, matrix, self.dimensions, len(rows) if self.dimensions == 3 else None)
+        check_weight("bias", bias, 1, weight.shape[-2])
         self.learn(rows=rows, columns=columns, weight=weight, bias=bias)
         self.arithmetic = arithmetic
+
+
+class Separable(Matrices):
+    """One separable map: ``rows [H_out, H_in] @ (weight [C_out, C_in] . image) @ columns [W_out, W_in].T + bias``."""
+
+    dimensions = 2
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         expected = (self.weight.shape[1], self.rows.shape[1], self.columns.shape[1])
@@ -71,30 +76,13 @@ class Separable(Layer):
         ]
 
 
-class SeparableSum(Layer):
-    """A sum of separable maps of one size: ``sum_k rows[k] @ (weight[k] . image) @ columns[k].T + bias``.
+class SeparableSum(Matrices):
+    """A sum of K separable maps: ``sum_k rows[k] @ (weight[k] . image) @ columns[k].T + bias``.
 
-    Args:
-        rows: ``[K, H_out, H_in]``.
-        columns: ``[K, W_out, W_in]``.
-        weight: ``[K, C_out, C_in]``.
-        bias: ``[C_out]``.
-        arithmetic: float; its rounding turns the result into uint8 levels.
+    ``rows`` are ``[K, H_out, H_in]``, ``columns`` ``[K, W_out, W_in]``, ``weight`` ``[K, C_out, C_in]``.
     """
 
-    rows: nn.Parameter
-    columns: nn.Parameter
-    weight: nn.Parameter
-    bias: nn.Parameter
-    arithmetic: Arithmetic
-
-    def __init__(self, rows: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, arithmetic: Arithmetic) -> None:
-        super().__init__()
-        for name, matrices in (("rows", rows), ("columns", columns), ("weight", weight)):
-            check_weight(name, matrices, 3, len(rows))
-        check_weight("bias", bias, 1, weight.shape[1])
-        self.learn(rows=rows, columns=columns, weight=weight, bias=bias)
-        self.arithmetic = arithmetic
+    dimensions = 3
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         terms, outputs, inputs = self.weight.shape

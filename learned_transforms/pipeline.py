@@ -113,6 +113,7 @@ class Pipeline(Lowered):
         self.layers = nn.ModuleDict(copy.deepcopy(own))
         self.networks = nn.ModuleList(networks)
         self.certificates: dict[str, Certificate] = {}
+        self.provenance = {} if source is None else {k: v for k, v in source.provenance.items() if parent(k) in own}
         if source is not None:
             self.certificates = {k: v for k, v in source.certificates.items() if k in own or weights is not None}
         for position, transform in enumerate(self.transforms):
@@ -306,6 +307,11 @@ class Pipeline(Lowered):
 
     def __getstate__(self) -> Mapping[str, Any]:
         return {**self.__dict__, "segments": {}, "lanes": {}, "lowered": []}
+
+
+def parent(name: str) -> str:
+    """The layer of a number."""
+    return name.rpartition(".")[0]
 
 
 def moved(params: Params, slots: int) -> Params:

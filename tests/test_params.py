@@ -32,6 +32,16 @@ def pipelines() -> dict[str, list]:
             v2.RandomResizedCrop(24, interpolation=InterpolationMode.NEAREST),
             v2.RandomInvert(),
         ],
+        "moco": [
+            v2.RandomResizedCrop(24),
+            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
+            v2.RandomApply([v2.GaussianBlur(5)]),
+            v2.RandomPhotometricDistort(),
+        ],
+        "chosen": [
+            v2.RandomChoice([v2.ColorJitter(0.4), v2.RandomApply([v2.RandomInvert()]), v2.Compose([v2.RGB()])]),
+            v2.RandomOrder([v2.RandomAutocontrast(), v2.RandomHorizontalFlip(), v2.ColorJitter(0, 0.4)]),
+        ],
         "nothing random": [v2.Resize(20), v2.CenterCrop(12)],
     }
 
@@ -57,6 +67,56 @@ def test_params_are_what_a_call_draws(name, form):
         assert type(found) is type(expected)
         assert values(found).equal(values(expected))
         assert torch.get_rng_state().equal(state), "params leave the random state alone"
+
+
+JITTERED = {
+    "fn_idx": [3, 0, 2, 1],
+    "brightness_factor": 0.5,
+    "contrast_factor": None,
+    "saturation_factor": 1.5,
+    "hue_factor": 0.25,
+}
+CHOSEN = [{"choice": 1, "params": [{"sigma": 1.5}]}, {"order": [1, 0], "params": [None, {}]}]
+
+
+def colours():
+    chosen = v2.RandomChoice([v2.Identity(), v2.GaussianBlur(5)])
+    ordered = v2.RandomOrder([v2.RandomVerticalFlip(), v2.RandomInvert()])
+    return lt.LearnedCompose([v2.ColorJitter(0.5, 0.5, 0.5, 0.5), chosen, ordered], fallback="error")
+
+
+def test_params_of_colours_and_containers():
+    image = noise(1)[0]
+    found = colours()(image, params=[JITTERED, *CHOSEN])
+    functional = v2.functional
+    expected = functional.adjust_hue(image, 0.25)
+    expected = functional.adjust_saturation(functional.adjust_brightness(expected, 0.5), 1.5)
+    blurred = functional.gaussian_blur(expected, [5, 5], [1.5, 1.5]).flip(-2)
+    assert (found.int() - blurred.int()).abs().max() <= 1
+    assert (found != blurred).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [{**JITTERED, "fn_idx": [0, 1, 2, 2]}, *CHOSEN],
+        [{**JITTERED, "hue_factor": 0.6}, *CHOSEN],
+        [{**JITTERED, "brightness_factor": -0.1}, *CHOSEN],
+        [{**JITTERED, "brightness_factor": float("nan")}, *CHOSEN],
+        [{**JITTERED, "saturation_factor": "1"}, *CHOSEN],
+        [{"fn_idx": [0, 1, 2, 3]}, *CHOSEN],
+        [None, *CHOSEN],
+        [JITTERED, {"choice": 2, "params": [{}]}, CHOSEN[1]],
+        [JITTERED, {"choice": 1, "params": [{"sigma": 0}]}, CHOSEN[1]],
+        [JITTERED, {"choice": 1, "params": []}, CHOSEN[1]],
+        [JITTERED, CHOSEN[0], {"order": [0, 0], "params": [None, {}]}],
+        [JITTERED, CHOSEN[0], {"order": [1, 0], "params": [None, {}, {}]}],
+        [JITTERED, CHOSEN[0], [None, {}]],
+    ],
+)
+def test_params_of_colours_that_do_not_fit(wrong):
+    with pytest.raises(PipelineValueError, match="Expected params"):
+        colours()(noise(1)[0], params=wrong)
 
 
 def test_what_params_say():

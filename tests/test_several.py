@@ -50,6 +50,13 @@ PIPELINES = {
         v2.ToDtype(torch.float32, scale=True),
         v2.Normalize([0.5], [0.5]),
     ],
+    "colours": [
+        v2.RandomResizedCrop((20, 24)),
+        v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
+        v2.RandomPhotometricDistort(p=0.7),
+        v2.RandomChoice([v2.RandomHorizontalFlip(), v2.RandomAutocontrast(), v2.RandomEqualize()]),
+        v2.RandomOrder([v2.RandomVerticalFlip(), v2.RandomAdjustSharpness(2)]),
+    ],
     "permuted": [v2.RandomChannelPermutation(), v2.Pad(3), v2.Identity()],
 }
 

@@ -19,7 +19,13 @@ class Blurred final : public Lines {
           window_(scratch.get<const uint8_t*>(Scratch::POINTERS, height_ + BLURRED - 1)),
           part_((from.width + 2 * side_) * from.values() + PADDING),
           sums_(scratch.get<float>(Scratch::SUMS, BLURRED * from.planes() * part_)),
-          line_(scratch.get<float>(Scratch::FLOATS, from.width * from.values())) {}
+          line_(scratch.get<float>(Scratch::FLOATS, from.width * from.values())),
+          beyond_(scratch.get<int64_t>(Scratch::PLACES, 2 * side_)) {
+        for (int64_t j = 0; j < side_; ++j) {
+            beyond_[j] = bordered(j - side_, width_, blur.border);
+            beyond_[side_ + j] = bordered(width_ + j, width_, blur.border);
+        }
+    }
 
   private:
     void make(int64_t i, uint8_t* to) override {
@@ -37,8 +43,8 @@ class Blurred final : public Lines {
     void sum_down(int64_t i) {
         const int64_t top = i - height_ / 2, rows = height_ + BLURRED - 1, n = width_ * from_.values();
         const int64_t bytes = from_.values() * int64_t{sizeof(float)}, before = side_ * from_.values();
-        const auto left = [&](int64_t j) { return bordered(j - side_, width_, blur_.border); };
-        const auto right = [&](int64_t j) { return bordered(j + width_, width_, blur_.border); };
+        const auto left = [&](int64_t j) { return beyond_[j]; };
+        const auto right = [&](int64_t j) { return beyond_[side_ + j]; };
         first_ = i;
         ring_.need(top + rows);
         for (int64_t plane = 0; plane < from_.planes(); ++plane) {
@@ -70,6 +76,7 @@ class Blurred final : public Lines {
     const int64_t part_;  // values of one plane of a row of sums
     float* sums_;
     float* line_;
+    int64_t* beyond_;  // the columns to take for those before the first, and behind the last
     int64_t first_ = -BLURRED;  // of the lines that are summed
 };
 

@@ -125,14 +125,13 @@ struct Sixths {
 
 // colour.turn, operation by operation, with fewer divisions: of the distances from the highest channel, that of the
 // lowest is 1. A gray pixel has any hue, since its saturation is 0. One choice after the other: nested ones are slow.
-template <bool STEPS, bool DIVIDE, bool NAN_TOO>
+template <bool STEPS, bool DIVIDE, bool FLOATS>
 void turn_chunk(const Turning& how, const float (*in)[CHUNK], int64_t n, float (*__restrict out)[CHUNK]) {
     const Turn& stage = *how.stage;
     const auto [first, second, third] = stage.centres;
     const Sixths one(first), two(second), three(third);
     const int32_t shift = how.shift;
-    const float factor = how.factor, span = static_cast<float>(stage.span), last = static_cast<float>(stage.steps);
-    const double steps = stage.steps;
+    const float factor = how.factor, span = static_cast<float>(stage.span);
     for (int64_t i = 0; i < n; ++i) {
         const float r = in[0][i], g = in[1][i], b = in[2][i];
         const float more = r > g ? r : g, less = r > g ? g : r;
@@ -143,25 +142,32 @@ void turn_chunk(const Turning& how, const float (*in)[CHUNK], int64_t n, float (
         float saturation = (high - low) / (flat ? 1.0f : high);
         float before = g == high ? r : g;
         before = r == high ? b : before;
-        int32_t centre = g == high ? second : third;
-        centre = r == high ? first : centre;
+        const float others = g > b ? g : b;  // The same choices by other comparisons, or they are taken apart.
+        int32_t centre = g >= b ? second : third;
+        centre = r >= others ? first : centre;
         const bool leads = before == low;
         float hue;
-        if constexpr (STEPS) {
-            const double d = static_cast<double>(distance), c = static_cast<double>(centre);
-            const double exact = leads ? (1 + c) - d : (d + c) - 1;
+        const float c = static_cast<float>(centre);
+        if constexpr (STEPS && FLOATS) {
+            const double d = static_cast<double>(distance), at = static_cast<double>(centre);
+            const double exact = leads ? (1 + at) - d : (d + at) - 1;
             const double turns = fraction(static_cast<double>(static_cast<float>(exact)) / 6 + 1);
-            const double step = static_cast<double>(static_cast<float>(turns)) * steps;
-            hue = static_cast<float>((static_cast<int32_t>(step) + shift) & 255) * 6 / last;
-            const double part = static_cast<double>(saturation) * steps;
-            saturation = static_cast<float>(static_cast<int32_t>(part)) / last;
+            const double step = static_cast<double>(static_cast<float>(turns)) * 255;
+            hue = static_cast<float>((static_cast<int32_t>(step) + shift) & 255) * 6 / 255;
+            saturation = static_cast<float>(static_cast<int32_t>(static_cast<double>(saturation) * 255)) / 255;
+        } else if constexpr (STEPS) {
+            // Tried for all distances of bytes and all centres: float32 gives the same steps as float64.
+            float turns = (leads ? (1 + c) - distance : distance + (c - 1)) / 6;
+            turns = turns < 0 ? turns + 1 : turns;
+            turns = turns < 1 ? turns : turns - 1;
+            hue = static_cast<float>((static_cast<int32_t>(turns * 255) + shift) & 255) * 6 / 255;
+            saturation = static_cast<float>(static_cast<int32_t>(saturation * 255)) / 255;
         } else {
-            const float c = static_cast<float>(centre);
             hue = leads ? (1 + c) - distance : (distance + c) - 1;
             hue = fraction(fraction((DIVIDE ? hue / 6 : hue * (1.0f / 6)) + 1) + factor);
             hue = (hue < 0 ? hue + 1 : hue) * 6;  // Just below 0 becomes 1: the sixth sector is the first.
         }
-        if constexpr (NAN_TOO) hue = hue == hue ? hue : 0;
+        if constexpr (FLOATS) hue = hue == hue ? hue : 0;
         int32_t sector = static_cast<int32_t>(hue);
         const float along = hue - static_cast<float>(sector), rest = 1 - saturation;
         sector = sector > 5 ? sector - 6 : sector;
@@ -171,8 +177,8 @@ void turn_chunk(const Turning& how, const float (*in)[CHUNK], int64_t n, float (
             float value = (sector == at.low) | (sector == at.low_too) ? lowest : high;
             value = sector == at.falls ? fall : value;
             value = sector == at.rises ? rise : value;
-            if constexpr (!STEPS) value = clamped(value, 1.0f) * span;
-            if constexpr (NAN_TOO) value = (r != r) | (g != g) | (b != b) ? r + g + b : value;
+            if constexpr (!STEPS) value = (FLOATS ? clamped(value, 1.0f) : (value < 1 ? value : 1)) * span;
+            if constexpr (FLOATS) value = (r != r) | (g != g) | (b != b) ? r + g + b : value;
             return value;
         };
         out[0][i] = made(one), out[1][i] = made(two), out[2][i] = made(three);

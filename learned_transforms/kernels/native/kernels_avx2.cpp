@@ -142,6 +142,25 @@ void table(const Table& table, int64_t channel, const uint8_t* in, int64_t n, fl
         for (int64_t i = 0; i < n; ++i) out[i] = (static_cast<float>(in[i]) * unit - mean) / std;
 }
 
+// 256 bytes in registers of 16: each looks up the low half of an index, and the bits of the high half choose among them.
+void levels(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* out) {
+    if (n < 32) return levels_plain(table, in, n, out);
+    const __m256i low = _mm256_set1_epi8(15);
+    const auto part = [&](int which) { return _mm256_broadcastsi128_si256(load_half(table + 16 * which)); };
+    for (int64_t at = 0; at < n; at += 32) {
+        const int64_t i = std::min(at, n - 32);  // The last vector overlaps the one before.
+        const __m256i index = load(in + i), near = _mm256_and_si256(index, low);
+        // Bits 4 to 7, where a blend looks for them.
+        const __m256i bits[4] = {_mm256_slli_epi16(index, 3), _mm256_slli_epi16(index, 2), _mm256_slli_epi16(index, 1),
+                                 index};
+        const auto chosen = [&](const auto& self, int bit, int which) -> __m256i {
+            if (bit < 0) return _mm256_shuffle_epi8(part(which), near);
+            return _mm256_blendv_epi8(self(self, bit - 1, which), self(self, bit - 1, which + (1 << bit)), bits[bit]);
+        };
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), chosen(chosen, 3, 0));
+    }
+}
+
 constexpr Kernels make() {
     Kernels made = PLAIN;
     made.name = "avx2";
@@ -150,6 +169,7 @@ constexpr Kernels make() {
     made.rows = rows;
     made.split = split;
     made.table = table;
+    made.levels = levels;
     return made;
 }
 

@@ -28,8 +28,11 @@ inline Vector fused(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b,
 #else
 typedef float Vector __attribute__((vector_size(16)));
 inline Vector load_floats(const uint8_t* from) {
-    return Vector{static_cast<float>(from[0]), static_cast<float>(from[1]), static_cast<float>(from[2]),
-                  static_cast<float>(from[3])};
+    typedef uint8_t Bytes __attribute__((vector_size(4)));
+    typedef int32_t Words __attribute__((vector_size(16)));
+    Bytes bytes;
+    std::memcpy(&bytes, from, sizeof(bytes));
+    return __builtin_convertvector(__builtin_convertvector(bytes, Words), Vector);
 }
 inline Vector fused(Vector a, Vector b, Vector c) {
     return Vector{fused(a[0], b[0], c[0]), fused(a[1], b[1], c[1]), fused(a[2], b[2], c[2]), fused(a[3], b[3], c[3])};
