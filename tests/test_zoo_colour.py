@@ -24,7 +24,7 @@ DAMAGED = {
     **{"terms": 0.03, "weight": 0.03, "window": 0.02, "ends": -0.02},
     **{"levels": -20, "coefficients": 0.1, "centres": 0},
 }
-"""What is added to the last entry of each weight, in parts of the last end; centres are reversed."""
+"""What is added to each weight, to ends in parts of the last; centres are reversed."""
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +100,7 @@ def test_damage_is_seen(shipped, key):
             if weight == "centres":
                 value.copy_(-value % 6)
             else:
-                # Black, the other end of brightness, has no term.
-                scale = float(value.max()) if weight == "ends" else 1.0
-                value.view(-1)[1 if role == "brightness" else -1] += DAMAGED[weight] * scale
+                value.add_(DAMAGED[weight] * (float(value.max()) if weight == "ends" else 1.0))
         assert audit.certify_layer(name, role, 7, path, Weights({key: damaged}, [])).tier == "approximate", weight
 
 
@@ -156,9 +154,8 @@ def test_other_channels_turn():
 
 @pytest.mark.parametrize("span", [255.99, 255.5])
 def test_another_span_is_learned(span):
-    known = Turning(
-        torch.tensor([0.0, 2, 4]), torch.tensor([span]), Arithmetic("float32", rounding="truncate"), "multiply", 0
-    )
+    centres, truncate = torch.tensor([0.0, 2, 4]), Arithmetic("float32", rounding="truncate")
+    known = Turning(centres, torch.tensor([span], dtype=torch.float64), truncate, "multiply", 0)
 
     def teacher(image, factor):
         return audit.alone(known, "uint8", {"factor": factor}, audit.Path("reference"))(image)

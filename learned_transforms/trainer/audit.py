@@ -58,7 +58,7 @@ PARAMS: Mapping[str, Sequence[Params]] = {
 }
 """What layers of colour are certified with."""
 
-COLOURED = {"saturation": (0.0, 0.7, 1.5), "hue": (-0.2, 0.1)}
+COLOURED = {"saturation": (0.0, 1.5), "hue": (-0.2, 0.1)}
 """Factors with which they are certified on all colours."""
 
 Comparison = tuple[Callable[[Any], Any], Callable[[Any], Any], Mapping[str, Sequence[Tensor]]]
@@ -163,7 +163,7 @@ def colour_comparisons(name: str, role: str, count: int, path: Path, layer: Laye
     pixel is on its own, all 2^24 colours too (fewer where ``count`` is below 100), with ``COLOURED``.
     """
     each, few = max(1, count // 7), max(1, 100 // max(1, count))
-    groups: dict[str, Sequence[Tensor]] = {"whole photos": photos()[:: min(few, 3)]}
+    groups: dict[str, Sequence[Tensor]] = {"whole photos": photos()[::few]}
     every = "all 2^24 colours" if few == 1 else "colours"
     groups |= {group: list(images) for group, images in held_out_images(each, (61, 90), seed=3).items()}
     groups["other sizes"] = other_sizes(each)
