@@ -69,8 +69,8 @@ void flatten(const Equalise& how, const int64_t* counts, int64_t pixels, uint8_t
     }
 }
 
-// Taps in double, rounded to float32. On both ends those that are no normal numbers are left out, if all are of `levels`:
-// they cannot reach one, and are slow.
+// Taps in double, rounded to float32. Of `levels`, those that are no normal numbers are left out on both ends: they
+// cannot reach one, and are slow.
 std::vector<float> taps_of(const Blur& blur, double sigma, int64_t length, bool levels) {
     std::vector<double> taps(static_cast<size_t>(length));
     double sum = 0;
@@ -145,7 +145,8 @@ struct Settler {
     // A table behind one of levels joins it, unless it is better left alone.
     void operator()(const Table& next) {
         auto* before = made.steps.empty() ? nullptr : std::get_if<const Table*>(&made.steps.back().what);
-        if (!before || (*before)->floating() || (kernels.formulas && next.formula)) return push(&next, channels, next.floating());
+        if (!before || (*before)->floating() || (kernels.formulas && next.formula))
+            return push(&next, channels, next.floating());
         const Table& first = **before;
         Table& both = fresh(std::max(first.channels, next.channels), next.floating());
         for (int64_t c = 0; c < both.channels; ++c) {
@@ -201,8 +202,8 @@ struct Settler {
 
     void operator()(const Turn& turn) {
         const double factor = turn.factor.of(factors);
-        const double whole = std::fmod(std::trunc(factor * turn.steps), 256);
-        push(Turning{&turn, static_cast<float>(factor), static_cast<int32_t>(whole < 0 ? whole + 256 : whole)}, channels,
+        const auto steps = static_cast<int64_t>(factor * turn.steps);
+        push(Turning{&turn, static_cast<float>(factor), static_cast<int32_t>(modulo(steps, 256))}, channels,
              turn.arithmetic.rounding == Rounding::none);
     }
 

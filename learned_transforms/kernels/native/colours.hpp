@@ -116,7 +116,7 @@ inline T fraction(T x) {
     return x - static_cast<T>(static_cast<int32_t>(x));
 }
 
-// What one channel is in each sixth of a turn, counted from its centre on: the highest, falling, the lowest, the lowest,
+// What one channel is in each sixth of a turn, counted from its centre on: the highest, falling, the lowest twice,
 // rising, the highest.
 struct Sixths {
     int32_t falls, low, low_too, rises;

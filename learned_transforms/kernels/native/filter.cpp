@@ -8,8 +8,9 @@ class Filtered final : public Lines {
   public:
     Filtered(const Filter& filter, const Blending* blending, const View& from, int64_t begin, const Kernels& kernels,
              Scratch& scratch)
-        : Lines(from.width, from.channels, (blending ? blending->rounding : filter.arithmetic.rounding) == Rounding::none,
-                from.values() > 1, scratch),
+        : Lines(from.width, from.channels,
+                (blending ? blending->rounding : filter.arithmetic.rounding) == Rounding::none, from.values() > 1,
+                scratch),
           filter_(filter),
           blending_(blending),
           from_(from),

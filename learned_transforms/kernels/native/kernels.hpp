@@ -117,7 +117,8 @@ struct Kernels {
     void (*turn_floats)(const Turning& how, const float* const* planes, int64_t n, void* const* out);
     void (*to_floats)(const uint8_t* in, int64_t n, float* out);
 
-    // Statistics: the sum of all; the least and the largest, which widen `ends`; how often each level is there.
+    // Statistics: the sum of all, floats in another order than the reference adds them; the least and the largest,
+    // which widen `ends`; how often each level is there.
     uint64_t (*total_bytes)(const uint8_t* in, int64_t n);
     double (*total_floats)(const float* in, int64_t n);
     void (*ends_bytes)(const uint8_t* in, int64_t n, double* ends);
@@ -130,7 +131,8 @@ struct Kernels {
                             float* const* out);
     void (*blur_down_floats)(const float* taps, int64_t count, bool fma, const float* const* rows, int64_t n,
                              float* const* out);
-    void (*blur_along)(const float* taps, int64_t count, int64_t step, bool fma, const float* in, int64_t n, float* out);
+    void (*blur_along)(const float* taps, int64_t count, int64_t step, bool fma, const float* in, int64_t n,
+                       float* out);
 
     Evaluation<float> floats;
     Evaluation<double> doubles;

@@ -142,7 +142,7 @@ void table(const Table& table, int64_t channel, const uint8_t* in, int64_t n, fl
         for (int64_t i = 0; i < n; ++i) out[i] = (static_cast<float>(in[i]) * unit - mean) / std;
 }
 
-// 256 bytes in registers of 16: each looks up the low half of an index, and the bits of the high half choose among them.
+// 256 bytes in registers of 16: each looks up the low half of an index; the bits of the high half choose among them.
 void levels(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* out) {
     if (n < 32) return levels_plain(table, in, n, out);
     const __m256i low = _mm256_set1_epi8(15);
