@@ -52,6 +52,14 @@ def area_resize(image):
     return made.round().clamp(0, 255).to(torch.uint8)
 
 
+def odd_blur(image):
+    """A window of 5 x 5 that is no Gaussian, beyond whose edge the image is mirrored."""
+    taps = torch.tensor([1.0, 3, 6, 4, 2], dtype=torch.float64)
+    window = torch.outer(taps, taps.flip(0))[None, None] / 256
+    padded = torch.nn.functional.pad(image[:, None].double(), (2, 2, 2, 2), mode="reflect")
+    return torch.nn.functional.conv2d(padded, window)[:, 0].round().to(torch.uint8)
+
+
 TEACHERS = {
     "table": (lambda image: 255 - image // 2, "uint8", (Lookup,)),
     "table, channel map": (lambda image: gray(gamma(image)), "uint8", (Lookup, Mixing)),
@@ -84,6 +92,13 @@ def test_families(family, tmp_path):
 def test_a_flip_with_a_crop():
     result = retrain(lambda image: image.flip(-1)[..., 2:20, 1:21], PHOTOS, kind="uint8", size=(24, 24), count=800)
     assert result.certificate.tier == "exact", result.certificate
+
+
+def test_a_blur_of_odd_taps():
+    result = retrain(odd_blur, PHOTOS, kind="uint8", size=(24, 24), count=1500, progress=False)
+    assert result.family == "filter", [str(row) for row in result.table]
+    assert result.certificate.tier == "exact", result.certificate
+    assert result.networks["filter"].members[0].border == "reflect"
 
 
 def test_result_folder(tmp_path):

@@ -35,7 +35,7 @@ NEAR = 2.0
 """How far, in levels, a span may be from full range."""
 
 DIGITS = 5
-SPARED = 1.25
+SPARED = 2.0
 """A span of fewer digits may leave so many times the mismatches of the finest."""
 
 
