@@ -73,11 +73,18 @@ class Network(Lowered):
                 f"got {len(self.params)} and {output!r}."
             )
         self.plans: dict[Any, tuple[Plan, Compiled]] = {}
+        self.weights: list[nn.Parameter] | None = None
 
     @property
     def members(self) -> list[Layer]:
         """The layers, as a list."""
         return cast(list[Layer], list(self.layers))
+
+    def known_weights(self) -> list[nn.Parameter]:
+        """All weights, kept: a layer may come many times, and to ask each of them takes longer than to lower it."""
+        if self.weights is None:
+            self.weights = [parameter for layer in dict.fromkeys(self.members) for parameter in layer.parameters()]
+        return self.weights
 
     def plan(
         self,
@@ -108,7 +115,7 @@ class Network(Lowered):
             params = tuple(drawn(p, what) for p, what in zip(params, applied, strict=True))
         first = self.first(params)
         size = None if first is not None and first[0].elastic(shape, first[1]) else shape[1:]
-        if relaxed or any(p.requires_grad for p in self.parameters()):
+        if relaxed or any(p.requires_grad for p in self.known_weights()):
             return self.lower(shape, size, device, params, backend, relaxed, gradients)
         key = shape[0], size, device, applied, backend, gradients
         made = self.plans.get(key)
@@ -139,7 +146,10 @@ class Network(Lowered):
             stages, output = self.lower_layers(shape, params, relaxed)
             first = self.first(params)
             around = None if first is None else first[0].around(shape[0], first[1])
-            plan = Plan(shape[0], size, stages, output, around).to(device)
+            plan = Plan(shape[0], size, stages, output, around)
+            # Layers on the CPU make stages there.
+            if device.type != "cpu" or any(p.device.type != "cpu" for p in self.known_weights()):
+                plan = plan.to(device)
         return plan, choose(plan, device, backend, gradients).compile(plan)
 
     def lower_layers(
@@ -174,10 +184,10 @@ class Network(Lowered):
 
     def relower(self) -> None:
         """Forget the plans."""
-        self.plans = {}
+        self.plans, self.weights = {}, None
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "plans": {}}
+        return {**self.__dict__, "plans": {}, "weights": None}
 
 
 def drawn(params: Params | None, what: Any) -> Params | None:

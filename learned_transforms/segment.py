@@ -240,8 +240,7 @@ class Segment:
         """
         self.check_smooth()
         device, gradients = (image.device, image.requires_grad) if isinstance(image, Tensor) else (CPU, False)
-        outcome = dict(zip(self.random, outcomes, strict=True))
-        applied = tuple(self.owned(owner, outcome) for owner in self.owners)
+        applied = self.owned(dict(zip(self.random, outcomes, strict=True)))
         chosen = None if all(what is True for what in applied) else applied
         _, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
         return compiled.bind(image, self.form.container in ("pil", "numpy"))
@@ -257,13 +256,15 @@ class Segment:
         """What was drawn for a transform: False where it, or a container around it, is left out."""
         return self.reached(position, outcomes) and outcomes.get(position, True)
 
-    def owned(self, owner: Owner, outcomes: Mapping[int, Outcome]) -> Outcome:
-        """What was drawn for a layer."""
-        position, part = owner
-        outcome = self.applied(position, outcomes)
-        if position not in self.factored or isinstance(outcome, bool):
-            return outcome
-        return FACTORED[type(self.leaves[position].transform)].parts(outcome)[part or 0]
+    def owned(self, outcomes: Mapping[int, Outcome]) -> tuple[Outcome, ...]:
+        """What was drawn for each layer."""
+        drawn = {position: self.applied(position, outcomes) for position in dict.fromkeys(p for p, _ in self.owners)}
+        parts = {
+            position: FACTORED[type(self.leaves[position].transform)].parts(what)
+            for position, what in drawn.items()
+            if position in self.factored and not isinstance(what, bool)
+        }
+        return tuple(parts[p][part or 0] if p in parts else drawn[p] for p, part in self.owners)
 
 
 class Lane:

@@ -35,8 +35,9 @@ NEAR = 2.0
 """How far, in levels, a span may be from full range."""
 
 DIGITS = 5
-SPARED = 2.0
-"""A span of fewer digits may leave so many times the mismatches of the finest."""
+SPARED, ROUNDED = 1.25, 1e-5
+"""A span of fewer digits may leave so many times the mismatches of the finest, and this share of all values besides:
+that many change with the rounding of one product."""
 
 
 def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
@@ -125,5 +126,5 @@ def learn_span(x: Tensor, y: Tensor, half: bool) -> Tensor:
         least = int(mismatches.min())
         # Of several as good, the middle one.
         found.append((least, spans[mismatches == least].median()))
-    chosen: Tensor = next(span for least, span in found if least <= SPARED * found[-1][0] + 1)
+    chosen: Tensor = next(span for least, span in found if least <= SPARED * found[-1][0] + ROUNDED * len(low))
     return chosen.view(1)
