@@ -13,8 +13,9 @@ import numpy as np
 import PIL
 import torch
 import torch.nn.functional as F
-from jobs import BLUR, PIPELINES, RESIZED, SIGMA, Draw, Job, Pipeline, expected, run_all
+from jobs import Job, expected, run_all
 from PIL import Image
+from pipelines import BLUR, PIPELINES, RESIZED, SIGMA, Draw, Pipeline
 from torch import Tensor
 from torchvision.transforms import v2
 

@@ -21,6 +21,13 @@ from learned_transforms.taps import Axis, FixedAxis
 Shape = tuple[int, int, int]
 
 
+class Alike:
+    """Base of stages whose output has the shape of their input."""
+
+    def output(self, shape: Shape) -> Shape:
+        return shape
+
+
 @dataclass(frozen=True, eq=False)
 class Resample:
     """Separable resampling in two passes; of input of any size, where no axis is fixed."""
@@ -77,7 +84,7 @@ BORDERS = ("copy", *PADS)
 
 
 @dataclass(frozen=True, eq=False)
-class Filter:
+class Filter(Alike):
     """Correlation with a window: ``out[y, x] = sum_ij weights[i, j] * in[y + i - h // 2, x + j - w // 2]``.
 
     ``weights`` is float64 ``[h, w]``, both odd; terms are summed row by row; ``border`` is one of ``BORDERS``.
@@ -86,9 +93,6 @@ class Filter:
     weights: Tensor
     border: str
     arithmetic: Arithmetic
-
-    def output(self, shape: Shape) -> Shape:
-        return shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,24 +128,18 @@ class Mix:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Table(Alike):
     """``values[channel, level]``: float32 or uint8 ``[C or 1, 256]``, for uint8 input."""
 
     values: Tensor
 
-    def output(self, shape: Shape) -> Shape:
-        return shape
-
 
 @dataclass(frozen=True, eq=False)
-class Normalise:
+class Normalise(Alike):
     """``(image - mean [C]) / std [C]`` in float32, for float input; the difference is rounded before the division."""
 
     mean: Tensor
     std: Tensor
-
-    def output(self, shape: Shape) -> Shape:
-        return shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +174,7 @@ def number(factor: Factor) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Blend:
+class Blend(Alike):
     """``image * a + other * b``, clamped to [0, ``ceiling``]; ``(a, b) = terms @ (1, factor)``, each float32.
 
     ``other`` is black (None), one gray channel made of all (a :class:`Mix`), or each channel smoothed (a
@@ -194,12 +192,9 @@ class Blend:
     ceiling: float
     arithmetic: Arithmetic
 
-    def output(self, shape: Shape) -> Shape:
-        return shape
-
 
 @dataclass(frozen=True, eq=False)
-class Stretch:
+class Stretch(Alike):
     """Each channel's least and largest value go to ``ends [2]``; a channel of one value stays as it is.
 
     ``form`` is the order of operations, where ``range = max - min`` and ``width = ends[1] - ends[0]``:
@@ -213,12 +208,9 @@ class Stretch:
     ceiling: float
     arithmetic: Arithmetic
 
-    def output(self, shape: Shape) -> Shape:
-        return shape
-
 
 @dataclass(frozen=True, eq=False)
-class Equalise:
+class Equalise(Alike):
     """Make each channel's histogram flat, for uint8 images.
 
     With ``step = (pixels - pixels of the largest level present) // levels``, level k becomes
@@ -228,12 +220,9 @@ class Equalise:
     levels: int
     offset: float
 
-    def output(self, shape: Shape) -> Shape:
-        return shape
-
 
 @dataclass(frozen=True, eq=False)
-class Turn:
+class Turn(Alike):
     """Turn the hue of three channels by ``factor`` turns.
 
     ``centres``: hue of each channel alone, in sixths of a turn, whole numbers. ``steps``: 0, all is float32, and what
@@ -251,12 +240,9 @@ class Turn:
     ceiling: float
     arithmetic: Arithmetic
 
-    def output(self, shape: Shape) -> Shape:
-        return shape
-
 
 @dataclass(frozen=True, eq=False)
-class Blur:
+class Blur(Alike):
     """Smooth with taps ``exp(sum_k coefficients[k] * (distance / sigma) ** (2 * k + 2))``, scaled to a sum of 1.
 
     Rows are summed first, into float32, then columns; ``size`` (height, width) of the window, both odd. Beyond the
@@ -268,9 +254,6 @@ class Blur:
     size: tuple[int, int]
     border: str
     arithmetic: Arithmetic
-
-    def output(self, shape: Shape) -> Shape:
-        return shape
 
 
 Stage = (

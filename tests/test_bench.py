@@ -175,7 +175,7 @@ def test_a_prescribed_draw_is_torchvisions(suite):
     image = torch.as_tensor(jobs.values(job.source()))[:, top : top + height, left : left + width]
     crop = jobs.from_tensor(image, "pil").resize((224, 224), resample=2)
     target = jobs.expected(job)
-    mean, std = (torch.tensor(values)[:, None, None] for values in (jobs.MEAN, jobs.STD))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (job.settings.mean, job.settings.std))
     found = (jobs.values(crop) / 255 - mean) / std
     assert torch.allclose(found.flip(-1) if job.prescribed().draw.horizontal else found, target, atol=1e-5)
 
