@@ -19,6 +19,9 @@ from learned_transforms.plan import Gather, Mix, Normalise, Plan, Resample, Shap
 MOST_PLANS = 256
 """Plans kept per network: one for each input shape and set of params lately seen."""
 
+MOST_LOWERED = 1024
+"""Layers kept per network with the stages that they came to: many plans share them."""
+
 
 class Lowered(nn.Module):
     """A module that keeps something lowered from its weights, and drops it when they change or move."""
@@ -73,6 +76,7 @@ class Network(Lowered):
                 f"got {len(self.params)} and {output!r}."
             )
         self.plans: dict[Any, tuple[Plan, Compiled]] = {}
+        self.lowered: dict[Any, tuple[list[Stage], Shape]] = {}
         self.weights: list[nn.Parameter] | None = None
 
     @property
@@ -110,17 +114,17 @@ class Network(Lowered):
             InputTypeError, InputShapeError: images that the layers cannot take.
             BackendError: no backend can run it.
         """
-        params = self.params
-        if applied is not None:
-            params = tuple(drawn(p, what) for p, what in zip(params, applied, strict=True))
+        applied = (True,) * len(self.params) if applied is None else tuple(applied)
+        params = tuple(drawn(p, what) for p, what in zip(self.params, applied, strict=True))
         first = self.first(params)
         size = None if first is not None and first[0].elastic(shape, first[1]) else shape[1:]
         if relaxed or any(p.requires_grad for p in self.known_weights()):
-            return self.lower(shape, size, device, params, backend, relaxed, gradients)
+            self.lowered.clear()
+            return self.lower(shape, size, device, applied, params, backend, relaxed, gradients)
         key = shape[0], size, device, applied, backend, gradients
         made = self.plans.get(key)
         if made is None:
-            made = self.lower(shape, size, device, params, backend, relaxed, gradients)
+            made = self.lower(shape, size, device, applied, params, backend, relaxed, gradients)
             if len(self.plans) >= MOST_PLANS:
                 self.plans.clear()
             self.plans[key] = made
@@ -135,6 +139,7 @@ class Network(Lowered):
         shape: Shape,
         size: tuple[int, int] | None,
         device: torch.device,
+        applied: Sequence[Any],
         params: Sequence[Params | None],
         backend: str,
         relaxed: bool,
@@ -143,7 +148,7 @@ class Network(Lowered):
         """Each layer's stages for the shape that reaches it, folded."""
         # A plan is kept, and may be used with gradients later: inference mode must not leave its mark on it.
         with torch.inference_mode(False):
-            stages, output = self.lower_layers(shape, params, relaxed)
+            stages, output = self.lower_layers(shape, size, applied, params, relaxed)
             first = self.first(params)
             around = None if first is None else first[0].around(shape[0], first[1])
             plan = Plan(shape[0], size, stages, output, around)
@@ -153,16 +158,29 @@ class Network(Lowered):
         return plan, choose(plan, device, backend, gradients).compile(plan)
 
     def lower_layers(
-        self, shape: Shape, params: Sequence[Params | None], relaxed: bool
+        self,
+        shape: Shape,
+        size: tuple[int, int] | None,
+        applied: Sequence[Any],
+        params: Sequence[Params | None],
+        relaxed: bool,
     ) -> tuple[tuple[Stage, ...], Shape]:
-        """Folded stages, and the shape of the output."""
+        """Folded stages, and the shape of the output; what a layer came to in another plan is used again."""
         stages: list[Stage] = []
         current = shape
-        for layer, given in zip(self.members, params, strict=True):
-            if given is not None:
+        seen: Any = shape[0], size
+        for position, (layer, what, given) in enumerate(zip(self.members, applied, params, strict=True)):
+            if given is None:
+                continue
+            key = position, what, seen, relaxed
+            if key not in self.lowered:
                 added = layer.stages(current, given, relaxed)
-                current = reduce(lambda s, stage: stage.output(s), added, current)
-                stages += added
+                if len(self.lowered) >= MOST_LOWERED:
+                    self.lowered.clear()
+                self.lowered[key] = added, reduce(lambda s, stage: stage.output(s), added, current)
+            added, current = self.lowered[key]
+            seen = current
+            stages += added
         return tuple(fold(stages)), current
 
     def forward(self, image: Tensor, backend: str = "auto", relaxed: bool = False) -> Tensor:
@@ -184,10 +202,10 @@ class Network(Lowered):
 
     def relower(self) -> None:
         """Forget the plans."""
-        self.plans, self.weights = {}, None
+        self.plans, self.lowered, self.weights = {}, {}, None
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "plans": {}, "weights": None}
+        return {**self.__dict__, "plans": {}, "lowered": {}, "weights": None}
 
 
 def drawn(params: Params | None, what: Any) -> Params | None:

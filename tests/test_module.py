@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 import learned_transforms as lt
+from learned_transforms.kernels import cpu
 
 IMAGE = torch.arange(3 * 32 * 32, dtype=torch.int64).reshape(3, 32, 32).remainder(251).to(torch.uint8)
 
@@ -144,3 +145,19 @@ def test_from_several_threads():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.skipif(cpu.MISSING is not None, reason="the native extension is not there")
+def test_plans_of_other_draws_share_their_stages(monkeypatch):
+    made = []
+    for kind, make in cpu.NATIVE.items():
+        monkeypatch.setitem(cpu.NATIVE, kind, lambda stage, make=make: made.append(stage) or make(stage))
+    pipeline = lt.LearnedCompose([v2.ColorJitter(0.4, 0.4, 0.4, 0.1), v2.RandomHorizontalFlip()], backend="cpu")
+    for _ in range(150):
+        pipeline(IMAGE)
+    # 24 orders, and a flip that comes or not: each of the four first, second, third or last, and the flip.
+    assert len(made) <= 17
+    before = len(made)
+    pipeline.load_state_dict(pipeline.state_dict())
+    pipeline(IMAGE)
+    assert len(made) > before

@@ -14,8 +14,16 @@ class Call:
     @property
     def bytes(self) -> int: ...
     def __call__(
-        self, source: int, target: int, threads: int, window: tuple[int, int, int, int] | None = None
+        self,
+        source: int,
+        target: int,
+        threads: int,
+        window: tuple[int, int, int, int] | None = None,
+        factors: Sequence[float] = ...,
     ) -> None: ...
+
+class Stage:
+    """A stage, made once for all programs that have it."""
 
 class Program:
     """A plan as passes over an image."""
@@ -23,37 +31,8 @@ class Program:
     def __init__(self, channels: int, simd: str) -> None: ...
     @property
     def simd(self) -> str: ...
-    def resample(self, rows: tuple[Any, ...], columns: tuple[Any, ...], arithmetic: tuple[Any, ...]) -> None: ...
-    def sparse(
-        self,
-        index: Array,
-        weights: Array,
-        bias: Array,
-        size: tuple[int, int],
-        shape: tuple[int, int],
-        arithmetic: tuple[Any, ...],
-    ) -> None: ...
-    def filter(
-        self, size: tuple[int, int], places: Array, weights: Array, border: str, arithmetic: tuple[Any, ...]
-    ) -> None: ...
-    def gather(
-        self,
-        channels: Sequence[int] | None,
-        rows: tuple[int, int, int] | Array | None,
-        columns: tuple[int, int, int] | Array | None,
-        fill: Sequence[float] = ...,
-    ) -> None: ...
+    def add(self, stage: Stage) -> None: ...
     def surround(self, border: str, fill: Sequence[float]) -> None: ...
-    def mix(
-        self,
-        weight: Sequence[Sequence[float]],
-        bias: Sequence[float],
-        whole_weight: Sequence[Sequence[int]],
-        whole_bias: Sequence[int],
-        arithmetic: tuple[Any, ...],
-    ) -> None: ...
-    def table(self, values: Array) -> None: ...
-    def normalise(self, mean: Sequence[float], std: Sequence[float]) -> None: ...
     def bind(
         self,
         images: int,
@@ -64,6 +43,58 @@ class Program:
         interleaved: bool,
     ) -> Call: ...
 
+def resample(rows: tuple[Any, ...], columns: tuple[Any, ...], arithmetic: tuple[Any, ...]) -> Stage: ...
+def gather(
+    channels: Sequence[int] | None,
+    rows: tuple[int, int, int] | Array | None,
+    columns: tuple[int, int, int] | Array | None,
+    fill: Sequence[float],
+) -> Stage: ...
+def sparse(
+    index: Array,
+    weights: Array,
+    bias: Array,
+    size: tuple[int, int],
+    shape: tuple[int, int],
+    arithmetic: tuple[Any, ...],
+) -> Stage: ...
+def filter(size: tuple[int, ...], places: Array, weights: Array, border: str, arithmetic: tuple[Any, ...]) -> Stage: ...
+def mix(
+    weight: Sequence[Sequence[float]],
+    bias: Sequence[float],
+    whole_weight: Sequence[Sequence[int]],
+    whole_bias: Sequence[int],
+    arithmetic: tuple[Any, ...],
+) -> Stage: ...
+def table(values: Array) -> Stage: ...
+def normalise(mean: Sequence[float], std: Sequence[float]) -> Stage: ...
+def blend(
+    terms: Sequence[float],
+    factor: tuple[float, int | None],
+    other: tuple[Any, ...] | None,
+    mean: str | None,
+    form: str,
+    ceiling: float,
+    arithmetic: tuple[Any, ...],
+) -> Stage: ...
+def stretch(ends: Sequence[float], form: str, ceiling: float, arithmetic: tuple[Any, ...]) -> Stage: ...
+def equalise(levels: int, offset: float) -> Stage: ...
+def turn(
+    centres: tuple[int, int, int],
+    factor: tuple[float, int | None],
+    span: float,
+    form: str,
+    steps: int,
+    ceiling: float,
+    arithmetic: tuple[Any, ...],
+) -> Stage: ...
+def blur(
+    coefficients: Sequence[float],
+    sigma: tuple[float, int | None],
+    size: tuple[int, int],
+    border: str,
+    arithmetic: tuple[Any, ...],
+) -> Stage: ...
 def arrow_pixels(capsule: Any) -> tuple[int, int]: ...
 def taps(
     axis: tuple[Any, ...], n_in: int, arithmetic: tuple[Any, ...], simd: str

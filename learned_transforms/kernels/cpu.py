@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -56,6 +57,8 @@ MOST_INTERLEAVED = 4
 """Values of an interleaved pixel that the native code takes; wider ones are copied to planes first."""
 PIXELS = {"RGB": (3, 4), "L": (1, 1)}
 """By mode of a PIL image: channels, and bytes from pixel to pixel."""
+MADE: WeakKeyDictionary[Stage, Any] = WeakKeyDictionary()
+"""The native code's own of stages that are in use: plans share them."""
 
 
 def instructions() -> list[str]:
@@ -86,13 +89,14 @@ def why_not(plan: Plan | None, device: torch.device | None, gradients: bool) -> 
         return "it computes no gradients, and no compiler looks into it"
     if plan is None:
         return None
-    reasons = (unfit(stage) for stage in plan.stages)
+    # Where weights begin to be trained, layers give new stages.
+    reasons = (unfit(stage) for stage in plan.stages if stage not in MADE)
     return next((reason for reason in reasons if reason is not None), None)
 
 
 def unfit(stage: Stage) -> str | None:
     """Why a stage is not for this backend."""
-    if type(stage) not in ADD:
+    if type(stage) not in NATIVE:
         return f"it has no {type(stage).__name__}: full matrices and unstructured networks are left to torch"
     arithmetic = getattr(stage, "arithmetic", None)
     if arithmetic is not None:
@@ -144,12 +148,12 @@ def numbers_of(weights: Tensor, arithmetic: Arithmetic) -> Any:
     return weights.double().contiguous().numpy()
 
 
-def add_resample(program: Any, stage: Resample) -> None:
-    program.resample(axis_of(stage.rows), axis_of(stage.columns), arithmetic_of(stage.arithmetic))
+def resample_of(stage: Resample) -> Any:
+    return _native.resample(axis_of(stage.rows), axis_of(stage.columns), arithmetic_of(stage.arithmetic))
 
 
-def add_gather(program: Any, stage: Gather) -> None:
-    program.gather(stage.channels, *(kept_of(keep) for keep in (stage.rows, stage.columns)), stage.fill)
+def gather_of(stage: Gather) -> Any:
+    return _native.gather(stage.channels, kept_of(stage.rows), kept_of(stage.columns), stage.fill)
 
 
 def kept_of(keep: Kept | None) -> Any:
@@ -158,10 +162,10 @@ def kept_of(keep: Kept | None) -> Any:
     return None if keep is None else astuple(keep)
 
 
-def add_sparse(program: Any, stage: Sparse) -> None:
+def sparse_of(stage: Sparse) -> Any:
     weights, bias = (numbers_of(value, stage.arithmetic) for value in (stage.weights.movedim(-1, 0), stage.bias))
     index = stage.index.movedim(-1, 0).contiguous().numpy()
-    program.sparse(index, weights, bias, stage.size, stage.shape, arithmetic_of(stage.arithmetic))
+    return _native.sparse(index, weights, bias, stage.size, stage.shape, arithmetic_of(stage.arithmetic))
 
 
 def filter_of(stage: Filter) -> tuple[Any, ...]:
@@ -181,43 +185,51 @@ def factor_of(factor: Factor) -> tuple[float, int | None]:
     return (0.0, factor.number) if isinstance(factor, Slot) else (float(factor), None)
 
 
-def add_blend(program: Any, stage: Blend) -> None:
+def blend_of(stage: Blend) -> Any:
     other: tuple[Any, ...] | None = None
     if stage.other is not None:
         other = mix_of(stage.other) if isinstance(stage.other, Mix) else filter_of(stage.other)
     how = stage.mean, stage.form, stage.ceiling, arithmetic_of(stage.arithmetic)
-    program.blend(stage.terms.flatten().tolist(), factor_of(stage.factor), other, *how)
+    return _native.blend(stage.terms.flatten().tolist(), factor_of(stage.factor), other, *how)
 
 
-def add_stretch(program: Any, stage: Stretch) -> None:
-    program.stretch(stage.ends.tolist(), stage.form, stage.ceiling, arithmetic_of(stage.arithmetic))
+def stretch_of(stage: Stretch) -> Any:
+    return _native.stretch(stage.ends.tolist(), stage.form, stage.ceiling, arithmetic_of(stage.arithmetic))
 
 
-def add_turn(program: Any, stage: Turn) -> None:
+def turn_of(stage: Turn) -> Any:
     how = stage.span, stage.form, stage.steps, stage.ceiling, arithmetic_of(stage.arithmetic)
-    program.turn(stage.centres, factor_of(stage.factor), *how)
+    return _native.turn(stage.centres, factor_of(stage.factor), *how)
 
 
-def add_blur(program: Any, stage: Blur) -> None:
+def blur_of(stage: Blur) -> Any:
     sigma = factor_of(stage.sigma)
-    program.blur(stage.coefficients.tolist(), sigma, stage.size, stage.border, arithmetic_of(stage.arithmetic))
+    return _native.blur(stage.coefficients.tolist(), sigma, stage.size, stage.border, arithmetic_of(stage.arithmetic))
 
 
-ADD: dict[type, Callable[[Any, Any], None]] = {
-    Resample: add_resample,
-    Sparse: add_sparse,
-    Filter: lambda program, stage: program.filter(*filter_of(stage)),
-    Gather: add_gather,
-    Mix: lambda program, stage: program.mix(*mix_of(stage)),
-    Table: lambda program, stage: program.table(stage.values.contiguous().numpy()),
-    Normalise: lambda program, stage: program.normalise(stage.mean.tolist(), stage.std.tolist()),
-    Blend: add_blend,
-    Stretch: add_stretch,
-    Equalise: lambda program, stage: program.equalise(stage.levels, stage.offset),
-    Turn: add_turn,
-    Blur: add_blur,
+NATIVE: dict[type, Callable[[Any], Any]] = {
+    Resample: resample_of,
+    Sparse: sparse_of,
+    Filter: lambda stage: _native.filter(*filter_of(stage)),
+    Gather: gather_of,
+    Mix: lambda stage: _native.mix(*mix_of(stage)),
+    Table: lambda stage: _native.table(stage.values.contiguous().numpy()),
+    Normalise: lambda stage: _native.normalise(stage.mean.tolist(), stage.std.tolist()),
+    Blend: blend_of,
+    Stretch: stretch_of,
+    Equalise: lambda stage: _native.equalise(stage.levels, stage.offset),
+    Turn: turn_of,
+    Blur: blur_of,
 }
-"""By stage: how a program is told of it."""
+"""By stage: what makes the native code's own."""
+
+
+def native(stage: Stage) -> Any:
+    """The native code's own of a stage."""
+    made = MADE.get(stage)
+    if made is None:
+        made = MADE[stage] = NATIVE[type(stage)](stage)
+    return made
 
 
 class Program:
@@ -232,7 +244,7 @@ class Program:
         try:
             self.native = _native.Program(plan.channels, os.environ.get(SIMD, ""))
             for stage in plan.stages:
-                ADD[type(stage)](self.native, stage)
+                self.native.add(native(stage))
             if plan.around is not None:
                 self.native.surround(*plan.around)
         except (TypeError, ValueError) as error:  # Dimensions are part of the types of the native code.

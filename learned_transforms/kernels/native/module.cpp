@@ -183,11 +183,52 @@ lt::Blend blend_of(const std::array<double, 4>& terms, const FactorTuple& factor
 }
 
 // Of floats, or of levels.
-template <class A>
-lt::Table table_of(const A& values) {
-    if (values.shape(0) == 0 || values.shape(1) != 256)
-        throw std::invalid_argument("a table has 256 values a channel");
-    return lt::make_table(static_cast<int64_t>(values.shape(0)), values_of(values));
+lt::Table table_of(const std::variant<Array<float, 2>, Array<uint8_t, 2>>& values) {
+    const auto made = [](const auto& array) {
+        if (array.shape(0) == 0 || array.shape(1) != 256)
+            throw std::invalid_argument("a table has 256 values a channel");
+        return lt::make_table(static_cast<int64_t>(array.shape(0)), values_of(array));
+    };
+    return std::visit(made, values);
+}
+
+lt::Resample resample_of(const AxisTuple& rows, const AxisTuple& columns, const ArithmeticTuple& arithmetic) {
+    return {axis_of(rows), axis_of(columns), arithmetic_of(arithmetic)};
+}
+
+lt::Gather gather_of(const std::optional<std::vector<int64_t>>& channels, const Kept& rows, const Kept& columns,
+                     const std::vector<float>& fill) {
+    return {channels, keep_of(rows), keep_of(columns), fill};
+}
+
+lt::Normalise normalise_of(const std::vector<float>& mean, const std::vector<float>& std) { return {mean, std}; }
+
+lt::Stretch stretch_of(const std::array<double, 2>& ends, const std::string& form, double ceiling,
+                       const ArithmeticTuple& arithmetic) {
+    return {ends, named(STRETCHES, form), ceiling, arithmetic_of(arithmetic)};
+}
+
+lt::Equalise equalise_of(int64_t levels, double offset) { return {levels, offset}; }
+
+lt::Turn turn_of(const std::array<int32_t, 3>& centres, const FactorTuple& factor, double span,
+                 const std::string& form, int32_t steps, double ceiling, const ArithmeticTuple& arithmetic) {
+    return {centres, factor_of(factor), span, named(TURNS, form), steps, ceiling, arithmetic_of(arithmetic)};
+}
+
+lt::Blur blur_of(const std::vector<double>& coefficients, const FactorTuple& sigma,
+                 const std::array<int64_t, 2>& size, const std::string& border, const ArithmeticTuple& arithmetic) {
+    return {coefficients, factor_of(sigma), size[0], size[1], named(BORDERS, border), arithmetic_of(arithmetic)};
+}
+
+// A stage, made once for all programs that have it.
+struct Stage {
+    lt::Stage what;
+};
+
+// What makes one, of what makes one of its kind.
+template <class Made, class... Args>
+auto stage(Made (*make)(Args...)) {
+    return [make](Args... args) { return Stage{make(std::forward<Args>(args)...)}; };
 }
 
 void run(const lt::Call& call, uintptr_t source, uintptr_t target, int64_t threads,
@@ -223,87 +264,33 @@ NB_MODULE(_native, m) {
     nb::class_<lt::Program>(m, "Program")
         .def(nb::init<int64_t, const std::string&>(), "channels"_a, "simd"_a)
         .def_prop_ro("simd", &lt::Program::simd)
-        .def("resample",
-             [](lt::Program& p, const AxisTuple& rows, const AxisTuple& columns, const ArithmeticTuple& arithmetic) {
-                 p.add(lt::Resample{axis_of(rows), axis_of(columns), arithmetic_of(arithmetic)});
-             },
-             "rows"_a, "columns"_a, "arithmetic"_a)
-        .def("gather",
-             [](lt::Program& p, std::optional<std::vector<int64_t>> channels, const Kept& rows, const Kept& columns,
-                std::vector<float> fill) {
-                 p.add(lt::Gather{std::move(channels), keep_of(rows), keep_of(columns), std::move(fill)});
-             },
-             "channels"_a.none(), "rows"_a.none(), "columns"_a.none(), "fill"_a = std::vector<float>())
+        .def("add", [](lt::Program& p, const Stage& stage) { p.add(stage.what); }, "stage"_a)
         .def("surround",
              [](lt::Program& p, const std::string& border, std::vector<float> fill) {
                  p.surround(named(BORDERS, border), std::move(fill));
              },
              "border"_a, "fill"_a)
-        .def("sparse",
-             [](lt::Program& p, const Array<int64_t, 2>& index, const Array<double, 2>& weights,
-                const Array<double, 1>& bias, const std::array<int64_t, 2>& size, const std::array<int64_t, 2>& shape,
-                const ArithmeticTuple& arithmetic) {
-                 p.add(sparse_of(index, weights, bias, size, shape, arithmetic));
-             },
-             "index"_a, "weights"_a, "bias"_a, "size"_a, "shape"_a, "arithmetic"_a)
-        .def("filter",
-             [](lt::Program& p, const std::array<int64_t, 2>& size, const Array<int64_t, 2>& places,
-                const Array<double, 1>& weights, const std::string& border, const ArithmeticTuple& arithmetic) {
-                 p.add(filter_of(size, places, weights, border, arithmetic));
-             },
-             "size"_a, "places"_a, "weights"_a, "border"_a, "arithmetic"_a)
-        .def("mix",
-             [](lt::Program& p, const std::vector<std::vector<float>>& weight, const std::vector<float>& bias,
-                const std::vector<std::vector<int32_t>>& whole_weight, const std::vector<int32_t>& whole_bias,
-                const ArithmeticTuple& arithmetic) {
-                 p.add(mix_of(weight, bias, whole_weight, whole_bias, arithmetic));
-             },
-             "weight"_a, "bias"_a, "whole_weight"_a, "whole_bias"_a, "arithmetic"_a)
-        .def("table",
-             [](lt::Program& p, const std::variant<Array<float, 2>, Array<uint8_t, 2>>& values) {
-                 std::visit([&](const auto& array) { p.add(table_of(array)); }, values);
-             },
-             "values"_a)
-        .def("normalise",
-             [](lt::Program& p, std::vector<float> mean, std::vector<float> std) {
-                 p.add(lt::Normalise{std::move(mean), std::move(std)});
-             },
-             "mean"_a, "std"_a)
-        .def("blend",
-             [](lt::Program& p, const std::array<double, 4>& terms, const FactorTuple& factor,
-                const std::optional<std::variant<MixTuple, FilterTuple>>& other, const std::optional<std::string>& mean,
-                const std::string& form, double ceiling, const ArithmeticTuple& arithmetic) {
-                 p.add(blend_of(terms, factor, other, mean, form, ceiling, arithmetic));
-             },
-             "terms"_a, "factor"_a, "other"_a.none(), "mean"_a.none(), "form"_a, "ceiling"_a, "arithmetic"_a)
-        .def("stretch",
-             [](lt::Program& p, const std::array<double, 2>& ends, const std::string& form, double ceiling,
-                const ArithmeticTuple& arithmetic) {
-                 p.add(lt::Stretch{ends, named(STRETCHES, form), ceiling, arithmetic_of(arithmetic)});
-             },
-             "ends"_a, "form"_a, "ceiling"_a, "arithmetic"_a)
-        .def("equalise", [](lt::Program& p, int64_t levels, double offset) { p.add(lt::Equalise{levels, offset}); },
-             "levels"_a, "offset"_a)
-        .def("turn",
-             [](lt::Program& p, const std::array<int32_t, 3>& centres, const FactorTuple& factor, double span,
-                const std::string& form, int32_t steps, double ceiling, const ArithmeticTuple& arithmetic) {
-                 p.add(lt::Turn{centres, factor_of(factor), span, named(TURNS, form), steps, ceiling,
-                                arithmetic_of(arithmetic)});
-             },
-             "centres"_a, "factor"_a, "span"_a, "form"_a, "steps"_a, "ceiling"_a, "arithmetic"_a)
-        .def("blur",
-             [](lt::Program& p, std::vector<double> coefficients, const FactorTuple& sigma,
-                const std::array<int64_t, 2>& size, const std::string& border, const ArithmeticTuple& arithmetic) {
-                 p.add(lt::Blur{std::move(coefficients), factor_of(sigma), size[0], size[1], named(BORDERS, border),
-                                arithmetic_of(arithmetic)});
-             },
-             "coefficients"_a, "sigma"_a, "size"_a, "border"_a, "arithmetic"_a)
         .def("bind",
              [](std::shared_ptr<lt::Program> program, int64_t images, std::array<int64_t, 3> shape,
                 std::array<int64_t, 3> strides, int64_t step, bool floating, bool interleaved) {
                  return lt::Call(std::move(program), images, shape, strides, step, floating, interleaved);
              },
              "images"_a, "shape"_a, "strides"_a, "step"_a, "floating"_a, "interleaved"_a);
+    nb::class_<Stage>(m, "Stage");
+    m.def("resample", stage(&resample_of), "rows"_a, "columns"_a, "arithmetic"_a);
+    m.def("gather", stage(&gather_of), "channels"_a.none(), "rows"_a.none(), "columns"_a.none(), "fill"_a);
+    m.def("sparse", stage(&sparse_of), "index"_a, "weights"_a, "bias"_a, "size"_a, "shape"_a, "arithmetic"_a);
+    m.def("filter", stage(&filter_of), "size"_a, "places"_a, "weights"_a, "border"_a, "arithmetic"_a);
+    m.def("mix", stage(&mix_of), "weight"_a, "bias"_a, "whole_weight"_a, "whole_bias"_a, "arithmetic"_a);
+    m.def("table", stage(&table_of), "values"_a);
+    m.def("normalise", stage(&normalise_of), "mean"_a, "std"_a);
+    m.def("blend", stage(&blend_of), "terms"_a, "factor"_a, "other"_a.none(), "mean"_a.none(), "form"_a, "ceiling"_a,
+          "arithmetic"_a);
+    m.def("stretch", stage(&stretch_of), "ends"_a, "form"_a, "ceiling"_a, "arithmetic"_a);
+    m.def("equalise", stage(&equalise_of), "levels"_a, "offset"_a);
+    m.def("turn", stage(&turn_of), "centres"_a, "factor"_a, "span"_a, "form"_a, "steps"_a, "ceiling"_a,
+          "arithmetic"_a);
+    m.def("blur", stage(&blur_of), "coefficients"_a, "sigma"_a, "size"_a, "border"_a, "arithmetic"_a);
     nb::class_<lt::Call>(m, "Call")
         .def_prop_ro("output",
                      [](const lt::Call& call) {
