@@ -28,7 +28,6 @@ void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const*
     const int32_t *low = plan.low.data(), *high = plan.high.data();
     const __m128i bits = _mm_cvtsi32_si128(plan.taps->bits);
     const __m512i half = _mm512_set1_epi32(1 << (plan.taps->bits - 1)), zero = _mm512_setzero_si512();
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const __m512i step = _mm512_set1_epi8(static_cast<char>(move));
     for (int row = 0; row < count; row += GROUP) {
         const uint8_t *const from[GROUP] = {rows[row], rows[row + 1], rows[row + 2], rows[row + 3]};
@@ -48,14 +47,10 @@ void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const*
                 }
                 if constexpr (Shared) shuffle = _mm512_add_epi8(shuffle, step);
             }
-            for (int r = 0; r < GROUP; ++r) sum[r] = finish<Wide>(sum[r], rest[r], bits);
-            // Packing leaves four bytes of each row in each quarter; they are put row after row.
-            const __m512i bytes = _mm512_permutexvar_epi32(
-                order, _mm512_packus_epi16(_mm512_packs_epi32(sum[0], sum[1]), _mm512_packs_epi32(sum[2], sum[3])));
-            store_quarter(to[0] + at, _mm512_castsi512_si128(bytes));
-            store_quarter(to[1] + at, _mm512_extracti32x4_epi32(bytes, 1));
-            store_quarter(to[2] + at, _mm512_extracti32x4_epi32(bytes, 2));
-            store_quarter(to[3] + at, _mm512_extracti32x4_epi32(bytes, 3));
+            for (int r = 0; r < GROUP; ++r) {
+                const __m512i level = _mm512_max_epi32(finish<Wide>(sum[r], rest[r], bits), zero);
+                store_quarter(to[r] + at, _mm512_cvtusepi32_epi8(level));
+            }
         }
     }
 }
