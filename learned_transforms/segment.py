@@ -16,7 +16,7 @@ from learned_transforms.given import Cutting, erased
 from learned_transforms.images import Call, Form, Window, from_tensor, shape_of, signature, to_tensor
 from learned_transforms.layers import Picking, Windowing
 from learned_transforms.network import Network
-from learned_transforms.replay import RANDOM, from_params, params_of_v2, to_params
+from learned_transforms.replay import RANDOM, from_params, params_of_v2, played, to_params
 
 CPU = torch.device("cpu")
 MOST_LANES = 256
@@ -214,10 +214,9 @@ class Segment:
             outcome = self.applied(position, outcomes)
             if type(value) is Tensor:  # It was made one, and of plain tensors the image alone is transformed.
                 break
-            taken = type(transform) not in CONTAINERS and transform._needs_transform_list([value])[0]
-            if outcome is not False and taken:
+            if outcome is not False and type(transform) not in CONTAINERS:
                 window = None if position else drawn[1]
-                value = transform.transform(value, params_of_v2(transform, outcome, window, shape_of(image)))
+                value = played(transform, value, params_of_v2(transform, outcome, window, shape_of(image)))
         return value
 
     def check_window(self, window: Window, shape: tuple[int, int, int]) -> None:
