@@ -87,7 +87,7 @@ BOTH: dict[str, Row] = {
         steps.colour("sharpness", factor="sharpness_factor"), ("sharpness_factor", "p"), needs("sharpness")
     ),
     "RandomAutocontrast": Row(steps.colour("autocontrast"), ("p",), needs("autocontrast")),
-    "RandomEqualize": Row(steps.colour("equalize"), ("p",), needs("equalize")),
+    "RandomEqualize": Row(steps.equalized, ("p",), needs("equalize", "to_float")),
     "ColorJitter": Row(steps.jitter, JITTERED, steps.jittered, jitter_argument),
     "GaussianBlur": Row(steps.blur, ("kernel_size", "sigma"), needs("gaussian_blur")),
     "RandomErasing": Row(steps.erased, ("p", "scale", "ratio", "value", "inplace"), read=erasing_argument),

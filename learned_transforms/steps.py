@@ -225,6 +225,17 @@ def colour(role: str, **arguments: str) -> Callable[[Any, Form, str], Step | str
     return step
 
 
+def equalized(transform: Any, form: Form, api: str) -> Step | str:
+    """Floats become levels before, and floats again behind."""
+    if form.dtype == "uint8":
+        return colour("equalize")(transform, form, api)
+    if api == "v1":
+        return "v1 equalizes uint8 only"
+    # Just below 256, so that 1 becomes 255.
+    levels = Step(form, layer=Quantising(), params={"factor": 255.999})
+    return Step(form, parts=(levels, Step(form, "uint8/equalize", params={}), Step(form, "uint8/to_float", params={})))
+
+
 def factored(role: str, slot: int, form: Form, api: str) -> Step:
     return Step(form, f"{kind_of(form, api)}/{role}", None, {"factor": Slot(slot)})
 
