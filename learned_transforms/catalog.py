@@ -16,6 +16,7 @@ from learned_transforms.containers import COMPOSES, CONTAINERS, Leaf, leaves
 from learned_transforms.draws import sides_of_crop
 from learned_transforms.errors import PipelineTypeError, PipelineValueError, WeightsError
 from learned_transforms.factors import JITTERED
+from learned_transforms.given import Cutting
 from learned_transforms.images import Form
 from learned_transforms.replay import LOOKING
 from learned_transforms.steps import Step
@@ -86,7 +87,7 @@ BOTH: dict[str, Row] = {
         steps.colour("sharpness", factor="sharpness_factor"), ("sharpness_factor", "p"), needs("sharpness")
     ),
     "RandomAutocontrast": Row(steps.colour("autocontrast"), ("p",), needs("autocontrast")),
-    "RandomEqualize": Row(steps.colour("equalize"), ("p",), needs("equalize")),
+    "RandomEqualize": Row(steps.equalized, ("p",), needs("equalize", "to_float")),
     "ColorJitter": Row(steps.jitter, JITTERED, steps.jittered, jitter_argument),
     "GaussianBlur": Row(steps.blur, ("kernel_size", "sigma"), needs("gaussian_blur")),
     "RandomErasing": Row(steps.erased, ("p", "scale", "ratio", "value", "inplace"), read=erasing_argument),
@@ -131,8 +132,8 @@ def cover(transform: Any, form: Form, learned: Container[str], first: int = 0) -
         inside = f"{type(leaf.transform).__name__} within: " if leaf.within is not None else ""
         if isinstance(done, str):
             return inside + done
-        if inside and (type(leaf.transform) in LOOKING or done.form != form):
-            return f"{inside}it looks at the image before it draws, or changes its type"
+        if inside and (type(leaf.transform) in LOOKING or done.form != form or isinstance(done.layer, Cutting)):
+            return f"{inside}it looks at the image before it draws, changes its type, or makes several of it"
         covered.append((leaf, done))
         form = done.form
     return covered
@@ -144,12 +145,13 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
     Args:
         learned: keys of the layers that there are.
     """
-    if type(transform) in CONTAINERS:
-        return Step(form)
-    row = ROWS.get(type(transform))
-    if row is None:
+    row, api = ROWS.get(type(transform)), api_of(transform)
+    if row is None and type(transform) not in CONTAINERS:
         return "not in the catalogue"
-    api = api_of(transform)
+    if api == "v1" and form.several:
+        return "v1 transforms take one image"
+    if row is None:
+        return Step(form)
     if api == "v1" and form.container == "image":
         return "v1 transforms make plain tensors of tv_tensors"
     done = row.step(transform, form, api)

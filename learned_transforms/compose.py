@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.modules.module import _has_any_global_hook as any_global_hook
+from torch.utils._pytree import tree_map
 
 from learned_transforms import weights as weight_files
 from learned_transforms.catalog import describe
@@ -17,8 +18,9 @@ from learned_transforms.errors import ApproximateWeightsError, InputShapeError, 
 from learned_transforms.explain import Explanation, Row, explain
 from learned_transforms.images import Form, signature, to_tensor
 from learned_transforms.layers import Layer
+from learned_transforms.nested import describe_leaf
 from learned_transforms.network import Network
-from learned_transforms.pipeline import Pipeline, describe_leaf, run_all
+from learned_transforms.pipeline import Pipeline, run_all
 from learned_transforms.tape import Tape
 from learned_transforms.weights import Weights
 
@@ -32,8 +34,9 @@ class LearnedCompose(Pipeline):
     Takes PIL images (RGB, L), tensors and tv_tensors ``[..., C, H, W]`` (uint8 in [0, 255], float32), and uint8
     arrays ``[H, W, C]``; gives the type that torchvision's Compose gives, and leaves the same random state behind.
     Arrays use tensor arithmetic and come back as arrays, unless the pipeline converts them. Of several or nested inputs
-    (all transforms being v2), images take the learned layers; boxes, masks, keypoints and videos go through torchvision
-    under the same draws. Other PIL modes and dtypes, and transforms without a learned layer, run in torchvision itself.
+    (which v2 takes), images take the learned layers; boxes, masks, keypoints and videos go through torchvision
+    under the same draws. FiveCrop and TenCrop make several images of one. Other PIL modes and dtypes, and transforms
+    without a learned layer, run in torchvision itself.
 
     Args:
         transforms: a v1 or v2 Compose, or a sequence of transforms; a :class:`Network` out of ``retrain`` may be one.
@@ -160,17 +163,14 @@ class LearnedCompose(Pipeline):
             return self.walk(inputs[0], None, tape)
         return self.several(inputs, tape)
 
-    def each(self, inputs: tuple[Any, ...], generator: torch.Generator | None) -> Tensor:
-        """A batch, image by image."""
+    def each(self, inputs: tuple[Any, ...], generator: torch.Generator | None) -> Any:
+        """A batch, image by image; a tuple of batches where a transform makes several images of one."""
         if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or inputs[0].ndim != 4 or not len(inputs[0]):
             found = ", ".join(f"{describe_leaf(x)} {tuple(getattr(x, 'shape', ()))}" for x in inputs)
             raise InputTypeError(f"Expected one batch [N, C, H, W] of at least one image with per_sample, got {found}.")
         with local(generator):
             made = [self.forward(image) for image in inputs[0]]
-        shapes = sorted({tuple(image.shape) for image in made})
-        if len(shapes) > 1:
-            raise InputShapeError(f"Expected images of one size to make a batch of, got {shapes} (C, H, W).")
-        return torch.stack(made)
+        return tree_map(stacked, *made)
 
     def make_params(self, *inputs: Any) -> list[Any]:
         """Draw for inputs, and give what was drawn: an entry for each transform, to be passed as ``params``.
@@ -240,3 +240,15 @@ class LearnedCompose(Pipeline):
     def __repr__(self) -> str:
         lines = "\n".join(f"    {transform}" for transform in self.transforms)
         return f"{type(self).__name__}(\n{lines}\n)"
+
+
+def stacked(*images: Tensor) -> Tensor:
+    """A batch of images.
+
+    Raises:
+        InputShapeError: they differ in size.
+    """
+    shapes = sorted({tuple(image.shape) for image in images})
+    if len(shapes) > 1:
+        raise InputShapeError(f"Expected images of one size to make a batch of, got {shapes} (C, H, W).")
+    return torch.stack(images)

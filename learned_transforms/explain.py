@@ -10,7 +10,7 @@ from learned_transforms.containers import CONTAINERS
 from learned_transforms.images import Form
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
-from learned_transforms.steps import SEVERAL, Step
+from learned_transforms.steps import Step
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,9 @@ def explain(
 ) -> list[Row]:
     """The rows for one kind of input; what comes behind a transform in torchvision is told for the form before it.
 
-    What takes several images, of one that gives them, runs in torchvision too, until a foreign transform makes one.
+    A foreign transform behind one that gives several images is taken to make one of them again.
     """
     rows = []
-    several = False
     for position, transform in enumerate(transforms):
         if isinstance(transform, Network):
             if transform.kind != kind:
@@ -90,11 +89,9 @@ def explain(
             form = form._replace(container=transform.output, dtype="float32" if transform.floats else "uint8")
             continue
         covered = cover(transform, form, layers)
-        several = covered == SEVERAL or (several and type(transform) in (*ROWS, *CONTAINERS))
-        if several and covered != SEVERAL:
-            covered = "it takes several images"
         if isinstance(covered, str):
             rows.append(Row(kind, name_of(transform), "torchvision", "-", {}, "torchvision", covered))
+            form = form._replace(several=form.several and type(transform) in (*ROWS, *CONTAINERS))
             continue
         # Where the order is drawn, each transform comes once for each place.
         for leaf, done in {id(leaf.transform): (leaf, done) for leaf, done in covered}.values():

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import InputShapeError, InputTypeError, PipelineValueError
-from learned_transforms.layers import Layer, Params
+from learned_transforms.images import shape_of
+from learned_transforms.keep import Keep
+from learned_transforms.layers import Layer, Params, centred
 from learned_transforms.plan import Apply, Mix, Shape, Stage, Table
 
 TRUNCATED = Arithmetic("float32", rounding="truncate")
@@ -139,6 +142,60 @@ class Projecting(Layer):
 
     def provenance(self) -> dict[str, str]:
         return {"matrix": "given", "mean": "given"}
+
+
+class Cutting(Layer):
+    """Cut four corners and the middle out of an image; of its mirror image too, if that is asked for.
+
+    No stage gives several images: a segment ends here, and the rest of it runs once.
+
+    Args:
+        size: (rows, columns) of each part.
+        mirror: ``"horizontal"`` or ``"vertical"``; None: only the image itself is cut.
+
+    Raises:
+        InputShapeError: an image that is smaller.
+    """
+
+    def __init__(self, size: Sequence[int], mirror: str | None) -> None:
+        super().__init__()
+        self.size, self.mirror = tuple(size), mirror
+
+    def forward(self, image: Any) -> tuple[Any, ...]:
+        """The parts of a PIL image, or of a tensor ``[..., C, H, W]`` with which they share memory."""
+        size = shape_of(image)[1:]
+        if any(part > whole for part, whole in zip(self.size, size, strict=True)):
+            raise InputShapeError(
+                f"Requested crop size {self.size} is bigger than input size {size} (rows, columns). "
+                "Resize the image first."
+            )
+        lengths = zip(size, self.size, strict=True)
+        rows, columns = ((Keep(0, 1, n), Keep(n_in - n, 1, n), centred(n_in, n)) for n_in, n in lengths)
+        wholes = (image,) if self.mirror is None else (image, mirrored(image, self.mirror))
+        return tuple(part(whole, rows[r], columns[c]) for whole in wholes for r, c in PLACES)
+
+    def provenance(self) -> dict[str, str]:
+        return {"size": "given"} if self.mirror is None else {"size": "given", "mirror": "given"}
+
+
+PLACES = ((0, 0), (0, 1), (1, 0), (1, 1), (2, 2))
+"""Of what is cut out, in torchvision's order: at the start, the end, or the middle of rows and of columns."""
+
+
+def part(image: Any, rows: Keep, columns: Keep) -> Any:
+    """Consecutive rows and columns of a PIL image, or a view of those of a tensor."""
+    top, left, bottom, right = rows.start, columns.start, rows.start + rows.count, columns.start + columns.count
+    if isinstance(image, Image.Image):
+        return image.crop((left, top, right, bottom))
+    return image[..., top:bottom, left:right]
+
+
+def mirrored(image: Any, axis: str) -> Any:
+    """The mirror image of a PIL image or a tensor."""
+    horizontal = axis == "horizontal"
+    if isinstance(image, Image.Image):
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT if horizontal else Image.Transpose.FLIP_TOP_BOTTOM)
+    return image.flip(-1 if horizontal else -2)
 
 
 WHOLE = (Solarising, Projecting)

@@ -33,11 +33,13 @@ class Form(NamedTuple):
         container: ``"pil"``, ``"tensor"``, ``"image"`` (tv_tensors.Image) or ``"numpy"`` (HWC).
         dtype: ``"uint8"`` or ``"float32"``.
         plain: one image, of one or three channels, which is what PIL images have.
+        several: it is one of several images, which only v2 takes.
     """
 
     container: str
     dtype: str
     plain: bool = True
+    several: bool = False
 
 
 def signature(image: Any) -> Any:
@@ -93,6 +95,14 @@ def tensor_form(image: Tensor) -> Form | None:
 def check_shape(shape: tuple[int, ...], order: str) -> None:
     if 0 in shape:
         raise InputShapeError(f"Expected at least one channel, row and column, got {shape} of {order}.")
+
+
+def shape_of(image: Tensor | Image.Image) -> tuple[int, int, int]:
+    """(C, H, W)."""
+    if isinstance(image, Tensor):
+        c, h, w = image.shape[-3:]
+        return c, h, w
+    return len(image.getbands()), image.height, image.width
 
 
 def to_tensor(image: Any) -> Tensor:

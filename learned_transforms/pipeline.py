@@ -10,9 +10,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
-from torchvision import tv_tensors
-from torchvision.transforms import v2
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from learned_transforms import weights as weight_files
 from learned_transforms.catalog import ROWS, cover, listed
@@ -20,17 +18,17 @@ from learned_transforms.certificate import Certificate
 from learned_transforms.containers import CONTAINERS, Leaf, flat, leaves
 from learned_transforms.errors import (
     FallbackWarning,
-    InputShapeError,
     InputTypeError,
     PipelineValueError,
     UnsupportedTransformError,
 )
 from learned_transforms.explain import unsupported
 from learned_transforms.factors import FACTORED
-from learned_transforms.given import WHOLE
+from learned_transforms.given import WHOLE, Cutting
 from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
 from learned_transforms.kernels import backends
 from learned_transforms.layers import Layer, Params
+from learned_transforms.nested import BESIDE, UNMARKING, check_cut, check_sizes, common, describe_leaf, together
 from learned_transforms.network import Lowered, Network
 from learned_transforms.plan import Slot
 from learned_transforms.replay import LOOKING
@@ -40,6 +38,7 @@ from learned_transforms.weights import Weights
 
 DEFAULT_WEIGHTS = "torchvision"
 FALLBACKS = ("torchvision", "error")
+ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time."
 
 
 class Known(NamedTuple):
@@ -142,20 +141,19 @@ class Pipeline(Lowered):
         position = 0
         while position < len(self.transforms):
             if form is not None:
-                segment = self.segments.get((form, position))
-                if segment is None:
-                    segment = self.segments[form, position] = self.gather(form, position)
-                whole = position == 0 and segment.stop == len(self.transforms)
+                segment = self.segment(form, position)
+                whole = position == 0 and segment.stop == len(self.transforms) and segment.cutting is None
                 if whole and not array and not self.trainable and tape is None:
                     if len(self.lanes) >= MOST_LANES:
                         self.lanes.clear()
                     self.lanes[key] = segment.lane(value)
                 drawn = None if tape is None else tape.draw(segment, value, position)
-                value = segment(value) if drawn is None else segment.lane(value).any_image(value, drawn)
-                position, form, reason = segment.stop, segment.form, segment.reason
-                array = array and form.container == "numpy"
+                value = segment(value, drawn)
+                array = array and segment.form.container == "numpy"
+                form = segment.form if segment.cutting is None else None
+                position, reason = segment.stop, segment.reason
             else:
-                reason = f"a value of type {type(value).__name__}"
+                value, position, reason = self.abreast(value, position, tape)
             if reason is not None:
                 self.warn(position, reason)
                 value = self.pass_through(position, (value,), tape)
@@ -163,7 +161,7 @@ class Pipeline(Lowered):
                 form = form_of(value) if isinstance(value, Tensor | Image.Image) else None
                 if array and form is not None and form.container == "tensor":
                     form = form._replace(container="numpy")
-        return from_tensor(value, "numpy") if array and type(value) is Tensor else value
+        return tree_map(lambda v: from_tensor(v, "numpy") if type(v) is Tensor else v, value) if array else value
 
     def renew(self) -> None:
         """Lower the transforms as they are now."""
@@ -181,6 +179,13 @@ class Pipeline(Lowered):
                 return False
         return True
 
+    def segment(self, form: Form, start: int) -> Segment:
+        """What begins with transform ``start``, for images of ``form``; kept."""
+        segment = self.segments.get((form, start))
+        if segment is None:
+            segment = self.segments[form, start] = self.gather(form, start)
+        return segment
+
     def gather(self, form: Form, start: int) -> Segment:
         """As many transforms from ``start`` on as learned layers cover, for images of ``form``."""
         layers: list[Layer] = []
@@ -188,6 +193,7 @@ class Pipeline(Lowered):
         chosen: list[Leaf] = []
         owners: list[Owner] = []
         slots = 0
+        cutting: Cutting | None = None
         current, reason, stop = form, None, len(self.transforms)
         for position, transform in enumerate(self.transforms[start:], start):
             if type(transform) in LOOKING and chosen:
@@ -211,18 +217,25 @@ class Pipeline(Lowered):
             for leaf, done in covered:
                 for part, one in done.layers():
                     layer = one.layer if one.key is None else self.layers[one.key]
-                    if layer is not None:
+                    if isinstance(layer, Cutting):
+                        cutting = layer
+                    elif layer is not None:
                         layers.append(layer)  # type: ignore[arg-type]
                         params.append(moved(one.params or {}, slots))
                         owners.append((len(chosen), part))
                 slots += len(FACTORED[type(leaf.transform)].factors) if type(leaf.transform) in FACTORED else 0
                 chosen.append(leaf)
                 current = done.form
+            if cutting is not None or (current.several and type(transform) in UNMARKING):
+                stop = position + 1
+                break
         network = Network(layers, params, form.dtype)
-        return Segment(network, chosen, owners, stop, form, current, reason, self.backend, self.trainable)
+        return Segment(network, chosen, owners, stop, form, current, cutting, reason, self.backend, self.trainable)
 
     def check_kind(self, network: Network, form: Form) -> Form:
         """The form of a network's output; its input must be of the kind that it learned from."""
+        if form.several:
+            raise InputTypeError(ONE_IMAGE)
         kind = "pil" if form.container == "pil" else form.dtype
         # Arrays hold the values of uint8 tensors, and a teacher of either says what becomes of both.
         if kind != ("uint8" if network.kind == "numpy" else network.kind):
@@ -250,33 +263,34 @@ class Pipeline(Lowered):
         value: Any = inputs if len(inputs) > 1 else inputs[0]
         position = 0
         while position < len(self.transforms):
-            values, structure = tree_flatten(value)
-            taken = together(values)
-            images = [i for i in taken if signature(values[i]) is not None and type(values[i]) not in BESIDE]
-            form = common([form_of(values[i]) for i in images])
-            reason: str | None = f"input {', '.join(describe_leaf(v) for v in values[:3])}"
-            if form is not None and all(isinstance(t, v2.Transform) for t in self.transforms):
-                segment = self.segments.get((form, position))
-                if segment is None:
-                    segment = self.segments[form, position] = self.gather(form, position)
-                first = values[images[0]]
-                if segment.drawing:
-                    check_sizes([values[i] for i in taken])
-                drawn = segment.draw(first) if tape is None else tape.draw(segment, first, position)
-                if segment.erasing and drawn[0][0] is not False:
-                    check_sizes([values[i] for i in images])
-                for i in taken:
-                    values[i] = (
-                        segment.lane(values[i]).any_image(values[i], drawn)
-                        if i in images
-                        else segment.beside(values[i], drawn, first)
-                    )
-                value, position, reason = tree_unflatten(values, structure), segment.stop, segment.reason
+            value, position, reason = self.abreast(value, position, tape)
             if reason is not None:
                 self.warn(position, reason)
                 value = self.pass_through(position, value if len(inputs) > 1 else (value,), tape)
                 position += 1
         return value
+
+    def abreast(self, value: Any, position: int, tape: Tape | None) -> tuple[Any, int, str | None]:
+        """Nested values past the segment that begins at ``position``: what they become, where it stops, and why."""
+        values, structure = tree_flatten(value)
+        taken = together(values)
+        images = [i for i in taken if signature(values[i]) is not None and type(values[i]) not in BESIDE]
+        form = common([form_of(values[i]) for i in images])
+        if form is None:
+            return value, position, f"input {', '.join(describe_leaf(v) for v in values[:3])}"
+        form = form._replace(several=True)
+        segment = self.segment(form, position)
+        first = values[images[0]]
+        if segment.drawing:
+            check_sizes([values[i] for i in taken])
+        if segment.cutting is not None:
+            check_cut(values)
+        drawn = segment.draw(first) if tape is None else tape.draw(segment, first, position)
+        if segment.erasing and drawn[0][0] is not False:
+            check_sizes([values[i] for i in images])
+        for i in taken:
+            values[i] = segment(values[i], drawn) if i in images else segment.beside(values[i], drawn, first)
+        return tree_unflatten(values, structure), segment.stop, segment.reason
 
     def check_inputs(self, inputs: tuple[Any, ...]) -> None:
         """Require something to transform, nothing that would silently stay as it is, and no network out of retrain."""
@@ -292,7 +306,7 @@ class Pipeline(Lowered):
                 "Open files with PIL.Image.open(path) first."
             )
         if self.networks:
-            raise InputTypeError("A network out of retrain takes one uint8 or float32 image at a time.")
+            raise InputTypeError(ONE_IMAGE)
 
     def warn(self, position: int, reason: str) -> None:
         """Say once that torchvision runs a transform, or raise where that is not allowed."""
@@ -336,52 +350,3 @@ def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:
     for transform in transforms:
         image = transform(image)
     return image
-
-
-BESIDE = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints, tv_tensors.Video)
-"""What v2 transforms besides images."""
-
-
-def together(values: Sequence[Any]) -> list[int]:
-    """Which of several inputs v2 transforms: of plain tensors the first, and only where there is no other image."""
-    shown = any(isinstance(v, tv_tensors.Image | tv_tensors.Video | Image.Image) for v in values)
-    plain = [i for i, v in enumerate(values) if type(v) is Tensor]
-    images = [i for i, v in enumerate(values) if isinstance(v, (Image.Image, tv_tensors.Image, *BESIDE))]
-    return images if shown else sorted(images + plain[:1])
-
-
-def check_sizes(values: Sequence[Any]) -> None:
-    """Require one size, as a window is drawn for all of them.
-
-    Raises:
-        InputShapeError: there are several.
-    """
-    sizes = {size_of(value) for value in values}
-    if len(sizes) > 1:
-        raise InputShapeError(
-            f"Found multiple sizes (rows, columns) in the sample: {sorted(sizes)}. Resize them first."
-        )
-
-
-def common(forms: Sequence[Form | None]) -> Form | None:
-    """The form that several images share; plain where all are."""
-    known = [form for form in forms if form is not None]
-    alike = len(known) == len(forms) and len({form[:2] for form in known}) == 1
-    return min(known) if alike else None
-
-
-def size_of(value: Any) -> tuple[int, int]:
-    """(rows, columns) of an image, or of what boxes and keypoints lie on."""
-    if isinstance(value, tv_tensors.BoundingBoxes | tv_tensors.KeyPoints):
-        h, w = value.canvas_size
-    elif isinstance(value, Image.Image):
-        w, h = value.size
-    else:
-        h, w = value.shape[-2:]
-    return h, w
-
-
-def describe_leaf(leaf: Any) -> str:
-    if isinstance(leaf, Tensor):
-        return f"{type(leaf).__name__} {leaf.dtype}"
-    return f"PIL image of mode {leaf.mode}" if isinstance(leaf, Image.Image) else type(leaf).__name__

@@ -1,5 +1,6 @@
 """What random transforms drew, as plain values; such values played back; and the same as v2's own params."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,3 +96,11 @@ def params_of_v2(
         "needs_pad": any(padding),
         "padding": padding,
     }
+
+
+def played(transform: v2.Transform, value: Any, params: Mapping[str, Any]) -> Any:
+    """What v2 makes of a value where ``params`` are drawn; a transform leaves values of other types as they are."""
+    again = copy.copy(transform)
+    again.make_params = lambda flat_inputs: params
+    # Not its own forward, which may toss a coin before.
+    return v2.Transform.forward(again, value)

@@ -6,16 +6,17 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision import tv_tensors
 
 from learned_transforms.containers import CHOOSING, CONTAINERS, Leaf, opened, reached, reopened
 from learned_transforms.draws import COINS, ERASING, PARAMS, WINDOWS, Outcome, chance, toss
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, split
-from learned_transforms.given import erased
-from learned_transforms.images import Call, Form, Window, from_tensor, signature, to_tensor
+from learned_transforms.given import Cutting, erased
+from learned_transforms.images import Call, Form, Window, from_tensor, shape_of, signature, to_tensor
 from learned_transforms.layers import Picking, Windowing
 from learned_transforms.network import Network
-from learned_transforms.replay import RANDOM, from_params, params_of_v2, to_params
+from learned_transforms.replay import RANDOM, from_params, params_of_v2, played, to_params
 
 CPU = torch.device("cpu")
 MOST_LANES = 256
@@ -40,6 +41,7 @@ class Segment:
         owners: for each layer, which transform it belongs to.
         stop: index, in the pipeline, past the last.
         taken, form: forms of the input and of the output.
+        cutting: what makes several images of one, at its end; None: nothing does.
         reason: why transform ``stop`` is not part of it and runs in torchvision; None: another segment begins there.
         backend: the name of what runs it, or ``"auto"``.
         trainable: leave out every rounding, so that gradients pass.
@@ -53,13 +55,14 @@ class Segment:
         stop: int,
         taken: Form,
         form: Form,
+        cutting: Cutting | None,
         reason: str | None,
         backend: str,
         trainable: bool,
     ) -> None:
         self.network, self.leaves, self.owners = network, leaves, owners
         self.stop, self.taken, self.form, self.reason = stop, taken, form, reason
-        self.backend, self.trainable = backend, trainable
+        self.cutting, self.backend, self.trainable = cutting, backend, trainable
         self.random = [position for position, leaf in enumerate(leaves) if type(leaf.transform) in RANDOM]
         self.drawing = bool(leaves) and type(leaves[0].transform) in WINDOWS
         # Where all that is drawn are coins, each whatever the others, they are tossed together; behind a window, too.
@@ -73,9 +76,17 @@ class Segment:
         self.erasing = bool(leaves) and type(leaves[0].transform) in ERASING
         self.lanes: dict[Any, Lane] = {}
 
-    def __call__(self, image: Any) -> Any:
-        """Draw, then run on an image, or a batch; the values of an array come and go as a tensor."""
-        return self.lane(image).run(image)
+    def __call__(self, image: Any, drawn: Drawn | None = None) -> Any:
+        """Draw, unless that was done before, and run on an image, or a batch; where it is cut, a tuple comes back.
+
+        The values of an array come and go as a tensor.
+        """
+        lane = self.lane(image)
+        made = lane.run(image) if drawn is None else lane.any_image(image, drawn)
+        if self.cutting is None:
+            return made
+        parts = self.cutting(made.as_subclass(Tensor) if isinstance(made, Tensor) else made)
+        return tuple(from_tensor(p, self.form.container) if isinstance(made, tv_tensors.Image) else p for p in parts)
 
     def lane(self, image: Any) -> "Lane":
         """What runs on images like this one."""
@@ -90,11 +101,16 @@ class Segment:
         return lane
 
     def check_smooth(self) -> None:
-        """Trainable weights give levels that are not rounded, which no PIL image and no other transform takes."""
-        if self.trainable and self.form.dtype == "uint8" and (self.form.container == "pil" or self.reason is not None):
+        """Trainable weights give levels that are not rounded: no PIL image and no other transform takes them.
+
+        Of several images, only their dtype says what their values are.
+        """
+        bound = self.form.container == "pil" or self.form.several or self.reason is not None
+        if self.trainable and self.form.dtype == "uint8" and bound:
             raise PipelineValueError(
                 "Trainable weights leave levels unrounded, so an unfrozen pipeline must convert to float before it "
-                "ends in a PIL image or goes on in torchvision. Add ToImage and ToDtype(torch.float32, scale=True)."
+                "gives a PIL image or several images, or goes on in torchvision. Add ToImage and "
+                "ToDtype(torch.float32, scale=True)."
             )
 
     def draw(self, image: Any) -> Drawn:
@@ -198,10 +214,9 @@ class Segment:
             outcome = self.applied(position, outcomes)
             if type(value) is Tensor:  # It was made one, and of plain tensors the image alone is transformed.
                 break
-            taken = type(transform) not in CONTAINERS and transform._needs_transform_list([value])[0]
-            if outcome is not False and taken:
+            if outcome is not False and type(transform) not in CONTAINERS:
                 window = None if position else drawn[1]
-                value = transform.transform(value, params_of_v2(transform, outcome, window, shape_of(image)))
+                value = played(transform, value, params_of_v2(transform, outcome, window, shape_of(image)))
         return value
 
     def check_window(self, window: Window, shape: tuple[int, int, int]) -> None:
@@ -328,11 +343,3 @@ class Lane:
         # An array's memory is the caller's; torchvision copies it here too.
         plain = to_tensor(image).contiguous()
         return from_tensor(plain.clone() if taken.container == "numpy" else plain, form.container)
-
-
-def shape_of(image: Tensor | Image.Image) -> tuple[int, int, int]:
-    """(C, H, W)."""
-    if isinstance(image, Tensor):
-        c, h, w = image.shape[-3:]
-        return c, h, w
-    return len(image.getbands()), image.height, image.width

@@ -12,7 +12,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms.draws import sides, value_of
 from learned_transforms.factors import DISTORTED, JITTERED
-from learned_transforms.given import Erasing, Projecting, Quantising, Solarising
+from learned_transforms.given import Cutting, Erasing, Projecting, Quantising, Solarising
 from learned_transforms.images import Form, to_tensor
 from learned_transforms.layers import (
     Arranging,
@@ -32,9 +32,6 @@ BORDERS = {"constant": "zero", "edge": "edge", "reflect": "reflect", "symmetric"
 
 TYPES = {"tensor": torch.Tensor, "numpy": torch.Tensor, "image": tv_tensors.Image}
 """The types for which v2 looks up a fill, by container."""
-
-SEVERAL = "it gives several images"
-"""Why torchvision runs a transform whose result is no image."""
 
 KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 """Interpolations that have a learned kernel."""
@@ -228,6 +225,17 @@ def colour(role: str, **arguments: str) -> Callable[[Any, Form, str], Step | str
     return step
 
 
+def equalized(transform: Any, form: Form, api: str) -> Step | str:
+    """Floats become levels before, and floats again behind."""
+    if form.dtype == "uint8":
+        return colour("equalize")(transform, form, api)
+    if api == "v1":
+        return "v1 equalizes uint8 only"
+    # Just below 256, so that 1 becomes 255.
+    levels = Step(form, layer=Quantising(), params={"factor": 255.999})
+    return Step(form, parts=(levels, Step(form, "uint8/equalize", params={}), Step(form, "uint8/to_float", params={})))
+
+
 def factored(role: str, slot: int, form: Form, api: str) -> Step:
     return Step(form, f"{kind_of(form, api)}/{role}", None, {"factor": Slot(slot)})
 
@@ -332,11 +340,18 @@ def to_pil_image(transform: Any, form: Form, api: str) -> Step | str:
     if not form.plain:
         return "it is not one image of one or three channels"
     factor = None if form.dtype == "uint8" else 255.0
-    return Step(Form("pil", "uint8"), layer=Quantising(), params={"factor": factor, "channels": channels})
+    made = Form("pil", "uint8", several=form.several)
+    return Step(made, layer=Quantising(), params={"factor": factor, "channels": channels})
 
 
 def several(transform: Any, form: Form, api: str) -> Step | str:
-    return SEVERAL
+    """Five crops, or ten where there is an axis along which to flip; see segment.py."""
+    size = tuple(transform.size)
+    if not all(isinstance(length, int) and length > 0 for length in size):
+        return f"a size of {size} is not learned"
+    vertical = getattr(transform, "vertical_flip", None)
+    mirror = None if vertical is None else "vertical" if vertical else "horizontal"
+    return Step(form._replace(several=True), layer=Cutting(size, mirror), params={})
 
 
 def unchanged(transform: Any, form: Form, api: str) -> Step | str:

@@ -9,6 +9,7 @@ import torch
 import torchvision.transforms as v1
 from PIL import Image
 from torch import Tensor
+from torch.utils._pytree import tree_flatten
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -86,8 +87,17 @@ def check_transform(transforms: list[Any], image: Any, tier: str = "exact", seed
     seeded(seed)
     found = learned(image)
     assert states() == state, "random state differs"
-    assert type(found) is type(expected)
     assert torch.equal(values(image), values(before)), "input was modified"
+    (ours, structure), (theirs, wanted) = tree_flatten(found), tree_flatten(expected)
+    assert structure == wanted
+    for one, other in zip(ours, theirs, strict=True):
+        compare(one, other, tier)
+    return found
+
+
+def compare(found: Any, expected: Any, tier: str) -> None:
+    """Two images: type, dtype, shape and values."""
+    assert type(found) is type(expected)
     if isinstance(expected, Tensor):
         assert (found.dtype, found.shape, found.device) == (expected.dtype, expected.shape, expected.device)
     else:
@@ -101,7 +111,6 @@ def check_transform(transforms: list[Any], image: Any, tier: str = "exact", seed
         assert errors.max() <= limit + (1e-6 if floating else 0), f"off by {errors.max()}"
         if tier == "rounding" and errors.numel() >= MANY:
             assert (errors > 1e-6).double().mean() <= 0.01, "more than one value of a hundred differs"
-    return found
 
 
 class Pictures(Dataset):

@@ -1,4 +1,4 @@
-"""What the user gave says all: parts erased, matrices, levels of floats, conversions to PIL images, several crops."""
+"""What the user gave says all: parts erased, matrices, levels of floats, conversions to PIL images."""
 
 import copy
 import json
@@ -234,35 +234,6 @@ def test_images_that_torchvision_makes_pil_images_of(api):
         fails_alike([api.ToPILImage()], to_pil(noise(1, SIZE)[0]))
     else:
         check_transform([api.ToPILImage()], to_pil(noise(1, SIZE)[0]), fallback="error")
-
-
-@FALLBACK
-@pytest.mark.parametrize("form", ["pil", "uint8", "float32"])
-@APIS
-def test_several_crops_are_torchvisions_and_named(api, form):
-    image = FORMS[form](noise(1, SIZE)[0])
-    stack = v1.Lambda(lambda crops: torch.stack([v2.functional.to_image(crop) for crop in crops]))
-    for crop, count in ((api.FiveCrop((20, 16)), 5), (api.TenCrop(20), 10)):
-        learned = lt.LearnedCompose([api.Resize(30), crop, stack, api.RandomHorizontalFlip(1)])
-        expected = check_torchvision(learned.transforms, image)
-        torch.manual_seed(0)
-        found = learned(image)
-        assert len(found) == count
-        assert (found - expected).abs().max() <= (1 if api is v1 and form == "uint8" else 1e-6)
-        rows = learned.explain(form).rows
-        assert [row.reason for row in rows] == ["", "it gives several images", "not in the catalogue", ""]
-    with pytest.raises(UnsupportedTransformError, match="several images"):
-        lt.LearnedCompose([api.FiveCrop(20)], fallback="error")(image)
-
-
-@FALLBACK
-def test_what_follows_several_crops_takes_them_all():
-    learned = lt.LearnedCompose([v2.FiveCrop(20), v2.RandomHorizontalFlip(1), v2.RandomApply([v2.Resize(9)], 1)])
-    image = noise(1, SIZE)[0]
-    assert all(a.equal(b) for a, b in zip(learned(image), check_torchvision(learned.transforms, image), strict=True))
-    reasons = [row.reason for row in learned.explain("uint8").rows]
-    assert reasons == ["it gives several images", "it takes several images", "it takes several images"]
-    assert len(lt.LearnedCompose([v1.TenCrop(20)])(image)) == 10
 
 
 def test_samples_are_erased_as_v2_does():

@@ -15,6 +15,7 @@ ORDER = (
     "taps",
     "plan",
     "images",
+    "nested",
     "certificate",
     "kernels.sums",
     "kernels.colour",

@@ -61,8 +61,8 @@ def test_row(name: str, api: Any, form: str) -> None:
         pytest.skip("torchvision has no such combination")
     make = ALL[name]
     tier = "rounding" if name in BLURS else "exact"
-    # Histograms of floats are left to torchvision; v1 posterizes uint8 only.
-    passes = name in ("RandomEqualize", "RandomChoice weighed") or (name == "RandomOrder" and api is v1)
+    # v1 equalizes and posterizes uint8 only.
+    passes = api is v1 and name in ("RandomEqualize", "RandomChoice weighed", "RandomOrder")
     options = {} if form == "float32" and passes else {"fallback": "error"}
     for number, size in enumerate(SIZES):
         channels = (3, 3, 1, 3)[number]
@@ -84,6 +84,16 @@ def test_batches_and_layouts(name: str) -> None:
     tier = "rounding" if name in BLURS else "exact"
     for image in (batch, batch[None], batch[:, :, ::2], batch.contiguous(memory_format=torch.channels_last), batch[:0]):
         same([ALL[name](v2), v2.RandomHorizontalFlip()], image, tier, seeds=2, fallback="error")
+
+
+def test_floats_are_equalized_as_levels() -> None:
+    """What lies beyond [0, 1] is clamped, where torchvision wraps it around."""
+    batch = torch.rand((3, 3, 37, 46), generator=torch.Generator().manual_seed(1))
+    for image in (batch, batch[0] * 0.3 + 0.2, batch.contiguous(memory_format=torch.channels_last), batch[:0]):
+        check = {"fallback": "error", "backend": "reference"} if image is batch else {"fallback": "error"}
+        same([v2.RandomEqualize(0.7), v2.RandomHorizontalFlip()], image, "exact", seeds=3, **check)
+    equalize = lt.LearnedCompose([v2.RandomEqualize(1)], fallback="error")
+    assert equalize(batch[0] * 2 - 0.5).equal(v2.RandomEqualize(1)((batch[0] * 2 - 0.5).clamp(0, 1)))
 
 
 @pytest.mark.parametrize("api", [v1, v2], ids=["v1", "v2"])

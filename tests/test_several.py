@@ -57,6 +57,7 @@ PIPELINES = {
         v2.RandomChoice([v2.RandomHorizontalFlip(), v2.RandomAutocontrast(), v2.RandomEqualize()]),
         v2.RandomOrder([v2.RandomVerticalFlip(), v2.RandomAdjustSharpness(2)]),
     ],
+    "pure": [v2.RandomCrop(24), v2.ToPureTensor(), v2.RandomHorizontalFlip(), v2.PILToTensor(), v2.RandomInvert()],
     "permuted": [v2.RandomChannelPermutation(), v2.Pad(3), v2.Identity()],
 }
 
@@ -99,6 +100,7 @@ def test_samples_are_transformed_as_v2_does(name, kind):
     check(PIPELINES[name], (sample["image"], sample["label"]))
     check(PIPELINES[name], (sample["image"], {"mask": sample["mask"], "points": [sample.get("points")]}))
     check(PIPELINES[name], ([sample["image"], sample["image"]],))
+    check(PIPELINES[name], (sample["mask"], sample["image"]))
 
 
 def test_images_take_the_learned_layers():
