@@ -58,6 +58,8 @@ class Buffers(threading.local):
 
 
 BUFFERS = Buffers()
+ALL_BITS, HALF = -(2**63), 2**32 - 1
+"""The least int64, from which on numbers have 64 random bits; and the low half of them."""
 
 
 def buffer_of(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -100,6 +102,14 @@ def below(stop: int) -> int:
     return int(drawn.item())
 
 
+def two_below(first: int, second: int) -> tuple[int, int]:
+    """What :func:`below` would draw for two numbers, one after the other: of 64 random bits, 32 each, high ones first."""
+    if not usual():
+        return below(first), below(second)
+    drawn: int = buffer_of(1, torch.int64).random_(ALL_BITS, None).item()
+    return (drawn >> 32 & HALF) % first, (drawn & HALF) % second
+
+
 def resized_crop(transform: Any, size: tuple[int, int], limited: bool = True) -> Window:
     """Where :class:`RandomResizedCrop` cuts: up to ten tries of an area and a ratio, then the middle."""
     height, width = size
@@ -108,7 +118,7 @@ def resized_crop(transform: Any, size: tuple[int, int], limited: bool = True) ->
         return params["top"], params["left"], params["height"], params["width"]
     for w, h in lengths(transform, height * width):
         if 0 < w <= width and 0 < h <= height:
-            return below(height - h + 1), below(width - w + 1), h, w
+            return *two_below(height - h + 1, width - w + 1), h, w
     ratio = width / height
     if ratio < min(transform.ratio):
         w, h = width, round(width / min(transform.ratio))
@@ -224,7 +234,7 @@ def erasing(transform: Any, shape: Shape) -> Outcome:
     found: tuple[Any, ...] = 0, 0, height, width, None
     for h, w in lengths(transform, height * width):
         if h < height and w < width:
-            found = below(height - h + 1), below(width - w + 1), h, w, value
+            found = *two_below(height - h + 1, width - w + 1), h, w, value
             break
     return tuple(zip("ijhwv", found, strict=True))
 
