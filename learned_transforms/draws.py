@@ -103,10 +103,10 @@ def below(stop: int) -> int:
 
 
 def two_below(first: int, second: int) -> tuple[int, int]:
-    """What :func:`below` would draw for two numbers, one after the other: of 64 random bits, 32 each, high ones first."""
+    """What :func:`below` would draw for one number and then another: of 64 random bits, the high half and the low."""
     if not usual():
         return below(first), below(second)
-    drawn: int = buffer_of(1, torch.int64).random_(ALL_BITS, None).item()
+    drawn = int(buffer_of(1, torch.int64).random_(ALL_BITS, None).item())
     return (drawn >> 32 & HALF) % first, (drawn & HALF) % second
 
 

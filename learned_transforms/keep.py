@@ -1,6 +1,6 @@
 """Which pixels of an axis are kept: what crops, flips, pads and nearest-neighbour resizes come to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate, repeat
 
@@ -31,6 +31,10 @@ class Keep:
         """int64 ``[count]``."""
         return torch.arange(self.count) * self.step + self.start
 
+    def on(self, n_in: int) -> "Keep":
+        """The same, whatever the length of the axis."""
+        return self
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -50,40 +54,63 @@ class Listed:
         """int64 ``[count]``."""
         return torch.tensor(self.pixels)
 
+    def on(self, n_in: int) -> "Listed":
+        """The same, whatever the length of the axis."""
+        return self
 
-Kept = Keep | Listed
+
+@dataclass(frozen=True)
+class Nearest:
+    """Which pixels of an axis of any length are kept, where each of ``size`` outputs takes one.
+
+    For output ``i`` that is the pixel at ``(i + offset) * n_in / size``, rounded down, computed in the float type of
+    the arithmetic; ``running``: as a sum of ``i`` steps. ``keep`` says which of the outputs are wanted.
+    """
+
+    size: int
+    offset: float
+    arithmetic: Arithmetic
+    keep: Keep
+
+    @property
+    def count(self) -> int:
+        return self.keep.count
+
+    def then(self, other: Keep) -> "Nearest":
+        """The same as keeping by this one, then by ``other``."""
+        return replace(self, keep=self.keep.then(other))
+
+    @lru_cache(maxsize=1024)  # noqa: B019 - equal ones share what is kept
+    def on(self, n_in: int) -> Listed:
+        """What is kept of an axis of ``n_in`` pixels."""
+        dtype = getattr(torch, self.arithmetic.number)
+        start, length = torch.tensor((self.offset, n_in), dtype=dtype, device="cpu")
+        step = length / self.size
+        if self.arithmetic.running:
+            first, distance = float(start * step), float(step)
+            places = torch.tensor(list(accumulate(repeat(distance, self.size - 1), initial=first)), dtype=torch.float64)
+        else:
+            places = (torch.arange(self.size, dtype=dtype, device="cpu") + start) * step
+        return Listed(tuple(places.long().clamp(0, n_in - 1)[self.keep.index()].tolist()))
+
+
+Kept = Keep | Listed | Nearest
+
+
+def follows(first: Kept | None, then: Kept | None) -> bool:
+    """Whether :func:`follow` can tell: what is nearest to something depends on the length of the axis."""
+    return not isinstance(first, Nearest) or then is None or isinstance(then, Keep)
 
 
 def follow(first: Kept | None, then: Kept | None) -> Kept | None:
     """What is kept by ``first``, and of that by ``then``; None keeps an axis as it is."""
     if first is None or then is None:
         return then if first is None else first
-    if isinstance(first, Keep) and isinstance(then, Keep):
+    if not isinstance(first, Listed) and isinstance(then, Keep):
         return first.then(then)
-    pixels, count = first.index().tolist(), first.count
-    return Listed(tuple(pixels[i] if 0 <= i < count else -1 for i in then.index().tolist()))
-
-
-def nearest(n_in: int, n_out: int, offset: Tensor, arithmetic: Arithmetic) -> Listed:
-    """The pixel at ``(i + offset) * n_in / n_out``, rounded down, for each output pixel ``i``.
-
-    Computed in the float type of the arithmetic; ``running``: as a sum of ``i`` steps.
-    """
-    return neighbours(n_in, n_out, float(offset.detach()), arithmetic)
-
-
-@lru_cache(maxsize=1024)
-def neighbours(n_in: int, n_out: int, offset: float, arithmetic: Arithmetic) -> Listed:
-    """The same; kept, since parts that are drawn come back to the same lengths."""
-    dtype = getattr(torch, arithmetic.number)
-    start, size = torch.tensor((offset, n_in), dtype=dtype, device="cpu")
-    step = size / n_out
-    if arithmetic.running:
-        first, distance = float(start * step), float(step)
-        places = torch.tensor(list(accumulate(repeat(distance, n_out - 1), initial=first)), dtype=torch.float64)
-    else:
-        places = (torch.arange(n_out, dtype=dtype, device="cpu") + start) * step
-    return Listed(tuple(places.long().clamp(0, n_in - 1).tolist()))
+    count = first.count
+    pixels = first.on(0).index().tolist()  # Of an axis of any length: see `follows`.
+    return Listed(tuple(pixels[i] if 0 <= i < count else -1 for i in then.on(count).index().tolist()))
 
 
 BORDERS = ("zero", "edge", "reflect", "symmetric")

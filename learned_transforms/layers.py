@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from learned_transforms.arithmetic import SMOOTH, Arithmetic
 from learned_transforms.errors import InputShapeError, PaddingError, PipelineValueError, check_channels
-from learned_transforms.keep import Keep, Listed, bordered, nearest
+from learned_transforms.keep import Keep, Listed, Nearest, bordered
 from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Resample, Shape, Stage, Table
 from learned_transforms.taps import Axis
 
@@ -106,8 +106,7 @@ class Resampling(Layer):
         return {**super().describe(), **({} if self.width == 1 else {"width": self.width})}
 
     def elastic(self, shape: Shape, params: Params) -> bool:
-        # Where the size stays the same nothing is resampled, which holds for that size alone.
-        return len(params["size"]) == 2 and tuple(params["size"]) != shape[1:]
+        return fixes_size(shape, params)
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"))
@@ -119,6 +118,11 @@ class Resampling(Layer):
             for n_out, shift in zip(size, self.shift, strict=True)
         )
         return [Resample(rows, columns, arithmetic)]
+
+
+def fixes_size(shape: Shape, params: Params) -> bool:
+    """Whether a resize gives one size, whatever it is given: where the size stays the same, it does nothing."""
+    return len(params["size"]) == 2 and tuple(params["size"]) != shape[1:]
 
 
 def output_size(size: tuple[int, int], wanted: Sequence[int], max_size: int | None) -> tuple[int, int]:
@@ -137,7 +141,7 @@ def output_size(size: tuple[int, int], wanted: Sequence[int], max_size: int | No
 
 
 class Picking(Layer):
-    """Resize by taking one pixel for each, at any size; see ``keep.nearest``. Params as those of :class:`Resampling`.
+    """Resize by taking one pixel for each, at any size; see ``keep.Nearest``. Params as those of :class:`Resampling`.
 
     Args:
         offset: ``[1]``, where in an output pixel the pixel that is taken lies: 0 at its start, 0.5 in its middle.
@@ -152,13 +156,14 @@ class Picking(Layer):
         self.learn(offset=offset)
         self.arithmetic = arithmetic
 
+    def elastic(self, shape: Shape, params: Params) -> bool:
+        return fixes_size(shape, params)
+
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"))
         if size == shape[1:]:
             return []
-        rows, columns = (
-            nearest(n_in, n_out, self.offset[0], self.arithmetic) for n_in, n_out in zip(shape[1:], size, strict=True)
-        )
+        rows, columns = (Nearest(n, float(self.offset.detach()), self.arithmetic, Keep(0, 1, n)) for n in size)
         return [Gather(rows=rows, columns=columns)]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.images import CONTAINERS
-from learned_transforms.keep import Listed, follow
+from learned_transforms.keep import Keep, follow, follows
 from learned_transforms.kernels import Compiled, choose
 from learned_transforms.layers import Layer, Params
 from learned_transforms.plan import Gather, Mix, Normalise, Plan, Resample, Shape, Stage, Table
@@ -240,12 +240,13 @@ def merge(before: Stage, stage: Stage) -> Stage | None:
     """One stage that does ``before`` and then ``stage``, where there is one."""
     if not isinstance(stage, Gather) or stage.channels is not None or stage.outside:
         return None
-    if isinstance(before, Resample) and not isinstance(stage.rows, Listed) and not isinstance(stage.columns, Listed):
+    rows, columns = stage.rows, stage.columns
+    if isinstance(before, Resample) and isinstance(rows, Keep | None) and isinstance(columns, Keep | None):
         return replace(
             before,
-            rows=before.rows if stage.rows is None else before.rows.kept(stage.rows),
-            columns=before.columns if stage.columns is None else before.columns.kept(stage.columns),
+            rows=before.rows if rows is None else before.rows.kept(rows),
+            columns=before.columns if columns is None else before.columns.kept(columns),
         )
-    if isinstance(before, Gather):
-        return replace(before, rows=follow(before.rows, stage.rows), columns=follow(before.columns, stage.columns))
+    if isinstance(before, Gather) and follows(before.rows, rows) and follows(before.columns, columns):
+        return replace(before, rows=follow(before.rows, rows), columns=follow(before.columns, columns))
     return None

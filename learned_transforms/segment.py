@@ -14,7 +14,7 @@ from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, split
 from learned_transforms.given import Cutting, erased
 from learned_transforms.images import Call, Form, Window, from_tensor, shape_of, signature, to_tensor
-from learned_transforms.layers import Picking, Windowing
+from learned_transforms.layers import Windowing
 from learned_transforms.network import Network
 from learned_transforms.replay import RANDOM, from_params, params_of_v2, played, to_params
 
@@ -72,7 +72,6 @@ class Segment:
         self.factored = [p for p in self.random if type(leaves[p].transform) in FACTORED]
         self.window_size = (network.params[0] or {})["size"] if self.drawing else None
         self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
-        self.picking = self.resizing and isinstance(network.members[0], Picking)
         self.erasing = bool(leaves) and type(leaves[0].transform) in ERASING
         self.lanes: dict[Any, Lane] = {}
 
@@ -314,8 +313,7 @@ class Lane:
         factors: tuple[float, ...] = ()
         if self.segment.factored:
             outcomes, factors = self.segment.split(outcomes)
-        # Which neighbours are nearest depends on the size of the part; taps are worked out for each.
-        key = outcomes, None if window is None else self.segment.picking and window[2:]
+        key = outcomes, window is None
         call = self.calls.get(key)
         if call is None:
             if not self.segment.owners:

@@ -274,3 +274,12 @@ def test_nearest_neighbours_of_parts_of_batches_and_samples(form):
             if form != "pil":
                 check_transform([crop, v2.RandomCrop(12, padding=2)], torch.stack([image] * 3), seed=seed)
             check_transform([crop, v2.RandomHorizontalFlip(), v2.Pad(2)], image, seed=seed, backend="reference")
+
+
+def test_nearest_neighbours_of_parts_need_one_plan():
+    pipeline = lt.LearnedCompose([v2.RandomResizedCrop(16, interpolation=InterpolationMode.NEAREST)])
+    image = noise(1, SIZE)[0]
+    for _ in range(20):
+        pipeline(image)
+    (segment,) = pipeline.segments.values()
+    assert len(segment.network.plans) == 1

@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 import learned_transforms as lt
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
-from learned_transforms.keep import Keep
+from learned_transforms.keep import Keep, Nearest
 from learned_transforms.kernels import cpu
 from learned_transforms.layers import Cropping, Flipping, Lookup, Mixing, Normalising, Resampling
 from learned_transforms.network import Network
@@ -400,6 +400,9 @@ def test_wrong_plans_and_images_raise():
         compiled(Resample(axis.kept(Keep(2, 1, 4)), axis, INT16))
     with pytest.raises(BackendError, match="at least one pixel"):
         compiled(Gather(rows=Keep(0, 1, 0)))
+    for nearest in (Nearest(4, 0.5, FUSED, Keep(2, 1, 3)), Nearest(4, 2.0, FUSED, Keep(0, 1, 4))):
+        with pytest.raises(BackendError, match=r"does not make|within one pixel"):
+            compiled(Gather(rows=nearest))
     with pytest.raises(BackendError, match="four million"):
         compiled(Mix(torch.full((1, 3), 1e30), torch.zeros(1), MIXES["fused"]))
     with pytest.raises(InputShapeError, match="channels"):

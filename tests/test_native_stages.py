@@ -11,7 +11,7 @@ from test_native import simd as simd  # autouse: each set of instructions, into 
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
-from learned_transforms.keep import Keep
+from learned_transforms.keep import Keep, Nearest
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference import Reference
 from learned_transforms.plan import (
@@ -68,6 +68,18 @@ def matrices(n_out: int, n_in: int) -> dict[str, torch.Tensor]:
     few[n_out // 2] = 0
     place = torch.randperm(n_in, generator=generator(7))[torch.arange(n_out) % n_in]
     return {"dense": dense, "few": few, "permutation": torch.eye(n_in, dtype=torch.float64)[place]}
+
+
+@pytest.mark.parametrize("number", ["float32", "float64"])
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_nearest_neighbours(number, running, dtype):
+    how = Arithmetic(number, running=running)
+    for n, m in ((1, 5), (7, 7), (97, 31), (31, 97), (1000, 3)):
+        image = random_levels(3, n, 13).to(dtype)
+        for offset in (0.0, 0.5, 0.3):
+            rows = Nearest(m, offset, how, Keep(m - 1, -1, m))
+            check(image, Gather(rows=rows, columns=Nearest(20, offset, how, Keep(3, 2, 6))))
 
 
 @pytest.mark.parametrize("name", ARITHMETICS)

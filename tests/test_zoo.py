@@ -9,7 +9,7 @@ import torch
 import learned_transforms as lt
 from learned_transforms import weights as weight_files
 from learned_transforms.errors import TeacherError, WeightsError
-from learned_transforms.keep import nearest
+from learned_transforms.keep import Keep, Nearest
 from learned_transforms.layers import Picking, Resampling
 from learned_transforms.taps import phi
 from learned_transforms.trainer import audit, resizes
@@ -176,14 +176,16 @@ def test_what_takes_no_pixels_has_no_offset():
 def test_coded_images_tell_every_place(shipped):
     layer = shipped.layers["uint8/nearest"]
 
+    def kept(n_in, n_out):
+        return Nearest(n_out, float(layer.offset), layer.arithmetic, Keep(0, 1, n_out)).on(n_in)
+
     def teacher(image, size):
-        kept = (nearest(n, m, layer.offset[0], layer.arithmetic) for n, m in zip(image.shape[1:], size, strict=True))
-        rows, columns = (torch.tensor(k.pixels) for k in kept)
+        rows, columns = (kept(n, m).index() for n, m in zip(image.shape[1:], size, strict=True))
         return image[:, rows][:, :, columns]
 
     rows, columns = picked(teacher, (1100, 700), (333, 901))
-    assert rows.tolist() == list(nearest(1100, 333, layer.offset[0], layer.arithmetic).pixels)
-    assert columns.tolist() == list(nearest(700, 901, layer.offset[0], layer.arithmetic).pixels)
+    assert rows.tolist() == list(kept(1100, 333).pixels)
+    assert columns.tolist() == list(kept(700, 901).pixels)
     assert len(coded(300, 600).flatten(1).T.unique(dim=0)) == 300 * 600
 
 

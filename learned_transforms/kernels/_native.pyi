@@ -46,8 +46,8 @@ class Program:
 def resample(rows: tuple[Any, ...], columns: tuple[Any, ...], arithmetic: tuple[Any, ...]) -> Stage: ...
 def gather(
     channels: Sequence[int] | None,
-    rows: tuple[int, int, int] | Array | None,
-    columns: tuple[int, int, int] | Array | None,
+    rows: tuple[Any, ...] | Array | None,
+    columns: tuple[Any, ...] | Array | None,
     fill: Sequence[float],
 ) -> Stage: ...
 def sparse(

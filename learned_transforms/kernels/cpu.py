@@ -20,7 +20,7 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.images import Call, Window, to_tensor
-from learned_transforms.keep import Kept, Listed
+from learned_transforms.keep import Kept, Listed, Nearest
 from learned_transforms.kernels.reference import Reference
 from learned_transforms.plan import (
     Blend,
@@ -159,6 +159,9 @@ def gather_of(stage: Gather) -> Any:
 def kept_of(keep: Kept | None) -> Any:
     if isinstance(keep, Listed):
         return np.array(keep.pixels, dtype=np.int64)
+    if isinstance(keep, Nearest):
+        how = keep.arithmetic
+        return keep.size, keep.offset, how.number, how.running, astuple(keep.keep)
     return None if keep is None else astuple(keep)
 
 

@@ -191,8 +191,10 @@ def gather(image: Tensor, stage: Gather) -> Tensor:
 
 def pick(image: Tensor, axis: int, keep: Kept, fill: Tensor) -> Tensor:
     """The pixels along ``axis`` that are kept; ``fill [C or 1, 1, 1]`` for those outside."""
-    size, index = image.shape[axis], keep.index().to(image.device)
-    if keep.inside(size):
+    size = image.shape[axis]
+    kept = keep.on(size)
+    index = kept.index().to(image.device)
+    if kept.inside(size):
         return image.index_select(axis, index)
     inside = (index >= 0) & (index < size)
     inside = inside[:, None] if axis == -2 else inside

@@ -37,9 +37,23 @@ void check(const Given& given, int64_t outputs) {
     }
 }
 
+// Whether numbers start + step * i, i < count, all are below `size`.
+bool below(const Keep& keep, int64_t size) {
+    const int64_t last = keep.start + keep.step * (keep.count - 1);
+    return std::min(keep.start, last) >= 0 && std::max(keep.start, last) < size;
+}
+
+void check(const Keep& keep) {
+    require(keep.count > 0 && keep.count <= LONGEST, "a copy needs at least one pixel");
+    if (!keep.nearest) return;
+    require(keep.nearest->size > 0 && keep.nearest->size <= LONGEST && below(keep, keep.nearest->size),
+            "pixels are kept that a resize does not make");
+    require(keep.nearest->number != Number::integer && std::abs(keep.nearest->offset) <= 1,
+            "the nearest pixel is found in floats, within one pixel of an output");
+}
+
 void check(const Axis& axis, const Arithmetic& arithmetic) {
-    require(axis.keep.list.empty(), "a resample keeps evenly spaced pixels");
-    const int64_t last = axis.keep.start + axis.keep.step * (axis.keep.count - 1);
+    require(axis.keep.list.empty() && !axis.keep.nearest, "a resample keeps evenly spaced pixels");
     if (const auto* from = std::get_if<Interpolation>(&axis.weights)) {
         require(from->support > 0 && from->terms > 0 &&
                     static_cast<int64_t>(from->kernel.size()) == from->support * from->terms,
@@ -48,7 +62,7 @@ void check(const Axis& axis, const Arithmetic& arithmetic) {
     }
     require(axis.size > 0 && axis.size <= LONGEST && axis.keep.count > 0 && axis.keep.count <= LONGEST,
             "an output needs at least one pixel, and at most 2^24 along an axis");
-    require(std::min(axis.keep.start, last) >= 0 && std::max(axis.keep.start, last) < axis.size,
+    require(below(axis.keep, axis.size),
             "pixels are kept that a resample does not make");
     if (const auto* given = std::get_if<Given>(&axis.weights)) {
         const bool whole = arithmetic.number == Number::integer;
@@ -190,7 +204,7 @@ int64_t check(const Stage& stage, int64_t channels) {
         check(*filter);
     } else if (const auto* gather = std::get_if<Gather>(&stage)) {
         for (const auto* keep : {&gather->rows, &gather->columns})
-            if (*keep) require((*keep)->count > 0 && (*keep)->count <= LONGEST, "a copy needs at least one pixel");
+            if (*keep) check(**keep);
         check_fill(gather->fill, channels);
         if (gather->channels) {
             for (const int64_t c : *gather->channels)

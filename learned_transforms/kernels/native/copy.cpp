@@ -1,5 +1,6 @@
 #include "lines.hpp"
 
+#include <algorithm>
 #include <vector>
 
 namespace lt {
@@ -20,14 +21,38 @@ int64_t bordered(int64_t index, int64_t size, Border border) {
 
 namespace {
 
+template <class T>
+void list_nearest(const Nearest& nearest, int64_t size, std::vector<int64_t>& list) {
+    const T start = static_cast<T>(nearest.offset), step = static_cast<T>(size) / static_cast<T>(nearest.size);
+    double running = static_cast<double>(start * step);
+    for (int64_t i = 0; i < nearest.size; ++i, running += static_cast<double>(step)) {
+        const double place = nearest.running ? running : static_cast<double>((static_cast<T>(i) + start) * step);
+        list.push_back(std::clamp<int64_t>(static_cast<int64_t>(place), 0, size - 1));
+    }
+}
+
+}  // namespace
+
+Keep Keep::on(int64_t size) const {
+    if (!nearest) return *this;
+    std::vector<int64_t> all;
+    all.reserve(static_cast<size_t>(nearest->size));
+    nearest->number == Number::float32 ? list_nearest<float>(*nearest, size, all)
+                                       : list_nearest<double>(*nearest, size, all);
+    Keep found{0, 1, count};
+    for (int64_t i = 0; i < count; ++i) found.list.push_back(all[static_cast<size_t>(start + step * i)]);
+    return found;
+}
+
+namespace {
+
 class Copied final : public Lines {
   public:
     Copied(const Gather& gather, const View& from, const Kernels& kernels, Scratch& scratch)
         : Lines(gather.columns ? gather.columns->count : from.width, from.channels, from.floating, from.values() > 1,
                 scratch),
-          gather_(gather),
-          whole_{0, 1, from.width},
-          keep_(gather.columns ? *gather.columns : whole_),
+          rows_(gather.rows ? gather.rows->on(from.height) : Keep{0, 1, from.height}),
+          columns_(gather.columns ? gather.columns->on(from.width) : Keep{0, 1, from.width}),
           from_(from),
           kernels_(kernels),
           fill_(static_cast<size_t>(from.channels * from.element())) {
@@ -42,27 +67,27 @@ class Copied final : public Lines {
   private:
     void make(int64_t i, uint8_t* to) override {
         const int64_t bytes = from_.values() * from_.element();
-        const int64_t y = gather_.rows ? gather_.rows->at(i, from_.height) : i;
+        const int64_t y = rows_.at(i, from_.height);
         if (y < 0) {
             for (int64_t plane = 0; plane < from_.planes(); ++plane)
                 to = take(nullptr, 0, bytes, width_, [](int64_t) { return int64_t{-1}; }, fill_of(plane), to);
             return;
         }
-        const bool inside = keep_.list.empty() && keep_.at(0, from_.width) >= 0 && keep_.at(width_ - 1, from_.width) >= 0;
-        const auto at = [&](int64_t j) { return keep_.at(j, from_.width); };
+        const bool inside = columns_.list.empty() && columns_.at(0, from_.width) >= 0 && columns_.at(width_ - 1, from_.width) >= 0;
+        const auto at = [&](int64_t j) { return columns_.at(j, from_.width); };
         for (int64_t plane = 0; plane < from_.planes(); ++plane) {
             const uint8_t* row = from_.data + plane * from_.channel + y * from_.row;
-            if (inside && keep_.step == -1 && from_.pixel == bytes && (bytes == 1 || bytes == 4))
+            if (inside && columns_.step == -1 && from_.pixel == bytes && (bytes == 1 || bytes == 4))
                 to = reversed(row, bytes, to);
-            else if (inside && keep_.step == 1)
-                to = take_run(row, from_.pixel, bytes, width_, keep_.start, to);
+            else if (inside && columns_.step == 1)
+                to = take_run(row, from_.pixel, bytes, width_, columns_.start, to);
             else
                 to = take(row, from_.pixel, bytes, width_, at, fill_of(plane), to);
         }
     }
 
     uint8_t* reversed(const uint8_t* row, int64_t bytes, uint8_t* to) const {
-        const uint8_t* in = row + (keep_.start + 1 - width_) * bytes;
+        const uint8_t* in = row + (columns_.start + 1 - width_) * bytes;
         if (bytes == 1)
             kernels_.reverse_bytes(in, width_, to);
         else
@@ -74,9 +99,7 @@ class Copied final : public Lines {
         return fill_.data() + plane * from_.values() * from_.element();
     }
 
-    const Gather& gather_;
-    const Keep whole_;
-    const Keep& keep_;
+    const Keep rows_, columns_;
     const View& from_;
     const Kernels& kernels_;
     std::vector<uint8_t> fill_;  // [channels], values of the type of the image

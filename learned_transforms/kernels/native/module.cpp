@@ -43,15 +43,10 @@ auto values_of(const A& array) {
 
 Keep keep_of(const KeepTuple& t) { return {std::get<0>(t), std::get<1>(t), std::get<2>(t)}; }
 
-// Evenly spaced pixels, or a list of them.
-using Kept = std::optional<std::variant<Array<int64_t, 1>, KeepTuple>>;
-
-std::optional<Keep> keep_of(const Kept& kept) {
-    if (!kept) return std::nullopt;
-    if (const auto* t = std::get_if<KeepTuple>(&*kept)) return keep_of(*t);
-    const auto list = values_of(std::get<Array<int64_t, 1>>(*kept));
-    return Keep{0, 1, static_cast<int64_t>(list.size()), list};
-}
+// outputs, offset, number, running, those kept
+using NearestTuple = std::tuple<int64_t, double, std::string, bool, KeepTuple>;
+// Evenly spaced pixels, a list of them, or the nearest to outputs.
+using Kept = std::optional<std::variant<Array<int64_t, 1>, KeepTuple, NearestTuple>>;
 
 template <class T>
 std::vector<T> flat(const std::vector<std::vector<T>>& rows) {
@@ -95,11 +90,25 @@ const std::pair<const char*, lt::Rounding> ROUNDINGS[] = {{"none", lt::Rounding:
                                                           {"half_up", lt::Rounding::half_up},
                                                           {"half_even", lt::Rounding::half_even}};
 
+const std::pair<const char*, lt::Number> NUMBERS[] = {
+    {"int", lt::Number::integer}, {"float32", lt::Number::float32}, {"float64", lt::Number::float64}};
+
 lt::Arithmetic arithmetic_of(const ArithmeticTuple& t) {
     const auto& [number, bits, adaptive, fma, rounding, each_pass, tall_first, quarters] = t;
-    static const std::pair<const char*, lt::Number> NUMBERS[] = {
-        {"int", lt::Number::integer}, {"float32", lt::Number::float32}, {"float64", lt::Number::float64}};
     return {named(NUMBERS, number), bits, adaptive, fma, named(ROUNDINGS, rounding), each_pass, tall_first, quarters};
+}
+
+std::optional<Keep> keep_of(const Kept& kept) {
+    if (!kept) return std::nullopt;
+    if (const auto* t = std::get_if<KeepTuple>(&*kept)) return keep_of(*t);
+    if (const auto* t = std::get_if<NearestTuple>(&*kept)) {
+        const auto& [size, offset, number, running, outputs] = *t;
+        Keep keep = keep_of(outputs);
+        keep.nearest = lt::Nearest{size, offset, named(NUMBERS, number), running};
+        return keep;
+    }
+    const auto list = values_of(std::get<Array<int64_t, 1>>(*kept));
+    return Keep{0, 1, static_cast<int64_t>(list.size()), list};
 }
 
 // index and weights [terms, outputs], bias [outputs]; height and width of the image, and of what is made.

@@ -20,10 +20,22 @@ struct Arithmetic {
     bool each_pass, tall_first, quarters;
 };
 
-// Pixels start + step * i for i < count; or those that are listed.
+// Of `size` outputs, i takes the pixel at (i + offset) * n_in / size, rounded down; `running`: at a sum of i steps.
+struct Nearest {
+    int64_t size;
+    double offset;
+    Number number;
+    bool running;
+};
+
+// Pixels start + step * i for i < count; or those that are listed; or of those that are nearest to outputs.
 struct Keep {
     int64_t start, step, count;
     std::vector<int64_t> list = {};
+    std::optional<Nearest> nearest = {};
+
+    // The same for an axis of `size` pixels: what is nearest is listed.
+    Keep on(int64_t size) const;
 
     // Index of the pixel kept as number i, or -1 outside of an axis of `size` pixels.
     int64_t at(int64_t i, int64_t size) const {
