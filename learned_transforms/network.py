@@ -117,7 +117,8 @@ class Network(Lowered):
         size = None if first is not None and first[0].elastic(shape, first[1]) else shape[1:]
         if relaxed or any(p.requires_grad for p in self.known_weights()):
             return self.lower(shape, size, device, params, backend, relaxed, gradients)
-        key = shape[0], size, device, applied, backend, gradients
+        # Arithmetic may go by the number of threads.
+        key = shape[0], size, device, applied, backend, gradients, torch.get_num_threads()
         made = self.plans.get(key)
         if made is None:
             made = self.lower(shape, size, device, params, backend, relaxed, gradients)
