@@ -15,7 +15,8 @@ class Arithmetic:
             a stage is uint8 or float32 all the same.
         bits: fraction bits of the integer weights.
         adaptive: use the most fraction bits, up to ``bits``, with which every weight still fits an int16.
-        fma: each product joins the sum with a single rounding (fused multiply-add).
+        fma: each product joins the sum with a single rounding (fused multiply-add); without antialiasing, positions and
+            kernels are evaluated so, too, as in aten.
         rounding: how a sum becomes a level; ``"none"`` leaves it a float.
         each_pass: of a two-pass resample, round to uint8 after each pass rather than at the end.
         tall_first: of a two-pass resample, do the rows first where that pass removes more than twice as many lines
@@ -24,6 +25,8 @@ class Arithmetic:
             second to quarters of a level before it joins the sum (OpenCV).
         running: of positions along an axis, add the distance from one to the next up instead of multiplying it
             (Pillow's nearest neighbour).
+        small: of a resample with ``fma``, fuse only where the output has no more rows and columns than this in all, or
+            where one thread makes three channels (bilinear in aten); 0 fuses at every size.
     """
 
     number: Literal["int", "float32", "float64"]
@@ -35,13 +38,14 @@ class Arithmetic:
     tall_first: bool = False
     quarters: bool = False
     running: bool = False
+    small: int = 0
 
     def __str__(self) -> str:
         words: list[str] = [self.number]
         if self.number == "int":
             words.append("int16 weights" if self.adaptive else f"{self.bits} bits")
         if self.fma:
-            words.append("fma")
+            words.append(f"fma up to {self.small} rows and columns" if self.small else "fma")
         if self.rounding != "none":
             words.append(self.rounding.replace("_", "-"))
             if self.each_pass:
@@ -68,6 +72,8 @@ class Arithmetic:
             or type(made.bits) is not int
             or not (0 <= made.bits <= 22)
             or (made.number == "int") != (made.bits > 0)
+            or type(made.small) is not int
+            or made.small < 0
         ):
             raise WeightsError(f"Unknown arithmetic {description!r}: the file is damaged or from a newer release.")
         return made

@@ -43,9 +43,13 @@ class Form(NamedTuple):
 
 
 def signature(image: Any) -> Any:
-    """What two images share that are handled in one way: type, dtype or mode, size, layout, device; None: no image."""
+    """What two images share that are handled in one way: type, dtype or mode, size, layout, device; None: no image.
+
+    What torch makes of tensors depends on its threads, of which a worker has fewer than the process that it came from.
+    """
     if isinstance(image, Tensor):
-        return type(image), image.dtype, image.shape, image.stride(), image.device, image.requires_grad
+        threads = torch.get_num_threads()
+        return type(image), image.dtype, image.shape, image.stride(), image.device, image.requires_grad, threads
     if isinstance(image, Image.Image):
         return image.mode, image.size
     if isinstance(image, np.ndarray):

@@ -5,6 +5,7 @@ What a layer is told per image (size, flip) comes in as ``params``.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -113,6 +114,9 @@ class Resampling(Layer):
         if size == shape[1:] and not self.shift.any():
             return []
         arithmetic, antialias = self.effective(relaxed), params.get("antialias", True)
+        if arithmetic.small:
+            alone = shape[0] == 3 and torch.get_num_threads() == 1
+            arithmetic = replace(arithmetic, fma=alone or sum(size) <= arithmetic.small, small=0)
         rows, columns = (
             Axis(self.kernel, shift, n_out, arithmetic, antialias=antialias, width=self.width)
             for n_out, shift in zip(size, self.shift, strict=True)

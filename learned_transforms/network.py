@@ -121,7 +121,8 @@ class Network(Lowered):
         if relaxed or any(p.requires_grad for p in self.known_weights()):
             self.lowered.clear()
             return self.lower(shape, size, device, applied, params, backend, relaxed, gradients)
-        key = shape[0], size, device, applied, backend, gradients
+        # Arithmetic may go by the number of threads.
+        key = shape[0], size, device, applied, backend, gradients, torch.get_num_threads()
         made = self.plans.get(key)
         if made is None:
             made = self.lower(shape, size, device, applied, params, backend, relaxed, gradients)
@@ -172,7 +173,7 @@ class Network(Lowered):
         for position, (layer, what, given) in enumerate(zip(self.members, applied, params, strict=True)):
             if given is None:
                 continue
-            key = position, what, seen, relaxed
+            key = position, what, seen, relaxed, torch.get_num_threads()
             if key not in self.lowered:
                 added = layer.stages(current, given, relaxed)
                 if len(self.lowered) >= MOST_LOWERED:

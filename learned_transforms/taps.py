@@ -108,20 +108,32 @@ class Axis:
         return taps
 
 
-def phi(kernel: Tensor, t: Tensor) -> Tensor:
+def phi(kernel: Tensor, t: Tensor, fused: bool = False) -> Tensor:
     """The kernel at distance ``t``, in taps of unit spacing; zero outside the support, which has its right end only.
 
-    It is even and piecewise polynomial: ``sum_d kernel[floor(|t|), d] * (|t| - floor(|t|))**d``.
+    It is even and piecewise polynomial: ``sum_d kernel[floor(|t|), d] * (|t| - floor(|t|))**d``; fused, it is
+    ``sum_d kernel[floor(|t|), d] * |t|**d``, and all sums but the last, of the constant term, round once (aten).
     """
     distance = t.abs()
     support = kernel.shape[0]
     piece = distance.detach().long().clamp(0, support - 1)
-    u = distance - piece
+    u = distance if fused else distance - piece
+    factor = u.double() if fused else u
     coefficients = kernel.to(t.dtype)[piece]
     value = coefficients[..., -1]
     for d in range(coefficients.shape[-1] - 2, -1, -1):
-        value = value * u + coefficients[..., d]
+        value = (value * (factor if d else u) + coefficients[..., d]).to(t.dtype)
     return torch.where((distance < support) | (t == support), value, torch.zeros_like(value))
+
+
+def about_zero(kernel: Tensor) -> Tensor:
+    """The pieces of a kernel as polynomials of the distance, not of how far it lies behind the start of a piece."""
+    start = torch.arange(len(kernel), device=kernel.device)
+    terms = list(kernel.unbind(1))
+    for done in range(len(terms) - 1):
+        for d in range(len(terms) - 2, done - 1, -1):
+            terms[d] = terms[d] - start * terms[d + 1]
+    return torch.stack(terms, 1)
 
 
 class FixedAxis:
@@ -184,11 +196,13 @@ def evaluate(
     ``c = (i + .5) * scale + shift`` and ``scale = n_in / n_out``, over the window from ``int(c - s + .5)`` to
     ``int(c + s + .5)``, ``s = support * max(scale, 1)``, and the weights of one output pixel are divided by their sum.
     Without ``antialias``, 1 stands for ``max(scale, 1)``, ``width`` is multiplied to both, and what lies
-    outside the image counts for its nearest pixel.
+    outside the image counts for its nearest pixel; with ``fma``, positions and ``phi`` are fused too, and nothing is
+    divided.
     The native backend computes the same, operation by operation (kernels/native/taps.cpp).
     """
     dtype = torch.float32 if arithmetic.number == "float32" else torch.float64
     device = kernel.device
+    fused = arithmetic.fma and not antialias
     scale = torch.tensor(n_in, dtype=dtype, device=device) / n_out
     stretch = (scale.clamp(min=1) if antialias else torch.ones_like(scale)) * width
     reach = kernel.shape[0] * stretch
@@ -203,24 +217,35 @@ def evaluate(
     else:
         # Places are counted from the middle of the first pixel here, which is rounded otherwise.
         middle = (shift - 0.5).to(dtype)
-        place = (scale * outputs.double() + middle).to(dtype) if arithmetic.fma else scale * outputs + middle
-        weights = phi(kernel, (offset + first[:, None] - place[:, None]) * (1 / stretch))
+        place = (scale * outputs.double() + middle).to(dtype) if fused else scale * outputs + middle
+        kernel = about_zero(kernel) if fused else kernel
+        weights = phi(kernel, apart(offset + first[:, None], place[:, None], fused) * (1 / stretch), fused)
     weights = torch.where(offset < count[:, None], weights, 0.0)
     if not antialias:
-        weights = weights + beyond(kernel, place, first, count, n_in, len(offset), 1 / stretch)
-    weights = weights / in_order(weights)[:, None]
+        weights = weights + beyond(kernel, place, first, count, n_in, len(offset), 1 / stretch, fused)
+    if not fused:
+        weights = weights / in_order(weights)[:, None]
     return quantised(Taps(n_in, first, count, weights, None), arithmetic)
 
 
+def apart(pixel: Tensor | int, place: Tensor, fused: bool) -> Tensor:
+    """``pixel - place``; fused, it is counted from the pixels next to the place, which is rounded otherwise (aten)."""
+    if not fused:
+        return pixel - place
+    before = place.floor()
+    part, steps = place - before, pixel - before
+    return torch.where(steps > 0, (1 - part) + (steps - 1), steps - part)
+
+
 def beyond(
-    kernel: Tensor, place: Tensor, first: Tensor, count: Tensor, n_in: int, widest: int, inverse: Tensor
+    kernel: Tensor, place: Tensor, first: Tensor, count: Tensor, n_in: int, widest: int, inverse: Tensor, fused: bool
 ) -> Tensor:
     """The weights of what lies outside the image, where its nearest pixel is: ``[n_out, widest]``."""
     below = torch.zeros_like(place)
     above = torch.zeros_like(place)
     for step in range(1, 2 * kernel.shape[0] + 1):
-        below = below + phi(kernel, (-step - place) * inverse)
-        above = above + phi(kernel, (n_in - 1 + step - place) * inverse)
+        below = below + phi(kernel, apart(-step, place, fused) * inverse, fused)
+        above = above + phi(kernel, apart(n_in - 1 + step, place, fused) * inverse, fused)
     offset = torch.arange(widest, device=first.device)
     low = (first[:, None] + offset) == 0
     high = ((first[:, None] + offset) == n_in - 1) & (offset < count[:, None])

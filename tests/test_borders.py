@@ -16,6 +16,7 @@ from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.keep import BORDERS, Keep, Listed, bordered, follow
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference import Reference
+from learned_transforms.layers import Resampling
 from learned_transforms.plan import Around, Gather, Plan, Resample, Stage, Table
 from learned_transforms.taps import Axis, evaluate
 
@@ -137,6 +138,39 @@ def test_taps_without_antialiasing(number: str, fma: bool, simd: str) -> None:
             assert weights.equal(expected.weights)
             assert bits == (expected.bits or 0)
             assert weights.double().sum(1).allclose(torch.full((n_out,), 2.0**bits, dtype=torch.float64), atol=3)
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+def test_fused_weights_are_those_of_aten(mode: str) -> None:
+    kernel = CUBIC if mode == "cubic" else torch.tensor([[1.0, -1.0]], dtype=torch.float64)
+    how, shift = Arithmetic("float32", fma=True), torch.zeros((), dtype=torch.float64)
+    for n_in, n_out in ((64, 101), (97, 61), (200, 111), (50, 127)):
+        impulses = torch.eye(n_in)[:, None, None]
+        size = {"size": (1, n_out), "mode": f"bi{mode}", "align_corners": False}
+        expected = torch.nn.functional.interpolate(impulses, **size)[:, 0, 0].T
+        found = evaluate(kernel, shift, n_in, n_out, how, antialias=False).dense()
+        inner = (expected[:, [0, -1]] == 0).all(1)  # At the ends, weights of several pixels are added up.
+        assert found[inner].equal(expected[inner])
+
+
+def test_fused_where_the_output_is_small() -> None:
+    how = Arithmetic("float32", fma=True, small=128)
+    layer = Resampling(CUBIC, torch.zeros(2), how)
+
+    def fused(channels: int, size: tuple[int, int]) -> bool:
+        (stage,) = layer.stages((channels, 300, 200), {"size": size, "antialias": False})
+        assert isinstance(stage, Resample)
+        assert stage.arithmetic == stage.rows.arithmetic == stage.columns.arithmetic
+        return stage.arithmetic.fma
+
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for channels in (1, 3, 4):
+            assert fused(channels, (63, 65))
+            assert fused(channels, (64, 65)) == (channels == 3 and threads == 1)
+    torch.set_num_threads(before)
+    assert str(how) == "float32, fma up to 128 rows and columns"
 
 
 def test_what_cannot_be() -> None:

@@ -4,7 +4,7 @@ The quick set runs always; ``pytest -m full`` runs many more random pipelines.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -132,8 +132,6 @@ def test_row(name: str, api: Any, form: str) -> None:
     if only or (api is v1 and (form == "image" or name in ONLY_V2)):
         pytest.skip("torchvision has no such combination")
     make = {**CASES, **SEVERAL, **ONLY_V2, **ON_PIL, **ON_TENSORS, **ON_FLOATS}[name]
-    # Without antialiasing torch rounds positions in two ways, by the size of the output: see taps.evaluate.
-    plain = form == "float32" and name.startswith("Resize bi") and name.endswith("False")
     # What passes through torchvision would prove nothing: only these may.
     passes = api is v1 and (
         (form != "pil" and "lanczos" in name)
@@ -146,7 +144,7 @@ def test_row(name: str, api: Any, form: str) -> None:
     for number, size in enumerate(SIZES):
         channels = (3, 1)[number % 2] if name != "Pad by channel" else 3
         image = FORMS[form](image_of(channels, size, number))
-        tier = "plain float" if plain else tier_of(api, form)
+        tier = tier_of(api, form)
         same([make(api)], image, tier, seeds=3, **options)
         same([make(api), api.RandomHorizontalFlip(), api.RandomVerticalFlip()], image, tier, seeds=2, **behind)
         if form == "pil":
@@ -156,6 +154,57 @@ def test_row(name: str, api: Any, form: str) -> None:
             # Normalize stretches a level, by which v1 may be off.
             last = [api.Normalize(MEAN[:channels], STD[:channels])] if tier == "exact" else []
             same([make(api), LAST["float"](api), *last], image, tier, seeds=2, **behind)
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """So many for torch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+FAR = (
+    *(
+        ((1, 1), (415, 376)),
+        ((1, 1100), (1100, 1)),
+        ((700, 2), (3, 1000)),
+        ((1100, 1099), (3, 125)),
+        ((5, 4), (519, 227)),
+    ),
+    *(((561, 569), (63, 65)), ((561, 578), (63, 66)), ((1053, 821), (305, 55)), ((640, 427), (600, 999))),
+)
+
+
+def sizes_of(rng: random.Random, count: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """From and to: extreme ones, then as many short lengths as long ones."""
+    lengths = [[int(1100 ** rng.random()), rng.randint(1, 1100)][k % 2] for k in range(4 * count)]
+    return [*FAR, *(((a, b), (c, d)) for a, b, c, d in zip(*[iter(lengths)] * 4, strict=True))]
+
+
+@pytest.mark.parametrize("layout", ["planes", "batch", "channels last", "cropped"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_floats_without_antialiasing(mode: str, channels: int, layout: str, threads: int) -> None:
+    """Within 1e-6 at every size: whether aten fuses positions goes by the size of the output, channels and threads."""
+    for (height, width), size in sizes_of(random.Random(f"{mode} {layout}"), 12):
+        image = torch.rand(2 if layout == "batch" else 1, channels, height + 3, width + 5)
+        if layout == "channels last":
+            image = image.contiguous(memory_format=torch.channels_last)
+        image = image[..., 3:, 5:] if layout == "cropped" else image[..., :height, :width].clone()
+        resize = v2.Resize(size, interpolation=InterpolationMode(mode), antialias=False)
+        found = lt.LearnedCompose([resize], fallback="error")(image)
+        assert (found - resize(image)).abs().max() <= 1e-6, (height, width, size)
+
+
+def test_floats_follow_the_number_of_threads(threads: int) -> None:
+    image = torch.rand(3, 561, 578)
+    resize = v2.Resize((63, 66), antialias=False)
+    transform = lt.LearnedCompose([resize, v2.Identity()], fallback="error")
+    for count in (threads, 3 - threads, threads):
+        torch.set_num_threads(count)
+        assert (transform(image) - resize(image)).abs().max() <= 1e-6
 
 
 @pytest.mark.filterwarnings("ignore")

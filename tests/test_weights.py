@@ -171,11 +171,13 @@ def test_damaged_metadata_is_a_typed_error(parts, tmp_path, part, value):
     refuse(tmp_path, tensors, {**metadata, part: json.dumps(value)}, "damaged metadata|Expected|cannot be built")
 
 
-@pytest.mark.parametrize("bits", [-3, 1000, "x", 0, 31, 2.0])
-def test_impossible_arithmetic_is_refused(parts, tmp_path, bits):
+@pytest.mark.parametrize(
+    ("name", "value"), [*(("bits", bits) for bits in (-3, 1000, "x", 0, 31, 2.0)), ("small", -1), ("small", 2.0)]
+)
+def test_impossible_arithmetic_is_refused(parts, tmp_path, name, value):
     tensors, metadata = parts
     layers = json.loads(metadata["layers"])
-    layers["pil/gray"]["options"]["arithmetic"]["bits"] = bits
+    layers["pil/gray"]["options"]["arithmetic"][name] = value
     refuse(tmp_path, tensors, {**metadata, "layers": json.dumps(layers)}, "Unknown arithmetic")
 
 

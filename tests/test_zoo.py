@@ -17,7 +17,7 @@ from learned_transforms.trainer.impulse import learn_kernel
 from learned_transforms.trainer.nearest import coded, learn_offset, picked
 from learned_transforms.trainer.page import readme
 from learned_transforms.trainer.teachers import TAKEN
-from learned_transforms.trainer.zoo import EVERYTHING, NAME, RESIZES, SHIPPED, main
+from learned_transforms.trainer.zoo import EVERYTHING, NAME, RESIZES, SHIPPED, completed, main
 from learned_transforms.weights import Weights
 
 KEYS = [f"{name}/{role}" for name, roles in TAKEN.items() for role in roles]
@@ -81,7 +81,8 @@ def test_arithmetics_are_selected_again(shipped, key, monkeypatch):
     name, _, role = key.partition("/")
     layer, trials = resizes.resampler(name, role, shipped.layers[key].kernel, shipped.layers[key].width)
     found, expected = layer.arithmetic, shipped.layers[key].arithmetic
-    if found.number == "float32":  # How its products are added makes no difference, or one that depends on threads.
+    # How products are added makes no difference, or one that depends on threads; but not without antialiasing.
+    if found.number == "float32" and key not in ("float32/resize_bilinear_plain", "float32/resize_bicubic_plain"):
         found, expected = (replace(arithmetic, fma=False) for arithmetic in (found, expected))
     assert found == expected
     assert len(trials) > 1
@@ -187,6 +188,19 @@ def test_coded_images_tell_every_place(shipped):
     assert rows.tolist() == list(kept(1100, 333).pixels)
     assert columns.tolist() == list(kept(700, 901).pixels)
     assert len(coded(300, 600).flatten(1).T.unique(dim=0)) == 300 * 600
+
+
+def test_a_layer_is_learned_again(shipped, monkeypatch):
+    monkeypatch.setattr(resizes, "CHECKS", (((97, 300), (131, 77)),))
+    key = "float32/resize_bilinear_plain"
+    sound, damaged = shipped.layers[key], copy.deepcopy(shipped.layers[key])
+    with torch.no_grad():
+        damaged.kernel += 0.03
+    made = completed(replace(shipped, layers={**shipped.layers, key: damaged}), False, [key])
+    assert list(made.layers) == list(shipped.layers)
+    assert made.layers[key].kernel.equal(sound.kernel)
+    assert made.layers[key].arithmetic == sound.arithmetic
+    assert all(made.layers[other] is layer for other, layer in shipped.layers.items() if other != key)
 
 
 def test_one_file_is_rebuilt_alone(tmp_path):

@@ -38,6 +38,9 @@ WIDTHS = (1.0, 0.5)
 RESAMPLE_FLOATS = (Arithmetic("float32"), Arithmetic("float32", fma=True))
 """Candidates for float images."""
 
+SIZED_FLOATS = tuple(Arithmetic("float32", fma=True, small=small) for small in (64, 128, 256))
+"""More of them, without antialiasing."""
+
 CHECKS = (
     ((48, 48), (224, 224)),
     ((97, 300), (131, 77)),
@@ -47,6 +50,9 @@ CHECKS = (
     ((600, 333), (224, 224)),
 )
 """From and to: the noise that the arithmetic of a resample is selected on, and what becomes of it."""
+
+GRAY_CHECKS = (((561, 569), (63, 65)), ((561, 578), (63, 66)))
+"""The same in gray, without antialiasing: where positions far from 0 are seen to be fused, or not."""
 
 PAIRS = (*product(range(3, 64, 4), range(2, 64, 5)), (640, 224), (427, 333), (1000, 299))
 """From and to: what the arithmetic of positions is selected on."""
@@ -64,14 +70,17 @@ def kernel_of(role: str) -> tuple[Tensor, float]:
 def resampler(name: str, role: str, kernel: Tensor, width: float) -> tuple[Resampling, list[Trial]]:
     """A learned kernel with the arithmetic that fits one kind of images best, and what was tried."""
     generator = torch.Generator().manual_seed(3)
+    antialias = RESIZES[role][1]
+    pairs = [((3, *shape), size) for shape, size in CHECKS]
+    pairs += [] if antialias else [((1, *shape), size) for shape, size in GRAY_CHECKS]
     checks = [
-        labelled(opaque([resize(name, role, size)]), noise(2, (3, *shape), generator), KINDS[name])
-        for shape, size in CHECKS
+        labelled(opaque([resize(name, role, size)]), noise(2, shape, generator), KINDS[name]) for shape, size in pairs
     ]
     levels = [arithmetic for arithmetic in RESAMPLE_LEVELS if arithmetic.rounding != "none"]
-    candidates = levels if checks[0].quantised else RESAMPLE_FLOATS
+    floats = RESAMPLE_FLOATS if antialias else RESAMPLE_FLOATS + SIZED_FLOATS
+    candidates = levels if checks[0].quantised else floats
     layers = [Resampling(kernel, torch.zeros(2), arithmetic, width) for arithmetic in candidates]
-    return select(layers, [(check, {"antialias": RESIZES[role][1], "size": check.size}) for check in checks])
+    return select(layers, [(check, {"antialias": antialias, "size": check.size}) for check in checks])
 
 
 def picker(name: str, role: str) -> tuple[Picking, list[Trial]]:

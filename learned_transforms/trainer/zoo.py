@@ -1,7 +1,7 @@
 """The shipped weights: the command that rebuilds and certifies them from scratch.
 
 Run ``python -m learned_transforms.trainer.zoo``; with ``--only NAME``, it rebuilds one file, and with
-``--only torchvision --add``, it learns no more than what that file lacks.
+``--only torchvision --add``, it learns no more than what that file lacks, and what ``--again KEY`` names.
 """
 
 import argparse
@@ -90,6 +90,7 @@ def build(
     built: Mapping[str, Weights],
     progress: bool = True,
     before: Weights | None = None,
+    again: Sequence[str] = (),
 ) -> Weights:
     """Learn one shipped file, and certify it.
 
@@ -100,6 +101,7 @@ def build(
         built: files that are there already, from which layers and certificates are taken.
         progress: show bars.
         before: for ``EVERYTHING``, layers to keep, with their certificates; only what it lacks is learned.
+        again: keys of layers to learn all the same.
     """
     if name in RESIZES:
         return build_resize(name, certified, built)
@@ -110,17 +112,21 @@ def build(
         weights.about = {**weights.about, "settings": settings}
         return weights
     start = before or built.get(NAME) or learn_seed(count, progress)
-    weights = completed(start, progress)
-    weights.certificates = certify(weights, certified, start.certificates, False, progress)
+    weights = completed(start, progress, again)
+    known = {title: found for title, found in start.certificates.items() if title.partition(" ")[0] not in again}
+    weights.certificates = certify(weights, certified, known, False, progress)
     return weights
 
 
-def completed(start: Weights, progress: bool = True) -> Weights:
-    """The layers of a file, and beside them every layer that it lacks; nothing is certified yet."""
+def completed(start: Weights, progress: bool = True, again: Sequence[str] = ()) -> Weights:
+    """The layers of a file, some learned again, and every layer that it lacks; nothing is certified yet."""
     layers, trials = dict(start.layers), dict(start.about.get("trials", {}))
     provenance = {key: mark for key, mark in start.provenance.items() if key.rpartition(".")[0] in layers}
     resizes, colours = (
-        {name: [role for role in roles if f"{name}/{role}" not in layers] for name, roles in taken.items()}
+        {
+            name: [role for role in roles if f"{name}/{role}" not in layers or f"{name}/{role}" in again]
+            for name, roles in taken.items()
+        }
         for taken in (TAKEN, TINTED)
     )
     with tqdm(desc="layers", disable=None if progress else True) as bar:
@@ -193,12 +199,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--certified", type=int, default=2_000, help="held-out images of each group")
     parser.add_argument("--only", choices=SHIPPED, help="rebuild this file alone; the page tells of the others as well")
     parser.add_argument("--add", action="store_true", help="keep the layers of torchvision's file; learn what it lacks")
+    keys = [f"{name}/{role}" for taken in (TAKEN, TINTED) for name, roles in taken.items() for role in roles]
+    parser.add_argument(
+        "--again", action="append", default=[], choices=keys, metavar="KEY", help="with --add: learn this layer again"
+    )
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     built: dict[str, Weights] = {}
     for name in SHIPPED if options.only is None else (options.only,):
         before = weight_files.load(name) if options.add and name == EVERYTHING else None
-        built[name] = build(name, options.count, options.certified, built, before=before)
+        built[name] = build(name, options.count, options.certified, built, before=before, again=options.again)
         weight_files.save(built[name], options.out / f"{name}{weight_files.SUFFIX}")
         for key, certificate in built[name].certificates.items():
             print(f"{name:<14} {key:<46} {certificate}")

@@ -62,45 +62,71 @@ V* workspace(size_t count) {
     return memory.data();
 }
 
+// x * y + z, fused: in double, where the product of two floats is exact.
+template <class T>
+T multiply_add(T x, T y, T z, bool fused) {
+    return fused ? static_cast<T>(static_cast<double>(x) * static_cast<double>(y) + static_cast<double>(z)) : x * y + z;
+}
+
 // The kernel at a distance, as taps.py has it.
 template <class T>
-T phi(const T* kernel, const Interpolation& from, T t) {
+T phi(const T* kernel, const Interpolation& from, T t, bool fused) {
     const T distance = std::abs(t), end = static_cast<T>(from.support);
     if (!(distance < end || t == end)) return 0;
     const auto piece = std::min(static_cast<int64_t>(distance), from.support - 1);
-    const T u = distance - static_cast<T>(piece);
+    const T u = fused ? distance : distance - static_cast<T>(piece);
     const T* row = kernel + piece * from.terms;
     T value = row[from.terms - 1];
-    for (int64_t d = from.terms - 2; d >= 0; --d) value = value * u + row[d];
+    for (int64_t d = from.terms - 2; d >= 0; --d) value = multiply_add(value, u, row[d], fused && d > 0);
     return value;
+}
+
+// Its pieces as polynomials of the distance, not of how far it lies behind the start of a piece.
+std::vector<double> about_zero(const Interpolation& from) {
+    std::vector<double> kernel = from.kernel;
+    for (int64_t piece = 0; piece < from.support; ++piece) {
+        double* row = kernel.data() + piece * from.terms;
+        for (int64_t done = 0; done < from.terms - 1; ++done)
+            for (int64_t d = from.terms - 2; d >= done; --d) row[d] -= static_cast<double>(piece) * row[d + 1];
+    }
+    return kernel;
+}
+
+// From a place to a pixel, as taps.py has it.
+template <class T>
+T apart(T pixel, T place, bool fused) {
+    if (!fused) return pixel - place;
+    const T before = std::floor(place), part = place - before, steps = pixel - before;
+    return steps > 0 ? (T{1} - part) + (steps - T{1}) : steps - part;
 }
 
 // Weights [widest, n] without antialiasing: what lies outside the image counts for its nearest pixel. Gives the largest.
 template <class T>
-T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fma, int widest, T* weights) {
+T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused, int widest, T* weights) {
     T largest = 0;
     const auto size = static_cast<int64_t>(outputs.size);
     const T middle = static_cast<T>(from.shift - 0.5), inverse = outputs.inverse;
     for (int64_t i = 0; i < outputs.n; ++i) {
         const T number = static_cast<T>(i) + static_cast<T>(0.5);
-        const T place = fma ? static_cast<T>(static_cast<double>(outputs.scale) * static_cast<double>(number) +
-                                             static_cast<double>(middle))
-                            : outputs.scale * number + middle;
+        const T place = multiply_add(outputs.scale, number, middle, fused);
+        const auto weigh = [&](int64_t pixel) {
+            return phi(outputs.kernel, from, apart(static_cast<T>(pixel), place, fused) * inverse, fused);
+        };
         T below = 0, above = 0, sum = 0;
         for (int64_t step = 1; step <= 2 * from.support; ++step) {
-            below += phi(outputs.kernel, from, (static_cast<T>(-step) - place) * inverse);
-            above += phi(outputs.kernel, from, (static_cast<T>(size - 1 + step) - place) * inverse);
+            below += weigh(-step);
+            above += weigh(size - 1 + step);
         }
         const int64_t first = outputs.first[i], count = outputs.count[i];
         for (int64_t k = 0; k < widest; ++k) {
             T& weight = weights[k * outputs.n + i];
-            weight = k < count ? phi(outputs.kernel, from, (static_cast<T>(first + k) - place) * inverse) : 0;
+            weight = k < count ? weigh(first + k) : 0;
             if (k < count) weight += (first + k == 0 ? below : 0) + (first + k == size - 1 ? above : 0);
             sum = k ? sum + weight : weight;
         }
         for (int64_t k = 0; k < widest; ++k) {
             T& weight = weights[k * outputs.n + i];
-            weight /= sum;
+            if (!fused) weight /= sum;
             largest = std::max(largest, weight);
         }
     }
@@ -111,7 +137,9 @@ T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fma, 
 template <class T>
 Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, const Arithmetic& arithmetic,
                  const Evaluation<T>& kernels) {
-    const std::vector<T> kernel(from.kernel.begin(), from.kernel.end());
+    const bool fused = arithmetic.fma && !from.antialias;
+    const std::vector<double> terms = fused ? about_zero(from) : from.kernel;
+    const std::vector<T> kernel(terms.begin(), terms.end());
     const T scale = static_cast<T>(n_in) / static_cast<T>(axis.size);
     const T stretch = (from.antialias ? std::max(scale, T{1}) : T{1}) * static_cast<T>(from.width);
     const auto all = static_cast<size_t>(axis.size);
@@ -139,7 +167,7 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
     T* weights = workspace<T, 1>(values);
     const T largest = from.antialias
                           ? kernels.weights(outputs, taps.widest, weights, workspace<T, 2>(all))
-                          : plain_weights(outputs, from, arithmetic.fma, taps.widest, weights);
+                          : plain_weights(outputs, from, fused, taps.widest, weights);
     if (arithmetic.number == Number::integer) {
         taps.bits = fraction_bits(static_cast<double>(largest), arithmetic);
         int32_t* whole = workspace<int32_t, 2>(values);
