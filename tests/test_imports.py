@@ -66,6 +66,7 @@ ORDER = (
     "trainer.blends",
     "trainer.hues",
     "trainer.colours",
+    "trainer.crew",
     "trainer.audit",
     "trainer.page",
     "trainer.zoo",
