@@ -49,6 +49,7 @@ ORDER = (
     "trainer.problem",
     "trainer.pointwise",
     "trainer.recognise",
+    "trainer.thinning",
     "trainer.resampling",
     "trainer.summed",
     "trainer.spatial",
