@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from math import inf
 from typing import cast
@@ -12,6 +13,7 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.fixed import FixedResampling, Separable
 from learned_transforms.layers import Flipping, Layer, Resampling
+from learned_transforms.trainer.crew import threaded
 from learned_transforms.trainer.fit import Settings, fit_separable, least_squares, score, separable
 from learned_transforms.trainer.kernel import Sized, fit_kernel, kernel_loss
 from learned_transforms.trainer.placement import UNROUNDED, WHOLE, Placement, placements, resampling
@@ -145,7 +147,9 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
         # Behind a kernel that does not fit quite, a shift that is none may have been fitted.
         kernels += [(None, kernel, (shift * 8).round() / 8) for kernel in problem.kernels]
     checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
-    best, trials = select(kernels, placement, weight, rich, checks, undo_flips(problem.ask, geometry))
+    # Thousands of short sums: on busy cores, threads would wait for each other longer than they work.
+    choose = partial(select, kernels, placement, weight, rich, checks, undo_flips(problem.ask, geometry))
+    best, trials = threaded(1, choose)
     chosen = cast(Resampling, best.layers[0])
     plain = Resampling(chosen.kernel, chosen.shift, chosen.arithmetic)
     parts = [*placement.parts(plain, data.size), *((layer, {}) for layer in best.layers[1:])]
