@@ -58,7 +58,7 @@ class Certificate:
         bound: with 95 % confidence, at most this share of images has any differing value; None once one had.
         enumerated: the images were the whole domain, which is what makes a proof.
         groups: the same figures by kind of image.
-        reference: versions, kind of input and CPU capability that the teacher ran with.
+        reference: versions, kind of input, CPU capability and threads that the teacher ran with.
     """
 
     tier: str
@@ -121,6 +121,7 @@ def reference(kind: str, backend: str = "auto") -> dict[str, str]:
         "pillow": PIL.__version__,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.machine(),
+        "threads": str(torch.get_num_threads()),
     }
 
 
@@ -140,70 +141,77 @@ def measure(
         DataError: nothing to compare.
         InputShapeError: an output has another shape or dtype than its target.
     """
-    bins = _Bins()
-    for group, output, target in comparisons:
-        if output.shape != target.shape or output.dtype != target.dtype:
-            raise InputShapeError(
-                f"Expected output and target of one shape and dtype, got {tuple(output.shape)} {output.dtype} "
-                f"and {tuple(target.shape)} {target.dtype}."
-            )
-        if output.numel():
-            bins.add(group, output.reshape(-1, *output.shape[-3:]), target.reshape(-1, *target.shape[-3:]))
-    return bins.certificate(kind, enumerated, backend)
+    tally = Tally()
+    for comparison in comparisons:
+        tally.compare(*comparison)
+    return tally.certificate(kind, enumerated, backend)
 
 
-class _Bins:
+class Tally:
     """Running totals over comparisons."""
 
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}
-        self.histogram: dict[str, int] = {}
+        self.histogram = dict.fromkeys(("0", "<= 1", "<= 2", "> 2"), 0)
         self.squares = 0.0
         self.ssims: list[float] = []
         self.images_differing = 0
         self.off_by_more = 0
         self.worst = ("", -1.0)
 
+    def compare(self, group: str, output: Tensor, target: Tensor) -> None:
+        """Add one image, or a batch; see :func:`measure`."""
+        if output.shape != target.shape or output.dtype != target.dtype:
+            raise InputShapeError(
+                f"Expected output and target of one shape and dtype, got {tuple(output.shape)} {output.dtype} "
+                f"and {tuple(target.shape)} {target.dtype}."
+            )
+        if output.numel():
+            self.add(group, output.reshape(-1, *output.shape[-3:]), target.reshape(-1, *target.shape[-3:]))
+
     def add(self, name: str, output: Tensor, target: Tensor) -> None:
+        count, differing, largest, worst = len(output), 0, 0.0, 0
+        if output.equal(target):
+            # As most images are; a similarity of 1 takes long to compute.
+            self.ssims += [1.0] * count
+        else:
+            differing, largest, worst = self.add_errors(output, target)
+        before = self.groups.get(name, Group(0, 0, 0, 0.0))
+        if largest > self.worst[1]:
+            self.worst = f"{name} {before.images + worst}", largest
+        self.histogram["0"] += output.numel() - differing
+        self.groups[name] = Group(
+            before.images + count,
+            before.values + output.numel(),
+            before.differing + differing,
+            max(before.largest, largest),
+        )
+
+    def add_errors(self, output: Tensor, target: Tensor) -> tuple[int, float, int]:
+        """Values that differ, the largest error, and which image has it; all else is added."""
         floating = output.is_floating_point()
-        unit = 255.0 if floating else 1.0
-        # Most images are equal, and then one zero for each says it all.
-        error = torch.zeros(len(output), 1, 1, 1, dtype=torch.float64)
-        if not output.equal(target):
-            error = (output.double() - target.double()).abs() * unit
+        unit, limit = (255.0, FLOAT_TOLERANCE * 255) if floating else (1.0, 0.0)
+        error = (output.double() - target.double()).abs() * unit
+        if floating:
             error[output.isnan() & target.isnan()] = 0
             # A NaN where the teacher has a number is off by the full range.
             error = error.nan_to_num(nan=255.0, posinf=255.0)
-        limit = FLOAT_TOLERANCE * 255 if floating else 0.0
-        differs = error > limit
-        before = self.groups.get(name, Group(0, 0, 0, 0.0))
-        largest = float(error.max())
-        self.groups[name] = Group(
-            before.images + len(error),
-            before.values + output.numel(),
-            before.differing + int(differs.sum()),
-            max(before.largest, largest),
-        )
-        self.images_differing += int(differs.flatten(1).any(1).sum())
-        self.off_by_more += int((error > 1 + limit).sum())
+        above = [int((error > level + limit).sum()) for level in range(3)]
+        for label, more, less in zip(("<= 1", "<= 2", "> 2"), above, (*above[1:], 0), strict=True):
+            self.histogram[label] += more - less
+        self.off_by_more += above[1]
         self.squares += float(error.square().sum())
-        self.histogram["0"] = self.histogram.get("0", 0) + output.numel() - int(differs.sum())
-        for label, low, high in (
-            ("<= 1", limit, 1 + limit),
-            ("<= 2", 1 + limit, 2 + limit),
-            ("> 2", 2 + limit, math.inf),
-        ):
-            self.histogram[label] = self.histogram.get(label, 0) + int(((error > low) & (error <= high)).sum())
-        # Equal images have a similarity of 1, which takes long to compute.
-        unequal = error.flatten(1).any(1)
+        largest = error.flatten(1).amax(1)
+        # Images whose errors all count as none are as good as equal: within 1e-8 of a similarity of 1.
+        unequal = largest > limit
+        self.images_differing += int(unequal.sum())
         self.ssims += [1.0] * int((~unequal).sum())
         if unequal.any():
             self.ssims += ssim(output[unequal].double() * unit, target[unequal].double() * unit).tolist()
-        if largest > self.worst[1]:
-            number = before.images + int(error.flatten(1).amax(1).argmax())
-            self.worst = f"{name} {number}", largest
+        return above[0], float(largest.max()), int(largest.argmax())
 
-    def certificate(self, kind: str, enumerated: bool, backend: str) -> Certificate:
+    def certificate(self, kind: str = "", enumerated: bool = False, backend: str = "auto") -> Certificate:
+        """What it all comes to; see :func:`measure`."""
         values = sum(group.values for group in self.groups.values())
         images = sum(group.images for group in self.groups.values())
         if not values:
@@ -243,7 +251,8 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
     def mean(image: Tensor) -> Tensor:
-        return F.avg_pool2d(image, size, 1)
+        # Along one axis, then along the other: far fewer sums.
+        return F.avg_pool2d(F.avg_pool2d(image, (size, 1), 1), (1, size), 1)
 
     a, b = mean(output), mean(target)
     var_a, var_b = mean(output**2) - a**2, mean(target**2) - b**2

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from learned_transforms.keep import Keep, Nearest
 from learned_transforms.layers import Picking, Resampling
 from learned_transforms.taps import phi
 from learned_transforms.trainer import audit, resizes
+from learned_transforms.trainer.crew import all_threads, side_by_side
 from learned_transforms.trainer.impulse import learn_kernel
 from learned_transforms.trainer.nearest import coded, learn_offset, picked
 from learned_transforms.trainer.page import readme
@@ -110,7 +112,8 @@ def test_damage_is_seen(shipped, key, monkeypatch):
         weight.view(-1)[-1] += 0.03
 
     def tier(layer):
-        return audit.certify_layer(name, role, 7, audit.paths()[0], Weights({key: layer}, [])).tier
+        path = audit.paths()[0]
+        return audit.certify_layer(name, role, 7, [path], Weights({key: layer}, []))[path].tier
 
     assert tier(sound) in ("exact", "rounding")
     assert tier(damaged) == "approximate"
@@ -190,8 +193,7 @@ def test_coded_images_tell_every_place(shipped):
     assert len(coded(300, 600).flatten(1).T.unique(dim=0)) == 300 * 600
 
 
-def test_a_layer_is_learned_again(shipped, monkeypatch):
-    monkeypatch.setattr(resizes, "CHECKS", (((97, 300), (131, 77)),))
+def test_a_layer_is_learned_again(shipped):
     key = "float32/resize_bilinear_plain"
     sound, damaged = shipped.layers[key], copy.deepcopy(shipped.layers[key])
     with torch.no_grad():
@@ -201,6 +203,41 @@ def test_a_layer_is_learned_again(shipped, monkeypatch):
     assert made.layers[key].kernel.equal(sound.kernel)
     assert made.layers[key].arithmetic == sound.arithmetic
     assert all(made.layers[other] is layer for other, layer in shipped.layers.items() if other != key)
+
+
+def test_paths_share_the_answers_of_a_teacher():
+    asked = []
+
+    def teacher(image):
+        asked.append(image)
+        return image
+
+    fast, slow = audit.Path("cpu"), audit.Path("reference")
+    networks = {fast: lambda image: image, slow: lambda image: image + 1}
+    images = list(torch.zeros(25, 3, 4, 4, dtype=torch.uint8))
+    found = audit.join([(networks, teacher, {audit.EVERY_COLOUR: images, "noise": images[:1]})], "uint8", stride=10)
+    assert len(asked) == 26
+    assert {name: group.images for name, group in found[fast].groups.items()} == {audit.EVERY_COLOUR: 25, "noise": 1}
+    assert {name: group.images for name, group in found[slow].groups.items()} == {"colours": 3, "noise": 1}
+    assert (found[fast].differing, found[slow].equal) == (0, 0)
+
+
+def test_what_is_known_is_not_measured_again(shipped, monkeypatch):
+    weights = Weights({"uint8/to_float": shipped.layers["uint8/to_float"]}, [])
+    found = audit.entitled((task.name, task.certify()) for task in audit.audits(weights, 20, False))
+    others = [f"uint8/to_float ({path})" for path in audit.paths()[1:]]
+    assert list(found) == ["uint8/to_float", *others]
+    assert {certificate.tier for certificate in found.values()} == {"proved"}
+    monkeypatch.delattr(audit, "join")
+    assert found == audit.entitled((task.name, task.certify()) for task in audit.audits(weights, 20, False, found))
+
+
+def test_tasks_side_by_side():
+    assert side_by_side([partial(pow, 2, n) for n in range(5)], "powers", False) == [1, 2, 4, 8, 16]
+    with pytest.raises(ValueError, match="invalid literal"):
+        side_by_side([partial(int, "1"), partial(int, "x")], "numbers", False)
+    threads = torch.get_num_threads
+    assert side_by_side([threads, all_threads(threads), threads], "threads", False) == [1, threads(), 1]
 
 
 def test_one_file_is_rebuilt_alone(tmp_path):

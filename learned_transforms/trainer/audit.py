@@ -1,5 +1,6 @@
 """The certificates of shipped weights: each layer and pipeline against its teacher, on each path that runs it."""
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -9,13 +10,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from learned_transforms.certificate import Certificate, measure
+from learned_transforms.certificate import Certificate, Tally
 from learned_transforms.compose import LearnedCompose
 from learned_transforms.images import to_tensor
 from learned_transforms.kernels import BACKENDS, cpu
 from learned_transforms.layers import Layer, Params
 from learned_transforms.network import Network
 from learned_transforms.plan import Plan
+from learned_transforms.trainer.crew import all_threads
 from learned_transforms.trainer.data import (
     HELD_OUT_PHOTOS,
     TRAINING_PHOTOS,
@@ -61,8 +63,16 @@ PARAMS: Mapping[str, Sequence[Params]] = {
 COLOURED = {"saturation": (0.0, 1.5), "hue": (-0.2, 0.1)}
 """Factors with which they are certified on all colours."""
 
-Comparison = tuple[Callable[[Any], Any], Callable[[Any], Any], Mapping[str, Sequence[Tensor]]]
-"""A network, its teacher, and images by group."""
+EVERY_COLOUR = "all 2^24 colours"
+EVERY_LENGTH = f"every length up to {EVERY}"
+SOME = {EVERY_COLOUR: "colours", EVERY_LENGTH: f"lengths up to {EVERY}"}
+"""Groups that hold them all, and what they are called where they do not."""
+
+STRIDE = 10
+"""Paths behind the first are compared on every so many-th image of a layer's groups."""
+
+Runner = Callable[[Any], Any]
+"""A network or a teacher."""
 
 
 class Path(NamedTuple):
@@ -77,6 +87,22 @@ class Path(NamedTuple):
     def taken(self) -> Any:
         """A context in which plans that are first run take this path."""
         return cpu.forced(self.simd) if self.simd else nullcontext()
+
+
+Comparison = tuple[Mapping[Path, Runner], Runner, Mapping[str, Sequence[Tensor]]]
+"""A network on each path, its teacher, and images by group."""
+
+
+class Audit(NamedTuple):
+    """Certificates that are measured together: they share a teacher and its answers.
+
+    Attributes:
+        name: ``kind/role`` of a layer, or ``kind/pipeline``.
+        certify: measures them; a certificate for each path that runs the layer, fastest first.
+    """
+
+    name: str
+    certify: Callable[[], Mapping[Path, Certificate]]
 
 
 def paths() -> list[Path]:
@@ -113,26 +139,26 @@ def evaluation_images(count: int) -> dict[str, Sequence[Tensor]]:
     return groups
 
 
-def layer_comparisons(name: str, role: str, count: int, path: Path, weights: Weights) -> Iterable[Comparison]:
+def layer_comparisons(name: str, role: str, count: int, runs: Sequence[Path], weights: Weights) -> Iterable[Comparison]:
     """A layer alone: resizes to several sizes, gray on all 2^24 colours (floats: random ones), table on all levels."""
     api = api_of(name)
-    if role in RESIZES:
-        compared = nearest_comparisons if role.startswith("nearest") else resize_comparisons
-        yield from compared(name, role, count, path, weights.layers[f"{name}/{role}"])
-    elif role in COLOURS:
-        yield from colour_comparisons(name, role, count, path, weights.layers[f"{name}/{role}"])
-    elif role == "gray" and name == "float32":
-        colours = torch.rand(3, 4096, 4096, generator=torch.Generator().manual_seed(0))
-        yield learned([api.Grayscale(1)], path, weights), api.Grayscale(1), {"random colours": [colours]}
+    if role in RESIZES or role in COLOURS:
+        compared = colour_comparisons if role in COLOURS else resize_comparisons
+        if role.startswith("nearest"):
+            compared = nearest_comparisons
+        yield from compared(name, role, count, runs, weights.layers[f"{name}/{role}"])
     elif role == "gray":
-        yield learned([api.Grayscale(1)], path, weights), api.Grayscale(1), {"all 2^24 colours": [every_colour()[0]]}
+        images = {EVERY_COLOUR: [every_colour()[0]]}
+        if name == "float32":
+            images = {"random colours": [torch.rand(3, 4096, 4096, generator=torch.Generator().manual_seed(0))]}
+        yield learned([api.Grayscale(1)], runs, weights), api.Grayscale(1), images
     else:
         levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
         end = to_float(name)
-        yield learned(end, path, weights), opaque(end), {"all 256 levels": [levels]}
+        yield learned(end, runs, weights), opaque(end), {"all 256 levels": [levels]}
 
 
-def resize_comparisons(name: str, role: str, count: int, path: Path, layer: Layer) -> Iterable[Comparison]:
+def resize_comparisons(name: str, role: str, count: int, runs: Sequence[Path], layer: Layer) -> Iterable[Comparison]:
     """Whole photos, and ``count`` patches, patterns and images of other sizes together, to each of ``SIZES``."""
     each = max(1, count // 7)
     groups: dict[str, Sequence[Tensor]] = {"whole photos": photos()}
@@ -140,38 +166,38 @@ def resize_comparisons(name: str, role: str, count: int, path: Path, layer: Laye
     groups["other sizes"] = other_sizes(each)
     for size in SIZES:
         params = {"size": size, "antialias": RESIZES[role][1]}
-        yield alone(layer, name, params, path), resize(name, role, size), groups
+        yield each_alone(layer, name, params, runs), resize(name, role, size), groups
 
 
-def nearest_comparisons(name: str, role: str, count: int, path: Path, layer: Layer) -> Iterable[Comparison]:
+def nearest_comparisons(name: str, role: str, count: int, runs: Sequence[Path], layer: Layer) -> Iterable[Comparison]:
     """Coded images from every length to every other, rows from short to long and columns from long to short; then
     longer ones. Fewer of both where ``count`` is below 100.
     """
     few = max(1, 100 // max(1, count))
     lengths = range(1, EVERY + 1)
-    every = [(n, EVERY + 1 - n, m, EVERY + 1 - m) for n in lengths for m in lengths][::few]
+    short = [coded(n, EVERY + 1 - n) for n in lengths]
     generator = torch.Generator().manual_seed(5)
     longer = torch.randint(EVERY + 1, LARGEST, (LARGER // few, 4), generator=generator).tolist()
-    for group, sizes in ((f"every length up to {EVERY}", every), ("longer", longer)):
-        for height, width, rows, columns in sizes:
-            size = rows, columns
-            yield alone(layer, name, {"size": size}, path), resize(name, role, size), {group: [coded(height, width)]}
+    made = [((m, EVERY + 1 - m), {EVERY_LENGTH: short}) for m in lengths[::few]]
+    made += [((rows, columns), {"longer": [coded(height, width)]}) for height, width, rows, columns in longer]
+    for size, groups in made:
+        yield each_alone(layer, name, {"size": size}, runs), resize(name, role, size), groups
 
 
-def colour_comparisons(name: str, role: str, count: int, path: Path, layer: Layer) -> Iterable[Comparison]:
+def colour_comparisons(name: str, role: str, count: int, runs: Sequence[Path], layer: Layer) -> Iterable[Comparison]:
     """Whole photos, and patches, patterns and images of other sizes, with every factor, or sigma and size; where each
     pixel is on its own, all 2^24 colours too (fewer where ``count`` is below 100), with ``COLOURED``.
     """
     each, few = max(1, count // 7), max(1, 100 // max(1, count))
     groups: dict[str, Sequence[Tensor]] = {"whole photos": photos()[::few]}
-    every = "all 2^24 colours" if few == 1 else "colours"
+    every = EVERY_COLOUR if few == 1 else SOME[EVERY_COLOUR]
     groups |= {group: list(images) for group, images in held_out_images(each, (61, 90), seed=3).items()}
     groups["other sizes"] = other_sizes(each)
     colours = list(every_colour()[0].view(3, 256, 16, 4096)[:, ::few].transpose(0, 1)) if role in COLOURED else []
     sorts: list[tuple[Params, Mapping[str, Sequence[Tensor]]]] = [(params, groups) for params in PARAMS[role]]
     sorts += [({"factor": factor}, {every: colours}) for factor in COLOURED.get(role, ())]
     for params, images in sorts:
-        yield alone(layer, name, params, path), partial(answer, colour(name, role), params), images
+        yield each_alone(layer, name, params, runs), partial(answer, colour(name, role), params), images
 
 
 def answer(teacher: Callable[..., Any], params: Params, image: Any) -> Any:
@@ -194,74 +220,105 @@ def alone(layer: Layer, name: str, params: Params, path: Path) -> LearnedCompose
     return LearnedCompose([network], backend=path.backend, fallback="error")
 
 
-def learned(transforms: Sequence[Any], path: Path, weights: Weights) -> LearnedCompose:
-    return LearnedCompose(transforms, weights=weights, fallback="error", backend=path.backend)
+def each_alone(layer: Layer, name: str, params: Params, runs: Sequence[Path]) -> dict[Path, Runner]:
+    return {path: alone(layer, name, params, path) for path in runs}
 
 
-def certify_layer(name: str, role: str, count: int, path: Path, weights: Weights) -> Certificate:
-    """One layer of a teacher, such as ``uint8/gray``, on one path."""
+def learned(transforms: Sequence[Any], runs: Sequence[Path], weights: Weights) -> dict[Path, Runner]:
+    """Transforms on each path."""
+    return {p: LearnedCompose(transforms, weights=weights, fallback="error", backend=p.backend) for p in runs}
+
+
+def certify_layer(
+    name: str, role: str, count: int, runs: Sequence[Path], weights: Weights
+) -> Mapping[Path, Certificate]:
+    """One layer of a teacher, such as ``uint8/gray``: on the first path with all images, on the others with fewer."""
     enumerated = role == "to_float" or (role == "gray" and name != "float32")
-    with path.taken():
-        return join(layer_comparisons(name, role, count, path, weights), KINDS[name], enumerated, str(path))
+    return join(layer_comparisons(name, role, count, runs, weights), KINDS[name], enumerated, STRIDE)
 
 
-def certify_pipeline(
-    transforms: Sequence[Any], groups: Mapping[str, Sequence[Tensor]], kind: str, path: Path, weights: Weights
-) -> Certificate:
-    """A whole pipeline on one path."""
-    with path.taken():
-        comparisons = [(learned(transforms, path, weights), opaque(transforms), groups)]
-        return join(comparisons, kind, backend=str(path))
+PIPELINES = {"pipeline": (seed_pipeline, seed_images), "imagenet_eval": (evaluation_pipeline, evaluation_images)}
+"""What is certified as a whole, with its images: those of the seed and of ImageNet's evaluation."""
 
 
-def audit(
+def certify_pipeline(name: str, role: str, count: int, weights: Weights) -> Mapping[Path, Certificate]:
+    """One of ``PIPELINES``, on every path with all images."""
+    made, images = PIPELINES[role]
+    transforms = made(name)
+    return join([(learned(transforms, paths(), weights), opaque(transforms), images(count))], NAMES[name])
+
+
+def audits(
     weights: Weights, count: int, pipelines: bool = True, known: Mapping[str, Certificate] = MappingProxyType({})
-) -> Iterator[tuple[str, Certificate]]:
-    """Every certificate, by name: ``kind/role`` for layers and ``kind/pipeline`` on the fastest path; others behind it.
+) -> Iterator[Audit]:
+    """What has to be measured for all certificates; what takes longest comes last.
 
     Args:
         weights: the layers.
         count: held-out images of each group for pipelines. Layers take a twentieth, and slower paths a tenth of that.
         pipelines: those of the seed and of ImageNet's evaluation too.
-        known: certificates of layers that need not be measured again, where the path is the same.
+        known: certificates, by title, of layers that need not be measured again, where the paths are the same.
     """
-    images, large = (seed_images(count), evaluation_images(count)) if pipelines else ({}, {})
-    run_by = {key: able(layer, key.partition("/")[2]) for key, layer in weights.layers.items()}
-    for number, path in enumerate(paths()):
-        for key, runs in run_by.items():
-            if path not in runs:
-                continue
-            name, _, role = key.partition("/")
-            first = path == runs[0]
-            title = key if first else f"{key} ({path})"
-            found = known.get(title)
-            if found is None or found.reference["backend"] != str(path):
-                found = certify_layer(name, role, count // (20 if first else 200), path, weights)
-            yield title, found
-        if not pipelines:
+    # What else is known of the weights would only be carried about.
+    layers = Weights(weights.layers, [])
+    for key, layer in weights.layers.items():
+        name, _, role = key.partition("/")
+        runs = able(layer, role)
+        before = {path: known[title] for path, title in titles(key, runs).items() if title in known}
+        if [str(path) for path in runs] == [found.reference["backend"] for found in before.values()]:
+            yield Audit(key, partial(dict, before))
             continue
-        suffix = "" if number == 0 else f" ({path})"
-        for name, kind in NAMES.items():
-            yield f"{name}/pipeline{suffix}", certify_pipeline(seed_pipeline(name), images, kind, path, weights)
-        for name in ("uint8", "pil", "pil_v2"):
-            found = certify_pipeline(evaluation_pipeline(name), large, NAMES[name], path, weights)
-            yield f"{name}/imagenet_eval{suffix}", found
+        certify = partial(certify_layer, name, role, count // 20, runs, layers)
+        # Without antialiasing, torch's positions depend on the number of threads.
+        plain = role in RESIZES and not RESIZES[role][1]
+        yield Audit(key, all_threads(certify) if plain else certify)
+    if pipelines:
+        for role, names in (("pipeline", tuple(NAMES)), ("imagenet_eval", ("uint8", "pil", "pil_v2"))):
+            for name in names:
+                yield Audit(f"{name}/{role}", partial(certify_pipeline, name, role, count, layers))
+
+
+def titles(name: str, runs: Iterable[Path]) -> dict[Path, str]:
+    """Of certificates by path: the name for the fastest, and the path behind it for the others."""
+    return {path: f"{name} ({path})" if number else name for number, path in enumerate(runs)}
+
+
+def entitled(found: Iterable[tuple[str, Mapping[Path, Certificate]]]) -> dict[str, Certificate]:
+    """Certificates by title, path after path."""
+    made = [(path, title, c[path]) for name, c in found for path, title in titles(name, c).items()]
+    return {title: certificate for path, title, certificate in sorted(made, key=lambda entry: paths().index(entry[0]))}
 
 
 def compare(
     network: Callable[[Any], Any], teacher: Callable[[Any], Any], groups: Mapping[str, Sequence[Tensor]], kind: str
 ) -> Certificate:
     """One network against its teacher."""
-    return join([(network, teacher, groups)], kind)
+    path = Path("auto")
+    return join([({path: network}, teacher, groups)], kind)[path]
 
 
-def join(comparisons: Iterable[Comparison], kind: str, enumerated: bool = False, backend: str = "auto") -> Certificate:
-    """One certificate over several networks, each with its teacher and its images."""
+def join(
+    comparisons: Iterable[Comparison], kind: str, enumerated: bool = False, stride: int = 1
+) -> dict[Path, Certificate]:
+    """One certificate for each path over several networks, each with its teacher and its images.
 
-    def outputs() -> Iterator[tuple[str, Tensor, Tensor]]:
-        for network, teacher, groups in comparisons:
-            for group, images in groups.items():
-                for image in images:
-                    yield group, to_tensor(network(as_kind(image, kind))), to_tensor(teacher(as_kind(image, kind)))
-
-    return measure(outputs(), kind, enumerated, backend)
+    Args:
+        comparisons: networks on paths, fastest first.
+        kind: how the teachers take images.
+        enumerated: the images are the whole domain.
+        stride: paths behind the first take every so many-th image of each group.
+    """
+    tallies: dict[Path, Tally] = defaultdict(Tally)
+    seen: Counter[str] = Counter()
+    for networks, teacher, groups in comparisons:
+        first = next(iter(networks))
+        for group, images in groups.items():
+            for image in images:
+                target = to_tensor(teacher(as_kind(image, kind)))
+                for path in networks if seen[group] % stride == 0 else (first,):
+                    with path.taken():
+                        output = to_tensor(networks[path](as_kind(image, kind)))
+                    partly = stride > 1 and path != first and not enumerated
+                    tallies[path].compare(SOME.get(group, group) if partly else group, output, target)
+                seen[group] += 1
+    return {path: tally.certificate(kind, enumerated, str(path)) for path, tally in tallies.items()}

@@ -20,6 +20,9 @@ from learned_transforms.trainer.checkpoint import NOTHING, Checkpoint, Descent, 
 
 CPU = torch.device("cpu")
 
+INTERVAL_PATIENCE = 3
+"""Newton steps without gain after which weights of intervals are as good as they get."""
+
 
 class EarlyStopping:
     """Stop when the validation loss has not fallen by more than ``min_delta`` for ``patience`` epochs.
@@ -277,15 +280,17 @@ def fit_intervals(inputs: Tensor, levels: Tensor, iterations: int = 40) -> tuple
     high = torch.where(levels == 255, torch.inf, levels + 1)
     weights = least_squares(inputs, (levels + 0.5)[None])[0]
     damping = (inputs @ inputs.T) * 1e-6
-    best, best_loss = weights, float("inf")
+    best, best_loss, waited = weights, float("inf"), 0
     for _ in range(iterations):
         value = weights @ inputs
         violation = value.clamp(low, high) - value
         loss = float(violation.square().mean())
-        if loss < best_loss * (1 - 1e-6):
+        improved = loss < best_loss * (1 - 1e-6)
+        waited = 0 if improved else waited + 1
+        if improved:
             best, best_loss = weights, loss
         violated = violation.nonzero()[:, 0]
-        if len(violated) == 0:
+        if len(violated) == 0 or waited == INTERVAL_PATIENCE:
             break
         active = inputs[:, violated]
         weights = weights + torch.linalg.solve(active @ active.T + damping, active @ violation[violated])

@@ -231,5 +231,7 @@ def mixings(before: Sequence[Layer], data: Labelled, check: Labelled) -> Iterato
                 worth = mismatch(run([mixing], inner), check.targets)
                 if best is None or worth < best[0] * 0.9:
                     best = worth, denominator, mixing
+            if best is not None and best[0] == 0:
+                break
         if best is not None:
             yield best[2], best[1]

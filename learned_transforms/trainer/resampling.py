@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from math import inf
 from typing import cast
@@ -12,13 +13,15 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.fixed import FixedResampling, Separable
 from learned_transforms.layers import Flipping, Layer, Resampling
-from learned_transforms.trainer.fit import Settings, fit_separable, least_squares, score, separable, solve
+from learned_transforms.trainer.crew import threaded
+from learned_transforms.trainer.fit import Settings, fit_separable, least_squares, score, separable
 from learned_transforms.trainer.kernel import Sized, fit_kernel, kernel_loss
 from learned_transforms.trainer.placement import UNROUNDED, WHOLE, Placement, placements, resampling
 from learned_transforms.trainer.pointwise import FLOATS, best_map, fit_mix, mixings, settle
 from learned_transforms.trainer.problem import Ask, Form, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
 from learned_transforms.trainer.recognise import Geometry, estimate_kernel, recognise
 from learned_transforms.trainer.snap import snap
+from learned_transforms.trainer.thinning import SMALL, SMALL_FLOAT, thinned
 
 SHAPES = ((1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (4, 3))
 """Kernels from simple to rich: (support, degree)."""
@@ -45,8 +48,6 @@ CONTRADICTED = 0.3
 REFIT_VALUES = 400_000
 REFIT_PATIENCE = 3
 RANK_IMAGES = 60
-SMALL, SMALL_FLOAT = 2e-3, 1e-7
-"""Weights below this share of the largest are left out of a thinned matrix, for levels and for floats."""
 CHECK_IMAGES = 200
 HELD_OUT_PROBES = 4
 
@@ -146,7 +147,9 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
         # Behind a kernel that does not fit quite, a shift that is none may have been fitted.
         kernels += [(None, kernel, (shift * 8).round() / 8) for kernel in problem.kernels]
     checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
-    best, trials = select(kernels, placement, weight, rich, checks, undo_flips(problem.ask, geometry))
+    # Thousands of short sums: on busy cores, threads would wait for each other longer than they work.
+    choose = partial(select, kernels, placement, weight, rich, checks, undo_flips(problem.ask, geometry))
+    best, trials = threaded(1, choose)
     chosen = cast(Resampling, best.layers[0])
     plain = Resampling(chosen.kernel, chosen.shift, chosen.arithmetic)
     parts = [*placement.parts(plain, data.size), *((layer, {}) for layer in best.layers[1:])]
@@ -374,29 +377,3 @@ def snapped_form(thin: Separable, rich: Labelled, problem: Problem) -> Form:
             forms.append(replace(form, grids={"rows, columns": grid, **form.grids}))
     # Among equals, the first: without a channel map.
     return min(forms, key=lambda form: form.worth)
-
-
-def thinned(free: Separable, part: Sized, small: float) -> Separable:
-    """The same with rows that sum to 1 in the mean, refitted with only those weights that stand out."""
-    x, y = part
-    target = (y - free.bias[:, None, None]).to(x)
-    mixed = torch.einsum("oc,nchw->nohw", free.weight.to(x), x)
-    rows, columns = free.rows.detach().to(x), free.columns.detach().to(x)
-    for _ in range(3):
-        rows = fit_support(mixed @ columns.T, target, rows, small)
-        columns = fit_support((rows @ mixed).mT, target.mT, columns, small)
-    tall, wide = rows.sum(1).mean(), columns.sum(1).mean()
-    weight = free.weight.to(x) * tall * wide
-    return Separable(rows / tall, columns / wide, weight, free.bias, free.arithmetic)
-
-
-def fit_support(inputs: Tensor, targets: Tensor, matrix: Tensor, small: float) -> Tensor:
-    """The matrix for which ``matrix @ inputs`` is nearest to the targets; its small entries become 0."""
-    a = inputs.movedim(-2, 0).flatten(1)
-    b = targets.movedim(-2, 0).flatten(1)
-    products, sums = a @ a.T, a @ b.T
-    found = torch.zeros_like(matrix)
-    for i, used in enumerate(matrix.abs() > small * matrix.abs().max()):
-        if used.any():
-            found[i, used] = solve(products[used][:, used], sums[used, i])
-    return found

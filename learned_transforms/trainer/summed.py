@@ -11,7 +11,8 @@ from learned_transforms.fixed import SeparableSum
 from learned_transforms.trainer.fit import Score, Settings, least_squares, score, train
 from learned_transforms.trainer.kernel import Sized
 from learned_transforms.trainer.problem import Form, Problem, attempt, flat
-from learned_transforms.trainer.resampling import NOISE_FREE, SMALL, SMALL_FLOAT, fit_support, gentle
+from learned_transforms.trainer.resampling import NOISE_FREE, gentle
+from learned_transforms.trainer.thinning import SMALL, SMALL_FLOAT, fit_support
 
 MOST_TERMS = 4
 ROUGH_VALUES, FINE_VALUES = 600_000, 5_000_000

@@ -5,26 +5,26 @@ Run ``python -m learned_transforms.trainer.zoo``; with ``--only NAME``, it rebui
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from learned_transforms import weights as weight_files
 from learned_transforms.catalog import describe
-from learned_transforms.certificate import Certificate, measure
+from learned_transforms.certificate import Certificate
 from learned_transforms.compose import LearnedCompose
-from learned_transforms.images import to_tensor
+from learned_transforms.errors import TeacherError
 from learned_transforms.layers import Layer, Lookup, Mixing, Resampling
 from learned_transforms.network import Network
 from learned_transforms.trainer import Result, retrain
-from learned_transforms.trainer.audit import audit, seed_images
+from learned_transforms.trainer.audit import audits, compare, entitled, seed_images
 from learned_transforms.trainer.colours import learn_colours
-from learned_transforms.trainer.data import HELD_OUT_PHOTOS, TRAINING_PHOTOS, as_kind, training_images
+from learned_transforms.trainer.crew import all_threads, side_by_side
+from learned_transforms.trainer.data import HELD_OUT_PHOTOS, TRAINING_PHOTOS, training_images
 from learned_transforms.trainer.page import readme
+from learned_transforms.trainer.problem import Trial
 from learned_transforms.trainer.resizes import IMPULSE_SIZES, learn_resizes, marks
 from learned_transforms.trainer.teachers import KINDS, NAMES, TAKEN, TINTED, opaque, resize, seed_pipeline
 from learned_transforms.weights import Weights
@@ -36,6 +36,12 @@ RESIZES = {"bicubic_224": "resize_bicubic", "lanczos_224": "resize_lanczos"}
 RESIZED = (224, 224)
 SHIPPED = (NAME, EVERYTHING, *RESIZES)
 """Names of all files, in the order in which they are built."""
+
+Learned = tuple[str, Layer, list[Trial]]
+"""A layer's key, the layer, and what was tried for it."""
+
+Learner = Callable[[Mapping[str, Sequence[str]]], Iterator[Learned]]
+"""From the roles that kinds of images have to their layers."""
 
 ROLES: dict[type, str] = {Resampling: "resize_bilinear", Mixing: "gray", Lookup: "to_float"}
 """Of the layers that the seed learns."""
@@ -52,35 +58,42 @@ def keyed(name: str, network: Network) -> dict[str, Layer]:
     return {f"{name}/{ROLES[type(layer)]}": layer for layer in network.members if type(layer) in ROLES}
 
 
+def taught(name: str, count: int) -> Weights:
+    """The layers of one teacher of the seed, their marks, and how they were learned.
+
+    Raises:
+        TeacherError: no kernel was recognised in what was learned.
+    """
+    result = learn(name, count, progress=False)
+    if "kernel" not in result.networks:
+        raise TeacherError(f"No kernel form was found for {name}: {'; '.join(str(row) for row in result.table)}")
+    network = result.networks["kernel"]
+    layers = keyed(name, network)
+    about = {
+        "step one (free matrices)": str(result.certificates["separable"]),
+        "step two (kernel form), held-out pairs": str(result.certificates["kernel"]),
+        "recognised": [dict(p or {}) for p in network.params],
+        "notes": result.notes,
+        "trials": [asdict(trial) for trial in result.trials],
+        "history": [asdict(epoch) for epoch in result.history],
+    }
+    provenance = {f"{key}.{n}": mark for key, layer in layers.items() for n, mark in layer.provenance().items()}
+    provenance |= {f"{name}/{param}": "learned (recognised in the matrices)" for param in ("flips", "size")}
+    return Weights(layers, [], {}, provenance, about)
+
+
 def learn_seed(count: int, progress: bool = True) -> Weights:
     """Learn every teacher of the seed from so many training images each; nothing is certified yet."""
-    layers: dict[str, Layer] = {}
-    steps: dict[str, Any] = {}
-    provenance: dict[str, str] = {}
-    for name in KINDS:
-        result = learn(name, count, progress)
-        if "kernel" not in result.networks:
-            raise RuntimeError(f"No kernel form was found for {name}: {'; '.join(str(row) for row in result.table)}")
-        network = result.networks["kernel"]
-        layers |= keyed(name, network)
-        for key, layer in keyed(name, network).items():
-            provenance |= {f"{key}.{number}": mark for number, mark in layer.provenance().items()}
-        provenance |= {f"{name}/{param}": "learned (recognised in the matrices)" for param in ("flips", "size")}
-        steps[name] = {
-            "step one (free matrices)": str(result.certificates["separable"]),
-            "step two (kernel form), held-out pairs": str(result.certificates["kernel"]),
-            "recognised": [dict(p or {}) for p in network.params],
-            "notes": result.notes,
-            "trials": [asdict(trial) for trial in result.trials],
-            "history": [asdict(epoch) for epoch in result.history],
-        }
+    found = side_by_side([partial(taught, name, count) for name in KINDS], "seed", progress)
     about = {
         "name": NAME,
         "teachers": {name: [str(t) for t in seed_pipeline(name)] for name in NAMES},
         "settings": {"count": count, "photos": TRAINING_PHOTOS, "held out": HELD_OUT_PHOTOS},
-        "steps": steps,
+        "steps": {name: part.about for name, part in zip(KINDS, found, strict=True)},
     }
-    return Weights(layers, [describe(t) for t in seed_pipeline("uint8")], provenance=provenance, about=about)
+    layers = {key: layer for part in found for key, layer in part.layers.items()}
+    provenance = {key: mark for part in found for key, mark in part.provenance.items()}
+    return Weights(layers, [describe(t) for t in seed_pipeline("uint8")], {}, provenance, about)
 
 
 def build(
@@ -129,12 +142,14 @@ def completed(start: Weights, progress: bool = True, again: Sequence[str] = ()) 
         }
         for taken in (TAKEN, TINTED)
     )
-    with tqdm(desc="layers", disable=None if progress else True) as bar:
-        for key, layer, tried in chain(learn_resizes(resizes), learn_colours(colours)):
-            layers[key] = layer
-            trials[key] = [asdict(trial) for trial in tried]
-            provenance |= {f"{key}.{number}": mark for number, mark in marks(layer).items()}
-            bar.update()
+    # The last digits of kernels, and positions without antialiasing, depend on the number of threads.
+    tasks = [all_threads(partial(gathered, learn_resizes, part)) for part in by_role(resizes)]
+    tasks += [partial(gathered, learn_colours, {name: [role]}) for name, roles in colours.items() for role in roles]
+    found = {key: (layer, tried) for part in side_by_side(tasks, "layers", progress) for key, layer, tried in part}
+    for key in (f"{name}/{role}" for taken in (resizes, colours) for name, roles in taken.items() for role in roles):
+        layers[key], tried = found[key]
+        trials[key] = [asdict(trial) for trial in tried]
+        provenance |= {f"{key}.{number}": mark for number, mark in marks(layers[key]).items()}
     about = {
         "name": EVERYTHING,
         "trials": trials,
@@ -144,16 +159,24 @@ def completed(start: Weights, progress: bool = True, again: Sequence[str] = ()) 
     return Weights(layers, [], {}, provenance, about)
 
 
+def by_role(taken: Mapping[str, Sequence[str]]) -> list[dict[str, list[str]]]:
+    """The same in parts of one role each: kinds of images share a kernel."""
+    roles = dict.fromkeys(role for part in taken.values() for role in part)
+    return [{name: [role] for name, part in taken.items() if role in part} for role in roles]
+
+
+def gathered(learner: Learner, taken: Mapping[str, Sequence[str]]) -> list[Learned]:
+    """All layers that a learner yields."""
+    return list(learner(taken))
+
+
 def certify(
     weights: Weights, certified: int, known: Mapping[str, Certificate], pipelines: bool, progress: bool
 ) -> dict[str, Certificate]:
-    """The certificates of :func:`audit`, with a bar."""
-    certificates: dict[str, Certificate] = {}
-    with tqdm(desc="certify", unit=" certificates", disable=None if progress else True) as bar:
-        for name, certificate in audit(weights, certified, pipelines, known):
-            certificates[name] = certificate
-            bar.update()
-    return certificates
+    """Every certificate, by title, see :func:`~learned_transforms.trainer.audit.audits`."""
+    tasks = list(audits(weights, certified, pipelines, known))
+    found = side_by_side([task.certify for task in tasks], "certify", progress)
+    return entitled(zip((task.name for task in tasks), found, strict=True))
 
 
 def build_resize(name: str, certified: int, built: Mapping[str, Weights]) -> Weights:
@@ -169,13 +192,7 @@ def build_resize(name: str, certified: int, built: Mapping[str, Weights]) -> Wei
     layer, trials = learned_layer(key, built)
     network = Network([layer], [{"size": RESIZED}], "pil", "pil", False)
     transform, teacher = LearnedCompose([network]), opaque([resize("pil", role, RESIZED)])
-    groups = seed_images(certified // 8)
-    compared = (
-        (group, to_tensor(transform(as_kind(image, "pil"))), to_tensor(teacher(as_kind(image, "pil"))))
-        for group, images in groups.items()
-        for image in images
-    )
-    network.certificate = measure(compared, "pil")
+    network.certificate = compare(transform, teacher, seed_images(certified // 8), "pil")
     pipeline = [{"network": {"layers": ["0/0"], **network.describe()}}]
     provenance = {f"0/0.{number}": mark for number, mark in marks(layer).items()} | {"size": "given"}
     about = {"name": name, "trials": trials, "sizes of the teacher": IMPULSE_SIZES}
