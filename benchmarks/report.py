@@ -39,6 +39,7 @@ class Row:
         loader: images came out of a DataLoader.
         shares: of the time, by stage of the DataLoader; None where they were not measured.
         note: what a reader has to know.
+        times_ours: how many times as long as ours it takes, where the two took turns.
     """
 
     job: str
@@ -57,6 +58,7 @@ class Row:
     loader: bool
     shares: Mapping[str, float] | None
     note: str
+    times_ours: float
 
     @property
     def job_title(self) -> str:
@@ -108,26 +110,23 @@ def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *lines))
 
 
-def ratios(rows: Sequence[Row]) -> dict[tuple[str, str], float]:
-    """By job and contender: how many times as long as ours it takes, in the same run; none where ours did not run."""
-    ours = {row.job: row.micros for row in rows if row.contender == OURS}
-    return {(row.job, row.contender): row.micros / ours[row.job] for row in rows if row.job in ours}
-
-
 def full_table(rows: Sequence[Row]) -> str:
     """Every contender at every job, of one thread count."""
-    ratio = ratios(rows)
     lines = []
     for row in rows:
-        times = ratio.get((row.job, row.contender))
         extra = [row.note] if row.note else []
         if row.compile_seconds is not None:
             extra.append(f"compiled in {row.compile_seconds:.1f} s")
         micros = f"{number(row.micros)} ± {number(row.spread)}{per_second(row)}"
         who = f"**{row.title}**" if row.contender == OURS else row.title
         who += f" ({'; '.join(extra)})" if extra else ""
-        lines.append((row.job_title, who, micros, "-" if times is None else number(times), fidelity(row)))
+        lines.append((row.job_title, who, micros, times(row), fidelity(row)))
     return table(("job", "contender", "µs per image", "times ours", "against torchvision"), lines)
+
+
+def times(row: Row | None) -> str:
+    """How many times as long as ours it takes."""
+    return "-" if row is None else number(row.times_ours)
 
 
 def per_second(row: Row) -> str:
@@ -165,10 +164,11 @@ def machine(result: Mapping[str, Any]) -> str:
 
 HOW_TO_READ = (
     "µs per image: median ± interquartile range over rounds; for random crops, over boxes. Times ours: how many times "
-    "as long as ours it takes in the same run; below 1 it is faster. Against torchvision: share of equal values "
-    "(floats: within 1e-6 of full range) and largest error in levels, on the same input and the same random draw; v1 "
-    "is the reference for PIL images, v2 for tensors. The tier is that of this one image: exact, rounding (at most one "
-    "level, 99 % equal), approximate. Where the time goes: shares of an epoch without workers, measured in one process."
+    "as long as ours it takes, by the medians of rounds that the two took in turns, since machines are faster at one "
+    "time than at another: it is no quotient of two lines. Below 1 it is faster. Against torchvision: share of equal "
+    "values (floats: within 1e-6 of full range) and largest error in levels, on the same input and the same random "
+    "draw; v1 is the reference for PIL images, v2 for tensors. The tier is that of this one image: exact, rounding (at "
+    "most one level, 99 % equal), approximate. Where the time goes: shares of an epoch without workers, in one process."
 )
 
 
@@ -199,17 +199,13 @@ class Compared:
             return None
         peers = [row for row in rows if row.contender not in NO_PEERS]
         reference = next((by_name[name] for name in REFERENCES if name in by_name), None)
-        return cls(by_name[OURS], reference, min(peers, key=lambda row: row.micros, default=None))
-
-    def times(self, other: Row | None) -> str:
-        """How many times as long as ours."""
-        return "-" if other is None else number(other.micros / self.ours.micros)
+        return cls(by_name[OURS], reference, min(peers, key=lambda row: row.times_ours, default=None))
 
     def fastest(self) -> str:
         if self.peer is None:
             return "-"
         equal = "" if self.peer.equal in (None, 1) else f", {percent(self.peer.equal or 0)} equal"
-        return f"{self.times(self.peer)} ({self.peer.title}{equal})"
+        return f"{times(self.peer)} ({self.peer.title}{equal})"
 
 
 HEAD = (
@@ -241,7 +237,8 @@ def short_table(result: Mapping[str, Any]) -> str:
     body = [short_line(group, len(head)) for group in lines.values()]
     told = (
         "One thread, or one for each worker; µs per image, and how many times as long as ours the others take: below 1 "
-        "they are faster. torchvision: v1 on PIL images, v2 on tensors."
+        "they are faster. For these the two took turns, round by round, so they are no quotients of the columns, which "
+        "were timed one after the other. torchvision: v1 on PIL images, v2 on tensors."
     )
     timed = [row for found in compared for row in (found.ours, found.reference) if row is not None]
     parts = (table(head, body), where_time_goes(timed), f"{told} {machine(result)}", not_run(result))
@@ -258,13 +255,11 @@ def short_line(group: Sequence[Compared], cells: int) -> tuple[str, ...]:
         ours.given,
         number(ours.micros) + per_second(ours) + (f" ({ours.note})" if ours.note else ""),
         "-" if reference is None else number(reference.micros) + per_second(reference),
-        first.times(reference),
+        times(reference),
         first.fastest(),
         fidelity(worst),
     ]
-    line += [
-        f"{number(found.ours.micros)}; {found.times(found.reference)}; {found.times(found.peer)}" for found in rest
-    ]
+    line += [f"{number(found.ours.micros)}; {times(found.reference)}; {times(found.peer)}" for found in rest]
     return tuple(line + [""] * (cells - len(line)))
 
 

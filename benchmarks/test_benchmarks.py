@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from contenders import CONTENDERS, Ready, UnavailableError
 from jobs import BATCH, DECODERS, JOBS, SEED, Job, fidelity, write_files
+from report import OURS
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
@@ -36,6 +38,9 @@ BOXES, QUICK_BOXES, FEWEST_BOXES = 100, 5, 10
 
 BOX_SECONDS = 2.0
 """For all of a contender's boxes: a very slow one gets the first of them, ten at least."""
+
+TURNS, QUICK_TURNS = (1.5, 5, 300), (0.05, 1, 5)
+"""Seconds for the rounds that a contender and ours take in turns, and the fewest and the most of them."""
 
 ELSEWHERE = 1 << 20
 """Added to a seed: a box that no timed crop has."""
@@ -187,6 +192,46 @@ def boxes(ready: Ready, job: Job, source: Any) -> Callable[[], None]:
     return prepare
 
 
+def timed_round(ready: Ready, job: Job, run: Callable[[Any], Any], source: Any, seconds: float) -> Callable[[], float]:
+    """What makes one round, of about ten milliseconds or one box, and gives the seconds of a call, of about so many."""
+    prepare = boxes(ready, job, source) if job.boxes else None
+    calls = 1 if job.boxes else max(1, round(THOROUGH[0] / seconds))
+
+    def one() -> float:
+        if prepare is not None:
+            prepare()
+        start = time.perf_counter()
+        for _ in range(calls):
+            run(source)
+        return (time.perf_counter() - start) / calls
+
+    return one
+
+
+def in_turns(ours: Callable[[], float], other: Callable[[], float], quick: bool) -> float:
+    """How many times as long as ours the other takes, by the medians of rounds that they take in turns.
+
+    What slows the machine for a second slows both.
+    """
+    budget, fewest, most = QUICK_TURNS if quick else TURNS
+    pairs: list[tuple[float, float]] = []
+    start = time.perf_counter()
+    while len(pairs) < fewest or (len(pairs) < most and time.perf_counter() - start < budget):
+        pairs.append((ours(), other()))
+    first, second = map(median, zip(*pairs, strict=True))
+    return second / first
+
+
+def beside_ours(
+    other: Callable[[], float], job: Job, items: list[Any], source: Any, device: torch.device, calls: int, quick: bool
+) -> float:
+    """How many times as long as ours a contender takes, of which rounds are given; ours is warmed up first."""
+    ready = CONTENDERS[OURS].make(job, device)
+    run = at_work(ready, job, items, device)
+    seconds = warm_up(ready, partial(run, source), calls, False)
+    return in_turns(timed_round(ready, job, run, source, min(seconds)), other, quick)
+
+
 def test_time(request: pytest.FixtureRequest, job: str, contender: str, threads: int) -> None:
     task, who = JOBS[job], CONTENDERS[contender]
     device, quick = torch.device(request.config.getoption("device")), request.config.getoption("quick")
@@ -205,6 +250,10 @@ def test_time(request: pytest.FixtureRequest, job: str, contender: str, threads:
     run = at_work(ready, task, items, device)
     calls = ORDERS if task.settings.coloured and task.workers is None else WARM_UP
     seconds = warm_up(ready, partial(run, source), calls, who.compiled)
+    times_ours = 1.0
+    if who.name != OURS:
+        other = timed_round(ready, task, run, source, min(seconds))
+        times_ours = beside_ours(other, task, items, source, device, calls, quick)
     # Asked for this late, pytest-benchmark does not complain of contenders that were skipped.
     benchmark = request.getfixturevalue("benchmark")
     benchmark.extra_info.update(
@@ -222,6 +271,7 @@ def test_time(request: pytest.FixtureRequest, job: str, contender: str, threads:
         shares=None,
         compile_seconds=sum(seconds) - len(seconds) * min(seconds) if who.compiled else None,
         note=ready.note,
+        times_ours=times_ours,
     )
     if task.boxes:
         # Each is timed once, after an untimed call.

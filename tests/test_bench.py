@@ -41,6 +41,7 @@ def entry(job, contender, micros, threads=1, images=1, fidelity=(1.0, 0.0), **ab
         "loader": False,
         "shares": None,
         "note": "",
+        "times_ours": 1.0,
     }
     return {"extra_info": info | about, "stats": {"median": micros * images / 1e6, "iqr": images / 1e6}}
 
@@ -62,16 +63,16 @@ def result():
         "not_run": [missing, {**missing, "job": "resize-hwc"}, {**missing, "threads": 4}],
         "benchmarks": [
             entry("seed-64", "ours", 20.0, images=64),
-            entry("seed-64", "v2-batched", 10.0, images=64, fidelity=(0.99999, 1.0)),
-            entry("seed-64", "v2-compiled", 60.0, images=64, compile_seconds=12.0),
-            entry("seed-64", "dense", 40.0, images=64, fidelity=None, note="untrained"),
+            entry("seed-64", "v2-batched", 10.0, images=64, fidelity=(0.99999, 1.0), times_ours=0.5),
+            entry("seed-64", "v2-compiled", 60.0, images=64, compile_seconds=12.0, times_ours=2.5),
+            entry("seed-64", "dense", 40.0, images=64, fidelity=None, note="untrained", times_ours=2.0),
             entry("loader-2", "ours", 500.0, images=256, loader=True, summary=False),
             entry("photo", "ours", 50.0, pixels="640 × 427", shares={"decode": 0.8, "rest": 0.2}),
-            entry("photo", "v1-pil", 400.0, pixels="640 × 427"),
-            entry("photo", "opencv", 100.0, pixels="640 × 427", fidelity=(0.999999, 2.0)),
-            entry("photo", "kornia", 300.0, pixels="640 × 427", fidelity=(0.5, 90.0)),
+            entry("photo", "v1-pil", 400.0, pixels="640 × 427", times_ours=8.0),
+            entry("photo", "opencv", 100.0, pixels="640 × 427", fidelity=(0.999999, 2.0), times_ours=2.0),
+            entry("photo", "kornia", 90.0, pixels="640 × 427", fidelity=(0.5, 90.0), times_ours=6.0),
             entry("photo-1080", "ours", 80.0, pipeline="the job photo", pixels="1920 × 1080", fidelity=(0.995, 1.0)),
-            entry("photo-1080", "v1-pil", 800.0, pipeline="the job photo", pixels="1920 × 1080"),
+            entry("photo-1080", "v1-pil", 800.0, pipeline="the job photo", pixels="1920 × 1080", times_ours=10.0),
             entry("seed-64", "ours", 5.0, threads=4, images=64),
         ],
     }
@@ -90,7 +91,7 @@ def test_full_report(suite, result):
     job, loader = "the job seed-64, a tensor, 32 × 32", "the job loader-2, a tensor, 32 × 32"
     assert [job, "**the ours**", "20 ± 1", "1", "exact"] in lines
     assert [job, "the v2-batched", "10 ± 1", "0.5", "rounding, 99.99 % equal, largest error 1"] in lines
-    assert [job, "the v2-compiled (compiled in 12.0 s)", "60 ± 1", "3", "exact"] in lines
+    assert [job, "the v2-compiled (compiled in 12.0 s)", "60 ± 1", "2.5", "exact"] in lines
     assert [job, "the dense (untrained)", "40 ± 1", "2", "-"] in lines
     assert [loader, "**the ours**", "500 ± 1 (2,000 images/s)", "1", "exact"] in lines
     assert "- the job photo, a tensor, the ours: decode 80 %, rest 20 %." in text
@@ -113,7 +114,7 @@ def test_readme_block(suite, result, tmp_path, capsys):
     once = readme.read_text()
     head, _, seed, photo = cells(once)
     assert (head[0], head[-1]) == ("pipeline", "1920 × 1080: ours, µs; torchvision; fastest other")
-    assert seed == ["the job seed-64, 32 × 32", "a tensor", "20", "10", "0.5", "3 (the v2-compiled)", "exact", ""]
+    assert seed == ["the job seed-64, 32 × 32", "a tensor", "20", "10", "0.5", "2.5 (the v2-compiled)", "exact", ""]
     fastest, worst = "2 (the opencv, 99.99 % equal)", "rounding, 99.5 % equal, largest error 1"
     assert photo == ["the job photo, 640 × 427", "a tensor", "50", "400", "8", fastest, worst, "80; 10; -"]
     assert "- the job photo, a tensor, the ours: decode 80 %, rest 20 %." in once
@@ -261,3 +262,19 @@ def test_command_without_pytest_benchmark(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytest_benchmark", None)
     assert main(["bench", "--out", str(tmp_path)]) == 1
     assert "pip install 'learned_transforms[bench]'" in capsys.readouterr().err
+
+
+def test_contenders_take_turns(suite):
+    turns, order = suite("test_benchmarks").in_turns, []
+    seconds = iter([1.0, 2.0, 4.0, 4.0, 40.0])
+
+    def ours():
+        order.append("ours")
+        return next(seconds)
+
+    def other():
+        order.append("other")
+        return 8.0
+
+    assert turns(ours, other, True) == 2
+    assert order == ["ours", "other"] * 5
