@@ -39,8 +39,11 @@ BOXES, QUICK_BOXES, FEWEST_BOXES = 100, 5, 10
 BOX_SECONDS = 2.0
 """For all of a contender's boxes: a very slow one gets the first of them, ten at least."""
 
-TURNS, QUICK_TURNS = (1.5, 5, 300), (0.05, 1, 5)
+TURNS, QUICK_TURNS = (1.0, 5, 300), (0.05, 1, 5)
 """Seconds for the rounds that a contender and ours take in turns, and the fewest and the most of them."""
+
+ROUND_BOXES = 10
+"""Random crops in a round: one alone would find the caches full of what the other left there."""
 
 ELSEWHERE = 1 << 20
 """Added to a seed: a box that no timed crop has."""
@@ -193,17 +196,20 @@ def boxes(ready: Ready, job: Job, source: Any) -> Callable[[], None]:
 
 
 def timed_round(ready: Ready, job: Job, run: Callable[[Any], Any], source: Any, seconds: float) -> Callable[[], float]:
-    """What makes one round, of about ten milliseconds or one box, and gives the seconds of a call, of about so many."""
+    """What makes one round, of about ten milliseconds or ten boxes, and gives the seconds of a call, of about so many."""
     prepare = boxes(ready, job, source) if job.boxes else None
-    calls = 1 if job.boxes else max(1, round(THOROUGH[0] / seconds))
+    drawn, calls = (ROUND_BOXES, 1) if job.boxes else (1, max(1, round(THOROUGH[0] / seconds)))
 
     def one() -> float:
-        if prepare is not None:
-            prepare()
-        start = time.perf_counter()
-        for _ in range(calls):
-            run(source)
-        return (time.perf_counter() - start) / calls
+        spent = 0.0
+        for _ in range(drawn):
+            if prepare is not None:
+                prepare()
+            start = time.perf_counter()
+            for _ in range(calls):
+                run(source)
+            spent += time.perf_counter() - start
+        return spent / (drawn * calls)
 
     return one
 
