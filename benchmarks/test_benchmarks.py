@@ -196,7 +196,11 @@ def boxes(ready: Ready, job: Job, source: Any) -> Callable[[], None]:
 
 
 def timed_round(ready: Ready, job: Job, run: Callable[[Any], Any], source: Any, seconds: float) -> Callable[[], float]:
-    """What makes one round, of about ten milliseconds or ten boxes, and gives the seconds of a call, of about so many."""
+    """What makes one round, of ten boxes or about ten milliseconds, and gives the seconds that a call takes.
+
+    Args:
+        seconds: that a call takes, about.
+    """
     prepare = boxes(ready, job, source) if job.boxes else None
     drawn, calls = (ROUND_BOXES, 1) if job.boxes else (1, max(1, round(THOROUGH[0] / seconds)))
 
