@@ -45,15 +45,16 @@ class Form(NamedTuple):
 def signature(image: Any) -> Any:
     """What two images share that are handled in one way: type, dtype or mode, size, layout, device; None: no image.
 
-    What torch makes of tensors depends on its threads, of which a worker has fewer than the process that it came from.
+    What torch makes of tensors, and of what becomes one, depends on its threads, of which a worker has fewer than the
+    process that it came from.
     """
+    threads = torch.get_num_threads()
     if isinstance(image, Tensor):
-        threads = torch.get_num_threads()
         return type(image), image.dtype, image.shape, image.stride(), image.device, image.requires_grad, threads
     if isinstance(image, Image.Image):
-        return image.mode, image.size
+        return image.mode, image.size, threads
     if isinstance(image, np.ndarray):
-        return np.ndarray, image.dtype, image.shape, image.strides, image.flags.writeable
+        return np.ndarray, image.dtype, image.shape, image.strides, image.flags.writeable, threads
     return None
 
 

@@ -119,8 +119,11 @@ class Network(Lowered):
         first = self.first(params)
         size = None if first is not None and first[0].elastic(shape, first[1]) else shape[1:]
         if relaxed or any(p.requires_grad for p in self.known_weights()):
-            self.lowered.clear()
-            return self.lower(shape, size, device, applied, params, backend, relaxed, gradients)
+            self.lowered = {}
+            try:
+                return self.lower(shape, size, device, applied, params, backend, relaxed, gradients)
+            finally:  # The weights will be others.
+                self.lowered = {}
         # Arithmetic may go by the number of threads.
         key = shape[0], size, device, applied, backend, gradients, torch.get_num_threads()
         made = self.plans.get(key)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 import learned_transforms as lt
+from learned_transforms.images import form_of
 from learned_transforms.kernels import cpu
 
 IMAGE = torch.arange(3 * 32 * 32, dtype=torch.int64).reshape(3, 32, 32).remainder(251).to(torch.uint8)
@@ -161,3 +162,17 @@ def test_plans_of_other_draws_share_their_stages(monkeypatch):
     pipeline.load_state_dict(pipeline.state_dict())
     pipeline(IMAGE)
     assert len(made) > before
+
+
+def test_weights_that_were_trained_are_lowered_anew():
+    pipeline = lt.LearnedCompose([v2.Resize((8, 8), antialias=True)])
+    image = IMAGE.float()
+    (network,) = (segment.network for segment in [pipeline.gather(form_of(image), 0)])
+    before = network(image)
+    for weight in network.parameters():
+        weight.requires_grad_()
+    network(image)
+    assert not network.lowered
+    with torch.no_grad():
+        network.members[0].shift += 0.25
+    assert not network(image).equal(before)

@@ -198,13 +198,14 @@ def test_floats_without_antialiasing(mode: str, channels: int, layout: str, thre
         assert (found - resize(image)).abs().max() <= 1e-6, (height, width, size)
 
 
-def test_floats_follow_the_number_of_threads(threads: int) -> None:
-    image = torch.rand(3, 561, 578)
-    resize = v2.Resize((63, 66), antialias=False)
-    transform = lt.LearnedCompose([resize, v2.Identity()], fallback="error")
+@pytest.mark.parametrize("form", ["float32", "uint8", "pil"])
+def test_floats_follow_the_number_of_threads(form: str, threads: int) -> None:
+    image = FORMS[form](image_of(3, (561, 578), 0))
+    steps = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Resize((63, 66), antialias=False)]
+    transform, expected = lt.LearnedCompose(steps, fallback="error"), v2.Compose(steps)
     for count in (threads, 3 - threads, threads):
         torch.set_num_threads(count)
-        assert (transform(image) - resize(image)).abs().max() <= 1e-6
+        assert (transform(image) - expected(image)).abs().max() <= 1e-6
 
 
 @pytest.mark.filterwarnings("ignore")
