@@ -3,18 +3,19 @@
 Adding a transform is adding a row to :data:`ROWS`; what it does is said in steps.py, what it draws in draws.py.
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torchvision.transforms as v1
+from torch import nn
 from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms import steps
 from learned_transforms.containers import COMPOSES, CONTAINERS, Leaf, leaves
 from learned_transforms.draws import sides_of_crop
-from learned_transforms.errors import PipelineTypeError, PipelineValueError, WeightsError
+from learned_transforms.errors import PipelineTypeError, WeightsError
 from learned_transforms.factors import JITTERED
 from learned_transforms.given import Cutting
 from learned_transforms.images import Form
@@ -32,6 +33,7 @@ class Row:
         role: beginnings of the roles of the learned layers that it may need, if there are any.
         read: how to read an argument.
         tensors: arguments that are tensors.
+        depends: what else decides on its layer, asked at every call.
     """
 
     step: Callable[[Any, Form, str], Step | str]
@@ -39,6 +41,27 @@ class Row:
     role: Callable[[Any], tuple[str, ...]] = lambda transform: ()
     read: Callable[[Any, str], Any] = getattr
     tensors: tuple[str, ...] = ()
+    depends: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Altered:
+    """A transform that no longer does what its class does.
+
+    Attributes:
+        transform: the transform itself.
+        reason: what was altered.
+    """
+
+    transform: Any
+    reason: str
+
+
+class ToTensorIfPIL(nn.Module):
+    """PIL images become tensors, and tensors stay as they are, which torchvision's presets do in between."""
+
+    def forward(self, image: Any) -> torch.Tensor:
+        return image if isinstance(image, torch.Tensor) else v1.functional.pil_to_tensor(image)
 
 
 def api_of(transform: Any) -> str:
@@ -95,7 +118,7 @@ BOTH: dict[str, Row] = {
     "FiveCrop": Row(steps.several, ("size",)),
     "TenCrop": Row(steps.several, ("size", "vertical_flip")),
     "Normalize": Row(steps.normalize, ("mean", "std", "inplace")),
-    "ToTensor": Row(steps.to_float_tensor, role=needs("to_float")),
+    "ToTensor": Row(steps.to_float_tensor, role=needs("to_float"), depends=torch.get_default_dtype),
     "ConvertImageDtype": Row(steps.to_dtype, ("dtype",), needs("to_float")),
     "PILToTensor": Row(steps.pil_to_tensor),
     "ToPILImage": Row(steps.to_pil_image, ("mode",)),
@@ -113,6 +136,7 @@ ROWS: dict[type, Row] = {
     v2.ToImage: Row(steps.to_container("image", ("pil", "tensor", "numpy"))),
     v2.ToPureTensor: Row(steps.to_container("tensor", ("image",))),
     v2.Identity: Row(steps.unchanged),
+    ToTensorIfPIL: Row(steps.to_container("tensor", ("pil",))),
 }
 
 MOST_NUMBERS = 2**20
@@ -129,7 +153,7 @@ def cover(transform: Any, form: Form, learned: Container[str], first: int = 0) -
     covered: list[tuple[Leaf, Step]] = []
     for leaf in leaves(transform, first):
         done = step(leaf.transform, form, learned)
-        inside = f"{type(leaf.transform).__name__} within: " if leaf.within is not None else ""
+        inside = f"{name_of(leaf.transform)} within: " if leaf.within is not None else ""
         if isinstance(done, str):
             return inside + done
         if inside and (type(leaf.transform) in LOOKING or done.form != form or isinstance(done.layer, Cutting)):
@@ -147,7 +171,7 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
     """
     row, api = ROWS.get(type(transform)), api_of(transform)
     if row is None and type(transform) not in CONTAINERS:
-        return "not in the catalogue"
+        return transform.reason if isinstance(transform, Altered) else "not in the catalogue"
     if api == "v1" and form.several:
         return "v1 transforms take one image"
     if row is None:
@@ -161,28 +185,11 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
     return f"no learned weights for {', '.join(sorted(missing))}" if missing else done
 
 
-def listed(transforms: Any) -> list[Any]:
-    """The transforms of a v1 or v2 Compose, or of a sequence.
-
-    Raises:
-        PipelineTypeError: not a sequence of callables. PipelineValueError: an empty one.
-    """
-    if hasattr(transforms, "transforms"):
-        transforms = transforms.transforms
-    if not isinstance(transforms, Sequence) or isinstance(transforms, str):
-        raise PipelineTypeError(
-            f"Argument transforms should be a sequence of callables, got {type(transforms).__name__}. "
-            "Put a single transform into a list."
-        )
-    if not transforms:
-        raise PipelineValueError("Pass at least one transform: the list is empty.")
-    for position, transform in enumerate(transforms):
-        if not callable(transform):
-            raise PipelineTypeError(
-                f"Argument transforms should be a sequence of callables, but entry {position} is "
-                f"{type(transform).__name__}."
-            )
-    return list(transforms)
+def name_of(transform: Any) -> str:
+    """The name of a transform's class, or of a function."""
+    if isinstance(transform, Altered):
+        transform = transform.transform
+    return str(getattr(transform, "__name__", type(transform).__name__))
 
 
 def class_name(transform_class: type) -> str:

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.autograd.forward_ad as forward_ad
+from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook as any_global_hook
 from torch.utils._pytree import tree_map
 
@@ -15,12 +16,14 @@ from learned_transforms.catalog import describe
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.draws import local
 from learned_transforms.errors import ApproximateWeightsError, InputShapeError, InputTypeError, PipelineValueError
+from learned_transforms.executor import Run
 from learned_transforms.explain import Explanation, Row, explain
 from learned_transforms.images import Form, signature, to_tensor
 from learned_transforms.layers import Layer
+from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, tracing_state
 from learned_transforms.nested import describe_leaf
 from learned_transforms.network import Network
-from learned_transforms.pipeline import Pipeline, run_all
+from learned_transforms.pipeline import Pipeline
 from learned_transforms.tape import Tape
 from learned_transforms.weights import Weights
 
@@ -31,26 +34,28 @@ FORMS = {"pil": Form("pil", "uint8"), "uint8": Form("tensor", "uint8"), "float32
 class LearnedCompose(Pipeline):
     """Run a pipeline of transforms as a learned network.
 
-    Takes PIL images (RGB, L), tensors and tv_tensors ``[..., C, H, W]`` (uint8 in [0, 255], float32), and uint8
-    arrays ``[H, W, C]``; gives the type that torchvision's Compose gives, and leaves the same random state behind.
-    Arrays use tensor arithmetic and come back as arrays, unless the pipeline converts them. Of several or nested inputs
-    (which v2 takes), images take the learned layers; boxes, masks, keypoints and videos go through torchvision
-    under the same draws. FiveCrop and TenCrop make several images of one. Other PIL modes and dtypes, and transforms
-    without a learned layer, run in torchvision itself.
+    Takes what torchvision's Compose of the same transforms takes, gives the same result of the same type, and leaves
+    the same random state behind. PIL images (RGB, L), tensors and tv_tensors ``[..., C, H, W]`` (uint8 in [0, 255],
+    float32) take the learned layers, lone or as parts of samples; everything else, and transforms without a layer, goes
+    through torchvision itself. uint8 arrays ``[H, W, C]``, which v2 would leave as they are, use tensor arithmetic and
+    come back as arrays, unless the pipeline converts them. FiveCrop and TenCrop make several images of one.
 
     Args:
-        transforms: a v1 or v2 Compose, or a sequence of transforms; a :class:`Network` out of ``retrain`` may be one.
-        fallback: ``"torchvision"`` runs what no layer covers in torchvision, with one :class:`FallbackWarning`;
-            ``"error"`` raises :class:`UnsupportedTransformError`.
-        backend: ``"auto"``, or a name out of ``backends()``.
+        transforms: a sequence of transforms, a v1 or v2 Compose, an ``nn.Sequential``, a torchvision preset, or any
+            other callable as the only one. A :class:`Network` out of ``retrain`` may be a transform.
+        fallback: ``"warn"`` runs what no layer covers in torchvision, and says so once, with a
+            :class:`FallbackWarning`; ``"torchvision"`` does so silently; ``"error"`` raises
+            :class:`UnsupportedTransformError`.
+        backend: ``"auto"``, or a name out of ``backends()``. Where only the slow reference backend could run, on a GPU
+            or without a compiler, ``"auto"`` leaves everything to torchvision; ``"reference"`` asks for the network.
         weights: learned layers to use; None: the shipped ones.
 
     Attributes:
-        transforms: the list of transforms.
+        transforms: the transforms, the caller's own list. Changes in it, or in a transform, count from the next call.
         certificates: of the layers and networks, by name.
 
     Raises:
-        PipelineTypeError, PipelineValueError: no sequence of callables, an empty one, or an unknown option.
+        PipelineTypeError, PipelineValueError: no callables, an empty list, a class, or an unknown option.
         UnsupportedTransformError: under ``fallback="error"``, a transform outside the catalogue.
     """
 
@@ -94,7 +99,7 @@ class LearnedCompose(Pipeline):
         Raises:
             PipelineTypeError: a transform that cannot be written down, such as a lambda.
         """
-        layers: dict[str, Layer] = dict(self.layers.items())  # type: ignore[arg-type]
+        layers: dict[str, Layer] = dict(self.layers.items())
         pipeline = []
         for position, transform in enumerate(self.transforms):
             if isinstance(transform, Network):
@@ -136,14 +141,17 @@ class LearnedCompose(Pipeline):
         """
         if params is not None or per_sample or generator is not None:
             return self.forward_with(inputs, params, per_sample, generator)
-        if len(inputs) != 1:
-            return self.several(inputs)
-        image = inputs[0]
-        if not self.unchanged():
+        if is_compiling():
+            return Run(self, inputs).go()
+        if not self.watch.same():
             self.renew()
-        key = signature(image)
+        # As modes.observed(), without the call.
+        seen = tracing_state() is not None or dispatch_modes() or functorch_level() is not None
+        if len(inputs) != 1 or seen or forward_ad._current_level >= 0:
+            return Run(self, inputs).go()
+        key = signature(inputs[0])
         lane = self.lanes.get(key)
-        return self.walk(image, key) if lane is None else lane.run(image)
+        return Run(self, inputs, key).go() if lane is None else lane.run(inputs[0])
 
     def forward_with(
         self, inputs: tuple[Any, ...], params: Sequence[Any] | None, per_sample: bool, generator: torch.Generator | None
@@ -154,14 +162,13 @@ class LearnedCompose(Pipeline):
         if per_sample:
             return self.each(inputs, generator)
         with local(generator):
-            return self.forward(*inputs) if params is None else self.taped(inputs, Tape(params, len(self.transforms)))
+            return self.forward(*inputs) if params is None else self.taped(inputs, params)[0]
 
-    def taped(self, inputs: tuple[Any, ...], tape: Tape) -> Any:
-        """Transform under what a tape says, or write down what is drawn."""
+    def taped(self, inputs: tuple[Any, ...], params: Sequence[Any] | None) -> tuple[Any, list[Any]]:
+        """Transform under ``params``, or under a draw that is written down; give the result, and what was drawn."""
         self.renew()
-        if len(inputs) == 1 and signature(inputs[0]) is not None:
-            return self.walk(inputs[0], None, tape)
-        return self.several(inputs, tape)
+        tape = Tape(params, len(self.pieces))
+        return Run(self, inputs, None, tape).go(), tape.entries
 
     def each(self, inputs: tuple[Any, ...], generator: torch.Generator | None) -> Any:
         """A batch, image by image; a tuple of batches where a transform makes several images of one."""
@@ -181,20 +188,22 @@ class LearnedCompose(Pipeline):
         Raises:
             UnsupportedTransformError: a transform that torchvision runs draws by itself.
         """
-        tape = Tape(None, len(self.transforms))
-        self.taped(inputs, tape)
-        return tape.entries
+        return self.taped(inputs, None)[1]
 
     def unfreeze(self, trainable: bool = True) -> "LearnedCompose":
-        """Make the weights trainable; ``unfreeze(False)`` lowers them again.
+        """Make the weights parameters of this module, and trainable; ``unfreeze(False)`` lowers them again.
+
+        Before, the module has no parameters and no entries in its state_dict.
 
         While they are trainable nothing is rounded, so that gradients pass: a pipeline that gives uint8 levels gives
         them as float32. Certificates are dropped.
         """
+        if not self.trained:
+            self.layers, self.networks = nn.ModuleDict(self.layers), nn.ModuleList(self.networks)
         for parameter in self.parameters():
             # Positions and tables of levels are no floats, and cannot be trained.
             parameter.requires_grad_(trainable and parameter.is_floating_point())
-        self.trainable = trainable
+        self.trainable, self.trained = trainable, True
         # What was measured before training says nothing of the weights after it.
         self.certificates = {}
         for network in self.networks:
@@ -210,10 +219,12 @@ class LearnedCompose(Pipeline):
         """
         if kind is not None and kind not in FORMS:
             raise PipelineValueError(f"Expected kind to be one of {', '.join(FORMS)}, got {kind!r}.")
+        self.renew()
+        outside = self.why_torchvision(torch.device("cpu"))
         rows: list[Row] = []
         for name in FORMS if kind is None else (kind,):
             known = self.layers, self.certificates, self.provenance
-            rows += explain(name, FORMS[name], self.transforms, *known, self.backend)
+            rows += explain(name, FORMS[name], self.pieces, *known, self.backend, self.routes.get(name, {}), outside)
         return Explanation(rows)
 
     def certify(self, images: Iterable[Any], teacher: Callable[[Any], Any] | None = None) -> Certificate:
@@ -240,6 +251,13 @@ class LearnedCompose(Pipeline):
     def __repr__(self) -> str:
         lines = "\n".join(f"    {transform}" for transform in self.transforms)
         return f"{type(self).__name__}(\n{lines}\n)"
+
+
+def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:
+    """What the transforms themselves make of an image."""
+    for transform in transforms:
+        image = transform(image)
+    return image
 
 
 def stacked(*images: Tensor) -> Tensor:

@@ -51,9 +51,14 @@ COINS: dict[type, Callable[[float], float]] = {
 
 
 class Buffers(threading.local):
-    """Tensors to draw into, by dtype and length, for one thread: they save an allocation at every call."""
+    """Tensors to draw into, by dtype and length, for one thread: they save an allocation at every call.
+
+    Attributes:
+        visible: torch looks into the call, and must see what is drawn.
+    """
 
     def __init__(self) -> None:
+        self.visible = False
         self.kept: dict[tuple[torch.dtype, int], Tensor] = {}
 
 
@@ -71,8 +76,12 @@ def buffer_of(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def usual() -> bool:
-    """Whether torch draws float32 on the CPU: a default device, or another dtype, draws other numbers."""
-    return torch.get_default_dtype() == torch.float32 and not torch._C._is_torch_function_mode_enabled()
+    """Whether torch draws float32 on the CPU, into memory of ours.
+
+    A default device, or another dtype, draws other numbers; and what torch looks into it must see.
+    """
+    default = torch.get_default_dtype() == torch.float32 and not torch._C._is_torch_function_mode_enabled()
+    return default and not BUFFERS.visible
 
 
 def draw(count: int) -> list[float]:
@@ -245,6 +254,16 @@ PARAMS: dict[type, Callable[[Any, Shape], Outcome]] = {
     **dict.fromkeys(ERASING, erasing),
 }
 """Transforms that draw params for their layer: from the transform and the shape (C, H, W) of the image."""
+
+
+@contextmanager
+def visible() -> Iterator[None]:
+    """Draw where torch sees it, as torchvision does."""
+    before, BUFFERS.visible = BUFFERS.visible, True
+    try:
+        yield
+    finally:
+        BUFFERS.visible = before
 
 
 @contextmanager

@@ -4,6 +4,13 @@ Every exception also derives from the type that torchvision raises for the same 
 catches torchvision's exceptions keeps working.
 """
 
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
 
 class LearnedTransformsError(Exception):
     """Base of every exception that this package raises on purpose."""
@@ -74,6 +81,28 @@ class MissingExtraError(LearnedTransformsError, ImportError):
 
 class FallbackWarning(UserWarning):
     """Some transforms run in torchvision itself, because no learned layer covers them."""
+
+
+PACKAGE = str(Path(__file__).resolve().parent)
+MODULE_CALL = str(Path(nn.modules.module.__file__ or ""))
+
+
+def warn_fallback(reasons: Mapping[str, str]) -> None:
+    """Warn, at the line of the user's own that led here, of transforms that run in torchvision.
+
+    Args:
+        reasons: why, by name of the transform.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((PACKAGE, MODULE_CALL)):
+        frame, level = frame.f_back, level + 1
+    named = ", ".join(f"{name} ({reason})" for name, reason in reasons.items())
+    warnings.warn(
+        f"Without a learned layer, run as they are: {named:.2000}. explain() tells what runs everything; "
+        "fallback='torchvision' says that this is meant.",
+        FallbackWarning,
+        stacklevel=level,
+    )
 
 
 def check_channels(found: int, permitted: tuple[int, ...]) -> None:

@@ -68,18 +68,27 @@ def unsupported(name: str, reason: str) -> str:
 def explain(
     kind: str,
     form: Form,
-    transforms: Sequence[Any],
+    pieces: Sequence[Any],
     layers: Any,
     certificates: Mapping[str, Certificate],
     provenance: Mapping[str, str],
     backend: str,
+    route: Mapping[int, str | Form],
+    outside: str | None,
 ) -> list[Row]:
-    """The rows for one kind of input; what comes behind a transform in torchvision is told for the form before it.
+    """The rows for one kind of input.
 
-    A foreign transform behind one that gives several images is taken to make one of them again.
+    Before a call, what comes behind a transform in torchvision is told for the form before it, and a foreign transform
+    behind one that gives several images is taken to make one of them again.
+
+    Args:
+        pieces: the transforms, see ``identify.Piece``.
+        route: of the last call with such an input, by position: why torchvision ran a transform, or the form of the
+            image with which layers began.
+        outside: why torchvision runs everything; None: it does not.
     """
     rows = []
-    for position, transform in enumerate(transforms):
+    for position, (own, transform) in enumerate(pieces):
         if isinstance(transform, Network):
             if transform.kind != kind:
                 return []
@@ -88,9 +97,11 @@ def explain(
                 rows.append(layer_row(kind, "Network", layer, params, transform.learned, tier, backend))
             form = form._replace(container=transform.output, dtype="float32" if transform.floats else "uint8")
             continue
-        covered = cover(transform, form, layers)
+        known = route.get(position, outside)
+        form = known if isinstance(known, Form) else form
+        covered = known if isinstance(known, str) else cover(transform, form, layers)
         if isinstance(covered, str):
-            rows.append(Row(kind, name_of(transform), "torchvision", "-", {}, "torchvision", covered))
+            rows.append(Row(kind, name_of(own), "torchvision", "-", {}, "torchvision", covered))
             form = form._replace(several=form.several and type(transform) in (*ROWS, *CONTAINERS))
             continue
         # Where the order is drawn, each transform comes once for each place.

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
-from learned_transforms.errors import DataError, InputShapeError, InputTypeError
+from learned_transforms.errors import DataError, InputTypeError
 
 MODES = ("RGB", "L")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
@@ -23,6 +23,7 @@ Call = Callable[..., Tensor]
 """``(image, window=None, factors=()) -> [..., C, H, W]``: what runs on a tensor or PIL image; ``window``: only this
 part of it; ``factors``: what else was drawn for it, see ``plan.Slot``."""
 
+DTYPES = {torch.uint8: "uint8", torch.float32: "float32"}
 CONTAINERS = ("pil", "tensor", "image", "numpy")
 
 
@@ -50,7 +51,11 @@ def signature(image: Any) -> Any:
     """
     threads = torch.get_num_threads()
     if isinstance(image, Tensor):
-        return type(image), image.dtype, image.shape, image.stride(), image.device, image.requires_grad, threads
+        try:
+            stride = image.stride()
+        except RuntimeError:  # Sparse and nested tensors have none.
+            return None
+        return type(image), image.dtype, image.shape, stride, image.device, image.requires_grad, threads
     if isinstance(image, Image.Image):
         return image.mode, image.size, threads
     if isinstance(image, np.ndarray):
@@ -59,47 +64,31 @@ def signature(image: Any) -> Any:
 
 
 def form_of(image: Any) -> Form | None:
-    """The form of an image, or None for one that only torchvision itself takes: other modes and dtypes, no image.
+    """The form of an image, or None for what only torchvision itself takes or refuses.
 
-    Raises:
-        InputTypeError: a tensor of fewer than three dimensions, or an array that is no HWC uint8 image.
-        InputShapeError: an image without channels or pixels.
+    That is other modes and dtypes, subclasses of tensors, tensors without values, fewer than three dimensions, no
+    pixels, and no image at all.
     """
     if isinstance(image, Tensor):
         return tensor_form(image)
     if isinstance(image, Image.Image):
-        if 0 in image.size:
-            raise InputShapeError(f"Expected an image of at least 1 x 1 pixels, got {image.size} (width, height).")
-        return Form("pil", "uint8") if image.mode in MODES else None
+        return Form("pil", "uint8") if image.mode in MODES and 0 not in image.size else None
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3):
-            raise InputTypeError(
-                f"Expected a uint8 array of shape (H, W, C) or (H, W), got {image.dtype} {image.shape}. "
-                "Convert it to a tensor [..., C, H, W] for anything else."
-            )
-        check_shape((*image.shape[2:3], *image.shape[:2]), "(C, H, W)")
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
+            return None
         return Form("numpy", "uint8", image.ndim == 2 or image.shape[2] in (1, 3))
     return None
 
 
 def tensor_form(image: Tensor) -> Form | None:
-    kind = type(image)
-    if kind is not Tensor and kind is not tv_tensors.Image:
+    kind, dtype = type(image), DTYPES.get(image.dtype)
+    known = dtype is not None and (kind is Tensor or kind is tv_tensors.Image)
+    if not known or image.layout != torch.strided or image.is_nested or image.is_meta or image.ndim < 3:
         return None
-    if image.ndim < 3:
-        raise InputTypeError(
-            f"Expected an image tensor of shape [..., C, H, W], got {tuple(image.shape)}. "
-            "Add the missing dimensions, for example with image[None]."
-        )
-    check_shape(tuple(image.shape[-3:]), "[..., C, H, W]")
-    container = "image" if isinstance(image, tv_tensors.Image) else "tensor"
-    dtype = {torch.uint8: "uint8", torch.float32: "float32"}.get(image.dtype)
-    return None if dtype is None else Form(container, dtype, image.ndim == 3 and image.shape[0] in (1, 3))
-
-
-def check_shape(shape: tuple[int, ...], order: str) -> None:
-    if 0 in shape:
-        raise InputShapeError(f"Expected at least one channel, row and column, got {shape} of {order}.")
+    if 0 in image.shape[-3:]:
+        return None
+    container = "image" if kind is tv_tensors.Image else "tensor"
+    return Form(container, str(dtype), image.ndim == 3 and image.shape[0] in (1, 3))
 
 
 def shape_of(image: Tensor | Image.Image) -> tuple[int, int, int]:

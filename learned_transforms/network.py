@@ -14,6 +14,7 @@ from learned_transforms.images import CONTAINERS
 from learned_transforms.keep import Keep, follow, follows
 from learned_transforms.kernels import Compiled, choose
 from learned_transforms.layers import Layer, Params
+from learned_transforms.modes import out_of_sight
 from learned_transforms.plan import Gather, Mix, Normalise, Plan, Resample, Shape, Stage, Table
 
 MOST_PLANS = 256
@@ -151,7 +152,7 @@ class Network(Lowered):
     ) -> tuple[Plan, Compiled]:
         """Each layer's stages for the shape that reaches it, folded."""
         # A plan is kept, and may be used with gradients later: inference mode must not leave its mark on it.
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), out_of_sight():
             stages, output = self.lower_layers(shape, size, applied, params, relaxed)
             first = self.first(params)
             around = None if first is None else first[0].around(shape[0], first[1])

@@ -1,77 +1,42 @@
-"""The transforms of a pipeline as segments: what is lowered, for which images, and what torchvision runs between."""
+"""The transforms of a pipeline as segments: how they are read, what is lowered, and for which images."""
 
 import copy
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
-from operator import attrgetter
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, cast
 
-import numpy as np
-from PIL import Image
-from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+import torch
+from torch import nn
 
 from learned_transforms import weights as weight_files
-from learned_transforms.catalog import ROWS, cover, listed
+from learned_transforms.catalog import ROWS, Altered, cover, name_of
 from learned_transforms.certificate import Certificate
-from learned_transforms.containers import CONTAINERS, Leaf, flat, leaves
-from learned_transforms.errors import (
-    FallbackWarning,
-    InputTypeError,
-    PipelineValueError,
-    UnsupportedTransformError,
-)
+from learned_transforms.containers import CONTAINERS, Leaf, leaves
+from learned_transforms.errors import InputTypeError, PipelineValueError, UnsupportedTransformError, warn_fallback
 from learned_transforms.explain import unsupported
 from learned_transforms.factors import FACTORED
 from learned_transforms.given import WHOLE, Cutting
-from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
-from learned_transforms.kernels import backends
+from learned_transforms.identify import Piece, listed, pieces_of, watch_pieces
+from learned_transforms.images import Form
+from learned_transforms.kernels import backends, cpu
 from learned_transforms.layers import Layer, Params
-from learned_transforms.nested import BESIDE, UNMARKING, check_cut, check_sizes, common, describe_leaf, together
+from learned_transforms.nested import UNMARKING
 from learned_transforms.network import Lowered, Network
 from learned_transforms.plan import Slot
 from learned_transforms.replay import LOOKING
-from learned_transforms.segment import MOST_LANES, Lane, Owner, Segment
-from learned_transforms.tape import Tape
+from learned_transforms.segment import MOST_LANES, Budget, Lane, Owner, Segment
+from learned_transforms.watch import UNWATCHED, make_watch
 from learned_transforms.weights import Weights
 
 DEFAULT_WEIGHTS = "torchvision"
-FALLBACKS = ("torchvision", "error")
+FALLBACKS = ("warn", "torchvision", "error")
 ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time."
 
+MOST_BYTES = 2**25
+"""Held by compiled calls for the sizes and draws lately seen; beyond that all are forgotten."""
 
-class Known(NamedTuple):
-    """A transform, how to read its arguments, and what they were when it was lowered: they may change between calls."""
-
-    transform: Any
-    read: Callable[[Any], Any]
-    arguments: Any
-
-    @classmethod
-    def all(cls, transforms: Sequence[Any]) -> "list[Known]":
-        """Those of the catalogue, with those within them."""
-        known = []
-        for transform in (leaf.transform for outer in transforms for leaf in leaves(outer)):
-            if type(transform) in CONTAINERS:
-                read: Callable[[Any], Any] = contents
-                known.append(cls(transform, read, read(transform)))
-            elif type(transform) in ROWS and ROWS[type(transform)].arguments:
-                read = attrgetter(*ROWS[type(transform)].arguments)
-                known.append(cls(transform, read, copy.deepcopy(read(transform))))
-            elif type(transform) in ROWS and ROWS[type(transform)].tensors:
-                read = partial(identities, ROWS[type(transform)].tensors)
-                known.append(cls(transform, read, read(transform)))
-        return known
-
-
-def contents(container: Any) -> Any:
-    return getattr(container, "p", None), flat(list(container.transforms))
-
-
-def identities(names: Sequence[str], transform: Any) -> list[int]:
-    """Of tensors, which layers share: what changes in place needs no new one."""
-    return [id(getattr(transform, name)) for name in names]
+CACHES = ("segments", "lanes", "pieces", "watch", "told", "routes", "budget")
+"""What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
 
 
 class Pipeline(Lowered):
@@ -84,7 +49,7 @@ class Pipeline(Lowered):
         self,
         transforms: Any,
         *,
-        fallback: str = "torchvision",
+        fallback: str = "warn",
         backend: str = "auto",
         weights: Weights | None = None,
     ) -> None:
@@ -93,100 +58,71 @@ class Pipeline(Lowered):
             raise PipelineValueError(f"Expected backend to be auto or one of {', '.join(backends())}, got {backend!r}.")
         if fallback not in FALLBACKS:
             raise PipelineValueError(f"Expected fallback to be one of {', '.join(FALLBACKS)}, got {fallback!r}.")
-        self.transforms = flat(listed(transforms))
-        self.fallback, self.backend = fallback, backend
-        inner = (leaf.transform for t in self.transforms for leaf in leaves(t))
-        foreign = [
-            type(t).__name__ for t in inner if type(t) not in (*ROWS, *CONTAINERS) and not isinstance(t, Network)
-        ]
-        if fallback == "error" and foreign:
-            raise UnsupportedTransformError(unsupported(foreign[0], "not in the catalogue"))
-        # Networks are copied like the shipped layers, so that training this pipeline trains no other.
-        self.transforms = [copy.deepcopy(t) if isinstance(t, Network) else t for t in self.transforms]
-        networks = [t for t in self.transforms if isinstance(t, Network)]
-        roles = tuple(roles_of(self.transforms))
-        source = shipped() if weights is None and roles else weights
-        own = (
-            {} if source is None else {k: v for k, v in source.layers.items() if k.partition("/")[2].startswith(roles)}
-        )
-        self.layers = nn.ModuleDict(copy.deepcopy(own))
-        self.networks = nn.ModuleList(networks)
-        self.certificates: dict[str, Certificate] = {}
-        self.provenance = {} if source is None else {k: v for k, v in source.provenance.items() if parent(k) in own}
-        if source is not None:
-            self.certificates = {k: v for k, v in source.certificates.items() if k in own or weights is not None}
+        self.transforms = listed(transforms)
+        self.fallback, self.backend, self.given = fallback, backend, weights
+        if any(isinstance(t, Network) for t in self.transforms):
+            # Networks are copied like the shipped layers, so that training this pipeline trains no other.
+            self.transforms = [copy.deepcopy(t) if isinstance(t, Network) else t for t in self.transforms]
+        self.layers: Any = {}
+        self.networks: Any = [t for t in self.transforms if isinstance(t, Network)]
+        self.certificates: dict[str, Certificate] = {} if weights is None else dict(weights.certificates)
+        self.provenance: dict[str, str] = {}
         for position, transform in enumerate(self.transforms):
             if isinstance(transform, Network) and transform.certificate is not None:
                 self.certificates[str(position)] = transform.certificate
+        self.trainable = self.trained = False
+        self.forget()
+        self.renew()
+        self.tell({name_of(piece.transform): reason for piece in self.pieces for reason in foreign(piece.read)})
+
+    def forget(self) -> None:
+        """Drop everything that is worked out again when it is needed."""
         self.segments: dict[Any, Segment] = {}
         self.lanes: dict[Any, Lane] = {}
-        self.lowered: list[Any] = []
-        self.known: list[Known] = []
-        self.warned = self.trainable = False
-
-    def walk(self, image: Any, key: Any, tape: Tape | None = None) -> Any:
-        """Segment by segment, and in torchvision between them; images like this one go straight on where they can.
-
-        Args:
-            image: a PIL image, a tensor or an array.
-            key: its signature.
-            tape: what was drawn before, or where to write what is drawn.
-        """
-        form = form_of(image)
-        if form is None:
-            return self.several((image,), tape)
-        # An array stays one until a transform converts it; between transforms, a tensor holds its values.
-        array = form.container == "numpy"
-        value = to_tensor(image) if array else image
-        position = 0
-        while position < len(self.transforms):
-            if form is not None:
-                segment = self.segment(form, position)
-                whole = position == 0 and segment.stop == len(self.transforms) and segment.cutting is None
-                if whole and not array and not self.trainable and tape is None:
-                    if len(self.lanes) >= MOST_LANES:
-                        self.lanes.clear()
-                    self.lanes[key] = segment.lane(value)
-                drawn = None if tape is None else tape.draw(segment, value, position)
-                value = segment(value, drawn)
-                array = array and segment.form.container == "numpy"
-                form = segment.form if segment.cutting is None else None
-                position, reason = segment.stop, segment.reason
-            else:
-                value, position, reason = self.abreast(value, position, tape)
-            if reason is not None:
-                self.warn(position, reason)
-                value = self.pass_through(position, (value,), tape)
-                position += 1
-                form = form_of(value) if isinstance(value, Tensor | Image.Image) else None
-                if array and form is not None and form.container == "tensor":
-                    form = form._replace(container="numpy")
-        return tree_map(lambda v: from_tensor(v, "numpy") if type(v) is Tensor else v, value) if array else value
+        self.pieces: list[Piece] = []
+        self.watch: Any = UNWATCHED
+        self.budget = Budget(MOST_BYTES, self.relower)
+        self.told: set[str] = set()
+        self.routes: dict[str, dict[int, str | Form]] = {}
 
     def renew(self) -> None:
-        """Lower the transforms as they are now."""
-        if not self.unchanged():
-            self.relower()
-            self.lowered = list(self.transforms)
-            self.known = Known.all(self.transforms)
+        """Read the transforms as they are now, and get the layers that they need."""
+        if self.watch.same():
+            return
+        self.relower()
+        watch, pieces = make_watch(), list(pieces_of(self.transforms))
+        watch_pieces(watch, self.transforms)
+        self.add_layers(pieces)
+        self.watch, self.pieces = watch, pieces
 
-    def unchanged(self) -> bool:
-        """Whether the transforms are those that were lowered, with the arguments that they had then."""
-        if self.transforms != self.lowered:
-            return False
-        for transform, read, arguments in self.known:  # noqa: SIM110 - a generator costs more, at every call
-            if read(transform) != arguments:
-                return False
-        return True
+    def add_layers(self, pieces: Sequence[Piece]) -> None:
+        """Copy the learned layers that transforms need, and that are not there yet, with what is known of them."""
+        roles = tuple(roles_of(piece.read for piece in pieces))
+        if not roles:
+            return
+        source = shipped() if self.given is None else self.given
+        own = {
+            key: layer
+            for key, layer in source.layers.items()
+            if key.partition("/")[2].startswith(roles) and key not in self.layers
+        }
+        self.layers.update(copy.deepcopy(own))
+        self.provenance |= {name: mark for name, mark in source.provenance.items() if name.rpartition(".")[0] in own}
+        if not self.trained:
+            self.certificates |= {key: known for key, known in source.certificates.items() if key in own}
 
-    def segment(self, form: Form, start: int) -> Segment:
-        """What begins with transform ``start``, for images of ``form``; kept."""
-        segment = self.segments.get((form, start))
+    def segment(self, form: Form, start: int, observed: bool = False) -> Segment:
+        """What begins with transform ``start``, for images of ``form``; kept.
+
+        Args:
+            observed: torch looks into the call, so that the reference backend runs.
+        """
+        segment = self.segments.get((form, start, observed))
         if segment is None:
-            segment = self.segments[form, start] = self.gather(form, start)
+            segment = self.segments[form, start, observed] = self.gather(form, start, observed)
         return segment
 
-    def gather(self, form: Form, start: int) -> Segment:
+    def gather(self, form: Form, start: int, observed: bool = False) -> Segment:
         """As many transforms from ``start`` on as learned layers cover, for images of ``form``."""
         layers: list[Layer] = []
         params: list[Params | None] = []
@@ -194,8 +130,8 @@ class Pipeline(Lowered):
         owners: list[Owner] = []
         slots = 0
         cutting: Cutting | None = None
-        current, reason, stop = form, None, len(self.transforms)
-        for position, transform in enumerate(self.transforms[start:], start):
+        current, reason, stop = form, None, len(self.pieces)
+        for position, (_, transform) in enumerate(self.pieces[start:], start):
             if type(transform) in LOOKING and chosen:
                 stop = position
                 break
@@ -220,7 +156,7 @@ class Pipeline(Lowered):
                     if isinstance(layer, Cutting):
                         cutting = layer
                     elif layer is not None:
-                        layers.append(layer)  # type: ignore[arg-type]
+                        layers.append(layer)
                         params.append(moved(one.params or {}, slots))
                         owners.append((len(chosen), part))
                 slots += len(FACTORED[type(leaf.transform)].factors) if type(leaf.transform) in FACTORED else 0
@@ -230,7 +166,10 @@ class Pipeline(Lowered):
                 stop = position + 1
                 break
         network = Network(layers, params, form.dtype)
-        return Segment(network, chosen, owners, stop, form, current, cutting, reason, self.backend, self.trainable)
+        backend = "reference" if observed and self.backend == "auto" else self.backend
+        return Segment(
+            network, chosen, owners, stop, form, current, cutting, reason, backend, self.trainable, self.budget
+        )
 
     def check_kind(self, network: Network, form: Form) -> Form:
         """The form of a network's output; its input must be of the kind that it learned from."""
@@ -246,86 +185,67 @@ class Pipeline(Lowered):
             )
         return form._replace(container=network.output, dtype="float32" if network.floats else "uint8")
 
+    def why_torchvision(self, device: torch.device) -> str | None:
+        """Why torchvision itself had better run everything on a device: no fast backend does; None: one does.
+
+        Networks, trained weights and a backend that was asked for by name have nothing to take their place.
+        """
+        if self.backend != "auto" or self.networks or self.trainable or self.trained:
+            return None
+        return cpu.why_not(None, device, False)
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but its transforms decides on what it does: no weights of its own, no choice of backend."""
+        return self.given is None and not self.trained and not self.networks and self.backend == "auto"
+
     def relower(self) -> None:
         """Forget what was lowered."""
         self.segments, self.lanes = {}, {}
         for network in self.networks:
             cast(Network, network).relower()
 
-    def pass_through(self, position: int, inputs: Sequence[Any], tape: Tape | None) -> Any:
-        """One transform, in torchvision."""
-        transform = self.transforms[position]
-        return transform(*inputs) if tape is None else tape.pass_through(transform, inputs, position)
+    def keep_lane(self, key: Any, lane: Lane) -> None:
+        """Have images like this one go straight on from now."""
+        if len(self.lanes) >= MOST_LANES:
+            self.lanes.clear()
+        self.lanes[key] = lane
 
-    def several(self, inputs: tuple[Any, ...], tape: Tape | None = None) -> Any:
-        """Several inputs, or nested ones: images segment by segment, what goes with them in torchvision beside them."""
-        self.check_inputs(inputs)
-        value: Any = inputs if len(inputs) > 1 else inputs[0]
-        position = 0
-        while position < len(self.transforms):
-            value, position, reason = self.abreast(value, position, tape)
-            if reason is not None:
-                self.warn(position, reason)
-                value = self.pass_through(position, value if len(inputs) > 1 else (value,), tape)
-                position += 1
-        return value
-
-    def abreast(self, value: Any, position: int, tape: Tape | None) -> tuple[Any, int, str | None]:
-        """Nested values past the segment that begins at ``position``: what they become, where it stops, and why."""
-        values, structure = tree_flatten(value)
-        taken = together(values)
-        images = [i for i in taken if signature(values[i]) is not None and type(values[i]) not in BESIDE]
-        form = common([form_of(values[i]) for i in images])
-        if form is None:
-            return value, position, f"input {', '.join(describe_leaf(v) for v in values[:3])}"
-        form = form._replace(several=True)
-        segment = self.segment(form, position)
-        first = values[images[0]]
-        if segment.drawing:
-            check_sizes([values[i] for i in taken])
-        if segment.cutting is not None:
-            check_cut(values)
-        drawn = segment.draw(first) if tape is None else tape.draw(segment, first, position)
-        if segment.erasing and drawn[0][0] is not False:
-            check_sizes([values[i] for i in images])
-        for i in taken:
-            values[i] = segment(values[i], drawn) if i in images else segment.beside(values[i], drawn, first)
-        return tree_unflatten(values, structure), segment.stop, segment.reason
-
-    def check_inputs(self, inputs: tuple[Any, ...]) -> None:
-        """Require something to transform, nothing that would silently stay as it is, and no network out of retrain."""
-        leaves = tree_leaves(inputs)
-        if any(isinstance(leaf, np.ndarray) for leaf in leaves):
-            raise InputTypeError(
-                "Arrays among several inputs would pass untransformed. Convert them with v2.ToImage()."
-            )
-        if not any(isinstance(leaf, Tensor | Image.Image) for leaf in leaves):
-            kinds = ", ".join(sorted({type(leaf).__name__ for leaf in leaves})) or "nothing"
-            raise InputTypeError(
-                f"Expected a PIL image, a tensor [..., C, H, W] or an HWC uint8 array, got {kinds}. "
-                "Open files with PIL.Image.open(path) first."
-            )
-        if self.networks:
-            raise InputTypeError(ONE_IMAGE)
-
-    def warn(self, position: int, reason: str) -> None:
-        """Say once that torchvision runs a transform, or raise where that is not allowed."""
-        name = type(self.transforms[position]).__name__
+    def tell(self, reasons: Mapping[str, str]) -> None:
+        """Say once of each transform by name that torchvision runs it and why, or raise where that is not allowed."""
+        new = {name: reason for name, reason in reasons.items() if name not in self.told}
+        if not new:
+            return
         if self.fallback == "error":
-            raise UnsupportedTransformError(unsupported(name, reason))
-        if not self.warned:
-            self.warned = True
-            warnings.warn(
-                f"{name} runs in torchvision: {reason}. explain() lists all such.", FallbackWarning, stacklevel=6
-            )
+            raise UnsupportedTransformError(unsupported(*next(iter(new.items()))))
+        self.told |= new.keys()
+        if self.fallback == "warn":
+            warn_fallback(new)
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "segments": {}, "lanes": {}, "lowered": []}
+        state = {name: value for name, value in self.__dict__.items() if name not in CACHES}
+        if self.given is None and not self.trained and same_as_shipped(self.layers):
+            state["layers"] = {}
+        return state
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        super().__setstate__(dict(state))  # type: ignore[no-untyped-call]
+        self.forget()
+        self.renew()
+        # What was told where it was made is not told again.
+        self.told = {name_of(piece.transform) for piece in self.pieces if foreign(piece.read)}
 
 
-def parent(name: str) -> str:
-    """The layer of a number."""
-    return name.rpartition(".")[0]
+def foreign(read: Any) -> list[str]:
+    """Why nothing in this library runs a transform, whatever the image; or no reason."""
+    if isinstance(read, Network):
+        return []
+    inner = [leaf.transform for leaf in leaves(read)]
+    odd = [one for one in inner if type(one) not in (*ROWS, *CONTAINERS)]
+    if not odd:
+        return []
+    reason = odd[0].reason if isinstance(odd[0], Altered) else "not in the catalogue"
+    return [reason if odd[0] is read else f"{name_of(odd[0])} within: {reason}"]
 
 
 def moved(params: Params, slots: int) -> Params:
@@ -339,14 +259,19 @@ def shipped() -> Weights:
     return weight_files.load(DEFAULT_WEIGHTS)
 
 
+def same_as_shipped(layers: Mapping[str, nn.Module]) -> bool:
+    """Whether layers are those that are shipped, so that a pickle need not hold them."""
+    return all(
+        key in shipped().layers
+        and all(
+            torch.equal(one, other)
+            for one, other in zip(layer.parameters(), shipped().layers[key].parameters(), strict=True)
+        )
+        for key, layer in layers.items()
+    )
+
+
 def roles_of(transforms: Iterable[Any]) -> set[str]:
-    """Beginnings of the roles of the learned layers that a pipeline needs."""
+    """Beginnings of the roles of the learned layers that transforms need."""
     inner = (leaf.transform for transform in transforms for leaf in leaves(transform))
     return {role for t in inner if type(t) in ROWS for role in ROWS[type(t)].role(t)}
-
-
-def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:
-    """What the transforms themselves make of an image."""
-    for transform in transforms:
-        image = transform(image)
-    return image

@@ -32,6 +32,25 @@ Drawn = tuple[tuple[Outcome, ...], Window | None]
 """Outcomes of the random transforms of a segment, in order; and the part of the image that the first one drew."""
 
 
+class Budget:
+    """Memory that compiled calls may hold.
+
+    Args:
+        most: bytes.
+        release: called where they hold more; it drops them all.
+    """
+
+    def __init__(self, most: int, release: Callable[[], None]) -> None:
+        self.most, self.release, self.spent = most, release, 0
+
+    def spend(self, held: int) -> None:
+        """Count what one more call holds."""
+        self.spent += held
+        if self.spent > self.most:
+            self.spent = held
+            self.release()
+
+
 class Segment:
     """Consecutive transforms that run as one network.
 
@@ -45,6 +64,7 @@ class Segment:
         reason: why transform ``stop`` is not part of it and runs in torchvision; None: another segment begins there.
         backend: the name of what runs it, or ``"auto"``.
         trainable: leave out every rounding, so that gradients pass.
+        budget: what compiled calls may hold.
     """
 
     def __init__(
@@ -59,7 +79,9 @@ class Segment:
         reason: str | None,
         backend: str,
         trainable: bool,
+        budget: "Budget",
     ) -> None:
+        self.budget = budget
         self.network, self.leaves, self.owners = network, leaves, owners
         self.stop, self.taken, self.form, self.reason = stop, taken, form, reason
         self.cutting, self.backend, self.trainable = cutting, backend, trainable
@@ -257,7 +279,10 @@ class Segment:
         applied = self.owned(dict(zip(self.random, outcomes, strict=True)))
         chosen = None if all(what is True for what in applied) else applied
         _, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
-        return compiled.bind(image, self.form.container in ("pil", "numpy"))
+        before = compiled.held
+        call = compiled.bind(image, self.form.container in ("pil", "numpy"))
+        self.budget.spend(compiled.held - before)
+        return call
 
     def reached(self, position: int, outcomes: Mapping[int, Outcome]) -> bool:
         """Whether the containers around a transform, if there are any, come to it."""

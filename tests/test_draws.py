@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import FORMS, check_transform, to_pil
+from helpers import FORMS, check_transform, compare, to_pil
 from torchvision.transforms import v2
 
 import learned_transforms as lt
@@ -80,17 +80,18 @@ def test_a_random_crop_of_the_size_of_its_output_is_not_resized():
 
 @pytest.mark.parametrize("form", ["pil", "uint8", "float32"])
 def test_a_part_of_the_size_of_the_output_is_not_resized(form, monkeypatch):
-    monkeypatch.setattr(
-        v2.RandomResizedCrop, "make_params", lambda *_: {"top": 3, "left": 4, "height": 24, "width": 20}
-    )
     monkeypatch.setitem(draws.WINDOWS, v2.RandomResizedCrop, lambda *_: (3, 4, 24, 20))
     image = FORMS[form](random_image(3, 30, 31))
+    part = v2.functional.crop(image, 3, 4, 24, 20)
     end = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.2] * 3)]
     for transforms in (
         [v2.RandomResizedCrop((24, 20)), v2.RandomHorizontalFlip(), *end],
         [v2.RandomResizedCrop((24, 20))],
     ):
-        check_transform(transforms, image, fallback="error")
+        torch.manual_seed(7)
+        expected = v2.Compose([v2.Identity(), *transforms[1:]])(part)
+        torch.manual_seed(7)
+        compare(lt.LearnedCompose(transforms, fallback="error")(image), expected, "exact")
 
 
 def test_random_crops_of_batches_and_arrays():

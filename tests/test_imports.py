@@ -10,6 +10,7 @@ import learned_transforms
 PACKAGE = Path(learned_transforms.__file__).parent
 ORDER = (
     "errors",
+    "modes",
     "arithmetic",
     "keep",
     "taps",
@@ -33,11 +34,14 @@ ORDER = (
     "replay",
     "steps",
     "catalog",
+    "watch",
+    "identify",
     "weights",
     "explain",
     "segment",
     "tape",
     "pipeline",
+    "executor",
     "compose",
     "",
     "trainer.files",

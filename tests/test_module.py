@@ -71,15 +71,17 @@ def test_module_contract():
     learned = lt.LearnedCompose(seed_v2())
     image = random_image((3, 32, 32))
     expected = learned(image)
-    assert all(not p.requires_grad for p in learned.parameters())
+    assert not list(learned.parameters())
+    assert not learned.state_dict()
     for other in (copy.deepcopy(learned), pickle.loads(pickle.dumps(learned))):
         assert other(image).equal(expected)
     damaged = copy.deepcopy(learned)
     with torch.no_grad():
-        damaged.get_parameter("layers.uint8/gray.weight").mul_(0.5)
+        damaged.layers["uint8/gray"].weight.mul_(0.5)
     damaged.relower()
     assert not damaged(image).equal(expected)
-    damaged.load_state_dict(learned.state_dict())
+    assert pickle.loads(pickle.dumps(damaged))(image).equal(damaged(image))
+    damaged.unfreeze(False).load_state_dict(copy.deepcopy(learned).unfreeze(False).state_dict())
     assert damaged(image).equal(expected)
     assert learned.eval()(image).equal(learned.train()(image))
     # Casting a model that holds the transform must not change its pixels.

@@ -13,7 +13,13 @@ from learned_transforms.plan import Plan
 
 
 class Compiled(Protocol):
-    """A plan, made ready by a backend."""
+    """A plan, made ready by a backend.
+
+    Attributes:
+        held: bytes of memory held by all that was bound.
+    """
+
+    held: int
 
     def bind(self, image: Any, interleaved: bool = False) -> Call:
         """What runs on images of the type, shape, strides and dtype of this one.

@@ -238,12 +238,16 @@ def native(stage: Stage) -> Any:
 class Program:
     """A plan, compiled for this backend.
 
+    Attributes:
+        held: bytes of memory held by all that was bound.
+
     Raises:
         BackendError: it does not fit together, or the processor lacks the instructions that were forced.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.held = 0
         try:
             self.native = _native.Program(plan.channels, os.environ.get(SIMD, ""))
             for stage in plan.stages:
@@ -273,12 +277,16 @@ class Program:
         direct = memory is image and not floating
         images, step = (len(memory), memory.stride(0)) if memory.ndim > 3 else (1, 0)
         call = self.call(images, memory.shape[-3:], strides_of(memory), step, floating, interleaved)
-        empty, threads = allocator(dtype), torch.get_num_threads
+        empty, threads, needed, element = allocator(dtype), torch.get_num_threads, call.reach, image.element_size()
 
         def run(image: Tensor, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
             memory = image if direct else usable(image)
+            source = memory.data_ptr()
+            if not source or memory.untyped_storage().nbytes() < needed + element * memory.storage_offset():
+                memory = in_memory(memory)
+                source = memory.data_ptr()
             made = empty(*size)
-            call(memory.data_ptr(), made.data_ptr(), threads(), window, factors)
+            call(source, made.data_ptr(), threads(), window, factors)
             return made.movedim(-1, -3) if interleaved else made
 
         return run
@@ -316,6 +324,7 @@ class Program:
             call = self.native.bind(*layout)
         except ValueError as error:
             raise InputShapeError(f"The image {tuple(layout[1])} does not fit its plan: {error}.") from error
+        self.held += call.held
         floating = self.dtype(layout[4]) == torch.float32
         if call.output != (*self.plan.output, floating):
             raise BackendError(
@@ -355,6 +364,21 @@ def strides_of(image: Tensor) -> tuple[int, int, int]:
     channels, _, width = image.shape[-3:]
     channel, row, pixel = image.stride()[-3:]
     return 1 if channels == 1 else channel, row, 1 if width == 1 else pixel
+
+
+def in_memory(image: Tensor) -> Tensor:
+    """A tensor whose storage is shorter than itself, in memory of its own: zeros that torch never wrote down.
+
+    Raises:
+        InputShapeError: its storage was taken away.
+    """
+    if not image._is_zerotensor():
+        have = image.untyped_storage().nbytes()
+        raise InputShapeError(
+            f"Expected an image whose memory holds {tuple(image.shape)} {image.dtype}, got a storage of {have} bytes: "
+            "it was resized or freed. Pass a clone made before that."
+        )
+    return torch.zeros(image.shape, dtype=image.dtype)
 
 
 def usable(image: Tensor) -> Tensor:

@@ -41,6 +41,8 @@ from learned_transforms.taps import Taps, away_from_zero
 class Reference:
     """A plan, to be run stage by stage."""
 
+    held = 0
+
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
 

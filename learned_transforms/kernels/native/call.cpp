@@ -63,8 +63,16 @@ Call::Call(std::shared_ptr<Program> program, int64_t images, std::array<int64_t,
     geometries_ = program_->geometries(view);
 }
 
+int64_t Call::held() const {
+    int64_t bytes = sizeof(Call);
+    for (const auto& geometry : geometries_)
+        if (geometry) bytes += geometry->bytes();
+    return bytes;
+}
+
 void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const std::array<int64_t, 4>* window,
                const Program::Factors& factors) const {
+    require(source != nullptr, "the image has no memory");
     program_->check_factors(factors);
     advise(target, bytes_);
     Batch batch = batch_;

@@ -15,6 +15,7 @@
 
 #include "program.hpp"
 #include "tables.hpp"
+#include "watch.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -267,9 +268,31 @@ std::tuple<uintptr_t, int64_t> arrow_pixels(const nb::capsule& capsule) {
     return {reinterpret_cast<uintptr_t>(flat->buffers[1]), flat->length};
 }
 
+// Python's garbage collector looks into a Watch: a transform may lead back to the pipeline that watches it.
+int traverse_watch(PyObject* self, visitproc visit, void* arg) {
+    Py_VISIT(Py_TYPE(self));
+    return nb::inst_ready(self) ? nb::inst_ptr<lt::Watch>(self)->traverse(visit, arg) : 0;
+}
+
+int clear_watch(PyObject* self) {
+    nb::inst_ptr<lt::Watch>(self)->clear();
+    return 0;
+}
+
+PyType_Slot WATCH_SLOTS[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse_watch)},
+                             {Py_tp_clear, reinterpret_cast<void*>(clear_watch)},
+                             {0, nullptr}};
+
 }  // namespace
 
 NB_MODULE(_native, m) {
+    nb::class_<lt::Watch>(m, "Watch", nb::type_slots(WATCH_SLOTS))
+        .def(nb::init<>())
+        .def("mapping", &lt::Watch::mapping, "watched"_a, "copy"_a)
+        .def("sequence", &lt::Watch::sequence, "watched"_a, "copy"_a)
+        .def("attributes", &lt::Watch::attributes, "owner"_a, "copy"_a)
+        .def("result", &lt::Watch::result, "function"_a, "value"_a.none())
+        .def("same", &lt::Watch::same);
     nb::class_<lt::Program>(m, "Program")
         .def(nb::init<int64_t, const std::string&>(), "channels"_a, "simd"_a)
         .def_prop_ro("simd", &lt::Program::simd)
@@ -307,6 +330,8 @@ NB_MODULE(_native, m) {
                          return std::make_tuple(to.channels, to.height, to.width, to.floating);
                      })
         .def_prop_ro("bytes", &lt::Call::bytes)
+        .def_prop_ro("held", &lt::Call::held)
+        .def_prop_ro("reach", &lt::Call::reach)
         .def("__call__", &run, "source"_a, "target"_a, "threads"_a, "window"_a = nb::none(),
              "factors"_a = std::vector<double>());
     m.def("arrow_pixels", &arrow_pixels, "capsule"_a);

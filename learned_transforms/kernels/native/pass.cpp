@@ -133,6 +133,14 @@ Source source_of(const Change& change, const View& from, const Geometry* geometr
 
 }  // namespace
 
+int64_t Geometry::bytes() const {
+    size_t numbers = along.base.size() + along.index.size() + along.low.size() + along.high.size();
+    for (const Taps* taps : {&rows, &columns})
+        numbers += taps->first.size() + taps->count.size() + taps->whole.size() + taps->real.size() +
+                   taps->low.size() + taps->high.size();
+    return static_cast<int64_t>(sizeof(Geometry) + 4 * numbers);
+}
+
 Geometry::Geometry(const Resample& resample, const View& view, const Kernels& kernels)
     : rows(evaluate(resample.rows, view.height, resample.arithmetic, kernels)),
       columns(evaluate(resample.columns, view.width, resample.arithmetic, kernels)),

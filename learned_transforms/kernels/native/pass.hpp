@@ -43,6 +43,8 @@ struct Geometry {
     Geometry(const Resample& resample, const View& view, const Kernels& kernels);
     Geometry(const Geometry&) = delete;
 
+    int64_t bytes() const;  // of memory that it holds
+
     Rows of(int64_t i) const {
         return {rows.count[static_cast<size_t>(i)], rows.bits, rows.outputs(), rows.whole.data() + i,
                 rows.low.data() + i, rows.wide ? rows.high.data() + i : nullptr};

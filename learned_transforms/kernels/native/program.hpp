@@ -83,6 +83,10 @@ class Call {
     const Target& output() const { return target_; }
     int64_t bytes() const { return bytes_; }
 
+    // Bytes of memory that it holds, and bytes that it reads from: from the first value of the images to behind the last.
+    int64_t held() const;
+    int64_t reach() const { return extent_; }
+
     // Run on the images at `source`, into memory at `target` of bytes() bytes. `window`: (top, left, height, width) of
     // the part to use, for programs whose output has one size. `factors`: as many as the stages want, or more.
     void run(const uint8_t* source, uint8_t* target, int64_t threads, const std::array<int64_t, 4>* window,

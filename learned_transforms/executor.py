@@ -1,0 +1,177 @@
+"""How an image goes through a pipeline: learned layers where they cover what comes, torchvision between them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision.transforms as v1
+from PIL import Image
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torchvision.transforms import v2
+
+from learned_transforms.catalog import name_of
+from learned_transforms.containers import CONTAINERS, leaves
+from learned_transforms.draws import visible
+from learned_transforms.errors import InputTypeError
+from learned_transforms.identify import Piece
+from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
+from learned_transforms.modes import observed
+from learned_transforms.nested import BESIDE, check_cut, check_sizes, common, describe_leaf, together
+from learned_transforms.network import Network
+from learned_transforms.pipeline import ONE_IMAGE, Pipeline
+from learned_transforms.segment import Segment
+from learned_transforms.tape import Tape
+
+CPU = torch.device("cpu")
+CONVERTERS = (v1.ToTensor, v1.ToPILImage, v1.PILToTensor, v1.Lambda, v2.ToTensor, v2.ToImage, v2.ToPILImage, v2.Lambda)
+"""Transforms of torchvision that take arrays themselves."""
+
+
+class Run:
+    """One call of a pipeline.
+
+    Args:
+        pipeline: the pipeline.
+        inputs: what it is called with.
+        key: signature of a lone image, under which it may be kept how images like it go; None: they are not alike.
+        tape: what was drawn before, or where to write what is drawn; None: draw.
+    """
+
+    def __init__(self, pipeline: Pipeline, inputs: tuple[Any, ...], key: Any = None, tape: Tape | None = None) -> None:
+        self.pipeline, self.tape = pipeline, tape
+        self.packed = len(inputs) != 1
+        self.value: Any = inputs if self.packed else inputs[0]
+        self.key = key
+        # The value is a tensor that holds an array, which it becomes again unless a transform converts it.
+        self.array = False
+        self.position = 0
+        self.observed = observed()
+        self.reasons: dict[str, str] = {}
+        # By position: why torchvision ran a transform, or the form of the image with which a segment began.
+        self.route: dict[int, str | Form] = {}
+
+    def go(self) -> Any:
+        """Run all transforms, and give what they make of the inputs."""
+        if not self.observed:
+            return self.run()
+        with visible():
+            return self.run()
+
+    def run(self) -> Any:
+        """Segment by segment, and in torchvision between them."""
+        pieces = self.pipeline.pieces
+        form = None if self.packed else self.form()
+        kind = kind_of(form)
+        if isinstance(self.value, np.ndarray) and form is not None:
+            self.value, self.array = to_tensor(self.value), True
+        while self.position < len(pieces):
+            reason = self.why_torchvision()
+            if reason is None:
+                reason = self.abreast() if form is None else self.alone(form)
+            if reason is not None:
+                self.pass_through(pieces[self.position], reason)
+                self.position += 1
+            form = None if self.packed else self.form()
+        if kind is not None:
+            self.pipeline.routes[kind] = self.route
+        self.pipeline.tell(self.reasons)
+        return as_arrays(self.value) if self.array else self.value
+
+    def form(self) -> Form | None:
+        """The form of the value, if it is one image of a form that layers may take."""
+        form = form_of(self.value)
+        return form._replace(container="numpy") if self.array and form is not None else form
+
+    def why_torchvision(self) -> str | None:
+        """Why no layer should run what comes next, whatever it is."""
+        if self.tape is not None or self.observed:
+            return None
+        values = [self.value] if isinstance(self.value, Tensor) else []
+        if not values and not isinstance(self.value, Image.Image):
+            values = [value for value in tree_flatten(self.value)[0] if isinstance(value, Tensor)]
+        return self.pipeline.why_torchvision(values[0].device if values else CPU)
+
+    def alone(self, form: Form) -> str | None:
+        """Take one image past the segment that begins here; give the reason why torchvision runs what follows it."""
+        pipeline, start = self.pipeline, self.position
+        segment = pipeline.segment(form, start, self.observed)
+        whole = start == 0 and segment.stop == len(pipeline.pieces) and segment.cutting is None
+        if whole and self.key is not None and not self.array and not (self.observed or pipeline.trainable or self.tape):
+            pipeline.keep_lane(self.key, segment.lane(self.value))
+        drawn = None if self.tape is None else self.tape.draw(segment, self.value, start)
+        self.value = segment(self.value, drawn)
+        self.array = self.array and segment.form.container == "numpy"
+        return self.past(segment)
+
+    def abreast(self) -> str | None:
+        """The same for nested values: images in layers, what goes with them in torchvision beside them."""
+        values, structure = tree_flatten(self.value)
+        taken = together(values)
+        images = [i for i in taken if signature(values[i]) is not None and not isinstance(values[i], BESIDE)]
+        form = common([form_of(values[i]) for i in images])
+        if form is None:
+            return f"input {', '.join(describe_leaf(v) for v in values[:3])}"
+        segment = self.pipeline.segment(form._replace(several=True), self.position, self.observed)
+        if segment.stop > self.position:
+            first = values[images[0]]
+            if segment.drawing:
+                check_sizes([values[i] for i in taken])
+            if segment.cutting is not None:
+                check_cut(values)
+            drawn = segment.draw(first) if self.tape is None else self.tape.draw(segment, first, self.position)
+            if segment.erasing and drawn[0][0] is not False:
+                check_sizes([values[i] for i in images])
+            for i in taken:
+                values[i] = segment(values[i], drawn) if i in images else segment.beside(values[i], drawn, first)
+            self.value = tree_unflatten(values, structure)
+        return self.past(segment)
+
+    def past(self, segment: Segment) -> str | None:
+        """Go on behind a segment."""
+        if segment.stop > self.position:
+            self.route[self.position] = segment.taken
+        self.position = segment.stop
+        return segment.reason
+
+    def pass_through(self, piece: Piece, reason: str) -> None:
+        """Have torchvision, or whoever wrote it, run one transform on what Compose would hand it."""
+        if isinstance(piece.read, Network):
+            raise InputTypeError(f"{ONE_IMAGE} Got {reason}.")
+        self.reasons[name_of(piece.transform)] = self.route[self.position] = reason
+        if self.pipeline.fallback == "error":
+            self.pipeline.tell(self.reasons)
+        # torchvision's own transforms leave arrays as they are, so these take the tensor that an array became.
+        held = self.array and not own_transform(piece)
+        if held:
+            self.value, self.array = as_arrays(self.value), False
+        inputs: Sequence[Any] = self.value if self.packed else (self.value,)
+        if self.tape is None:
+            self.value = piece.transform(*inputs)
+        else:
+            self.value = self.tape.pass_through(piece.transform, inputs, self.position)
+        if self.array:
+            self.array = type(self.value) is Tensor or isinstance(self.value, tuple)
+        elif held and isinstance(self.value, np.ndarray) and form_of(self.value) is not None:
+            self.value, self.array = to_tensor(self.value), True
+
+
+def own_transform(piece: Piece) -> bool:
+    """Whether a transform is torchvision's own, and so are those in it, and none of them takes arrays."""
+    inner = [leaf.transform for leaf in leaves(piece.read)] if type(piece.read) in CONTAINERS else [piece.transform]
+    return all(
+        type(one).__module__.startswith("torchvision.transforms.") and not isinstance(one, CONVERTERS) for one in inner
+    )
+
+
+def as_arrays(value: Any) -> Any:
+    """Tensors that hold arrays, as arrays again."""
+    return tree_map(lambda one: from_tensor(one, "numpy") if type(one) is Tensor else one, value)
+
+
+def kind_of(form: Form | None) -> str | None:
+    """The name by which ``explain`` knows images of a form."""
+    if form is None:
+        return None
+    return "pil" if form.container == "pil" else form.dtype

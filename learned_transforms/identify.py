@@ -1,0 +1,253 @@
+"""Which published transform an object is: of its class or a plain subclass, unaltered, its arguments as numbers."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torchvision.transforms as v1
+from torch import Tensor, nn
+from torchvision.transforms import _presets as presets
+
+from learned_transforms.catalog import ROWS, Altered, ToTensorIfPIL
+from learned_transforms.containers import COMPOSES, CONTAINERS
+from learned_transforms.errors import PipelineTypeError, PipelineValueError
+from learned_transforms.network import Lowered
+from learned_transforms.watch import watch_values
+
+SEQUENCES = (nn.Sequential, nn.ModuleList)
+PRESETS = (presets.ImageClassification, presets.SemanticSegmentation, presets.ObjectDetection)
+PUBLISHED = (*ROWS, *CONTAINERS, *COMPOSES, *PRESETS, nn.Sequential)
+
+METHODS = ("__call__", "forward", "get_params", "make_params", "_get_params", "transform", "check_inputs",
+           "_call_kernel", "_needs_transform_list", "_transformed_types")  # fmt: skip
+"""What decides on what a transform does. Whoever replaces one of these gets what they wrote."""
+
+PRISTINE = {kind: {name: getattr(kind, name, None) for name in METHODS} for kind in PUBLISHED}
+"""The methods as torchvision published them."""
+
+HARMLESS = {
+    *("__module__", "__doc__", "__qualname__", "__annotations__", "__dict__", "__weakref__", "__slots__", "__init__"),
+    *("__repr__", "extra_repr", "__orig_bases__", "__parameters__", "__static_attributes__", "__firstlineno__"),
+    *("get_params", "__annotate_func__", "__annotations_cache__", "__abstractmethods__", "_abc_impl"),
+}
+"""What a subclass may define and still do what its parent does; ``get_params`` is compared by itself."""
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+class Piece(NamedTuple):
+    """One transform of a pipeline.
+
+    Attributes:
+        transform: the user's own object, which torchvision runs.
+        read: the same as learned layers read it: an exact published class with plain arguments, or a network;
+            anything else runs outside.
+    """
+
+    transform: Any
+    read: Any
+
+
+def published_class(kind: Any) -> Any:
+    """The published class that a class is, or of which it is a subclass that overrides nothing; None: there is none."""
+    base = next((parent for parent in kind.__mro__ if parent in PRISTINE), None)
+    if base is None or base is kind or base in (*COMPOSES, nn.Sequential, *PRESETS):
+        return base if base is kind else None
+    own = {name for parent in kind.__mro__ if parent not in base.__mro__ for name in vars(parent)}
+    return None if (own - HARMLESS) & set(dir(base)) else base
+
+
+def altered(transform: Any, base: type) -> str | None:
+    """What was replaced in a transform, in words; None: nothing."""
+    own = vars(transform)
+    replaced = [name for name in METHODS if name in own]
+    replaced += [name for name, value in PRISTINE[base].items() if getattr(type(transform), name, None) is not value]
+    if replaced:
+        return f"its {replaced[0]} was replaced"
+    return "it has hooks" if any(own.get(name) for name in HOOKS) else None
+
+
+def opened(transform: Any) -> Sequence[Any] | None:
+    """The transforms that a Compose, a Sequential or a preset is made of; None for anything else, or an altered one."""
+    if apart(transform):
+        return list(transform.transforms)
+    base = published_class(type(transform))
+    if base not in (*COMPOSES, nn.Sequential, *PRESETS) or altered(transform, base):
+        return None
+    if base in PRESETS:
+        return preset_steps(transform)
+    inner = transform if base is nn.Sequential else transform.transforms
+    return list(inner) if isinstance(inner, list | tuple | nn.ModuleList | nn.Sequential) else None
+
+
+def apart(transform: Any) -> bool:
+    """Whether a transform is a pipeline of this library, and nothing but its transforms decide on what it does."""
+    return isinstance(transform, Lowered) and bool(getattr(transform, "plain", False))
+
+
+def preset_steps(preset: Any) -> list[Any]:
+    """The v1 transforms that compute what a published preset computes."""
+    steps: list[Any] = []
+    if getattr(preset, "resize_size", None) is not None:
+        steps.append(v1.Resize(preset.resize_size, preset.interpolation, antialias=preset.antialias))
+    if hasattr(preset, "crop_size"):
+        steps.append(v1.CenterCrop(preset.crop_size))
+    steps += [ToTensorIfPIL(), v1.ConvertImageDtype(torch.float)]
+    return [*steps, v1.Normalize(preset.mean, preset.std)] if hasattr(preset, "mean") else steps
+
+
+def pieces_of(transforms: Sequence[Any]) -> Iterator[Piece]:
+    """The transforms of a pipeline, those of Composes, Sequentials and presets within them in their place."""
+    for transform in transforms:
+        inner = opened(transform)
+        if inner is None:
+            yield Piece(transform, read(transform))
+        else:
+            yield from pieces_of(inner)
+
+
+def read(transform: Any) -> Any:
+    """A transform as learned layers read it.
+
+    An exact published class whose arguments are plain comes back itself. Where arguments are tensors, arrays or other
+    sequences, or the class is a plain subclass, it is a twin of the published class with numbers and tuples.
+    """
+    base = published_class(type(transform))
+    if base is None:
+        return transform
+    reason = altered(transform, base)
+    if reason is not None:
+        return Altered(transform, reason)
+    inner = opened(transform)
+    if inner is not None:
+        base, given = v1.Compose, {"transforms": [read(one) for one in inner]}
+    else:
+        try:
+            given = arguments_of(transform, base)
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+            return Altered(transform, f"its arguments cannot be read ({error})")
+    if type(transform) is base and all(getattr(transform, name) is value for name, value in given.items()):
+        return transform
+    twin = base.__new__(base)
+    twin.__dict__.update({**vars(transform), **given})
+    return twin
+
+
+def arguments_of(transform: Any, base: type) -> dict[str, Any]:
+    """The arguments of a transform as plain values, those in a container read like itself."""
+    if base in CONTAINERS:
+        given = {"transforms": [read(one) for one in transform.transforms]}
+        if given["transforms"] == list(transform.transforms):
+            given = {"transforms": transform.transforms}
+        return given if not hasattr(transform, "p") else {**given, "p": plain(transform.p)}
+    return {name: plain(getattr(transform, name)) for name in ROWS[base].arguments}
+
+
+def plain(value: Any) -> Any:
+    """An argument as Python numbers: tensors, arrays, and sequences of such as tuples; anything else as it is.
+
+    Raises:
+        ValueError: a tensor that is being trained, whose gradients would be lost.
+    """
+    if isinstance(value, Tensor):
+        if value.requires_grad:
+            raise ValueError("a tensor among them is being trained")
+        return plain_list(value.tolist())
+    if isinstance(value, np.ndarray | np.generic):
+        return plain_list(value.tolist())
+    if isinstance(value, dict):
+        made = {name: plain(one) for name, one in value.items()}
+        return value if all(made[name] is one for name, one in value.items()) else made
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return value
+    numbers = [plain(one) for one in value]
+    unchanged = type(value) in (list, tuple) and all(one is other for one, other in zip(numbers, value, strict=True))
+    return value if unchanged else tuple(numbers)
+
+
+def plain_list(value: Any) -> Any:
+    return tuple(plain_list(one) for one in value) if isinstance(value, list) else value
+
+
+def watch_pieces(watch: Any, transforms: Sequence[Any]) -> None:
+    """Watch everything that decides on how transforms, and those in them, are read.
+
+    What runs outside of learned layers may change as it likes.
+    """
+    classes: set[type] = set()
+    watch_all(watch, transforms, classes)
+    for kind in classes:
+        base = published_class(kind)
+        names = [name for name, value in PRISTINE[base].items() if value is not None]
+        watch.attributes(kind, {name: getattr(kind, name, None) for name in names})
+        depends = ROWS[base].depends if base in ROWS else None
+        if depends is not None:
+            watch.result(depends, depends())
+
+
+def watch_all(watch: Any, transforms: Sequence[Any], classes: set[type]) -> None:
+    """Watch the attributes of transforms, and of those in them; add their classes to ``classes``."""
+    watch_sequence(watch, transforms)
+    for transform in transforms:
+        base = published_class(type(transform))
+        if base is None:
+            continue
+        classes.add(type(transform))
+        watch_values(watch, vars(transform))
+        if base is nn.Sequential:
+            watch_values(watch, transform._modules)
+            watch_all(watch, tuple(transform), classes)
+        elif base in (*CONTAINERS, *COMPOSES):
+            watch_all(watch, transform.transforms, classes)
+
+
+def watch_sequence(watch: Any, transforms: Any) -> None:
+    if type(transforms) is nn.ModuleList:
+        watch_values(watch, transforms._modules)
+    elif isinstance(transforms, list):
+        watch.sequence(transforms, tuple(transforms))
+
+
+def listed(transforms: Any) -> Any:
+    """What was given as a pipeline, as a sequence of transforms: the list itself, of a real Compose its own.
+
+    Raises:
+        PipelineTypeError: no callables. PipelineValueError: an empty list.
+    """
+    if type(transforms) in COMPOSES or apart(transforms):
+        given, empty = transforms.transforms, True
+    elif type(transforms) in SEQUENCES:
+        given, empty = list(transforms), True
+    elif isinstance(transforms, Sequence) and not isinstance(transforms, str | bytes):
+        given, empty = transforms, False
+    elif callable(transforms):
+        given, empty = [transforms], False
+    else:
+        hint = "Put transforms into a list."
+        if isinstance(transforms, str):
+            hint = f"Did you mean LearnedCompose.from_pretrained({transforms[:80]!r})?"
+        raise PipelineTypeError(
+            f"Argument transforms should be a sequence of callables, got {type(transforms).__name__}. {hint}"
+        )
+    if not isinstance(given, list | tuple):
+        given = list(given)
+    if not given and not empty:
+        raise PipelineValueError("Pass at least one transform: the list is empty.")
+    for position, transform in enumerate(given):
+        check_transform(position, transform)
+    return given
+
+
+def check_transform(position: int, transform: Any) -> None:
+    """Require something to call, and no class of transforms where an object of it was meant."""
+    if not callable(transform):
+        raise PipelineTypeError(
+            "Argument transforms should be a sequence of callables, but entry "
+            f"{position} is {type(transform).__name__}."
+        )
+    if isinstance(transform, type) and (issubclass(transform, nn.Module) or transform in PRISTINE):
+        raise PipelineTypeError(
+            f"Entry {position} of the transforms is the class {transform.__name__}, not a transform. "
+            f"Did you mean {transform.__name__}(...)?"
+        )
