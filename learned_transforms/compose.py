@@ -15,7 +15,13 @@ from learned_transforms import weights as weight_files
 from learned_transforms.catalog import describe
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.draws import local
-from learned_transforms.errors import ApproximateWeightsError, InputShapeError, InputTypeError, PipelineValueError
+from learned_transforms.errors import (
+    ApproximateWeightsError,
+    InputShapeError,
+    InputTypeError,
+    PipelineValueError,
+    ScriptingError,
+)
 from learned_transforms.executor import Run
 from learned_transforms.explain import Explanation, Row, explain
 from learned_transforms.images import Form, signature, to_tensor
@@ -247,6 +253,12 @@ class LearnedCompose(Pipeline):
                 yield type(image).__name__, to_tensor(self(image)), to_tensor(target)
 
         return measure(compare(), "as given")
+
+    def __prepare_scriptable__(self) -> Any:
+        raise ScriptingError(
+            "LearnedCompose cannot be scripted. Trace it with torch.jit.trace on an image of the size to be served, or "
+            "keep it outside of the scripted module."
+        )
 
     def __repr__(self) -> str:
         lines = "\n".join(f"    {transform}" for transform in self.transforms)

@@ -86,8 +86,9 @@ def usual() -> bool:
 
 def draw(count: int) -> list[float]:
     """What ``torch.rand(1)``, called ``count`` times, would give."""
-    drawn = buffer_of(count).uniform_() if usual() else torch.rand(count)
-    values: list[float] = drawn.tolist()
+    if not usual():
+        return [torch.rand(1).item() for _ in range(count)]
+    values: list[float] = buffer_of(count).uniform_().tolist()
     return values
 
 

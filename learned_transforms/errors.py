@@ -44,6 +44,10 @@ class BackendError(LearnedTransformsError, RuntimeError):
     """A backend that was asked for by name cannot run."""
 
 
+class ScriptingError(LearnedTransformsError, RuntimeError):
+    """A pipeline that torch.jit.script was asked to compile."""
+
+
 class WeightsError(LearnedTransformsError, ValueError):
     """A weight file that is damaged, foreign, or does not fit the network."""
 

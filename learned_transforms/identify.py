@@ -19,11 +19,17 @@ SEQUENCES = (nn.Sequential, nn.ModuleList)
 PRESETS = (presets.ImageClassification, presets.SemanticSegmentation, presets.ObjectDetection)
 PUBLISHED = (*ROWS, *CONTAINERS, *COMPOSES, *PRESETS, nn.Sequential)
 
-METHODS = ("__call__", "forward", "get_params", "make_params", "_get_params", "transform", "check_inputs",
+METHODS = ("forward", "get_params", "make_params", "_get_params", "transform", "check_inputs",
            "_call_kernel", "_needs_transform_list", "_transformed_types")  # fmt: skip
 """What decides on what a transform does. Whoever replaces one of these gets what they wrote."""
 
-PRISTINE = {kind: {name: getattr(kind, name, None) for name in METHODS} for kind in PUBLISHED}
+
+def methods_of(kind: type) -> tuple[str, ...]:
+    """Those of a class; tracers replace that of every module by which it is called, and it stays the same transform."""
+    return METHODS if issubclass(kind, nn.Module) else ("__call__", *METHODS)
+
+
+PRISTINE = {kind: {name: getattr(kind, name, None) for name in methods_of(kind)} for kind in PUBLISHED}
 """The methods as torchvision published them."""
 
 HARMLESS = {
@@ -61,7 +67,7 @@ def published_class(kind: Any) -> Any:
 def altered(transform: Any, base: type) -> str | None:
     """What was replaced in a transform, in words; None: nothing."""
     own = vars(transform)
-    replaced = [name for name in METHODS if name in own]
+    replaced = [name for name in ("__call__", *METHODS) if name in own]
     replaced += [name for name, value in PRISTINE[base].items() if getattr(type(transform), name, None) is not value]
     if replaced:
         return f"its {replaced[0]} was replaced"

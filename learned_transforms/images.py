@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
+from learned_transforms import modes
 from learned_transforms.errors import DataError, InputTypeError
 
 MODES = ("RGB", "L")
@@ -94,7 +95,7 @@ def tensor_form(image: Tensor) -> Form | None:
 def shape_of(image: Tensor | Image.Image) -> tuple[int, int, int]:
     """(C, H, W)."""
     if isinstance(image, Tensor):
-        c, h, w = image.shape[-3:]
+        c, h, w = modes.shape_of(image)[-3:]
         return c, h, w
     return len(image.getbands()), image.height, image.width
 
@@ -108,7 +109,8 @@ def to_tensor(image: Any) -> Tensor:
         InputTypeError: anything else.
     """
     if isinstance(image, Tensor):
-        return image.as_subclass(Tensor)
+        # A graph that torch builds loses sight of what changes its class.
+        return image if type(image) is Tensor else image.as_subclass(Tensor)
     if isinstance(image, Image.Image) and image.mode in MODES:
         image = np.array(image)
     if isinstance(image, np.ndarray) and image.ndim in (2, 3):

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.autograd.forward_ad as forward_ad
+from torch import Tensor
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -23,6 +24,18 @@ def observed() -> bool:
     """
     seen = tracing_state() is not None or dispatch_modes() or functorch_level() is not None
     return bool(seen or forward_ad._current_level >= 0)
+
+
+def shape_of(tensor: Tensor) -> tuple[int, ...]:
+    """The shape of a tensor as numbers, of which a trace would make tensors."""
+    state = tracing_state()
+    if state is None:
+        return tuple(tensor.shape)
+    set_tracing_state(None)
+    try:
+        return tuple(tensor.shape)
+    finally:
+        set_tracing_state(state)
 
 
 @contextmanager

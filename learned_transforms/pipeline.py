@@ -20,6 +20,7 @@ from learned_transforms.identify import Piece, listed, pieces_of, watch_pieces
 from learned_transforms.images import Form
 from learned_transforms.kernels import backends, cpu
 from learned_transforms.layers import Layer, Params
+from learned_transforms.modes import out_of_sight
 from learned_transforms.nested import UNMARKING
 from learned_transforms.network import Lowered, Network
 from learned_transforms.plan import Slot
@@ -90,9 +91,11 @@ class Pipeline(Lowered):
         if self.watch.same():
             return
         self.relower()
-        watch, pieces = make_watch(), list(pieces_of(self.transforms))
-        watch_pieces(watch, self.transforms)
-        self.add_layers(pieces)
+        # Modes would leave their marks on what is kept.
+        with torch.inference_mode(False), out_of_sight():
+            watch, pieces = make_watch(), list(pieces_of(self.transforms))
+            watch_pieces(watch, self.transforms)
+            self.add_layers(pieces)
         self.watch, self.pieces = watch, pieces
 
     def add_layers(self, pieces: Sequence[Piece]) -> None:
@@ -225,7 +228,8 @@ class Pipeline(Lowered):
     def __getstate__(self) -> Mapping[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name not in CACHES}
         if self.given is None and not self.trained and same_as_shipped(self.layers):
-            state["layers"] = {}
+            own = {key: known for key, known in self.certificates.items() if key not in self.layers}
+            state |= {"layers": {}, "provenance": {}, "certificates": own}
         return state
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:

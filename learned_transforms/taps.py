@@ -9,6 +9,7 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import InputShapeError
 from learned_transforms.keep import Keep
+from learned_transforms.modes import out_of_sight
 
 MOST_SIZES = 16
 """Evaluated taps kept per axis, one for each size of input lately seen."""
@@ -41,8 +42,9 @@ class Taps:
 
         A weight past the count is zero; it re-reads the window's last pixel, so that no NaN can leak in from outside.
         """
-        offsets = torch.arange(self.weights.shape[1], device=self.first.device)[:, None]
-        return self.first + torch.minimum(offsets, self.count - 1)
+        with torch.inference_mode(False), out_of_sight():  # It is kept, and serves other calls.
+            offsets = torch.arange(self.weights.shape[1], device=self.first.device)[:, None]
+            return self.first + torch.minimum(offsets, self.count - 1)
 
     def select(self, index: Tensor) -> "Taps":
         """The taps of the output pixels in ``index``: what a crop or flip behind a resample comes to."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.keep import bordered
 from learned_transforms.kernels.sums import DTYPES, multiply_add, to_levels
+from learned_transforms.modes import shape_of
 from learned_transforms.plan import Blend, Blur, Equalise, Stretch, Turn, number
 
 
@@ -130,7 +131,7 @@ def gaussian_taps(coefficients: Tensor, sigma: float, length: int) -> Tensor:
 def blur(image: Tensor, stage: Blur) -> Tensor:
     sigma, value = number(stage.sigma), image.float()
     for axis, length in ((-2, stage.size[0]), (-1, stage.size[1])):
-        taps, size = gaussian_taps(stage.coefficients, sigma, length), value.shape[axis]
+        taps, size = gaussian_taps(stage.coefficients, sigma, length), shape_of(value)[axis]
         index = bordered(size, -(length // 2), size + length // 2, stage.border).to(image.device)
         padded = value.index_select(axis, index)
         total: Tensor | None = None

@@ -15,6 +15,7 @@ from learned_transforms.images import Call, Window, to_tensor
 from learned_transforms.keep import Kept, Listed, bordered
 from learned_transforms.kernels import colour
 from learned_transforms.kernels.sums import DTYPES, multiply_add, shift_down, to_levels
+from learned_transforms.modes import out_of_sight, shape_of
 from learned_transforms.plan import (
     Apply,
     Around,
@@ -60,7 +61,7 @@ class Reference:
         """
         value = to_tensor(image)
         if window is not None:
-            part = seen(window, value.shape[-2:], self.plan.around)
+            part = seen(window, shape_of(value)[-2:], self.plan.around)
             top, left, height, width = window
             inner = value[..., top : top + height, left : left + width]
             value = gather(value, part) if part.outside else inner
@@ -105,8 +106,9 @@ def sum_of_quarters(sums: Tensor, taps: Taps, axis: int, bits: int) -> Tensor:
 
 def resample(image: Tensor, stage: Resample) -> Tensor:
     arithmetic = stage.arithmetic
-    height, width = image.shape[-2:]
-    passes = [(-1, stage.columns.taps(width)), (-2, stage.rows.taps(height))]
+    height, width = shape_of(image)[-2:]
+    with torch.inference_mode(False), out_of_sight():
+        passes = [(-1, stage.columns.taps(width)), (-2, stage.rows.taps(height))]
     if arithmetic.quarters:
         image = weighted_sum(image, passes[0][1], -1, arithmetic)
         return sum_of_quarters(image, passes[1][1], -2, arithmetic.bits)
@@ -159,7 +161,7 @@ def sparse(image: Tensor, stage: Sparse) -> Tensor:
 
 
 def filter_(image: Tensor, stage: Filter) -> Tensor:
-    height, width = image.shape[-2:]
+    height, width = shape_of(image)[-2:]
     h, w = stage.weights.shape
     padded = image
     for axis, size, reach in ((-2, height, h // 2), (-1, width, w // 2)):
@@ -193,7 +195,7 @@ def gather(image: Tensor, stage: Gather) -> Tensor:
 
 def pick(image: Tensor, axis: int, keep: Kept, fill: Tensor) -> Tensor:
     """The pixels along ``axis`` that are kept; ``fill [C or 1, 1, 1]`` for those outside."""
-    size = image.shape[axis]
+    size = shape_of(image)[axis]
     kept = keep.on(size)
     index = kept.index().to(image.device)
     if kept.inside(size):
