@@ -113,7 +113,8 @@ class Run:
         form = common([form_of(values[i]) for i in images])
         if form is None:
             return f"input {', '.join(describe_leaf(v) for v in values[:3])}"
-        segment = self.pipeline.segment(form._replace(several=True), self.position, self.observed)
+        form = form._replace(several=True, arrays=any(isinstance(v, np.ndarray) for v in values))
+        segment = self.pipeline.segment(form, self.position, self.observed)
         if segment.stop > self.position:
             first = values[images[0]]
             if segment.drawing:

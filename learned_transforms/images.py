@@ -36,12 +36,14 @@ class Form(NamedTuple):
         dtype: ``"uint8"`` or ``"float32"``.
         plain: one image, of one or three channels, which is what PIL images have.
         several: it is one of several images, which only v2 takes.
+        arrays: there are arrays beside it.
     """
 
     container: str
     dtype: str
     plain: bool = True
     several: bool = False
+    arrays: bool = False
 
 
 def signature(image: Any) -> Any:

@@ -1,7 +1,8 @@
 """Whether torch looks into a call: to trace it, to vectorize it; and how to step out of its sight."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.autograd.forward_ad as forward_ad
@@ -10,7 +11,7 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils._python_dispatch import _disable_current_modes
 
 is_compiling = torch.compiler.is_compiling
-tracing_state = torch._C._get_tracing_state
+tracing_state: Callable[[], Any] = torch._C._get_tracing_state
 set_tracing_state = torch._C._set_tracing_state  # type: ignore[attr-defined]
 dispatch_modes = torch._C._len_torch_dispatch_stack
 functorch_level = torch._C._functorch.maybe_current_level

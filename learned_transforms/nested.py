@@ -21,9 +21,13 @@ UNMARKING = (v2.ToPureTensor, v2.PILToTensor)
 def together(values: Sequence[Any]) -> list[int]:
     """Which of several inputs v2 transforms: of plain tensors the first, and only where there is no other image."""
     shown = any(isinstance(v, tv_tensors.Image | tv_tensors.Video | Image.Image) for v in values)
-    plain = [i for i, v in enumerate(values) if type(v) is Tensor]
+    plain = [i for i, v in enumerate(values) if isinstance(v, Tensor) and not isinstance(v, tv_tensors.TVTensor)]
     images = [i for i, v in enumerate(values) if isinstance(v, (Image.Image, tv_tensors.Image, *BESIDE))]
     return images if shown else sorted(images + plain[:1])
+
+
+ARRAY_TAKING = (v2.ToImage, v2.ToPILImage)
+"""Transforms that take the arrays of a sample, too, which all others leave as they are."""
 
 
 def check_sizes(values: Sequence[Any]) -> None:

@@ -21,7 +21,7 @@ from learned_transforms.images import Form
 from learned_transforms.kernels import backends, cpu
 from learned_transforms.layers import Layer, Params
 from learned_transforms.modes import out_of_sight
-from learned_transforms.nested import UNMARKING
+from learned_transforms.nested import ARRAY_TAKING, UNMARKING
 from learned_transforms.network import Lowered, Network
 from learned_transforms.plan import Slot
 from learned_transforms.replay import LOOKING
@@ -137,6 +137,9 @@ class Pipeline(Lowered):
         for position, (_, transform) in enumerate(self.pieces[start:], start):
             if type(transform) in LOOKING and chosen:
                 stop = position
+                break
+            if form.arrays and any(type(leaf.transform) in ARRAY_TAKING for leaf in leaves(transform)):
+                reason, stop = "it takes the arrays beside the image, too", position
                 break
             if isinstance(transform, Network):
                 current = self.check_kind(transform, current)
