@@ -207,6 +207,8 @@ class Pipeline(Lowered):
 
     def relower(self) -> None:
         """Forget what was lowered."""
+        for segment in self.__dict__.get("segments", {}).values():
+            segment.release()
         self.segments, self.lanes = {}, {}
         for network in self.networks:
             cast(Network, network).relower()

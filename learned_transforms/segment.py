@@ -14,6 +14,7 @@ from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, split
 from learned_transforms.given import Cutting, erased
 from learned_transforms.images import Call, Form, Window, from_tensor, shape_of, signature, to_tensor
+from learned_transforms.kernels import cpu
 from learned_transforms.layers import Windowing
 from learned_transforms.network import Network
 from learned_transforms.replay import RANDOM, from_params, params_of_v2, played, to_params
@@ -24,6 +25,9 @@ MOST_LANES = 256
 
 MOST_CALLS = 512
 """Outcomes of draws for which a signature remembers what runs."""
+
+CALLS_TO_TRIM = 64
+"""Small blocks that are kept lie among large ones that are freed, so that after so many the system gets these back."""
 
 Owner = tuple[int, int | None]
 """Position of a transform among the leaves; and of one of several layers, its number."""
@@ -41,10 +45,13 @@ class Budget:
     """
 
     def __init__(self, most: int, release: Callable[[], None]) -> None:
-        self.most, self.release, self.spent = most, release, 0
+        self.most, self.release, self.spent, self.calls = most, release, 0, 0
 
     def spend(self, held: int) -> None:
         """Count what one more call holds."""
+        self.calls += 1
+        if self.calls % CALLS_TO_TRIM == 0:
+            cpu.trim()
         self.spent += held
         if self.spent > self.most:
             self.spent = held
@@ -108,6 +115,13 @@ class Segment:
             return made
         parts = self.cutting(made.as_subclass(Tensor) if isinstance(made, Tensor) else made)
         return tuple(from_tensor(p, self.form.container) if isinstance(made, tv_tensors.Image) else p for p in parts)
+
+    def release(self) -> None:
+        """Drop what was compiled, at once: what is left refers to itself, and waits for the garbage collector."""
+        for lane in self.lanes.values():
+            lane.calls.clear()
+        self.lanes.clear()
+        self.network.relower()
 
     def lane(self, image: Any) -> "Lane":
         """What runs on images like this one."""

@@ -66,6 +66,12 @@ def instructions() -> list[str]:
     return [] if MISSING else _native.simd()
 
 
+def trim() -> None:
+    """Give memory that was freed back to the system."""
+    if MISSING is None:
+        _native.trim()
+
+
 @contextmanager
 def forced(simd: str) -> Iterator[None]:
     """Have plans that are first run meanwhile use one set of instructions."""

@@ -9,6 +9,10 @@
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <cstring>
 #include <limits>
 #include <stdexcept>
@@ -334,6 +338,12 @@ NB_MODULE(_native, m) {
         .def_prop_ro("reach", &lt::Call::reach)
         .def("__call__", &run, "source"_a, "target"_a, "threads"_a, "window"_a = nb::none(),
              "factors"_a = std::vector<double>());
+    // Freed memory goes back to the system; long-lived small blocks between large ones would else keep it.
+    m.def("trim", [] {
+#ifdef __GLIBC__
+        malloc_trim(0);
+#endif
+    });
     m.def("arrow_pixels", &arrow_pixels, "capsule"_a);
     m.def("taps", [](const AxisTuple& axis, int64_t n_in, const ArithmeticTuple& arithmetic, const std::string& simd) {
         if (n_in < 1) throw std::invalid_argument("an axis needs at least one pixel");
