@@ -16,7 +16,7 @@ from learned_transforms.certificate import Certificate, measure
 from learned_transforms.draws import local
 from learned_transforms.errors import ApproximateWeightsError, InputShapeError, InputTypeError, PipelineValueError
 from learned_transforms.explain import Explanation, Row, explain
-from learned_transforms.images import Form, signature, to_tensor
+from learned_transforms.images import Form, image_in, items, signature, to_tensor
 from learned_transforms.layers import Layer
 from learned_transforms.nested import describe_leaf
 from learned_transforms.network import Network
@@ -216,18 +216,22 @@ class LearnedCompose(Pipeline):
             rows += explain(name, FORMS[name], self.transforms, *known, self.backend)
         return Explanation(rows)
 
-    def certify(self, images: Iterable[Any], teacher: Callable[[Any], Any] | None = None) -> Certificate:
+    def certify(self, images: Any, teacher: Callable[[Any], Any] | None = None) -> Certificate:
         """Measure fidelity to torchvision's Compose of the same transforms (or to ``teacher``), under equal draws.
 
         Args:
-            images: RGB and L PIL images, tensors or arrays, one by one.
+            images: a Dataset, a folder, a tensor ``[N, C, H, W]``, or an iterable; of RGB and L PIL images, tensors,
+                arrays, paths, or tuples that begin with one of these, such as (image, label).
             teacher: what to compare with; needed where a network out of ``retrain`` is part of the pipeline.
+
+        Raises:
+            DataError: nothing that holds images, or none in it. InputTypeError: an item is no image.
         """
         if teacher is None and self.networks:
             raise PipelineValueError("A network out of retrain needs its teacher: certify(images, teacher).")
 
         def compare() -> Iterable[tuple[str, Tensor, Tensor]]:
-            for image in images:
+            for image in map(image_in, items(images)):
                 state = torch.get_rng_state()
                 # Arrays use tensor arithmetic, which torchvision has for tensors only.
                 given = to_tensor(image) if isinstance(image, np.ndarray) else image

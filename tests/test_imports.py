@@ -76,6 +76,7 @@ ORDER = (
     "apply",
     "commands",
     "cli",
+    "__main__",
 )
 EXTENSION = "kernels._native"
 """Compiled; it imports nothing."""
