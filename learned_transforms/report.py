@@ -25,7 +25,8 @@ from learned_transforms.trainer import Result, retrain
 from learned_transforms.trainer.audit import compare
 from learned_transforms.trainer.data import as_kind, held_out_images, training_images
 from learned_transforms.trainer.figures import Example, curves, drawing, examples, kernel, matrices, new_figure
-from learned_transforms.trainer.teachers import opaque, seed_pipeline
+from learned_transforms.trainer.stages import tell
+from learned_transforms.trainer.teachers import KINDS, opaque, seed_pipeline
 from learned_transforms.trainer.zoo import learn
 
 SHAPE = (3, 32, 32)
@@ -44,6 +45,7 @@ def demo(out: Path, count: int = 4000, certified: int = 400, progress: bool = Tr
     Args:
         count: training images.
         certified: held-out images of each group.
+        progress: show progress bars, where the output is a terminal; elsewhere, print a line for each stage to stderr.
 
     Returns:
         What ``report.json`` holds.
@@ -52,10 +54,15 @@ def demo(out: Path, count: int = 4000, certified: int = 400, progress: bool = Tr
     out.mkdir(parents=True, exist_ok=True)
     new_figure(1, 1)  # If Matplotlib is missing, that is said before minutes of training.
     with tqdm(total=7, desc="demo", disable=None if progress else True) as bar:
+
+        def done(stage: str) -> None:
+            bar.update()
+            tell(f"demo: {stage} ({time.perf_counter() - start:.0f} s so far)", progress)
+
         results: dict[str, Result] = {}
         for name in ("uint8", "pil", "float32"):
             results[name] = learn(name, count, progress)
-            bar.update()
+            done(f"learned the seed from {KINDS[name]} images: {results[name].certificate}")
         networks = dict(results["uint8"].networks)
         history = list(results["uint8"].history)
         for arch, epochs in PLAIN_EPOCHS.items():
@@ -70,11 +77,11 @@ def demo(out: Path, count: int = 4000, certified: int = 400, progress: bool = Tr
             )
             networks[arch] = plain.networks[arch]
             history += plain.history
-            bar.update()
+            done(f"trained a plain network, {arch}: {plain.certificate}")
         certificates = certify_all(networks, results, certified)
-        bar.update()
+        done(f"certified {len(certificates)} networks on held-out images")
         times = time_all(networks, training_images(count))
-        bar.update()
+        done(f"timed {len(networks)} networks and the transforms")
     pictures = draw_all(out, networks, results["uint8"], history)
     report = {
         "job": TITLE,

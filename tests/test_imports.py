@@ -40,6 +40,7 @@ ORDER = (
     "pipeline",
     "compose",
     "",
+    "trainer.stages",
     "trainer.files",
     "trainer.data",
     "trainer.snap",

@@ -31,7 +31,8 @@ from learned_transforms.trainer.plain import last_resort, plain
 from learned_transforms.trainer.problem import FLOAT_ERROR, Labelled, Problem, Trial
 from learned_transforms.trainer.resampling import free_form
 from learned_transforms.trainer.result import Result
-from learned_transforms.trainer.search import CHECK_IMAGES, Row, best, faithful, measured, search
+from learned_transforms.trainer.search import CHECK_IMAGES, Row, best, faithful, measured, search, tell_row
+from learned_transforms.trainer.stages import tell
 
 __all__ = ["EarlyStopping", "Result", "retrain"]
 
@@ -84,7 +85,7 @@ def retrain(
         seed: of patches, split, and first weights. Equal seeds give equal networks on one machine.
         device: where free matrices and plain networks are trained; all else runs on the CPU.
         held_out: share of the pairs kept for validation, and again as much for the certificate.
-        progress: show progress bars, where the output is a terminal.
+        progress: show progress bars, where the output is a terminal; elsewhere, print a line for each stage to stderr.
         out: write a result folder here (:meth:`Result.save`). Checkpoints lie in its subfolder ``checkpoint`` until the
             result is saved. They stay for ``resume`` where a run was killed or interrupted, found the disk full, or met
             any other error on its way; once training has come to its end without a network they are deleted, since
@@ -111,6 +112,7 @@ def retrain(
     place = usable(device)
     pairs, notes = gather(teacher, data, kind, size, count, seed, progress)
     check_enough(pairs)
+    tell(f"{len(pairs):,} pairs of {shape(pairs.inputs)} and {shape(pairs.targets)}, {pairs.kind}", progress)
     levels = Levels.of(pairs)
     notes += levels.notes()
     # Validation stops training and selects; certificates are measured on pairs that neither has seen.
@@ -164,16 +166,18 @@ def usable(device: str | torch.device) -> torch.device:
 def find(arch: str, problem: Problem, probes: Any, levels: Levels, seed: int) -> list[Row]:
     """The rows of one family, or of the search; of plain networks where nothing else is faithful."""
     start = time.perf_counter()
-    if arch == "separable":
-        return [measured("separable", free_form(problem, problem.settings), problem, start)]
-    if arch in ("dense", "cnn", "local"):
-        return [measured(arch, plain(arch, problem, levels.full, seed), problem, start)]
+    if arch != "auto":
+        form = free_form(problem, problem.settings) if arch == "separable" else plain(arch, problem, levels.full, seed)
+        rows = [measured(arch, form, problem, start)]
+        tell_row(rows[-1], problem)
+        return rows
     problem = replace(problem, probes=probes())
     rows = search(problem)
     # Who interrupts the search wants what it has found, not another minute of training.
     if not problem.settings.interrupt.is_set() and not any(faithful(row, problem) for row in rows):
         start = time.perf_counter()
         rows.append(measured(*last_resort(problem, levels.full, seed), problem, start))
+        tell_row(rows[-1], problem)
     return rows
 
 
@@ -244,6 +248,11 @@ def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[i
         raise PipelineValueError(f"Expected held_out in (0, 0.4]: it is taken twice. Got {held_out!r}.")
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise PipelineValueError(f"Expected size to be (rows, columns), got {size!r}.")
+
+
+def shape(images: Tensor) -> str:
+    """The shape of one of a batch of images, in words."""
+    return " x ".join(str(length) for length in images.shape[1:])
 
 
 def fingerprint(pairs: Pairs) -> str:
