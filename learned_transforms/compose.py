@@ -14,7 +14,13 @@ from learned_transforms import weights as weight_files
 from learned_transforms.catalog import describe
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.draws import local
-from learned_transforms.errors import ApproximateWeightsError, InputShapeError, InputTypeError, PipelineValueError
+from learned_transforms.errors import (
+    ApproximateWeightsError,
+    InputShapeError,
+    InputTypeError,
+    PipelineValueError,
+    check_keywords,
+)
 from learned_transforms.explain import Explanation, Row, explain
 from learned_transforms.images import Form, image_in, items, signature, to_tensor
 from learned_transforms.layers import Layer
@@ -26,6 +32,9 @@ from learned_transforms.weights import Weights
 
 FORMS = {"pil": Form("pil", "uint8"), "uint8": Form("tensor", "uint8"), "float32": Form("tensor", "float32")}
 """The forms of input that :meth:`LearnedCompose.explain` tells of."""
+
+OPTIONS = ("params", "per_sample", "generator")
+"""Keywords of a call."""
 
 
 class LearnedCompose(Pipeline):
@@ -110,6 +119,8 @@ class LearnedCompose(Pipeline):
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """:meth:`forward`, and hooks where there are any: what nn.Module looks for costs a tenth of a call."""
+        if options:
+            check_keywords(options, OPTIONS)
         hooked = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
         if hooked or self._compiled_call_impl is not None or any_global_hook():
             return super().__call__(*inputs, **options)

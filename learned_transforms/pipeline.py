@@ -21,6 +21,7 @@ from learned_transforms.errors import (
     InputTypeError,
     PipelineValueError,
     UnsupportedTransformError,
+    check_keywords,
 )
 from learned_transforms.explain import unsupported
 from learned_transforms.factors import FACTORED
@@ -87,8 +88,10 @@ class Pipeline(Lowered):
         fallback: str = "torchvision",
         backend: str = "auto",
         weights: Weights | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__()
+        check_keywords(unknown, ("fallback", "backend", "weights"))
         if backend != "auto" and backend not in backends():
             raise PipelineValueError(f"Expected backend to be auto or one of {', '.join(backends())}, got {backend!r}.")
         if fallback not in FALLBACKS:
