@@ -216,12 +216,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # Who reads the output has seen enough, as in ``| head``; nothing is left to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (LearnedTransformsError, OSError) as error:
-        print("learned-transforms:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+    except LearnedTransformsError as error:
+        return mistake(str(error))
+    except OSError as error:
+        return mistake(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         print("learned-transforms: interrupted", file=sys.stderr)
         return 130
+
+
+def mistake(text: str) -> int:
+    """Tell a mistake in one line; gives its exit code."""
+    print("learned-transforms:", " ".join(text.split()), file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -236,7 +236,8 @@ class LearnedCompose(Pipeline):
             teacher: what to compare with; needed where a network out of ``retrain`` is part of the pipeline.
 
         Raises:
-            DataError: nothing that holds images, or none in it. InputTypeError: an item is no image.
+            DataError: nothing that holds images, or none in it. InputTypeError: an item is no image, or a mode that has
+                more than 8 bits for a value. OSError: no file at a path, or no image.
         """
         if teacher is None and self.networks:
             raise PipelineValueError("A network out of retrain needs its teacher: certify(images, teacher).")

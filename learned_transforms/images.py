@@ -192,8 +192,7 @@ def read_file(path: str | os.PathLike[str]) -> Image.Image:
         InputTypeError: a mode of more than 8 bits for a value. OSError: no such file, or no image.
     """
     with Image.open(path) as image:
-        image.load()
-        return as_rgb_or_l(image)
+        return as_rgb_or_l(image.copy())
 
 
 def items(data: Any) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from learned_transforms.certificate import Certificate
+from learned_transforms.errors import PipelineValueError
 from learned_transforms.fixed import Separable
 from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
@@ -49,8 +50,14 @@ def demo(out: Path, count: int = 4000, certified: int = 400, progress: bool = Tr
 
     Returns:
         What ``report.json`` holds.
+
+    Raises:
+        PipelineValueError: a count below 1. DataError: too few training images.
+        MissingExtraError: Matplotlib is not installed.
     """
     start = time.perf_counter()
+    if count < 1 or certified < 1:
+        raise PipelineValueError(f"Expected count and certified of at least 1, got {count!r} and {certified!r}.")
     out.mkdir(parents=True, exist_ok=True)
     new_figure(1, 1)  # If Matplotlib is missing, that is said before minutes of training.
     with tqdm(total=7, desc="demo", disable=None if progress else True) as bar:

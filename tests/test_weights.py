@@ -45,7 +45,7 @@ def test_every_number_of_the_shipped_file_is_marked():
             assert loaded.provenance[f"{key}.{name}"] == "learned"
         if layer.arithmetic is not None:
             assert loaded.provenance[f"{key}.arithmetic"] == "selected"
-    assert set(loaded.about) == {"name", "teachers", "settings", "steps"}
+    assert set(loaded.about) == {"name", "description", "teachers", "settings", "steps"}
     assert loaded.about["steps"]["uint8"]["history"]
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from learned_transforms import weights as weight_files
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.compose import LearnedCompose
-from learned_transforms.errors import DataError, PipelineValueError
+from learned_transforms.errors import DataError, OutputError, PipelineValueError
 from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
 from learned_transforms.trainer.checkpoint import Checkpoint
@@ -38,6 +38,9 @@ __all__ = ["EarlyStopping", "Result", "retrain"]
 
 ARCHITECTURES = ("auto", "separable", "dense", "cnn", "local")
 CHECKPOINTS = "checkpoint"
+LARGEST_SEED = 2**63 - 1
+"""That torch takes; numpy takes none below 0."""
+
 HARDLY_BETTER = 0.95
 """Share of the targets' variance above which a network tells next to nothing of them."""
 
@@ -107,7 +110,8 @@ def retrain(
         raise PipelineValueError(f"Expected kind to be one of {', '.join(KINDS)}, got {kind!r}.")
     if resume and out is None:
         raise PipelineValueError("Expected out, the folder to resume from, beside resume=True.")
-    check_numbers(count, held_out, epochs, size)
+    check_numbers(count, held_out, epochs, size, seed)
+    check_folder(out)
     EarlyStopping(patience, min_delta)
     place = usable(device)
     pairs, notes = gather(teacher, data, kind, size, count, seed, progress)
@@ -240,7 +244,18 @@ def baseline(problem: Problem) -> Row:
     return Row(name, None, Trial("", differing, float(error.max()), float(error.square().mean())), "", 0.0)
 
 
-def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[int, int] | None) -> None:
+def check_folder(out: str | Path | None) -> None:
+    """Require that a folder is there or can be made; told before minutes of training rather than after them.
+
+    Raises:
+        OutputError: a file is in its place.
+    """
+    there = None if out is None else next(path for path in (Path(out), *Path(out).absolute().parents) if path.exists())
+    if there is not None and not there.is_dir():
+        raise OutputError(f"Expected out to be a folder, but {there} is a file. Choose another place.")
+
+
+def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[int, int] | None, seed: int) -> None:
     """Require numbers that make sense."""
     if type(epochs) is not int or epochs < 1 or (count is not None and (type(count) is not int or count < 1)):
         raise PipelineValueError(f"Expected count and epochs of at least 1, got {count!r} and {epochs!r}.")
@@ -248,6 +263,8 @@ def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[i
         raise PipelineValueError(f"Expected held_out in (0, 0.4]: it is taken twice. Got {held_out!r}.")
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise PipelineValueError(f"Expected size to be (rows, columns), got {size!r}.")
+    if type(seed) is not int or not 0 <= seed <= LARGEST_SEED:
+        raise PipelineValueError(f"Expected seed to be an integer of 0 to {LARGEST_SEED}, got {seed!r}.")
 
 
 def shape(images: Tensor) -> str:
