@@ -136,12 +136,9 @@ def to_tensor(image: Any) -> Tensor:
 
 def conversion(image: Image.Image) -> str:
     """How to make an RGB or L image of one of another mode, in words."""
-    if has_bytes(image):
-        return 'Convert it with .convert("RGB"), or "L" for gray'
-    return (
-        "Scale it to 8 bits first, for example 16 bits by Image.fromarray((np.asarray(image) / 257).astype(np.uint8)): "
-        ".convert() would clip most of its levels to white"
-    )
+    scale = "Image.fromarray((np.asarray(image) / 257).astype(np.uint8))"
+    first = "" if has_bytes(image) else f"; scale it to 8 bits first, 16 bits as in {scale}, or it is clipped to white"
+    return f'Convert it with .convert("RGB"), or "L" for gray{first}'
 
 
 def has_bytes(image: Image.Image) -> bool:

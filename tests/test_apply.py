@@ -149,10 +149,7 @@ def test_every_mode_is_converted_faithfully_or_refused_by_name(mode, tmp_path):
     done = run(LearnedCompose([v2.Resize((16, 16))]), tmp_path / "in", tmp_path / "out")
     if mode[0] in "IF":
         assert done.written == 0
-        assert (
-            f"InputTypeError: Expected an image of 8 bits for each value, got mode {image.mode}. Scale"
-            in done.skipped[0]
-        )
+        assert f"InputTypeError: Expected an image of 8 bits for each value, got mode {image.mode}." in done.skipped[0]
         assert not list(tmp_path.glob("out/*"))
         return
     assert (done.written, done.skipped) == (1, [])

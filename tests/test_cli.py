@@ -86,12 +86,12 @@ def test_list_in_json(capsys):
     assert found["cifar10_gray28"]["certificates"]["uint8/gray"]["tier"] == "proved"
 
 
-def test_who_reads_the_list_may_stop(monkeypatch):
+def test_who_reads_the_list_may_stop():
     command = [sys.executable, "-m", "learned_transforms", "list"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait() == 1
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 def test_a_mistake_gets_a_message_not_a_traceback(tmp_path, capsys, monkeypatch):

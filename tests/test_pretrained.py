@@ -67,5 +67,5 @@ def test_certify_takes_what_a_dataset_gives(tmp_path):
     with pytest.raises(InputTypeError, match="got int"):
         learned.certify([(1, plain[0])])
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(InputTypeError, match=r"8 bits for each value, got mode I.* Scale it to 8 bits"):
+    with pytest.raises(InputTypeError, match=r"8 bits for each value, got mode I.* scale it to 8 bits"):
         learned.certify([tmp_path / "deep.png"])

@@ -21,7 +21,7 @@ from learned_transforms.errors import (
 )
 
 NAME = "cifar10_gray28"
-SHIPPED = ["bicubic_224", NAME, "lanczos_224", "torchvision"]
+SHIPPED = ["bicubic_224", NAME, f"{NAME}_upright", "lanczos_224", "torchvision"]
 
 
 @pytest.fixture
