@@ -1,6 +1,7 @@
 """A pipeline run over every image file of a folder: in parallel, and so that a killed run can go on."""
 
 import copy
+import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from learned_transforms.compose import LearnedCompose
-from learned_transforms.errors import DataError, OutputError, PipelineValueError
+from learned_transforms.errors import DataError, InputTypeError, OutputError, PipelineValueError
 from learned_transforms.images import from_tensor, image_files, read_file, to_tensor
 from learned_transforms.network import Network
 
@@ -25,6 +26,9 @@ PARTIAL = ".partial-"
 """How the names of files begin that are being written."""
 
 PICTURE, ARRAY = ".png", ".npy"
+IN_PICTURES, WIDE = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B"), ("I", "F")
+"""Modes that a PNG file keeps as they are, and those whose values only an array does."""
+
 CONVERTERS = ("ToTensor", "PILToTensor", "ToImage")
 """Transforms before which a pipeline takes PIL images, whatever its network takes."""
 
@@ -58,7 +62,8 @@ def apply(
 
     Args:
         model: the pipeline; each thread has its own copy.
-        source: folder of images; RGB and L are taken as stored, other modes as RGB.
+        source: folder of images; RGB and L are taken as stored, other modes as RGB without alpha. Modes of more than
+            8 bits for a value (I;16, I, F) are skipped: to make bytes of them would clip most levels to white.
         destination: folder of results, made where there is none.
         workers: threads.
         progress: show a progress bar, where the output is a terminal.
@@ -122,10 +127,10 @@ def run(model: LearnedCompose, source: Path, jobs: Jobs, workers: int, progress:
 
     def work(path: Path, base: Path) -> str | None:
         try:
-            content = storable(own.model(given(read_file(path), kind)))
+            suffix, content = encoded(own.model(given(read_file(path), kind)))
         except Exception as error:  # Whatever a broken file or a foreign transform raises concerns this file only.
             return f"{path.relative_to(source)}: {type(error).__name__}: {error}"
-        save(content, base)
+        save(content, named(base, suffix))
         return None
 
     threads = torch.get_num_threads()
@@ -170,9 +175,30 @@ def given(image: Image.Image, kind: str) -> Any:
     return np.array(image)
 
 
+def encoded(image: Any) -> tuple[str, bytes]:
+    """A result as suffix and content of a file: a PNG picture, or an array ``[..., C, H, W]``."""
+    file, content = io.BytesIO(), storable(image)
+    if isinstance(content, Image.Image):
+        content.save(file, "PNG")
+        return PICTURE, file.getvalue()
+    np.save(file, np.ascontiguousarray(content))
+    return ARRAY, file.getvalue()
+
+
 def storable(image: Any) -> Image.Image | np.ndarray[Any, Any]:
-    """A result as what is written: a PIL image, or an array ``[..., C, H, W]``."""
+    """A result as what is written: a PIL image, or an array ``[..., C, H, W]``.
+
+    Raises:
+        InputTypeError: no image, or a PIL image of a mode that neither file keeps.
+    """
     if isinstance(image, Image.Image):
+        if image.mode in WIDE:
+            return np.array(image)[None]
+        if image.mode not in IN_PICTURES:
+            raise InputTypeError(
+                f"Expected a result that a PNG file keeps as it is, got a PIL image of mode {image.mode}. "
+                'End the pipeline with a conversion, for example .convert("RGB").'
+            )
         return image
     values = to_tensor(image)
     if values.dtype == torch.uint8 and values.ndim == 3 and len(values) in (1, 3):
@@ -180,18 +206,13 @@ def storable(image: Any) -> Image.Image | np.ndarray[Any, Any]:
     return (values.float() if values.is_floating_point() else values).numpy(force=True)
 
 
-def save(content: Image.Image | np.ndarray[Any, Any], base: Path) -> None:
+def save(content: bytes, path: Path) -> None:
     """Write a file, whole or not at all."""
-    path = named(base, PICTURE if isinstance(content, Image.Image) else ARRAY)
     temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{threading.get_ident()}")
     with written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(temporary, "wb") as file:
-                if isinstance(content, Image.Image):
-                    content.save(file, "PNG")
-                else:
-                    np.save(file, np.ascontiguousarray(content))
+            temporary.write_bytes(content)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

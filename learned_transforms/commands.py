@@ -54,7 +54,7 @@ def load_teacher(name: str) -> Callable[[Any], Any]:
 
 
 def certify(options: argparse.Namespace) -> int:
-    """Measure a model, or another teacher, against a teacher on the images of a folder; 0 whatever the tier."""
+    """Measure a model, or another teacher, against a teacher on the images of a folder; 1 below the tier required."""
     from learned_transforms.trainer.data import KINDS
 
     with quiet(options.json):
@@ -73,7 +73,10 @@ def certify(options: argparse.Namespace) -> int:
     report = {"candidate": options.against or options.model, "teacher": options.teacher, "skipped": skipped}
     tell(options.json, {**report, "certificate": certificate.to_json()}, describe(certificate))
     warn_of(skipped)
-    return 0
+    if options.require is None or certificate.at_least(options.require):
+        return 0
+    print(f"learned-transforms: required {options.require}, found {certificate.tier}", file=sys.stderr)
+    return 1
 
 
 def read_groups(folder: Path, skipped: list[str]) -> Iterator[tuple[str, Tensor]]:

@@ -21,10 +21,11 @@ from learned_transforms.errors import (
     InputTypeError,
     PipelineValueError,
     ScriptingError,
+    check_keywords,
 )
 from learned_transforms.executor import Run
 from learned_transforms.explain import Explanation, Row, explain
-from learned_transforms.images import Form, signature, to_tensor
+from learned_transforms.images import Form, image_in, items, signature, to_tensor
 from learned_transforms.layers import Layer
 from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, tracing_state
 from learned_transforms.nested import describe_leaf
@@ -35,6 +36,9 @@ from learned_transforms.weights import Weights
 
 FORMS = {"pil": Form("pil", "uint8"), "uint8": Form("tensor", "uint8"), "float32": Form("tensor", "float32")}
 """The forms of input that :meth:`LearnedCompose.explain` tells of."""
+
+OPTIONS = ("params", "per_sample", "generator")
+"""Keywords of a call."""
 
 
 class LearnedCompose(Pipeline):
@@ -121,6 +125,8 @@ class LearnedCompose(Pipeline):
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """:meth:`forward`, and hooks where there are any: what nn.Module looks for costs a tenth of a call."""
+        if options:
+            check_keywords(options, OPTIONS)
         hooked = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
         if hooked or self._compiled_call_impl is not None or any_global_hook():
             return super().__call__(*inputs, **options)
@@ -233,18 +239,23 @@ class LearnedCompose(Pipeline):
             rows += explain(name, FORMS[name], self.pieces, *known, self.backend, self.routes.get(name, {}), outside)
         return Explanation(rows)
 
-    def certify(self, images: Iterable[Any], teacher: Callable[[Any], Any] | None = None) -> Certificate:
+    def certify(self, images: Any, teacher: Callable[[Any], Any] | None = None) -> Certificate:
         """Measure fidelity to torchvision's Compose of the same transforms (or to ``teacher``), under equal draws.
 
         Args:
-            images: RGB and L PIL images, tensors or arrays, one by one.
+            images: a Dataset, a folder, a tensor ``[N, C, H, W]``, or an iterable; of RGB and L PIL images, tensors,
+                arrays, paths, or tuples that begin with one of these, such as (image, label).
             teacher: what to compare with; needed where a network out of ``retrain`` is part of the pipeline.
+
+        Raises:
+            DataError: nothing that holds images, or none in it. InputTypeError: an item is no image, or a mode that has
+                more than 8 bits for a value. OSError: no file at a path, or no image.
         """
         if teacher is None and self.networks:
             raise PipelineValueError("A network out of retrain needs its teacher: certify(images, teacher).")
 
         def compare() -> Iterable[tuple[str, Tensor, Tensor]]:
-            for image in images:
+            for image in map(image_in, items(images)):
                 state = torch.get_rng_state()
                 # Arrays use tensor arithmetic, which torchvision has for tensors only.
                 given = to_tensor(image) if isinstance(image, np.ndarray) else image

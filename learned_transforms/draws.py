@@ -15,7 +15,7 @@ import torchvision.transforms as v1
 from torch import Tensor
 from torchvision.transforms import v2
 
-from learned_transforms.errors import InputShapeError, PipelineValueError
+from learned_transforms.errors import InputShapeError, PipelineTypeError, PipelineValueError
 from learned_transforms.given import check_value
 from learned_transforms.images import Window
 from learned_transforms.layers import check_padding
@@ -273,6 +273,11 @@ def local(generator: torch.Generator | None) -> Iterator[None]:
     if generator is None:
         yield
         return
+    if not isinstance(generator, torch.Generator):
+        raise PipelineTypeError(
+            f"Expected generator to be a torch.Generator, got {type(generator).__name__}. "
+            "Make one of a seed with torch.Generator().manual_seed(seed)."
+        )
     if generator.device.type != "cpu":
         raise PipelineValueError(f"Expected a generator of the CPU, got one of {generator.device}.")
     before = torch.get_rng_state()

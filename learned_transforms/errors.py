@@ -1,4 +1,4 @@
-"""Exceptions and warnings, and the check of channels that every layer needs.
+"""Exceptions and warnings, and checks that raise them alike wherever they are needed.
 
 Every exception also derives from the type that torchvision raises for the same mistake, so code that
 catches torchvision's exceptions keeps working.
@@ -6,7 +6,8 @@ catches torchvision's exceptions keeps working.
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from torch import nn
@@ -29,7 +30,7 @@ class PaddingError(InputShapeError, RuntimeError, IndexError):
 
 
 class PipelineTypeError(LearnedTransformsError, TypeError):
-    """What was given as a pipeline is not a sequence of callables."""
+    """What was given as a pipeline is not a sequence of callables, or an option is unknown or of a wrong type."""
 
 
 class PipelineValueError(LearnedTransformsError, ValueError):
@@ -107,6 +108,22 @@ def warn_fallback(reasons: Mapping[str, str]) -> None:
         FallbackWarning,
         stacklevel=level,
     )
+
+
+def check_keywords(given: Iterable[str], known: Sequence[str]) -> None:
+    """Require keywords out of ``known``.
+
+    Raises:
+        PipelineTypeError: with the keyword that was probably meant.
+    """
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise PipelineTypeError(
+                f"Unexpected keyword {name!r}."
+                + (f" Did you mean {near[0]!r}?" if near else "")
+                + f" Known keywords: {', '.join(known)}."
+            )
 
 
 def check_channels(found: int, permitted: tuple[int, ...]) -> None:

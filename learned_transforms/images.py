@@ -1,12 +1,13 @@
 """Images in and out: which form an image has, the tensor that holds its values, and the files it comes from."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageMode
 from torch import Tensor
 from torchvision import tv_tensors
 
@@ -122,8 +123,33 @@ def to_tensor(image: Any) -> Tensor:
         return torch.from_numpy(image if image.ndim == 3 else image[..., None]).permute(2, 0, 1)
     what = type(image).__name__
     if isinstance(image, Image.Image):
-        what = f'a PIL image of mode {image.mode}. Convert it with .convert("RGB"), or "L" for gray'
+        what = f"a PIL image of mode {image.mode}. {conversion(image)}"
     raise InputTypeError(f"Expected an RGB or L PIL image, an HWC array or a tensor [..., C, H, W], got {what}.")
+
+
+def conversion(image: Image.Image) -> str:
+    """How to make an RGB or L image of one of another mode, in words."""
+    scale = "Image.fromarray((np.asarray(image) / 257).astype(np.uint8))"
+    first = "" if has_bytes(image) else f"; scale it to 8 bits first, 16 bits as in {scale}, or it is clipped to white"
+    return f'Convert it with .convert("RGB"), or "L" for gray{first}'
+
+
+def has_bytes(image: Image.Image) -> bool:
+    """Whether every value of a PIL image fits into 8 bits: not so for modes I, F, I;16 and their like."""
+    return ImageMode.getmode(image.mode).typestr.endswith("1")
+
+
+def as_rgb_or_l(image: Image.Image) -> Image.Image:
+    """A PIL image of mode RGB or L as it is, of another mode as RGB; alpha is dropped.
+
+    Raises:
+        InputTypeError: a mode of more than 8 bits for a value, which Pillow would clip.
+    """
+    if image.mode in MODES:
+        return image
+    if not has_bytes(image):
+        raise InputTypeError(f"Expected an image of 8 bits for each value, got mode {image.mode}. {conversion(image)}.")
+    return image.convert("RGB")
 
 
 def from_tensor(image: Tensor, container: str) -> Any:
@@ -149,7 +175,38 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
-def read_file(path: Path) -> Image.Image:
-    """An image out of a file, decoded: RGB and L as they are stored, other modes as RGB."""
+def read_file(path: str | os.PathLike[str]) -> Image.Image:
+    """An image out of a file, decoded: RGB and L as they are stored, other modes as RGB, without alpha.
+
+    Raises:
+        InputTypeError: a mode of more than 8 bits for a value. OSError: no such file, or no image.
+    """
     with Image.open(path) as image:
-        return image.convert(image.mode if image.mode in MODES else "RGB")
+        return as_rgb_or_l(image.copy())
+
+
+def items(data: Any) -> Iterator[Any]:
+    """The image files of a folder; what a Dataset, a sequence or a tensor holds, by number; what an iterable gives.
+
+    Raises:
+        DataError: none of these.
+    """
+    if isinstance(data, str | os.PathLike):
+        return iter(image_files(Path(data)))
+    if not isinstance(data, Mapping):
+        if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+            return (data[number] for number in range(len(data)))
+        if isinstance(data, Iterable):
+            return iter(data)
+    raise DataError(f"Expected a folder, Dataset, tensor or iterable of images, got {type(data).__name__}.")
+
+
+def image_in(item: Any) -> Any:
+    """The image of what a Dataset gives: of a tuple such as (image, label) the first entry, of a path its file.
+
+    Raises:
+        InputTypeError: a file of a mode of more than 8 bits for a value. OSError: no such file, or no image.
+    """
+    while isinstance(item, tuple | list) and item:
+        item = item[0]
+    return read_file(item) if isinstance(item, str | os.PathLike) else item

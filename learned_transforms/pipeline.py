@@ -12,7 +12,13 @@ from learned_transforms import weights as weight_files
 from learned_transforms.catalog import ROWS, Altered, cover, name_of
 from learned_transforms.certificate import Certificate
 from learned_transforms.containers import CONTAINERS, Leaf, leaves
-from learned_transforms.errors import InputTypeError, PipelineValueError, UnsupportedTransformError, warn_fallback
+from learned_transforms.errors import (
+    InputTypeError,
+    PipelineValueError,
+    UnsupportedTransformError,
+    check_keywords,
+    warn_fallback,
+)
 from learned_transforms.explain import unsupported
 from learned_transforms.factors import FACTORED
 from learned_transforms.given import WHOLE, Cutting
@@ -53,8 +59,10 @@ class Pipeline(Lowered):
         fallback: str = "warn",
         backend: str = "auto",
         weights: Weights | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__()
+        check_keywords(unknown, ("fallback", "backend", "weights"))
         if backend != "auto" and backend not in backends():
             raise PipelineValueError(f"Expected backend to be auto or one of {', '.join(backends())}, got {backend!r}.")
         if fallback not in FALLBACKS:

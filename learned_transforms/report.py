@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from learned_transforms.certificate import Certificate
+from learned_transforms.errors import PipelineValueError
 from learned_transforms.fixed import Separable
 from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
@@ -25,7 +26,8 @@ from learned_transforms.trainer import Result, retrain
 from learned_transforms.trainer.audit import compare
 from learned_transforms.trainer.data import as_kind, held_out_images, training_images
 from learned_transforms.trainer.figures import Example, curves, drawing, examples, kernel, matrices, new_figure
-from learned_transforms.trainer.teachers import opaque, seed_pipeline
+from learned_transforms.trainer.stages import tell
+from learned_transforms.trainer.teachers import KINDS, opaque, seed_pipeline
 from learned_transforms.trainer.zoo import learn
 
 SHAPE = (3, 32, 32)
@@ -44,18 +46,30 @@ def demo(out: Path, count: int = 4000, certified: int = 400, progress: bool = Tr
     Args:
         count: training images.
         certified: held-out images of each group.
+        progress: show progress bars, where the output is a terminal; elsewhere, print a line for each stage to stderr.
 
     Returns:
         What ``report.json`` holds.
+
+    Raises:
+        PipelineValueError: a count below 1. DataError: too few training images.
+        MissingExtraError: Matplotlib is not installed.
     """
     start = time.perf_counter()
+    if count < 1 or certified < 1:
+        raise PipelineValueError(f"Expected count and certified of at least 1, got {count!r} and {certified!r}.")
     out.mkdir(parents=True, exist_ok=True)
     new_figure(1, 1)  # If Matplotlib is missing, that is said before minutes of training.
     with tqdm(total=7, desc="demo", disable=None if progress else True) as bar:
+
+        def done(stage: str) -> None:
+            bar.update()
+            tell(f"demo: {stage} ({time.perf_counter() - start:.0f} s so far)", progress)
+
         results: dict[str, Result] = {}
         for name in ("uint8", "pil", "float32"):
             results[name] = learn(name, count, progress)
-            bar.update()
+            done(f"learned the seed from {KINDS[name]} images: {results[name].certificate}")
         networks = dict(results["uint8"].networks)
         history = list(results["uint8"].history)
         for arch, epochs in PLAIN_EPOCHS.items():
@@ -70,11 +84,11 @@ def demo(out: Path, count: int = 4000, certified: int = 400, progress: bool = Tr
             )
             networks[arch] = plain.networks[arch]
             history += plain.history
-            bar.update()
+            done(f"trained a plain network, {arch}: {plain.certificate}")
         certificates = certify_all(networks, results, certified)
-        bar.update()
+        done(f"certified {len(certificates)} networks on held-out images")
         times = time_all(networks, training_images(count))
-        bar.update()
+        done(f"timed {len(networks)} networks and the transforms")
     pictures = draw_all(out, networks, results["uint8"], history)
     report = {
         "job": TITLE,

@@ -327,7 +327,9 @@ def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, s
 
 
 def pil_to_tensor(transform: Any, form: Form, api: str) -> Step | str:
-    return Step(form._replace(container="tensor")) if form.container == "pil" else "PILToTensor takes PIL images only"
+    if form.container == "pil":
+        return Step(form._replace(container="tensor"))
+    return Step(form) if api == "v2" else "PILToTensor takes PIL images only"
 
 
 def to_pil_image(transform: Any, form: Form, api: str) -> Step | str:

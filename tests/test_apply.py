@@ -122,6 +122,80 @@ def refuse(image):
     return image
 
 
+LEVELS = np.arange(256, dtype=np.uint8).reshape(16, 16)
+STORED = {
+    "1": (Image.fromarray(LEVELS).convert("1", dither=Image.Dither.NONE), "png"),
+    "L": (Image.fromarray(LEVELS), "png"),
+    "LA": (Image.merge("LA", [Image.fromarray(LEVELS), Image.fromarray(255 - LEVELS)]), "png"),
+    "P": (Image.fromarray(LEVELS).convert("RGB").quantize(64), "png"),
+    "RGBA": (Image.merge("RGBA", [Image.fromarray(LEVELS)] * 4), "png"),
+    "CMYK": (Image.merge("CMYK", [Image.fromarray(LEVELS)] * 4), "tif"),
+    "YCbCr": (Image.merge("YCbCr", [Image.fromarray(LEVELS)] * 3), "tif"),
+    "I;16": (Image.fromarray(LEVELS.astype(np.uint16) * 257), "png"),
+    "I": (Image.fromarray(LEVELS.astype(np.int32) * 257), "tif"),
+    "F": (Image.fromarray(LEVELS.astype(np.float32) * 257), "tif"),
+}
+"""By mode: all levels, and a suffix whose files keep the mode."""
+
+
+@pytest.mark.parametrize("mode", STORED)
+def test_every_mode_is_converted_faithfully_or_refused_by_name(mode, tmp_path):
+    image, suffix = STORED[mode]
+    (tmp_path / "in").mkdir()
+    image.save(tmp_path / "in" / f"image.{suffix}")
+    with Image.open(tmp_path / "in" / f"image.{suffix}") as image:
+        image.load()
+    assert image.mode[:1] == mode[:1]  # Older versions of Pillow read I;16 as I.
+    done = run(LearnedCompose([v2.Resize((16, 16))]), tmp_path / "in", tmp_path / "out")
+    if mode[0] in "IF":
+        assert done.written == 0
+        assert f"InputTypeError: Expected an image of 8 bits for each value, got mode {image.mode}." in done.skipped[0]
+        assert not list(tmp_path.glob("out/*"))
+        return
+    assert (done.written, done.skipped) == (1, [])
+    with Image.open(tmp_path / "out" / "image.png") as found:
+        assert np.array_equal(np.array(found), np.array(image.convert("L" if mode == "L" else "RGB")))
+
+
+def as_float(image):
+    return image.convert("F")
+
+
+def as_integers(image):
+    return Image.fromarray(np.array(image.convert("L")).astype(np.int32) * 1000)
+
+
+def as_words(image):
+    return Image.fromarray(np.array(image.convert("L")).astype(np.uint16) * 257)
+
+
+def as_inks(image):
+    return image.convert("CMYK")
+
+
+def with_alpha(image):
+    return image.convert("RGBA")
+
+
+@pytest.mark.parametrize("last", [as_float, as_integers, as_words, as_inks, with_alpha])
+@pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
+def test_results_of_every_mode_are_kept_or_refused(last, tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(LEVELS).save(tmp_path / "in" / "image.png")
+    done = run(LearnedCompose([v2.Resize((16, 16)), last]), tmp_path / "in", tmp_path / "out")
+    if last is as_inks:
+        assert (done.written, list(tmp_path.glob("out/*"))) == (0, [])
+        assert "got a PIL image of mode CMYK" in done.skipped[0]
+        return
+    (path,) = tmp_path.glob("out/*")
+    expected = np.array(last(Image.fromarray(LEVELS)))
+    if last in (as_float, as_integers):
+        assert np.array_equal(np.load(path), expected[None])
+    else:
+        with Image.open(path) as found:
+            assert np.array_equal(np.array(found), expected)
+
+
 def test_folders_that_do_not_fit(model, source, tmp_path):
     with pytest.raises(DataError, match="not one"):
         run(model, tmp_path / "missing", tmp_path / "out")
@@ -199,8 +273,8 @@ def test_the_command(saved, source, tmp_path, capsys):
     assert (found["written"], found["existing"]) == (0, 5)
     assert found["skipped"][0].startswith("broken.png: UnidentifiedImageError")
     assert "skipped: broken.png" in said.err
-    assert main([*command, "--workers", "0"]) == 1
-    assert main(["apply", "nothing", str(source), str(tmp_path / "out")]) == 1
+    assert main([*command, "--workers", "0"]) == 2
+    assert main(["apply", "nothing", str(source), str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.count("\n") == 2
 
 

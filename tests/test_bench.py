@@ -260,7 +260,7 @@ def test_command(tmp_path):
 
 def test_command_without_pytest_benchmark(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytest_benchmark", None)
-    assert main(["bench", "--out", str(tmp_path)]) == 1
+    assert main(["bench", "--out", str(tmp_path)]) == 2
     assert "pip install 'learned_transforms[bench]'" in capsys.readouterr().err
 
 

@@ -1,9 +1,12 @@
 """The command line and the report, as a user meets them."""
 
+import io
 import json
 import re
 import subprocess
 import sys
+from contextlib import redirect_stderr
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,21 +14,24 @@ import pytest
 import torch
 from helpers import to_pil
 
-from learned_transforms import LearnedCompose
+import learned_transforms as lt
+from learned_transforms import LearnedCompose, list_pretrained
 from learned_transforms.certificate import measure
-from learned_transforms.cli import main
+from learned_transforms.cli import COMMANDS, main
 from learned_transforms.report import demo
 from learned_transforms.trainer.search import Row
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    out = tmp_path_factory.mktemp("demo")
-    return out, demo(out, count=800, certified=40, progress=False)
+    out, said = tmp_path_factory.mktemp("demo"), io.StringIO()
+    with redirect_stderr(said):
+        found = demo(out, count=800, certified=40)
+    return out, found, said.getvalue().splitlines()
 
 
 def test_demo_certifies_what_it_learned(report):
-    out, found = report
+    out, found, _ = report
     tiers = {name: entry["tier"] for name, entry in found["certificates"].items()}
     for kind in ("uint8", "pil", "float32"):
         assert tiers[f"{kind}, kernel"] == "exact"
@@ -35,15 +41,24 @@ def test_demo_certifies_what_it_learned(report):
 
 
 def test_demo_times_every_network_and_the_transforms(report):
-    _, found = report
+    _, found, _ = report
     assert set(found["times"]) == {"cpu"} | ({"cuda"} if torch.cuda.is_available() else set())
     names = set(found["times"]["cpu"])
     assert {f"{n} network, batched" for n in ("separable", "kernel", "dense", "cnn")} < names
     assert all(seconds > 0 for seconds in found["times"]["cpu"].values())
 
 
+def test_demo_tells_its_stages_where_there_is_no_terminal(report):
+    """Seven lines of its own, one after the other, and one for each family that was tried."""
+    _, _, lines = report
+    own = [line for line in lines if line.startswith("demo: ")]
+    assert [line.split()[1] for line in own] == ["learned"] * 3 + ["trained"] * 2 + ["certified", "timed"]
+    assert sum(line.startswith("kernel: 0.0000% differ") for line in lines) == 3
+    assert not any("it/s" in line for line in lines)
+
+
 def test_the_page_needs_nothing_from_outside(report):
-    out, _ = report
+    out, _, _ = report
     page = (out / "index.html").read_text()
     sources = re.findall(r"(?:src|href)=\"([^\"]*)\"", page)
     assert sources
@@ -60,16 +75,57 @@ def test_list(capsys):
     assert "cifar10_gray28" in text
     assert "uint8/gray" in text
     assert "proved" in text
+    assert "cifar10_gray28: Resize to 28 x 28, both flips (images are turned by 180 degrees)" in text
+
+
+def test_list_in_json(capsys):
+    assert main(["list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == list_pretrained()
+    assert "no flips" in found["cifar10_gray28_upright"]["description"]
+    assert found["cifar10_gray28"]["certificates"]["uint8/gray"]["tier"] == "proved"
+
+
+def test_who_reads_the_list_may_stop():
+    command = [sys.executable, "-m", "learned_transforms", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 def test_a_mistake_gets_a_message_not_a_traceback(tmp_path, capsys, monkeypatch):
-    assert main(["demo", "--out", str(tmp_path), "--count", "1"]) == 1
-    assert "learned-transforms: Expected at least 16 images" in capsys.readouterr().err
+    def told(*arguments):
+        assert main(arguments) == 2
+        said = capsys.readouterr()
+        assert (said.out, said.err.count("\n")) == ("", 1)
+        return said.err
+
+    (tmp_path / "file").write_text("in the way")
+    assert "learned-transforms: Expected at least 16 images" in told("demo", "--out", str(tmp_path), "--count", "1")
+    for wrong in ("--count", "--certified"):
+        assert "certified of at least 1, got" in told("demo", "--out", str(tmp_path), wrong, "0")
+    assert told("demo", "--out", str(tmp_path / "file")).endswith("file: File exists\n")
+    assert "got 'warp'" in told("bench", "--device", "warp")
+    if not torch.cuda.is_available():
+        assert "Expected a device that torch can use, such as cpu, got 'cuda'" in told("bench", "--device", "cuda")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert main(["demo", "--out", str(tmp_path)]) == 1
-    assert "pip install 'learned_transforms[demo]'" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
+    assert "pip install 'learned_transforms[demo]'" in told("demo", "--out", str(tmp_path))
+    with pytest.raises(SystemExit, match="2"):
         main(["fly"])
+
+
+def test_version_and_help(capsys):
+    assert lt.__version__ == version("learned_transforms")
+    run = subprocess.run([sys.executable, "-m", "learned_transforms", "--version"], capture_output=True, text=True)
+    assert run.stdout == f"learned-transforms {lt.__version__}\n"
+    assert run.stderr == ""
+    for command in COMMANDS:
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        usage, _, about = capsys.readouterr().out.partition("\n\n")
+        assert usage.startswith(f"usage: learned-transforms {command}")
+        assert about.partition("\n\n")[0].endswith(".")
 
 
 def test_installed_command():
@@ -178,7 +234,7 @@ def test_json_is_all_that_stdout_holds(workplace, capsys):
     ],
 )
 def test_certify_with_a_teacher_that_does_not_work(workplace, capsys, teacher, message):
-    assert certify("gray.safetensors", "--teacher", teacher) == 1
+    assert certify("gray.safetensors", "--teacher", teacher) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert re.fullmatch(f"learned-transforms: .*{message}.*\n", said.err)
@@ -186,19 +242,53 @@ def test_certify_with_a_teacher_that_does_not_work(workplace, capsys, teacher, m
 
 def test_certify_with_other_mistakes(workplace, capsys):
     teacher = ["--teacher", "my_teachers:gray"]
-    assert main(["certify", "gray.safetensors", *teacher, "--data", "missing"]) == 1
+    assert main(["certify", "gray.safetensors", *teacher, "--data", "missing"]) == 2
     assert "Expected a folder of images" in capsys.readouterr().err
     (workplace / "empty").mkdir()
-    assert main(["certify", "gray.safetensors", *teacher, "--data", "empty"]) == 1
+    assert main(["certify", "gray.safetensors", *teacher, "--data", "empty"]) == 2
     assert "found none" in capsys.readouterr().err
-    assert certify("nothing", *teacher) == 1
-    assert certify("gray.safetensors", *teacher, "--kind", "jpeg") == 1
+    assert certify("nothing", *teacher) == 2
+    assert certify("gray.safetensors", *teacher, "--kind", "jpeg") == 2
     assert "pil, numpy, uint8, float32" in capsys.readouterr().err
-    assert certify("gray.safetensors", *teacher, "--count", "0") == 1
-    for wrong in (["--teacher", "a:b"], ["m", "--against", "a:b", "--teacher", "a:b"], ["m"]):
+    assert certify("gray.safetensors", *teacher, "--count", "0") == 2
+    for wrong in (
+        ["m", *teacher, "--require", "good"],
+        ["--teacher", "a:b"],
+        ["m", "--against", "a:b", "--teacher", "a:b"],
+        ["m"],
+    ):
         with pytest.raises(SystemExit) as caught:
             certify(*wrong)
         assert caught.value.code == 2
+
+
+def test_certify_requires_a_tier(workplace, capsys):
+    gray = ["gray.safetensors", "--teacher", "my_teachers:gray", "--json"]
+    for tier in ("exact", "rounding", "approximate"):
+        assert certify(*gray, "--require", tier) == 0
+    assert capsys.readouterr().err == ""
+    assert certify(*gray, "--require", "proved") == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["certificate"]["tier"] == "exact"
+    assert said.err == "learned-transforms: required proved, found exact\n"
+    assert certify("--against", "my_teachers:almost", "--teacher", "my_teachers:same", "--require", "rounding") == 1
+
+
+def test_retrain_tells_its_stages_where_there_is_no_terminal(workplace, capsys):
+    command = ["retrain", "--teacher", "my_teachers:gray", "--data", "photos", "--count", "120", "--json"]
+    assert main([*command, "--out", "mine"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["certificate"]["tier"] == "exact"
+    first, *families = said.err.splitlines()
+    assert first == "120 pairs of 3 x 32 x 32 and 1 x 32 x 32, pil"
+    assert re.fullmatch(r"channel map: 0\.0000% differ, largest error 0 \(.* s\)", families[-1])
+    (workplace / "file").write_text("in the way")
+    for wrong in ("file", "file/deep"):
+        assert main([*command, "--out", wrong]) == 2
+        assert re.fullmatch("learned-transforms: Expected out to be a folder.*file.*\n", capsys.readouterr().err)
+    for seed in ("-1", str(2**63)):
+        assert main([*command, "--out", "mine", "--seed", seed]) == 2
+        assert f"got {seed}." in capsys.readouterr().err
 
 
 def test_interrupted(workplace, capsys):

@@ -153,3 +153,18 @@ def test_unknown_backend_and_nested_compose():
     with pytest.raises(PipelineValueError, match="backend"):
         lt.LearnedCompose(seed_v2(), backend="zip")
     assert lt.LearnedCompose(lt.LearnedCompose(seed_v2())).transforms is not None
+
+
+def test_unknown_keywords_and_generators_are_told():
+    image = random_image((3, 32, 32))
+    with pytest.raises(PipelineTypeError, match=r"'fallbak'\. Did you mean 'fallback'\?") as caught:
+        lt.LearnedCompose(seed_v2(), fallbak="error")
+    assert isinstance(caught.value, TypeError)
+    with pytest.raises(PipelineTypeError, match="Unexpected keyword 'device'"):
+        lt.LearnedCompose.from_pretrained("cifar10_gray28", device="cpu")
+    learned = lt.LearnedCompose(seed_v2())
+    with pytest.raises(PipelineTypeError, match=r"'seed'\. Known keywords: params, per_sample, generator"):
+        learned(image, seed=1)
+    for inputs, options in (((image,), {}), ((image[None],), {"per_sample": True})):
+        with pytest.raises(PipelineTypeError, match=r"torch\.Generator\(\)\.manual_seed\(seed\)"):
+            learned(*inputs, generator=42, **options)

@@ -44,6 +44,7 @@ ORDER = (
     "executor",
     "compose",
     "",
+    "trainer.stages",
     "trainer.files",
     "trainer.data",
     "trainer.snap",
@@ -80,6 +81,7 @@ ORDER = (
     "apply",
     "commands",
     "cli",
+    "__main__",
 )
 EXTENSION = "kernels._native"
 """Compiled; it imports nothing."""

@@ -174,7 +174,7 @@ def test_a_full_disk_on_the_command_line(monkeypatch, tmp_path, capsys):
     monkeypatch.syspath_prepend(tmp_path)
     fill(monkeypatch)
     given = ["--teacher", "some_teachers:invert", "--data", str(tmp_path / "photos"), "--kind", "uint8"]
-    assert main(["retrain", *given, "--count", "40", "--out", str(tmp_path / "mine")]) == 1
+    assert main(["retrain", *given, "--count", "40", "--out", str(tmp_path / "mine")]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     expected = f"{tmp_path / 'mine'} cannot be written (No space left on device). Make room, or choose another folder."

@@ -19,7 +19,7 @@ from learned_transforms.trainer import EarlyStopping, certify, gather, retrain
 from learned_transforms.trainer.data import training_images
 from learned_transforms.trainer.fit import fit_intervals
 from learned_transforms.trainer.snap import on_grid, snap
-from learned_transforms.trainer.zoo import KINDS, ROLES, learn, opaque
+from learned_transforms.trainer.zoo import KINDS, NAME, ROLES, TWIN, learn, opaque
 
 COUNT = 1600
 
@@ -117,10 +117,10 @@ def test_flips_emerge_in_the_free_matrices(images, flips, axes):
     assert result.certificate.tier == "exact"
 
 
-@pytest.mark.parametrize("name", list(KINDS))
-def test_the_shipped_weights_are_rebuilt(name):
-    result = learn(name, COUNT, progress=False)
-    shipped = weight_files.load("cifar10_gray28").layers
+@pytest.mark.parametrize(("title", "name"), [*((NAME, name) for name in KINDS), (TWIN, "pil")])
+def test_the_shipped_weights_are_rebuilt(title, name):
+    result = learn(name, COUNT, progress=False, flips=title == NAME)
+    shipped = weight_files.load(title).layers
     for layer in result.networks["kernel"].layers:
         if type(layer) in ROLES:
             other = shipped[f"{name}/{ROLES[type(layer)]}"]

@@ -21,7 +21,7 @@ from learned_transforms.errors import (
 )
 
 NAME = "cifar10_gray28"
-SHIPPED = ["bicubic_224", NAME, "lanczos_224", "torchvision"]
+SHIPPED = ["bicubic_224", NAME, f"{NAME}_upright", "lanczos_224", "torchvision"]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_every_number_of_the_shipped_file_is_marked():
             assert loaded.provenance[f"{key}.{name}"] == "learned"
         if layer.arithmetic is not None:
             assert loaded.provenance[f"{key}.arithmetic"] == "selected"
-    assert set(loaded.about) == {"name", "teachers", "settings", "steps"}
+    assert set(loaded.about) == {"name", "description", "teachers", "settings", "steps"}
     assert loaded.about["steps"]["uint8"]["history"]
 
 

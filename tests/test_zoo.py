@@ -19,7 +19,7 @@ from learned_transforms.trainer.impulse import learn_kernel
 from learned_transforms.trainer.nearest import coded, learn_offset, picked
 from learned_transforms.trainer.page import readme
 from learned_transforms.trainer.teachers import TAKEN
-from learned_transforms.trainer.zoo import EVERYTHING, NAME, RESIZES, SHIPPED, completed, main
+from learned_transforms.trainer.zoo import EVERYTHING, NAME, RESIZES, SEEDS, SHIPPED, TWIN, completed, main
 from learned_transforms.weights import Weights
 
 KEYS = [f"{name}/{role}" for name, roles in TAKEN.items() for role in roles]
@@ -45,6 +45,23 @@ def test_every_resize_is_there_and_marked(shipped):
         lt.LearnedCompose.from_pretrained(EVERYTHING)
 
 
+def test_the_twin_was_learned_from_teachers_without_flips():
+    """From other answers, the same layers; and the files say what they do."""
+    seed, twin = weight_files.load(NAME), weight_files.load(TWIN)
+    assert list(twin.layers) == list(seed.layers)
+    for key, layer in seed.layers.items():
+        assert layer.arithmetic == twin.layers[key].arithmetic
+        assert all(a.equal(b) for a, b in zip(layer.parameters(), twin.layers[key].parameters(), strict=True))
+    assert not any("Flip" in text for texts in twin.about["teachers"].values() for text in texts)
+    found = [params for step in twin.about["steps"].values() for params in step["recognised"]]
+    assert found
+    assert not any("axis" in params for params in found)
+    for made in (seed, twin):
+        certified = {name: c for name, c in made.certificates.items() if name.partition(" ")[0].endswith("/pipeline")}
+        assert len({name.partition(" ")[0] for name in certified}) == 5
+        assert all(c.at_least("rounding" if name.startswith("uint8_v1") else "exact") for name, c in certified.items())
+
+
 def test_certificates_of_the_resizes(shipped):
     for key in KEYS:
         found = shipped.certificates[key]
@@ -58,9 +75,10 @@ def test_certificates_of_the_resizes(shipped):
 
 
 def test_the_page_is_of_these_files(shipped):
-    alone = {name: weight_files.load(name) for name in RESIZES}
+    seeds, alone = ({name: weight_files.load(name) for name in names} for names in (SEEDS, RESIZES))
     page = (weight_files.folder() / "README.md").read_text()
-    assert page == readme(weight_files.load(NAME), shipped, alone)
+    assert page == readme(seeds, shipped, alone)
+    assert "images are turned by 180 degrees" in page
 
 
 @pytest.mark.parametrize("role", list(resizes.KERNELS))
@@ -224,12 +242,12 @@ def test_paths_share_the_answers_of_a_teacher():
 
 def test_what_is_known_is_not_measured_again(shipped, monkeypatch):
     weights = Weights({"uint8/to_float": shipped.layers["uint8/to_float"]}, [])
-    found = audit.entitled((task.name, task.certify()) for task in audit.audits(weights, 20, False))
+    found = audit.entitled((task.name, task.certify()) for task in audit.audits(weights, 20))
     others = [f"uint8/to_float ({path})" for path in audit.paths()[1:]]
     assert list(found) == ["uint8/to_float", *others]
     assert {certificate.tier for certificate in found.values()} == {"proved"}
     monkeypatch.delattr(audit, "join")
-    assert found == audit.entitled((task.name, task.certify()) for task in audit.audits(weights, 20, False, found))
+    assert found == audit.entitled((task.name, task.certify()) for task in audit.audits(weights, 20, known=found))
 
 
 def test_tasks_side_by_side():

@@ -19,7 +19,7 @@ from torch import Tensor
 from learned_transforms import weights as weight_files
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.compose import LearnedCompose
-from learned_transforms.errors import DataError, PipelineValueError
+from learned_transforms.errors import DataError, OutputError, PipelineValueError
 from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
 from learned_transforms.trainer.checkpoint import Checkpoint
@@ -31,12 +31,16 @@ from learned_transforms.trainer.plain import last_resort, plain
 from learned_transforms.trainer.problem import FLOAT_ERROR, Labelled, Problem, Trial
 from learned_transforms.trainer.resampling import free_form
 from learned_transforms.trainer.result import Result
-from learned_transforms.trainer.search import CHECK_IMAGES, Row, best, faithful, measured, search
+from learned_transforms.trainer.search import CHECK_IMAGES, Row, best, faithful, measured, search, tell_row
+from learned_transforms.trainer.stages import tell
 
 __all__ = ["EarlyStopping", "Result", "retrain"]
 
 ARCHITECTURES = ("auto", "separable", "dense", "cnn", "local")
 CHECKPOINTS = "checkpoint"
+LARGEST_SEED = 2**63 - 1
+"""That torch takes; numpy takes none below 0."""
+
 HARDLY_BETTER = 0.95
 """Share of the targets' variance above which a network tells next to nothing of them."""
 
@@ -84,7 +88,7 @@ def retrain(
         seed: of patches, split, and first weights. Equal seeds give equal networks on one machine.
         device: where free matrices and plain networks are trained; all else runs on the CPU.
         held_out: share of the pairs kept for validation, and again as much for the certificate.
-        progress: show progress bars, where the output is a terminal.
+        progress: show progress bars, where the output is a terminal; elsewhere, print a line for each stage to stderr.
         out: write a result folder here (:meth:`Result.save`). Checkpoints lie in its subfolder ``checkpoint`` until the
             result is saved. They stay for ``resume`` where a run was killed or interrupted, found the disk full, or met
             any other error on its way; once training has come to its end without a network they are deleted, since
@@ -106,11 +110,13 @@ def retrain(
         raise PipelineValueError(f"Expected kind to be one of {', '.join(KINDS)}, got {kind!r}.")
     if resume and out is None:
         raise PipelineValueError("Expected out, the folder to resume from, beside resume=True.")
-    check_numbers(count, held_out, epochs, size)
+    check_numbers(count, held_out, epochs, size, seed)
+    check_folder(out)
     EarlyStopping(patience, min_delta)
     place = usable(device)
     pairs, notes = gather(teacher, data, kind, size, count, seed, progress)
     check_enough(pairs)
+    tell(f"{len(pairs):,} pairs of {shape(pairs.inputs)} and {shape(pairs.targets)}, {pairs.kind}", progress)
     levels = Levels.of(pairs)
     notes += levels.notes()
     # Validation stops training and selects; certificates are measured on pairs that neither has seen.
@@ -164,16 +170,18 @@ def usable(device: str | torch.device) -> torch.device:
 def find(arch: str, problem: Problem, probes: Any, levels: Levels, seed: int) -> list[Row]:
     """The rows of one family, or of the search; of plain networks where nothing else is faithful."""
     start = time.perf_counter()
-    if arch == "separable":
-        return [measured("separable", free_form(problem, problem.settings), problem, start)]
-    if arch in ("dense", "cnn", "local"):
-        return [measured(arch, plain(arch, problem, levels.full, seed), problem, start)]
+    if arch != "auto":
+        form = free_form(problem, problem.settings) if arch == "separable" else plain(arch, problem, levels.full, seed)
+        rows = [measured(arch, form, problem, start)]
+        tell_row(rows[-1], problem)
+        return rows
     problem = replace(problem, probes=probes())
     rows = search(problem)
     # Who interrupts the search wants what it has found, not another minute of training.
     if not problem.settings.interrupt.is_set() and not any(faithful(row, problem) for row in rows):
         start = time.perf_counter()
         rows.append(measured(*last_resort(problem, levels.full, seed), problem, start))
+        tell_row(rows[-1], problem)
     return rows
 
 
@@ -236,7 +244,18 @@ def baseline(problem: Problem) -> Row:
     return Row(name, None, Trial("", differing, float(error.max()), float(error.square().mean())), "", 0.0)
 
 
-def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[int, int] | None) -> None:
+def check_folder(out: str | Path | None) -> None:
+    """Require that a folder is there or can be made; told before minutes of training rather than after them.
+
+    Raises:
+        OutputError: a file is in its place.
+    """
+    there = None if out is None else next(path for path in (Path(out), *Path(out).absolute().parents) if path.exists())
+    if there is not None and not there.is_dir():
+        raise OutputError(f"Expected out to be a folder, but {there} is a file. Choose another place.")
+
+
+def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[int, int] | None, seed: int) -> None:
     """Require numbers that make sense."""
     if type(epochs) is not int or epochs < 1 or (count is not None and (type(count) is not int or count < 1)):
         raise PipelineValueError(f"Expected count and epochs of at least 1, got {count!r} and {epochs!r}.")
@@ -244,6 +263,13 @@ def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[i
         raise PipelineValueError(f"Expected held_out in (0, 0.4]: it is taken twice. Got {held_out!r}.")
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise PipelineValueError(f"Expected size to be (rows, columns), got {size!r}.")
+    if type(seed) is not int or not 0 <= seed <= LARGEST_SEED:
+        raise PipelineValueError(f"Expected seed to be an integer of 0 to {LARGEST_SEED}, got {seed!r}.")
+
+
+def shape(images: Tensor) -> str:
+    """The shape of one of a batch of images, in words."""
+    return " x ".join(str(length) for length in images.shape[1:])
 
 
 def fingerprint(pairs: Pairs) -> str:

@@ -237,26 +237,48 @@ def certify_layer(
     return join(layer_comparisons(name, role, count, runs, weights), KINDS[name], enumerated, STRIDE)
 
 
-PIPELINES = {"pipeline": (seed_pipeline, seed_images), "imagenet_eval": (evaluation_pipeline, evaluation_images)}
-"""What is certified as a whole, with its images: those of the seed and of ImageNet's evaluation."""
+class Whole(NamedTuple):
+    """Pipelines that are certified as a whole.
+
+    Attributes:
+        make: from the name of a teacher to its transforms.
+        images: from a count to images by group.
+        names: of the teachers.
+    """
+
+    make: Callable[[str], list[Any]]
+    images: Callable[[int], Mapping[str, Sequence[Tensor]]]
+    names: Sequence[str]
 
 
-def certify_pipeline(name: str, role: str, count: int, weights: Weights) -> Mapping[Path, Certificate]:
-    """One of ``PIPELINES``, on every path with all images."""
-    made, images = PIPELINES[role]
-    transforms = made(name)
-    return join([(learned(transforms, paths(), weights), opaque(transforms), images(count))], NAMES[name])
+SEED = {
+    "pipeline": Whole(seed_pipeline, seed_images, tuple(NAMES)),
+    "imagenet_eval": Whole(evaluation_pipeline, evaluation_images, ("uint8", "pil", "pil_v2")),
+}
+"""By role: what is certified of the seed, and of ImageNet's evaluation."""
+
+UPRIGHT = {"pipeline": SEED["pipeline"]._replace(make=partial(seed_pipeline, flips=False))}
+"""The same of the seed's twin without flips."""
+
+
+def certify_pipeline(name: str, whole: Whole, count: int, weights: Weights) -> Mapping[Path, Certificate]:
+    """A pipeline on every path with all images."""
+    transforms = whole.make(name)
+    return join([(learned(transforms, paths(), weights), opaque(transforms), whole.images(count))], NAMES[name])
 
 
 def audits(
-    weights: Weights, count: int, pipelines: bool = True, known: Mapping[str, Certificate] = MappingProxyType({})
+    weights: Weights,
+    count: int,
+    pipelines: Mapping[str, Whole] = MappingProxyType({}),
+    known: Mapping[str, Certificate] = MappingProxyType({}),
 ) -> Iterator[Audit]:
     """What has to be measured for all certificates; what takes longest comes last.
 
     Args:
         weights: the layers.
         count: held-out images of each group for pipelines. Layers take a twentieth, and slower paths a tenth of that.
-        pipelines: those of the seed and of ImageNet's evaluation too.
+        pipelines: what to certify as a whole, by role.
         known: certificates, by title, of layers that need not be measured again, where the paths are the same.
     """
     # What else is known of the weights would only be carried about.
@@ -272,10 +294,9 @@ def audits(
         # Without antialiasing, torch's positions depend on the number of threads.
         plain = role in RESIZES and not RESIZES[role][1]
         yield Audit(key, all_threads(certify) if plain else certify)
-    if pipelines:
-        for role, names in (("pipeline", tuple(NAMES)), ("imagenet_eval", ("uint8", "pil", "pil_v2"))):
-            for name in names:
-                yield Audit(f"{name}/{role}", partial(certify_pipeline, name, role, count, layers))
+    for role, whole in pipelines.items():
+        for name in whole.names:
+            yield Audit(f"{name}/{role}", partial(certify_pipeline, name, whole, count, layers))
 
 
 def titles(name: str, runs: Iterable[Path]) -> dict[Path, str]:

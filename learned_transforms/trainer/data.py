@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from learned_transforms.errors import DataError, InputTypeError, TeacherError
-from learned_transforms.images import MODES, form_of, from_tensor, to_tensor
+from learned_transforms.images import as_rgb_or_l, form_of, from_tensor, items, to_tensor
 from learned_transforms.trainer.files import read_folder, read_pairs
 
 KINDS = ("pil", "numpy", "uint8", "float32")
@@ -70,8 +70,8 @@ def as_tensor(image: Any, convert: bool = True) -> Tensor:
     Raises:
         InputTypeError: no image, one of another mode, or an array of a dtype that torch lacks.
     """
-    if convert and isinstance(image, Image.Image) and image.mode not in MODES:
-        image = image.convert("RGB")
+    if convert and isinstance(image, Image.Image):
+        image = as_rgb_or_l(image)
     if isinstance(image, np.ndarray):
         if image.dtype.kind not in "buif" or image.dtype.itemsize > 8:
             raise InputTypeError(f"Expected an array of uint8, float32 or float64, got {image.dtype}.")
@@ -262,12 +262,8 @@ def iterate(data: Any, paired: bool, skipped: list[str]) -> Iterator[Any]:
     """The items of ``data``; unreadable files go to ``skipped``."""
     if isinstance(data, str | Path):
         yield from (read_pairs if paired else read_folder)(Path(data), skipped)
-    elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
-        yield from (data[i] for i in range(len(data)))
-    elif isinstance(data, Iterable):
-        yield from data
     else:
-        raise DataError(f"Expected a folder, Dataset, tensor or iterable of images, got {type(data).__name__}.")
+        yield from items(data)
 
 
 def find_kind(teacher: Teacher, image: Tensor, first: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from learned_transforms.errors import DataError
+from learned_transforms.errors import DataError, InputTypeError
 from learned_transforms.images import SUFFIXES, image_files, read_file
 
 HEADER = ("input", "target")
@@ -19,8 +19,8 @@ SIDES = (("inputs", "targets"), ("before", "after"))
 """The names of the two subfolders of a folder of pairs."""
 
 ARRAY = ".npy"
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-"""What Pillow and numpy raise for files that they cannot read."""
+UNREADABLE = (InputTypeError, OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""What Pillow and numpy raise for files that they cannot read, and we for modes that would lose levels."""
 
 Paths = tuple[Path, Path]
 

@@ -12,22 +12,21 @@ from learned_transforms.trainer.teachers import COLOURS, RESIZES
 from learned_transforms.weights import Weights
 
 
-def readme(seed: Weights, everything: Weights, alone: Mapping[str, Weights]) -> str:
+def readme(seeds: Mapping[str, Weights], everything: Weights, alone: Mapping[str, Weights]) -> str:
     """What each file holds, how it was made, and its certificates.
 
     Args:
-        seed: the pipeline that the project began with, and its layers.
+        seeds: the pipeline that the project began with, and its twin without flips, by name.
         everything: the layers that stand for torchvision's transforms.
         alone: files of one kernel, by name.
     """
-    reference = next(iter(seed.certificates.values())).reference
-    versions = ", ".join(f"{name} {value}" for name, value in reference.items() if name not in ("input", "backend"))
     sizes = ", ".join(f"{n} to {m}" for n, m in IMPULSE_SIZES)
     wanted = ", ".join(" x ".join(str(n) for n in size) for size in SIZES)
     blurs = ", ".join(f"({sigma}, {length})" for sigma, length in BLURS)
     factors, turns = (", ".join(str(p["factor"]) for p in PARAMS[name]) for name in ("contrast", "hue"))
     windows = ", ".join(f"({p['sigma']}, {p['size'][0]}, {p['size'][1]})" for p in PARAMS["gaussian_blur"])
     coloured = [", ".join(str(factor) for factor in COLOURED[name]) for name in ("saturation", "hue")]
+    sections = "\n\n".join(section(name, made) for name, made in seeds.items())
     kernels = "\n".join(
         f"| {name} | {' x '.join(str(n) for n in cast(Resampling, made.layers['0/0']).kernel.shape)} "
         f"| {made.layers['0/0'].arithmetic} | {made.certificates['0']} |"
@@ -77,25 +76,23 @@ Certificates of colour, on the same photos, patches, patterns and sizes: factors
 
 {by_layer({key: c for key, c in everything.certificates.items() if role(key) in COLOURS})}
 
-## cifar10_gray28
+## {" and ".join(seeds)}
 
-Resize((28, 28)) -> RandomHorizontalFlip(p=1) -> RandomVerticalFlip(p=1) -> Grayscale(1) -> float in [0, 1], learned
-from the answers of opaque teachers on 32 x 32 patches of three photos and on synthetic patterns, for each kind of
-input: PIL, uint8 tensors in v2, uint8 tensors in v1, and float32 tensors. The layers also serve other sizes and
-pipelines.
+Two pipelines, learned from the answers of opaque teachers on 32 x 32 patches of three photos and on synthetic patterns,
+for each kind of input: PIL, uint8 tensors in v2, uint8 tensors in v1, and float32 tensors. The layers also serve other
+sizes and pipelines. As shipped, `from_pretrained(name)` gives for
 
-{numbers(seed)}
+- a PIL image (RGB, L) or a tensor `[3, H, W]` or `[1, H, W]`, uint8 or float32 in [0, 1]: a float32 tensor
+  `[1, 28, 28]` in [0, 1], which a DataLoader collates; for a batch `[N, C, H, W]`, `[N, 1, 28, 28]`;
+- a uint8 array `[H, W, C]`, which uses the arithmetic of tensors and comes back as an array: float32 `[28, 28, 1]`.
 
 Certificates: values that differ from the teacher's (floats: by more than 1e-6 of full range), and the largest error in
 levels (1/255). `pipeline` rows compare held-out photos, noise, edges, checkerboards, saturated and constant images,
 whole photos and other sizes; `imagenet_eval` rows (Resize(256), CenterCrop(224), float, Normalize) whole photos and
 the same patterns at 640 x 427; `gray` rows, for uint8, all 2^24 colours; `to_float` rows all 256 levels. The backend is
 what ran the network: the native one with each set of instructions, and the reference.
-Measured with {versions}.
 
-| certificate | backend | tier | images | values | differing | largest error |
-| --- | --- | --- | --- | --- | --- | --- |
-{rows(seed.certificates)}
+{sections}
 
 ## One kernel each
 
@@ -106,6 +103,23 @@ beside what it learns.
 | --- | --- | --- | --- |
 {kernels}
 """
+
+
+def section(name: str, made: Weights) -> str:
+    """A pipeline in one line, its numbers and its certificates."""
+    reference = next(iter(made.certificates.values())).reference
+    versions = ", ".join(f"{key} {value}" for key, value in reference.items() if key not in ("input", "backend"))
+    return f"""### {name}
+
+{made.about["description"]}.
+
+{numbers(made)}
+
+Measured with {versions}.
+
+| certificate | backend | tier | images | values | differing | largest error |
+| --- | --- | --- | --- | --- | --- | --- |
+{rows(made.certificates)}"""
 
 
 def role(name: str) -> str:

@@ -18,6 +18,7 @@ from learned_transforms.trainer.pointwise import pointwise
 from learned_transforms.trainer.problem import Ask, Form, Labelled, Problem, Trial, attempt, run
 from learned_transforms.trainer.resampling import resampled
 from learned_transforms.trainer.spatial import scattered, windowed
+from learned_transforms.trainer.stages import tell
 from learned_transforms.trainer.summed import summed
 
 CHECK_IMAGES = 200
@@ -63,6 +64,7 @@ def search(problem: Problem) -> list[Row]:
                 for name, found in group:
                     rows.append(measured(name, found, problem, start))
                     bar.set_postfix_str(str(rows[-1]))
+                    tell_row(rows[-1], problem)
                     start = time.perf_counter()
                     # Free matrices are followed by what they are recognised as, which does more at less cost.
                     if (exact(rows[-1]) and not free(rows[-1])) or problem.settings.interrupt.is_set():
@@ -75,6 +77,11 @@ def search(problem: Problem) -> list[Row]:
         if best(rows, problem) is None:
             raise
     return rows
+
+
+def tell_row(row: Row, problem: Problem) -> None:
+    """Say what a family came to, as a stage of training."""
+    tell(f"{row} ({row.seconds:.1f} s)", problem.settings.progress)
 
 
 def measured(family: str, found: Form | str, problem: Problem, start: float | None = None) -> Row:

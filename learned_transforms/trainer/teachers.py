@@ -84,16 +84,16 @@ def to_float(name: str) -> list[Any]:
         "pil": [v1.ToTensor()],
         "uint8_v1": [v1.ConvertImageDtype(torch.float32)],
         "float32": [v2.ToDtype(torch.float32, scale=True)],
-        "pil_v2": [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)],
+        "pil_v2": [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)],
     }
     return ends[name]
 
 
-def seed_pipeline(name: str) -> list[Any]:
-    """Resize, both flips, grayscale, float."""
+def seed_pipeline(name: str, flips: bool = True) -> list[Any]:
+    """Resize, both flips (none in the seed's twin), grayscale, float; ``pil_v2`` takes tensors as well."""
     api = api_of(name)
-    geometry = [api.Resize((28, 28), antialias=True), api.RandomHorizontalFlip(p=1), api.RandomVerticalFlip(p=1)]
-    return [*geometry, api.Grayscale(1), *to_float(name)]
+    turned = [api.RandomHorizontalFlip(p=1), api.RandomVerticalFlip(p=1)] if flips else []
+    return [api.Resize((28, 28), antialias=True), *turned, api.Grayscale(1), *to_float(name)]
 
 
 def evaluation_pipeline(name: str) -> list[Any]:

@@ -19,7 +19,7 @@ from learned_transforms.errors import TeacherError
 from learned_transforms.layers import Layer, Lookup, Mixing, Resampling
 from learned_transforms.network import Network
 from learned_transforms.trainer import Result, retrain
-from learned_transforms.trainer.audit import audits, compare, entitled, seed_images
+from learned_transforms.trainer.audit import SEED, UPRIGHT, Whole, audits, compare, entitled, seed_images
 from learned_transforms.trainer.colours import learn_colours
 from learned_transforms.trainer.crew import all_threads, side_by_side
 from learned_transforms.trainer.data import HELD_OUT_PHOTOS, TRAINING_PHOTOS, training_images
@@ -29,12 +29,21 @@ from learned_transforms.trainer.resizes import IMPULSE_SIZES, learn_resizes, mar
 from learned_transforms.trainer.teachers import KINDS, NAMES, TAKEN, TINTED, opaque, resize, seed_pipeline
 from learned_transforms.weights import Weights
 
-NAME, EVERYTHING = "cifar10_gray28", "torchvision"
+NAME, TWIN, EVERYTHING = "cifar10_gray28", "cifar10_gray28_upright", "torchvision"
+SEEDS = {NAME: SEED, TWIN: UPRIGHT}
+"""The seed's weights and those of its twin without flips, and what is certified of each as a whole."""
+
+DESCRIPTIONS = {
+    NAME: "Resize to 28 x 28, both flips (images are turned by 180 degrees), gray: float32 [1, 28, 28] in [0, 1]",
+    TWIN: "Resize to 28 x 28, gray (no flips: images stay upright): float32 [1, 28, 28] in [0, 1]",
+}
+"""What they do, in one line."""
+
 RESIZES = {"bicubic_224": "resize_bicubic", "lanczos_224": "resize_lanczos"}
 """Names of weights that are one kernel, and its role."""
 
 RESIZED = (224, 224)
-SHIPPED = (NAME, EVERYTHING, *RESIZES)
+SHIPPED = (*SEEDS, EVERYTHING, *RESIZES)
 """Names of all files, in the order in which they are built."""
 
 Learned = tuple[str, Layer, list[Trial]]
@@ -47,9 +56,9 @@ ROLES: dict[type, str] = {Resampling: "resize_bilinear", Mixing: "gray", Lookup:
 """Of the layers that the seed learns."""
 
 
-def learn(name: str, count: int, progress: bool = True, **options: Any) -> Result:
-    """Learn one teacher of the seed from the bundled training images."""
-    teacher = opaque(seed_pipeline(name))
+def learn(name: str, count: int, progress: bool = True, flips: bool = True, **options: Any) -> Result:
+    """Learn one teacher of the seed, or of its twin without flips, from the bundled training images."""
+    teacher = opaque(seed_pipeline(name, flips))
     return retrain(teacher, training_images(count), kind=KINDS[name], count=count, progress=progress, **options)
 
 
@@ -58,13 +67,13 @@ def keyed(name: str, network: Network) -> dict[str, Layer]:
     return {f"{name}/{ROLES[type(layer)]}": layer for layer in network.members if type(layer) in ROLES}
 
 
-def taught(name: str, count: int) -> Weights:
-    """The layers of one teacher of the seed, their marks, and how they were learned.
+def taught(name: str, count: int, flips: bool) -> Weights:
+    """The layers of one teacher of the seed (or its twin), their marks, and how they were learned.
 
     Raises:
         TeacherError: no kernel was recognised in what was learned.
     """
-    result = learn(name, count, progress=False)
+    result = learn(name, count, progress=False, flips=flips)
     if "kernel" not in result.networks:
         raise TeacherError(f"No kernel form was found for {name}: {'; '.join(str(row) for row in result.table)}")
     network = result.networks["kernel"]
@@ -82,18 +91,21 @@ def taught(name: str, count: int) -> Weights:
     return Weights(layers, [], {}, provenance, about)
 
 
-def learn_seed(count: int, progress: bool = True) -> Weights:
-    """Learn every teacher of the seed from so many training images each; nothing is certified yet."""
-    found = side_by_side([partial(taught, name, count) for name in KINDS], "seed", progress)
+def learn_seed(count: int, progress: bool = True, title: str = NAME) -> Weights:
+    """Learn every teacher of one of ``SEEDS`` from so many training images each; nothing is certified yet."""
+    flips = title == NAME
+    found = side_by_side([partial(taught, name, count, flips) for name in KINDS], title, progress)
     about = {
-        "name": NAME,
-        "teachers": {name: [str(t) for t in seed_pipeline(name)] for name in NAMES},
+        "name": title,
+        "description": DESCRIPTIONS[title],
+        "teachers": {name: [str(t) for t in seed_pipeline(name, flips)] for name in NAMES},
         "settings": {"count": count, "photos": TRAINING_PHOTOS, "held out": HELD_OUT_PHOTOS},
         "steps": {name: part.about for name, part in zip(KINDS, found, strict=True)},
     }
     layers = {key: layer for part in found for key, layer in part.layers.items()}
     provenance = {key: mark for part in found for key, mark in part.provenance.items()}
-    return Weights(layers, [describe(t) for t in seed_pipeline("uint8")], {}, provenance, about)
+    # The pipeline takes PIL images and tensors alike, and gives tensors of floats for both.
+    return Weights(layers, [describe(t) for t in seed_pipeline("pil_v2", flips)], {}, provenance, about)
 
 
 def build(
@@ -118,16 +130,16 @@ def build(
     """
     if name in RESIZES:
         return build_resize(name, certified, built)
-    if name == NAME:
-        weights = learn_seed(count, progress)
-        weights.certificates = certify(weights, certified, {}, True, progress)
+    if name in SEEDS:
+        weights = learn_seed(count, progress, name)
+        weights.certificates = certify(weights, certified, {}, SEEDS[name], progress)
         settings = {**weights.about["settings"], "certified": certified}
         weights.about = {**weights.about, "settings": settings}
         return weights
     start = before or built.get(NAME) or learn_seed(count, progress)
     weights = completed(start, progress, again)
     known = {title: found for title, found in start.certificates.items() if title.partition(" ")[0] not in again}
-    weights.certificates = certify(weights, certified, known, False, progress)
+    weights.certificates = certify(weights, certified, known, {}, progress)
     return weights
 
 
@@ -171,7 +183,11 @@ def gathered(learner: Learner, taken: Mapping[str, Sequence[str]]) -> list[Learn
 
 
 def certify(
-    weights: Weights, certified: int, known: Mapping[str, Certificate], pipelines: bool, progress: bool
+    weights: Weights,
+    certified: int,
+    known: Mapping[str, Certificate],
+    pipelines: Mapping[str, Whole],
+    progress: bool,
 ) -> dict[str, Certificate]:
     """Every certificate, by title, see :func:`~learned_transforms.trainer.audit.audits`."""
     tasks = list(audits(weights, certified, pipelines, known))
@@ -232,8 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in SHIPPED:
         path = options.out / f"{name}{weight_files.SUFFIX}"
         built[name] = built.get(name) or weight_files.load(path if path.is_file() else name)
-    alone = {name: built[name] for name in RESIZES}
-    (options.out / "README.md").write_text(readme(built[NAME], built[EVERYTHING], alone))
+    seeds, alone = ({name: built[name] for name in names} for names in (SEEDS, RESIZES))
+    (options.out / "README.md").write_text(readme(seeds, built[EVERYTHING], alone))
 
 
 if __name__ == "__main__":
