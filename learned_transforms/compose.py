@@ -1,6 +1,7 @@
 """LearnedCompose: a drop-in for torchvision's Compose that runs learned layers."""
 
 import os
+import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
@@ -256,11 +257,13 @@ class LearnedCompose(Pipeline):
 
         def compare() -> Iterable[tuple[str, Tensor, Tensor]]:
             for image in map(image_in, items(images)):
-                state = torch.get_rng_state()
                 # Arrays use tensor arithmetic, which torchvision has for tensors only.
-                given = to_tensor(image) if isinstance(image, np.ndarray) else image
+                tensor = to_tensor(image)
+                given = tensor if isinstance(image, np.ndarray) else image
+                states = torch.get_rng_state(), random.getstate()
                 target = run_all(self.transforms, given) if teacher is None else teacher(image)
-                torch.set_rng_state(state)
+                torch.set_rng_state(states[0])
+                random.setstate(states[1])
                 yield type(image).__name__, to_tensor(self(image)), to_tensor(target)
 
         return measure(compare(), "as given")

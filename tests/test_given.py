@@ -169,7 +169,7 @@ def test_what_torch_alone_runs_keeps_the_rest_native():
     assert learned.dtype == torch.float32
     pipeline = lt.LearnedCompose(transforms)
     pipeline(noise(1, SIZE)[0])
-    assert sorted((start, segment.stop) for (_, start), segment in pipeline.segments.items()) == [
+    assert sorted((start, segment.stop) for (_, start, _), segment in pipeline.segments.items()) == [
         (0, 2),
         (2, 3),
         (3, 4),
