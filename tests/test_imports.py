@@ -11,6 +11,7 @@ PACKAGE = Path(learned_transforms.__file__).parent
 ORDER = (
     "errors",
     "arithmetic",
+    "installed",
     "keep",
     "taps",
     "plan",
