@@ -95,7 +95,7 @@ def test_asked_anywhere() -> None:
     with torch.device("meta"):
         ask(torch.zeros(2))
     torch.vmap(ask)(torch.zeros(2))
-    torch.jit.trace(ask, torch.zeros(2), check_trace=False)
+    torch.func.functionalize(ask)(torch.zeros(2))
     try:
         torch.set_default_dtype(torch.float16)
         ask(torch.zeros(2))
