@@ -1,5 +1,8 @@
 """What is asked of the installed torch: it must be what its answers show, wherever it is first asked."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ from torchvision.transforms import v2
 import learned_transforms as lt
 from learned_transforms import layers
 from learned_transforms import weights as weight_files
-from learned_transforms.installed import SIZES, fuses, middle_of
+from learned_transforms.installed import SIZES, fuses, middle_of, resizes_by_lanczos
 from learned_transforms.kernels.reference import Reference
 from learned_transforms.plan import Plan, Resample
 
@@ -116,3 +119,43 @@ def test_pipelines_of_floats(mode: str, threads: int) -> None:
     finally:
         torch.set_num_threads(before)
     assert (found - expected).abs().max() < 4e-7
+
+
+ELSEWHERE = """
+import torch
+from torchvision.transforms import v2
+import learned_transforms as lt
+for antialias in (True, False):
+    for mode in (v2.InterpolationMode.BILINEAR, v2.InterpolationMode.BICUBIC):
+        transform = v2.Resize((150, 171), mode, antialias=antialias)
+        learned = lt.LearnedCompose([transform], fallback="error")
+        levels = torch.randint(0, 256, (3, 400, 530), dtype=torch.uint8)
+        floats = levels / 255
+        print((learned(levels) != transform(levels)).double().mean().item())
+        print((learned(floats) - transform(floats)).abs().max().item())
+"""
+
+
+def test_without_vector_instructions() -> None:
+    """There nothing is fused, and levels go through floats."""
+    elsewhere = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE], env=elsewhere, capture_output=True, text=True, check=True)
+    found = [float(line) for line in done.stdout.split()]
+    assert max(found[0::2]) < 1e-4
+    assert max(found[1::2]) < 1e-6
+    assert len(found) == 8
+
+
+@pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
+def test_lanczos_of_tensors() -> None:
+    """Older torchvision refuses it: so do we, with the same exception."""
+    transform, image = v2.Resize(20, v2.InterpolationMode.LANCZOS), torch.zeros(3, 40, 50)
+    try:
+        expected = transform(image)
+    except (NotImplementedError, ValueError) as error:
+        assert not resizes_by_lanczos()
+        with pytest.raises(type(error)):
+            lt.LearnedCompose([transform])(image)
+    else:
+        assert resizes_by_lanczos()
+        assert lt.LearnedCompose([transform], fallback="error")(image).equal(expected)
