@@ -25,8 +25,9 @@ class Arithmetic:
             second to quarters of a level before it joins the sum (OpenCV).
         running: of positions along an axis, add the distance from one to the next up instead of multiplying it
             (Pillow's nearest neighbour).
-        small: of a resample with ``fma``, fuse only where the output has no more rows and columns than this in all, or
-            where one thread makes three channels (bilinear in aten); 0 fuses at every size.
+        small: fuse where the installed torch does (see :func:`~learned_transforms.installed.fuses`), which is asked for
+            outputs of no more rows and columns than this in all, and those of three channels that one thread makes,
+            apart from larger ones, as aten has a loop for either; 0 fuses at every size, in every torch.
     """
 
     number: Literal["int", "float32", "float64"]
@@ -45,7 +46,7 @@ class Arithmetic:
         if self.number == "int":
             words.append("int16 weights" if self.adaptive else f"{self.bits} bits")
         if self.fma:
-            words.append(f"fma up to {self.small} rows and columns" if self.small else "fma")
+            words.append(f"fma as in torch, up to and above {self.small} rows and columns" if self.small else "fma")
         if self.rounding != "none":
             words.append(self.rounding.replace("_", "-"))
             if self.each_pass:
@@ -74,6 +75,7 @@ class Arithmetic:
             or (made.number == "int") != (made.bits > 0)
             or type(made.small) is not int
             or made.small < 0
+            or (made.small > 0 and not made.fma)
         ):
             raise WeightsError(f"Unknown arithmetic {description!r}: the file is damaged or from a newer release.")
         return made

@@ -88,6 +88,15 @@ class Certificate:
         """Whether this tier is ``tier`` or better."""
         return TIERS.index(self.tier) <= TIERS.index(tier)
 
+    def measured_elsewhere(self) -> str | None:
+        """What it was measured on, where another thing is installed here: ``"torch 2.15.0, AVX2"``; else None."""
+        here, there = reference(""), self.reference
+        # Pillow makes no difference to tensors.
+        named = [name for name in ("torch", "torchvision", "pillow") if name != "pillow" or there.get("input") == "pil"]
+        found = [f"{name} {released(there.get(name, 'unknown'))}" for name in named if differ(there, here, name)]
+        found += [there.get(name, "unknown") for name in ("cpu_capability", "machine") if differ(there, here, name)]
+        return ", ".join(found) or None
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; infinite PSNR becomes None, which JSON can say."""
         plain = asdict(self)
@@ -108,7 +117,18 @@ class Certificate:
             raise WeightsError(f"Expected a certificate, got {description!r:.200}: {error}") from None
         if made.tier not in TIERS:
             raise WeightsError(f"Expected a tier out of {', '.join(TIERS)}, got {made.tier!r}.")
+        if not isinstance(made.reference, dict) or not all(isinstance(value, str) for value in made.reference.values()):
+            raise WeightsError(f"Expected a reference of names and their values, got {made.reference!r:.200}.")
         return made
+
+
+def released(version: str) -> str:
+    """A version without what tells its builds apart, as ``+cpu``."""
+    return version.partition("+")[0]
+
+
+def differ(there: Mapping[str, str], here: Mapping[str, str], name: str) -> bool:
+    return released(there.get(name, "")) != released(here[name])
 
 
 def reference(kind: str, backend: str = "auto") -> dict[str, str]:
@@ -116,8 +136,8 @@ def reference(kind: str, backend: str = "auto") -> dict[str, str]:
     return {
         "input": kind,
         "backend": backend,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
         "pillow": PIL.__version__,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.machine(),

@@ -21,7 +21,8 @@ class Row:
         kind: of the input of the pipeline.
         transform: its repr.
         layer: what runs it: a layer's name, ``"torchvision"``, or ``"-"`` where no value changes.
-        tier: of the layer's certificate; ``"-"`` where values are only copied.
+        tier: of the layer's certificate, and what that was measured on where other versions are installed here, as
+            ``"exact (torch 2.15.0)"``; ``"-"`` where values are only copied.
         numbers: every number, as ``name: learned | selected | given``.
         backend: what runs the layer.
         reason: why torchvision runs it; empty otherwise.
@@ -155,7 +156,11 @@ def name_of(transform: Any) -> str:
 
 
 def tier_of(certificates: Mapping[str, Certificate], *names: str) -> str:
-    return next((certificates[name].tier for name in names if name in certificates), "not certified")
+    found = next((certificates[name] for name in names if name in certificates), None)
+    if found is None:
+        return "not certified"
+    elsewhere = found.measured_elsewhere()
+    return found.tier if elsewhere is None else f"{found.tier} ({elsewhere})"
 
 
 def layer_row(

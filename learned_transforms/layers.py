@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from learned_transforms.arithmetic import SMOOTH, Arithmetic
 from learned_transforms.errors import InputShapeError, PaddingError, PipelineValueError, check_channels
+from learned_transforms.installed import fuses
 from learned_transforms.keep import Keep, Listed, Nearest, bordered
 from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Resample, Shape, Stage, Table
 from learned_transforms.taps import Axis
@@ -116,7 +117,8 @@ class Resampling(Layer):
         arithmetic, antialias = self.effective(relaxed), params.get("antialias", True)
         if arithmetic.small:
             alone = shape[0] == 3 and torch.get_num_threads() == 1
-            arithmetic = replace(arithmetic, fma=alone or sum(size) <= arithmetic.small, small=0)
+            mode, large = "bilinear" if len(self.kernel) == 1 else "bicubic", sum(size) > arithmetic.small
+            arithmetic = replace(arithmetic, fma=fuses(mode, large and not alone), small=0)
         rows, columns = (
             Axis(self.kernel, shift, n_out, arithmetic, antialias=antialias, width=self.width)
             for n_out, shift in zip(size, self.shift, strict=True)

@@ -10,6 +10,7 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
+from learned_transforms import installed
 from learned_transforms.draws import sides, value_of
 from learned_transforms.factors import DISTORTED, JITTERED
 from learned_transforms.given import Cutting, Erasing, Projecting, Quantising, Solarising
@@ -95,8 +96,10 @@ def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -
         return Step(form, f"{kind}/nearest_exact" if name != "nearest" and not pil else f"{kind}/nearest", None, params)
     if name not in KERNELS:
         return f"interpolation {name} is not learned yet"
-    if name == "lanczos" and api == "v1" and not pil:
-        return "v1 refuses Lanczos on tensors"
+    if name == "lanczos" and not pil and (api == "v1" or not installed.resizes_by_lanczos()):
+        return "torchvision refuses Lanczos on tensors here"
+    if kind == "uint8" and name == "bilinear" and not installed.resizes_levels():
+        kind = "uint8_v1"
     if transform.antialias or pil:
         return Step(form, f"{kind}/resize_{name}", None, params)
     return Step(form, f"{kind}/resize_{name}_plain", None, {**params, "antialias": False})

@@ -11,6 +11,7 @@ from test_native import simd as simd  # autouse: each set of instructions, into 
 from torch import Tensor
 from torchvision.transforms import v2
 
+from learned_transforms import layers
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.keep import BORDERS, Keep, Listed, bordered, follow
@@ -153,9 +154,10 @@ def test_fused_weights_are_those_of_aten(mode: str) -> None:
         assert found[inner].equal(expected[inner])
 
 
-def test_fused_where_the_output_is_small() -> None:
+def test_fused_where_the_output_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     how = Arithmetic("float32", fma=True, small=128)
     layer = Resampling(CUBIC, torch.zeros(2), how)
+    monkeypatch.setattr(layers, "fuses", lambda mode, large: not large)
 
     def fused(channels: int, size: tuple[int, int]) -> bool:
         (stage,) = layer.stages((channels, 300, 200), {"size": size, "antialias": False})
@@ -170,7 +172,7 @@ def test_fused_where_the_output_is_small() -> None:
             assert fused(channels, (63, 65))
             assert fused(channels, (64, 65)) == (channels == 3 and threads == 1)
     torch.set_num_threads(before)
-    assert str(how) == "float32, fma up to 128 rows and columns"
+    assert str(how) == "float32, fma as in torch, up to and above 128 rows and columns"
 
 
 def test_what_cannot_be() -> None:

@@ -1,11 +1,13 @@
 """Tiers, bounds and figures of certificates."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from learned_transforms.certificate import Certificate, measure, ssim
+import learned_transforms as lt
+from learned_transforms.certificate import TIERS, Certificate, measure, reference, ssim
 from learned_transforms.errors import DataError, InputShapeError, WeightsError
 
 
@@ -97,3 +99,38 @@ def test_bad_comparisons():
         measure([])
     with pytest.raises(InputShapeError, match="one shape and dtype"):
         measure([("a", images(), images().float())])
+
+
+def test_what_was_measured_elsewhere_is_told():
+    here = measure([("photos", images(), images())], kind="uint8")
+    assert here.measured_elsewhere() is None
+
+    def told(**changed):
+        return replace(here, reference={**here.reference, **changed}).measured_elsewhere()
+
+    assert told(torch=here.reference["torch"].partition("+")[0] + "+cpu") is None
+    assert told(torch="1.0.0+cu100", cpu_capability="AVX0") == "torch 1.0.0, AVX0"
+    assert told(torchvision="0.1", machine="abacus") == "torchvision 0.1, abacus"
+    assert (told(pillow="1"), told(pillow="1", input="pil")) == (None, "pillow 1")
+    assert replace(here, reference={}).measured_elsewhere().startswith("torch unknown, torchvision unknown")
+
+
+def test_explain_tells_what_was_measured_elsewhere():
+    learned = lt.LearnedCompose.from_pretrained("cifar10_gray28")
+    known = next(iter(learned.certificates.values())).reference
+
+    def tiers(**changed):
+        made = {k: replace(c, reference={**c.reference, **changed}) for k, c in learned.certificates.items()}
+        learned.certificates = made
+        return [row.tier for row in learned.explain("uint8").rows if row.tier != "-"]
+
+    here = {**reference("uint8"), "input": known["input"]}
+    assert all(tier in TIERS for tier in tiers(**here))
+    assert all(tier.endswith(" (torch 1.0)") for tier in tiers(torch="1.0"))
+
+
+@pytest.mark.parametrize("damaged", [None, [], "cpu", {"torch": 2}])
+def test_a_damaged_reference_is_refused(damaged):
+    plain = off_by(0).to_json()
+    with pytest.raises(WeightsError, match="reference"):
+        Certificate.from_json({**plain, "reference": damaged})

@@ -12,6 +12,7 @@ ORDER = (
     "errors",
     "modes",
     "arithmetic",
+    "installed",
     "keep",
     "taps",
     "plan",

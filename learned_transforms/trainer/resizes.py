@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -38,8 +39,10 @@ WIDTHS = (1.0, 0.5)
 RESAMPLE_FLOATS = (Arithmetic("float32"), Arithmetic("float32", fma=True))
 """Candidates for float images."""
 
-SIZED_FLOATS = tuple(Arithmetic("float32", fma=True, small=small) for small in (64, 128, 256))
-"""More of them, without antialiasing."""
+SMALL = (128, 64, 256)
+"""Without antialiasing, fusing may be left to the installed torch: where its loop for small outputs ends, candidates.
+
+A torch that fuses in both of its loops cannot tell: the first stands."""
 
 CHECKS = (
     ((48, 48), (224, 224)),
@@ -77,8 +80,10 @@ def resampler(name: str, role: str, kernel: Tensor, width: float) -> tuple[Resam
         labelled(opaque([resize(name, role, size)]), noise(2, shape, generator), KINDS[name]) for shape, size in pairs
     ]
     levels = [arithmetic for arithmetic in RESAMPLE_LEVELS if arithmetic.rounding != "none"]
-    floats = RESAMPLE_FLOATS if antialias else RESAMPLE_FLOATS + SIZED_FLOATS
-    candidates = levels if checks[0].quantised else floats
+    candidates = levels if checks[0].quantised else RESAMPLE_FLOATS
+    if not antialias:
+        asking = [replace(arithmetic, small=small) for small in SMALL for arithmetic in candidates if arithmetic.fma]
+        candidates = [*asking, *candidates]
     layers = [Resampling(kernel, torch.zeros(2), arithmetic, width) for arithmetic in candidates]
     return select(layers, [(check, {"antialias": antialias, "size": check.size}) for check in checks])
 

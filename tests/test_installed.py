@@ -1,0 +1,161 @@
+"""What is asked of the installed torch: it must be what its answers show, wherever it is first asked."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torchvision.transforms import v2
+
+import learned_transforms as lt
+from learned_transforms import layers
+from learned_transforms import weights as weight_files
+from learned_transforms.installed import SIZES, fuses, middle_of, resizes_by_lanczos
+from learned_transforms.kernels.reference import Reference
+from learned_transforms.plan import Plan, Resample
+
+MODES = {"bilinear": "float32/resize_bilinear_plain", "bicubic": "float32/resize_bicubic_plain"}
+LAYERS = weight_files.load("torchvision").layers
+
+
+@pytest.fixture(autouse=True)
+def unasked() -> Any:
+    fuses.cache_clear()
+    yield
+    fuses.cache_clear()
+
+
+def resized(mode: str, image: Tensor, size: tuple[int, int]) -> Tensor:
+    """By the layer, on the reference."""
+    params = {"size": size, "antialias": False}
+    shape = (image.shape[-3], image.shape[-2], image.shape[-1])
+    return Reference(
+        Plan(shape[0], shape[1:], tuple(LAYERS[MODES[mode]].stages(shape, params)), (shape[0], *size))
+    ).run(image)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(60, 1), (63, 65), (64, 65), (257, 33)], ids=str)
+def test_the_answer_holds(mode: str, channels: int, size: tuple[int, int]) -> None:
+    """Far from 0, positions rounded once and twice lie up to 3e-5 apart."""
+    image = torch.rand(channels, 561, 569, generator=torch.Generator().manual_seed(1))
+    answer = torch.nn.functional.interpolate(image[None], size, mode=mode, align_corners=False)[0]
+    assert (resized(mode, image, size) - answer).abs().max() < 4e-7
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_layer_goes_by_the_answer(fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def answer(mode: str, large: bool) -> bool:
+        asked.append((mode, large))
+        return fused
+
+    monkeypatch.setattr(layers, "fuses", answer)
+    for mode, key in MODES.items():
+        (stage,) = LAYERS[key].stages((1, 300, 200), {"size": (100, 100), "antialias": False})
+        assert isinstance(stage, Resample)
+        assert stage.arithmetic == stage.rows.arithmetic == stage.columns.arithmetic
+        assert (stage.arithmetic.fma, stage.arithmetic.small) == (fused, 0)
+        assert asked.pop() == (mode, True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", SIZES.values())
+def test_a_middle_tells_roundings_apart(mode: str, size: int) -> None:
+    """The two ways differ there: else any torch would seem to round twice."""
+    scale = torch.tensor(64.0) / size
+    twice = scale * (size / 2) - 0.5
+    once = (scale.double() * (size / 2) - 0.5).float()
+    assert twice == 31.5 != once
+    assert abs(middle_of(mode, size)) < 1e-5
+
+
+def test_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = fuses("bilinear", True)
+    monkeypatch.delattr(torch.nn.functional, "interpolate")
+    assert fuses("bilinear", True) == found
+
+
+def test_asked_anywhere() -> None:
+    """The first call may come where torch's calls are looked into, or with other defaults."""
+    expected = fuses("bilinear", True)
+    found = []
+
+    def ask(value: Tensor) -> Tensor:
+        fuses.cache_clear()
+        found.append(fuses("bilinear", True))
+        return value
+
+    before = torch.get_default_dtype()
+    with FakeTensorMode():
+        ask(torch.zeros(2))
+    with torch.device("meta"):
+        ask(torch.zeros(2))
+    torch.vmap(ask)(torch.zeros(2))
+    torch.func.functionalize(ask)(torch.zeros(2))
+    try:
+        torch.set_default_dtype(torch.float16)
+        ask(torch.zeros(2))
+    finally:
+        torch.set_default_dtype(before)
+    assert found == [expected] * 5
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("mode", MODES)
+def test_pipelines_of_floats(mode: str, threads: int) -> None:
+    image = torch.rand(3, 400, 530, generator=torch.Generator().manual_seed(2))
+    transform = v2.Resize((150, 171), getattr(v2.InterpolationMode, mode.upper()), antialias=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found, expected = lt.LearnedCompose([transform])(image), transform(image)
+    finally:
+        torch.set_num_threads(before)
+    assert (found - expected).abs().max() < 4e-7
+
+
+ELSEWHERE = """
+import torch
+from torchvision.transforms import v2
+import learned_transforms as lt
+for antialias in (True, False):
+    for mode in (v2.InterpolationMode.BILINEAR, v2.InterpolationMode.BICUBIC):
+        transform = v2.Resize((150, 171), mode, antialias=antialias)
+        learned = lt.LearnedCompose([transform], fallback="error")
+        levels = torch.randint(0, 256, (3, 400, 530), dtype=torch.uint8)
+        floats = levels / 255
+        print((learned(levels) != transform(levels)).double().mean().item())
+        print((learned(floats) - transform(floats)).abs().max().item())
+"""
+
+
+def test_without_vector_instructions() -> None:
+    """There nothing is fused, and levels go through floats."""
+    elsewhere = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE], env=elsewhere, capture_output=True, text=True, check=True)
+    found = [float(line) for line in done.stdout.split()]
+    assert max(found[0::2]) < 1e-4
+    assert max(found[1::2]) < 1e-6
+    assert len(found) == 8
+
+
+@pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
+def test_lanczos_of_tensors() -> None:
+    """Older torchvision refuses it: so do we, with the same exception."""
+    transform, image = v2.Resize(20, v2.InterpolationMode.LANCZOS), torch.zeros(3, 40, 50)
+    try:
+        expected = transform(image)
+    except (NotImplementedError, ValueError) as error:
+        assert not resizes_by_lanczos()
+        with pytest.raises(type(error)):
+            lt.LearnedCompose([transform])(image)
+    else:
+        assert resizes_by_lanczos()
+        assert lt.LearnedCompose([transform], fallback="error")(image).equal(expected)
