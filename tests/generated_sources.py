@@ -184,12 +184,18 @@ def uncatalogued(api: str) -> list[Source]:
 
 
 FOREIGN = (
-    *("lambda x: x", "np.asarray", "np.array", "torch.flatten", "list", "str", "type", "len", "torch.as_tensor"),
+    *("lambda x: x", "np.asarray", "np.array", "torch.flatten", "list", "type", "len", "torch.as_tensor"),
     *("lambda x: x.convert('RGB')", "lambda x: x.convert('L')", "lambda x: x.convert('RGBA')", "lambda x: x.copy()"),
     *("lambda x: x.float()", "lambda x: x.numpy()", "lambda x: x.mean()", "lambda x: x.squeeze()", "lambda x: x[0]"),
     *("lambda x: x[..., ::2]", "lambda x: x.unsqueeze(0)", "lambda x: x / 255", "lambda x: (x, 3)", "lambda x: None"),
     *("lambda x: {'image': x, 'label': 3}", "lambda x: x.transpose(0, 1)", "lambda x: x.to(torch.float64)"),
-    *("lambda x: x.add_(1)", "lambda x: x.size", "lambda x: x['image']", "lambda x: [x, x]", "tv_tensors.Image"),
+    *(
+        "lambda x: x.add_(1)",
+        "lambda x: x.size if isinstance(x, Image.Image) else x.shape",
+        "lambda x: x['image']",
+        "lambda x: [x, x]",
+        "tv_tensors.Image",
+    ),
     *("lambda x: x.requires_grad_()", "lambda x: x.rotate(90)", "lambda x: np.asarray(x).astype('float32')"),
     *("lambda x: random.random()", "lambda x: torch.stack(tuple(x))", "Image.fromarray", "tv_tensors.wrap"),
     *("lambda x: x.as_subclass(Subclass)", "v1.functional.hflip", "v2.functional.to_image", "nn.Identity()"),

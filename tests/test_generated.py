@@ -52,7 +52,7 @@ def test_many_generated(seed: int) -> None:
         ("v2.RandomHorizontalFlip(1), tv_tensors.Image", "type"),
         ("v2.RandomHorizontalFlip(1), lambda x: x.mT.contiguous().mT", "layout"),
         ("v2.RandomHorizontalFlip(1), v2.Lambda(lambda x: x / 0 if x.sum() else 1 / 0)", "dtype or shape"),
-        ("v2.RandomHorizontalFlip(1), lambda x: (x, x.add_(1))[0]", "values"),
+        ("lambda x: (torch.rand(1), v2.functional.horizontal_flip(x), x.add_(1))[1]", "input modified"),
         ("v2.RandomHorizontalFlip(1), v2.Identity(), lambda x: 1 / 0", "raises"),
     ],
 )
