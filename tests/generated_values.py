@@ -1,15 +1,21 @@
 """What the sources of generated cases name: images of every kind, samples, transforms of the user's own."""
 
+import collections
 import dataclasses
 import io
+import random
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torchvision.transforms as v1
 from PIL import Image
 from torch import Tensor, nn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+
+MODULES = (collections, random, np, torch, v1, Image, nn, tv_tensors, v2)
+"""Of which sources speak, by the names that they have here."""
 
 
 class Subclass(Tensor):
