@@ -182,7 +182,7 @@ def check(case: Case) -> bool:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if not is_made(case.pipeline):
+        if not (is_made(case.pipeline) and is_made(case.input)):
             return False
         api = v2 if "v2." in case.pipeline else v1
         wanted = outcomes(case, lambda pipeline: Expected(pipeline, api), lambda made: made.compose)
@@ -201,10 +201,10 @@ def check(case: Case) -> bool:
     return True
 
 
-def is_made(pipeline: str) -> bool:
-    """Whether torchvision's constructors take the arguments."""
+def is_made(source: str) -> bool:
+    """Whether the constructors in it take their arguments."""
     try:
-        evaluated(pipeline)
+        evaluated(source)
     except (NameError, SyntaxError):
         raise
     except Exception:

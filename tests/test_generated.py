@@ -99,8 +99,18 @@ FOUND = (
     ),
     Case("[v2.RandomResizedCrop([9], antialias=False)]", "tensor((3, 13, 1), torch.float32, 'inf')", seed=3),
     Case("[v2.RandomPosterize(3, p=1)]", "tensor((3, 5, 5), torch.float32, 'nan')"),
-    Case("[v1.RandomCrop(20, padding=3, pad_if_needed=True, padding_mode='reflect')]", "tensor((3, 15, 16))"),
-    Case("[v1.Normalize([0.1, 0.2, 0.3], [1, 1, 1])]", "tensor((1, 3, 3), torch.float32)"),
+    Case("[v1.RandomCrop(24, padding=3, pad_if_needed=True, padding_mode='reflect')]", "tensor((3, 15, 16))"),
+    Case("[v1.RandomCrop(40, padding=3, pad_if_needed=True, padding_mode='symmetric')]", "pil('RGB', (15, 16))"),
+    Case("[v1.ToTensor(), v1.Normalize([0.1, 0.2, 0.3], [1, 1, 1])]", "pil('L', (4, 5))"),
+    Case("[v1.Pad(2, fill=[9])]", "tensor((3, 4, 4))"),
+    Case("[v2.Resize((5, 1))]", "tensor((3, 13, 9), torch.float32)"),
+    Case("[v2.Resize((5, 1))]", "tensor((5, 13, 9))"),
+    Case("[v1.Resize(4)]", "pil('RGB', (4, 4))"),
+    Case("[v1.Normalize([0.5], [0.25], inplace=True)]", "tensor((3, 4, 4), torch.float32)"),
+    Case("[v2.RandomErasing(p=0), v2.Lambda(lambda x: x.requires_grad_())]", "tensor((3, 1, 9), torch.float32)"),
+    Case("[v2.RandomGrayscale(p=0)]", "tensor((5, 3, 3))"),
+    Case("[v2.Grayscale(3), v2.ColorJitter(0.5)]", "(pil('RGB', (4, 5)), pil('L', (4, 5)))"),
+    Case("[lambda x: x.convert('RGB'), v1.Resize(5), v1.ToTensor()]", "pil('RGBA', (9, 9))"),
 )
 """Of each kind of fault that the cases found, one."""
 
