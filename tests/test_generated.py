@@ -1,0 +1,174 @@
+"""Generated inputs x pipelines against torchvision under equal seeds, three calls each; see generated_check.py."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from generated import QUIET
+from generated_check import Difference, check
+from generated_sources import Case, cases, transform
+from generated_values import evaluated
+from hypothesis import Phase, given, settings
+
+import learned_transforms
+from learned_transforms.catalog import ROWS, class_name
+from learned_transforms.containers import COMPOSES, CONTAINERS
+
+HERE = Path(__file__).parent
+CHUNK = 1000
+"""Cases of one process."""
+
+
+@settings(max_examples=400, derandomize=True, phases=[Phase.generate], **QUIET)  # Shrinking takes minutes.
+@given(case=cases())
+def test_generated(case: Case) -> None:
+    check(case)
+
+
+APPEND, REPLACE = "compose.transforms.append(v2.Grayscale())", "every(compose)[-1].forward = lambda *x: 'replaced'"
+FOUND = (
+    # What a pipeline is.
+    Case("nn.Sequential(v2.Identity(), v2.Resize(5))", "tensor((3, 4, 4))"),
+    Case("v2.Grayscale()", "tensor((3, 1, 9))"),
+    Case("v2.RandomApply([v2.RandomAutocontrast()], p=0.5)", "tensor((3, 2, 2))"),
+    Case("Views(v2.Resize(5), v2.Resize(6))", "tensor((3, 4, 4))"),
+    Case("[nn.Sequential()]", "tensor((3, 4, 4))"),
+    Case("v1.Compose([])", "'a path'"),
+    # Altered transforms.
+    Case("[redrawn(v2.RandomHorizontalFlip(1))]", "tensor((3, 7, 11))"),
+    Case("[redrawn(v2.Grayscale(3))]", "pil('RGB', (4, 4))"),
+    Case("[v2.Pad(1), hooked(v2.Resize(6))]", "tensor((3, 4, 9))"),
+    Case("[hooked(v2.Resize(6))]", "(tensor((3, 4, 9)), 3)"),
+    Case("[Cropped(4)]", "tensor((3, 9, 9))"),
+    Case("[v2.TenCrop(1)]", "tensor((3, 4, 4))", REPLACE),
+    Case("[v2.Resize(5), v2.Identity()]", "tensor((3, 4, 4))", REPLACE),
+    Case("[v2.Resize(5)]", "tensor((3, 4, 4))", APPEND),
+    # Arguments of any kind.
+    Case("[v2.GaussianBlur(np.array([3, 5]))]", "tensor((3, 40, 40))"),
+    Case("[v2.RandomCrop(torch.tensor([5, 9]), padding=5)]", "tensor((5, 4, 4))"),
+    Case("[v2.RandomApply(nn.ModuleList([v2.RandomCrop(np.array([5, 3]))]), p=1)]", "tensor((3, 9, 9))"),
+    Case("[v2.RandomPosterize(np.int64(3), p=1)]", "tensor((3, 4, 4))"),
+    Case("[v2.GaussianBlur(torch.tensor([3, 5]).double())]", "pil('RGB', (9, 9))"),
+    Case("[v2.CenterCrop(torch.tensor([5, 9]).double())]", "pil('L', (10, 10))"),
+    Case("[v2.FiveCrop(torch.tensor([5, 9]))]", "tensor((3, 20, 20))"),
+    Case("[v2.Normalize(torch.tensor([0.5]), np.array([0.5]))]", "tensor((3, 4, 4), torch.float32)"),
+    # Inputs that torchvision takes, or refuses in its own way.
+    *(Case("[v2.Resize(5)]", source) for source in ("None", "3", "'path'", "png((6, 5))", "{}", "[]", "()")),
+    Case("[v2.Grayscale()]", "Record(pil('RGB', (4, 4)), 3)"),
+    Case("[v2.ColorJitter(0.5)]", "{'image': pil('RGB', (4, 4)), 'label': array((4, 5))}"),
+    Case("[v2.RandomHorizontalFlip()]", "(boxes((7, 9)), 3)"),
+    Case("[v2.ToTensor()]", "array((1, 9), np.float64)"),
+    Case("[v1.ToTensor()]", "array((4, 9), np.uint16)"),
+    Case("[v2.ColorJitter()]", "array((9,))"),
+    Case("[v2.AutoAugment()]", "tensor((7, 11))"),
+    Case("[v2.ToPureTensor()]", "tensor(())"),
+    Case("[v2.Grayscale()]", "tensor(())"),
+    Case("[v2.Grayscale()]", "tensor((2, 3, 3))"),
+    Case("[v2.Grayscale()]", "tensor((4, 3, 3))"),
+    Case("[v2.RGB()]", "tensor((5, 3, 3))"),
+    Case("[v2.RandomAdjustSharpness(0.5, p=1)]", "tensor((9,))"),
+    Case("[v2.RandomEqualize(p=1)]", "tensor((0, 0, 0))"),
+    Case("[v2.ColorJitter(hue=0.3)]", "tensor((5, 40, 0))"),
+    Case("[v2.ToDtype(torch.float32), v2.Normalize((0.1, 0.2), [0.25])]", "tensor((4, 3, 3))"),
+    # Foreign functions and arrays.
+    *(Case(f"[{f}]", "array((4, 5, 3))") for f in ("lambda x: x.mean()", "Image.fromarray", "len")),
+    Case("[lambda x: (x,), v2.RandomChannelPermutation()]", "array((4, 5, 3))"),
+    Case("[Views(v2.Resize(5)), v2.ToTensor()]", "array((4, 5, 3))"),
+    Case("[v2.ToDtype(torch.uint16), v2.ToTensor()]", "array((4, 5, 3))"),
+    # The same object, the same layout, the same info, modified in place.
+    Case("[v2.RandomSolarize(0, p=0)]", "tensor((3, 4, 4))"),
+    Case("[v2.RandomEqualize(p=0)]", "pil('RGB', (4, 4))"),
+    Case("[v2.RandomApply([v2.CenterCrop(7)], p=0)]", "pil('L', (2, 2))"),
+    *(Case(f"[v2.{name}]", "tensor((3, 4, 4))") for name in ("Resize(4)", "RandomCrop(4)", "RGB()")),
+    Case("[v2.Resize(4)]", "pil('RGB', (4, 4))"),
+    Case("[v2.Pad(1)]", "laid(tensor((2, 3, 6, 4)), 'interleaved')"),
+    Case("[v2.RandomVerticalFlip(1)]", "laid(tensor((3, 40, 40)), 'transposed')"),
+    Case("[v2.Resize(17), v2.ToImage()]", "pil('RGB', (9, 4))"),
+    *(Case(f"[v2.{name}]", "pil('RGB', (9, 9), dpi=(72, 72))") for name in ("Pad(2)", "GaussianBlur(3)", "Resize(4)")),
+    Case("[v2.Grayscale()]", "pil('RGB', (4, 4), transparency=(1, 2, 3))"),
+    Case("[v2.Normalize([0.5], [0.25], inplace=True)]", "tensor((3, 4, 4), torch.float32)"),
+    Case("[v2.CenterCrop(5), v2.RandomErasing(inplace=True, p=1)]", "tensor((3, 9, 9), torch.float32)"),
+    # Draws and pixels.
+    Case("[v2.RandomPosterize(0, p=0)]", "pil('L', (4, 4))"),
+    Case(
+        "[v2.RandomApply(nn.ModuleList([v2.TenCrop((9,))]), p=1), v2.ToTensor(), v2.RandomInvert()]",
+        "pil('RGB', (40, 40))",
+    ),
+    Case("[v2.RandomResizedCrop([9], antialias=False)]", "tensor((3, 13, 1), torch.float32, 'inf')", seed=3),
+    Case("[v2.RandomPosterize(3, p=1)]", "tensor((3, 5, 5), torch.float32, 'nan')"),
+    Case("[v1.RandomCrop(24, padding=3, pad_if_needed=True, padding_mode='reflect')]", "tensor((3, 15, 16))"),
+    Case("[v1.RandomCrop(40, padding=3, pad_if_needed=True, padding_mode='symmetric')]", "pil('RGB', (15, 16))"),
+    Case("[v1.ToTensor(), v1.Normalize([0.1, 0.2, 0.3], [1, 1, 1])]", "pil('L', (4, 5))"),
+    Case("[v1.Pad(2, fill=[9])]", "tensor((3, 4, 4))"),
+    Case("[v2.Resize((5, 1))]", "tensor((3, 13, 9), torch.float32)"),
+    Case("[v2.Resize((5, 1))]", "tensor((5, 13, 9))"),
+    Case("[v1.Resize(4)]", "pil('RGB', (4, 4))"),
+    Case("[v1.Normalize([0.5], [0.25], inplace=True)]", "tensor((3, 4, 4), torch.float32)"),
+    Case("[v2.RandomErasing(p=0), v2.Lambda(lambda x: x.requires_grad_())]", "tensor((3, 1, 9), torch.float32)"),
+    Case("[v2.RandomGrayscale(p=0)]", "tensor((5, 3, 3))"),
+    Case("[v2.Grayscale(3), v2.ColorJitter(0.5)]", "(pil('RGB', (4, 5)), pil('L', (4, 5)))"),
+    Case("[lambda x: x.convert('RGB'), v1.Resize(5), v1.ToTensor()]", "pil('RGBA', (9, 9))"),
+)
+"""Of each kind of fault that the cases found, one."""
+
+
+@pytest.mark.parametrize("case", FOUND, ids=lambda case: f"{case.pipeline} {case.input}"[:100])
+def test_found(case: Case) -> None:
+    assert check(case)
+
+
+def test_every_row_is_drawn() -> None:
+    seen: set[str] = set()
+
+    @settings(max_examples=1500, derandomize=True, phases=[Phase.generate], **QUIET)
+    @given(transform("v1"), transform("v2"))
+    def draw(first: str, second: str) -> None:
+        seen.update(re.findall(r"v[12]\.\w+", first + second))
+
+    draw()
+    assert {class_name(kind) for kind in (*ROWS, *CONTAINERS, *COMPOSES)} <= seen
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(20))
+def test_many_generated(seed: int) -> None:
+    """A thousand in a child process each: where it dies, the case that it died of is told."""
+    paths = [str(HERE), str(Path(learned_transforms.__file__).parent.parent)]
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", str(HERE / "generated.py"), str(seed), str(CHUNK)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+    )
+    lines = [line.partition("\t") for line in ran.stdout.splitlines()]
+    tried, differing = ([rest for tag, _, rest in lines if tag == wanted] for wanted in ("case", "differs"))
+    assert ran.returncode == 0, f"exit status {ran.returncode} at {tried[-1:]}:\n{ran.stderr[-2000:]}"
+    assert len(tried) >= CHUNK
+    assert ran.stdout.count("\nnothing to compare\n") < CHUNK / 4
+    assert not differing, f"{len(differing)} of {len(tried)} differ, the shortest: {min(differing, key=len)}"
+
+
+@pytest.mark.parametrize(
+    ("ours", "kind"),
+    [
+        ("v2.RandomHorizontalFlip(0)", "values"),
+        ("v2.RandomHorizontalFlip(1), v2.RandomHorizontalFlip(0)", "random state"),
+        ("v2.RandomHorizontalFlip(1), v2.ToDtype(torch.float32)", "dtype or shape"),
+        ("v2.RandomHorizontalFlip(1), tv_tensors.Image", "type"),
+        ("v2.RandomHorizontalFlip(1), lambda x: x.mT.contiguous().mT", "layout"),
+        ("v2.RandomHorizontalFlip(1), v2.Lambda(lambda x: x / 0 if x.sum() else 1 / 0)", "dtype or shape"),
+        ("lambda x: (torch.rand(1), v2.functional.horizontal_flip(x), x.add_(1))[1]", "input modified"),
+        ("v2.RandomHorizontalFlip(1), v2.Identity(), lambda x: 1 / 0", "raises"),
+    ],
+)
+def test_check_sees(ours: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline that does other things than it should is noticed, whatever it is that differs."""
+    real = learned_transforms.LearnedCompose
+    other = evaluated(f"[{ours}]")
+    monkeypatch.setattr(learned_transforms, "LearnedCompose", lambda transforms: real(other))
+    with pytest.raises(Difference) as found:
+        check(Case("[v2.RandomHorizontalFlip(1)]", "tensor((3, 4, 5))"))
+    assert found.value.kind == kind
