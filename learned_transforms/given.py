@@ -12,7 +12,7 @@ from learned_transforms.errors import InputShapeError, InputTypeError, PipelineV
 from learned_transforms.images import shape_of
 from learned_transforms.keep import Keep
 from learned_transforms.layers import Layer, Params, centred
-from learned_transforms.plan import Apply, Mix, Shape, Stage, Table
+from learned_transforms.plan import Apply, Mix, Shape, Stage
 
 TRUNCATED = Arithmetic("float32", rounding="truncate")
 
@@ -59,27 +59,33 @@ def erased(image: Tensor, where: Mapping[str, Any]) -> Tensor:
 class Quantising(Layer):
     """Floats to levels: times ``factor``, what is behind the point cut off, and clamped.
 
-    Params: ``factor``; None: they are levels already. ``back``: floats again, ``level / factor``, below 1.
-    ``channels``, if given: those that an image may have.
-
-    Raises:
-        InputShapeError: an image of others.
+    Params: ``factor``; None: they are levels already.
     """
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        count, factor, permitted = shape[0], params["factor"], params.get("channels")
-        if permitted is not None and count not in permitted:
-            raise InputShapeError(
-                f"Expected an image of {' or '.join(map(str, permitted))} channels for this mode, got {count}."
-            )
+        count, factor = shape[0], params["factor"]
         if factor is None:
             return []
-        cut = Mix(torch.eye(count) * factor, torch.zeros(count), self.effective(True) if relaxed else TRUNCATED)
-        if not params.get("back"):
-            return [cut]
+        return [Mix(torch.eye(count) * factor, torch.zeros(count), self.effective(True) if relaxed else TRUNCATED)]
+
+
+class Posterizing(Layer):
+    """Keep ``2 ** bits`` values of floats in [0, 1]; what is no number stays none, which levels could not say."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.levels = 1 << bits
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         if relaxed:
             raise PipelineValueError("Posterizing passes no gradients; a pipeline with it cannot be trained.")
-        return [cut, Table((torch.arange(256).clamp(max=factor - 1) / factor)[None])]
+        return [Apply(self, shape)]
+
+    def provenance(self) -> dict[str, str]:
+        return {"bits": "given"}
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.mul(self.levels).floor_().clamp_(0, self.levels - 1).mul_(1 / self.levels)
 
 
 class Solarising(Layer):
@@ -198,5 +204,5 @@ def mirrored(image: Any, axis: str) -> Any:
     return image.flip(-1 if horizontal else -2)
 
 
-WHOLE = (Solarising, Projecting)
+WHOLE = (Posterizing, Solarising, Projecting)
 """What only torch runs: segments are cut around it, so that the rest stays native."""

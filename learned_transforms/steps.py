@@ -12,7 +12,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms.draws import sides, value_of
 from learned_transforms.factors import DISTORTED, JITTERED
-from learned_transforms.given import Cutting, Erasing, Projecting, Quantising, Solarising
+from learned_transforms.given import Cutting, Erasing, Posterizing, Projecting, Quantising, Solarising
 from learned_transforms.images import Form, to_tensor
 from learned_transforms.layers import (
     Arranging,
@@ -115,6 +115,9 @@ def random_crop(transform: Any, form: Form, api: str) -> Step | str:
     around = surroundings(transform, form, api)
     if isinstance(around, str):
         return around
+    mirrored = around["border"] in ("reflect", "symmetric")
+    if api == "v1" and mirrored and transform.pad_if_needed and any(sides(transform.padding)):
+        return "v1 mirrors again what it has mirrored before"
     return Step(form, layer=Windowing(), params={"size": tuple(transform.size), **around})
 
 
@@ -144,8 +147,10 @@ def surroundings(transform: Any, form: Form, api: str) -> dict[str, Any] | str:
             return "a fill for each class of PIL images is not learned"
         fill = fill.get(TYPES.get(form.container), fill.get("others"))
     fill = 0 if fill is None else fill
+    if isinstance(fill, list | tuple) and api == "v1" and form.container != "pil":
+        return "v1 fills tensors with one number only"
     fill = list(fill) if isinstance(fill, list | tuple) else [fill]
-    if len(fill) > 1 and (border != "zero" or (api == "v1" and form.container != "pil")):
+    if len(fill) > 1 and border != "zero":
         return "a fill for each channel is not learned here"
     level = form.dtype == "uint8"
     if any(isinstance(f, bool) or not isinstance(f, int if level else int | float) for f in fill):
@@ -161,7 +166,7 @@ def normalize(transform: Any, form: Form, api: str) -> Step | str:
     mean, std = (numbers(value) for value in (transform.mean, transform.std))
     if mean is None or std is None or 0 in std or (api == "v1" and len(mean) != len(std)):
         return "its mean and std are no sequences of numbers to normalise by"
-    return Step(form, layer=Normalising(), params={"mean": mean, "std": std})
+    return Step(form, layer=Normalising(), params={"mean": mean, "std": std, "copy_gray": api == "v2"})
 
 
 def numbers(value: Any) -> tuple[float, ...] | None:
@@ -194,6 +199,11 @@ def rgb(transform: Any, form: Form, api: str) -> Step | str:
     return Step(form, layer=Arranging(), params={"order": (0, 0, 0), "gray_only": True})
 
 
+def permitted(form: Form, api: str) -> Params:
+    """Of colour operations, which check tensors in v1."""
+    return {"channels": (1, 3)} if api == "v1" and form.container != "pil" else {}
+
+
 def pointwise(
     name: str, *arguments: str, floats: Callable[[Any, Form, str], Step | str]
 ) -> Callable[[Any, Form, str], Step | str]:
@@ -209,8 +219,13 @@ def pointwise(
         given = [getattr(transform, argument) for argument in arguments]
         levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
         image = Image.fromarray(levels[0].numpy()) if form.container == "pil" else levels
-        made = to_tensor(getattr(functional, name)(image, *given))
-        return Step(form, layer=Lookup(made.reshape(1, 256)), params={})
+        try:
+            made = getattr(functional, name)(image, *given)
+        except (TypeError, ValueError) as error:  # Where it is applied, which chance decides.
+            return f"torchvision refuses its arguments: {error}"
+        if made is image:
+            return Step(form)
+        return Step(form, layer=Lookup(to_tensor(made).reshape(1, 256)), params=permitted(form, api))
 
     return step
 
@@ -228,7 +243,7 @@ def colour(role: str, **arguments: str) -> Callable[[Any, Form, str], Step | str
 def equalized(transform: Any, form: Form, api: str) -> Step | str:
     """Floats become levels before, and floats again behind."""
     if form.dtype == "uint8":
-        return colour("equalize")(transform, form, api)
+        return Step(form, f"{kind_of(form, api)}/equalize", None, permitted(form, api))
     if api == "v1":
         return "v1 equalizes uint8 only"
     # Just below 256, so that 1 becomes 255.
@@ -265,7 +280,7 @@ def blur(transform: Any, form: Form, api: str) -> Step | str:
 
 def inverted(transform: Any, form: Form, api: str) -> Step | str:
     # (x - 1) / -1 is 1 - x, rounded once.
-    return Step(form, layer=Normalising(), params={"mean": (1.0,), "std": (-1.0,)})
+    return Step(form, layer=Normalising(), params={"mean": (1.0,), "std": (-1.0,), **permitted(form, api)})
 
 
 def posterized(transform: Any, form: Form, api: str) -> Step | str:
@@ -273,11 +288,11 @@ def posterized(transform: Any, form: Form, api: str) -> Step | str:
         return "v1 posterizes uint8 only"
     if not isinstance(transform.bits, int) or not 0 <= transform.bits <= 8:
         return f"{transform.bits!r} bits are none of 0 to 8"
-    return Step(form, layer=Quantising(), params={"factor": 2**transform.bits, "back": True})
+    return Step(form, layer=Posterizing(transform.bits), params={})
 
 
 def solarized(transform: Any, form: Form, api: str) -> Step | str:
-    return Step(form, layer=Solarising(transform.threshold), params={})
+    return Step(form, layer=Solarising(transform.threshold), params=permitted(form, api))
 
 
 def erased(transform: Any, form: Form, api: str) -> Step | str:
