@@ -34,12 +34,16 @@ class Form(NamedTuple):
         dtype: ``"uint8"`` or ``"float32"``.
         plain: one image, of one or three channels, which is what PIL images have.
         several: it is one of several images, which only v2 takes.
+        deep: it has more than one batch dimension.
+        fresh: its values lie in memory that the transforms before have made, which nobody else sees.
     """
 
     container: str
     dtype: str
     plain: bool = True
     several: bool = False
+    deep: bool = False
+    fresh: bool = False
 
 
 def signature(image: Any) -> Any:
@@ -94,7 +98,8 @@ def tensor_form(image: Tensor) -> Form | None:
     check_shape(tuple(image.shape[-3:]), "[..., C, H, W]")
     container = "image" if isinstance(image, tv_tensors.Image) else "tensor"
     dtype = {torch.uint8: "uint8", torch.float32: "float32"}.get(image.dtype)
-    return None if dtype is None else Form(container, dtype, image.ndim == 3 and image.shape[0] in (1, 3))
+    plain = image.ndim == 3 and image.shape[0] in (1, 3)
+    return None if dtype is None else Form(container, dtype, plain, deep=image.ndim > 4)
 
 
 def check_shape(shape: tuple[int, ...], order: str) -> None:

@@ -28,7 +28,17 @@ from learned_transforms.given import WHOLE, Cutting
 from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
 from learned_transforms.kernels import backends
 from learned_transforms.layers import Layer, Params
-from learned_transforms.nested import BESIDE, UNMARKING, check_cut, check_sizes, common, describe_leaf, together
+from learned_transforms.nested import (
+    ALIKE,
+    BESIDE,
+    UNMARKING,
+    check_cut,
+    check_shapes,
+    check_sizes,
+    common,
+    describe_leaf,
+    together,
+)
 from learned_transforms.network import Lowered, Network
 from learned_transforms.plan import Slot
 from learned_transforms.replay import LOOKING
@@ -196,7 +206,7 @@ class Pipeline(Lowered):
         cutting: Cutting | None = None
         current, reason, stop = form, None, len(self.transforms)
         for position, transform in enumerate(self.transforms[start:], start):
-            if type(transform) in LOOKING and chosen:
+            if chosen and (type(transform) in LOOKING or (current.several and type(transform) in ALIKE)):
                 stop = position
                 break
             if isinstance(transform, Network):
@@ -286,8 +296,8 @@ class Pipeline(Lowered):
         if segment.cutting is not None:
             check_cut(values)
         drawn = segment.draw(first) if tape is None else tape.draw(segment, first, position)
-        if segment.erasing and drawn[0][0] is not False:
-            check_sizes([values[i] for i in images])
+        if segment.leaves and type(segment.leaves[0].transform) in ALIKE and drawn[0][0] is not False:
+            check_shapes([values[i] for i in taken])
         for i in taken:
             values[i] = segment(values[i], drawn) if i in images else segment.beside(values[i], drawn, first)
         return tree_unflatten(values, structure), segment.stop, segment.reason
