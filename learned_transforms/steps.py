@@ -37,6 +37,10 @@ KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 """Interpolations that have a learned kernel."""
 
 
+CHANGING = "it changes the image that it is given"
+"""Why torchvision runs what is ``inplace``, unless the image was made by the transforms before."""
+
+
 @dataclass(frozen=True)
 class Step:
     """What a transform does to an image of one form.
@@ -166,7 +170,11 @@ def normalize(transform: Any, form: Form, api: str) -> Step | str:
     mean, std = (numbers(value) for value in (transform.mean, transform.std))
     if mean is None or std is None or 0 in std or (api == "v1" and len(mean) != len(std)):
         return "its mean and std are no sequences of numbers to normalise by"
-    return Step(form, layer=Normalising(), params={"mean": mean, "std": std, "copy_gray": api == "v2"})
+    if transform.inplace and not form.fresh:
+        return CHANGING
+    # torchvision divides in place, and v1 subtracts so too.
+    copy_gray = api == "v2" and not transform.inplace and len(mean) >= len(std)
+    return Step(form, layer=Normalising(), params={"mean": mean, "std": std, "copy_gray": copy_gray})
 
 
 def numbers(value: Any) -> tuple[float, ...] | None:
@@ -302,8 +310,8 @@ def erased(transform: Any, form: Form, api: str) -> Step | str:
         return "v1 erases tensors only"
     if value is None:
         return "the noise that it writes is torch's own"
-    if transform.inplace:
-        return "it changes the image that it is given"
+    if transform.inplace and not form.fresh:
+        return CHANGING
     return Step(form, layer=Erasing(), params={"value": value})
 
 
@@ -321,7 +329,8 @@ def to_float_tensor(transform: Any, form: Form, api: str) -> Step | str:
         return "ToTensor takes PIL images and arrays only"
     if torch.get_default_dtype() != torch.float32:
         return "the default dtype is not float32"
-    return Step(Form("tensor", "float32"), "pil/to_float", params={})
+    made = form._replace(container="tensor", dtype="float32", fresh=True)
+    return Step(made, "pil/to_float", params={})
 
 
 def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
@@ -333,7 +342,7 @@ def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
         return Step(form)
     if not getattr(transform, "scale", True):
         return "scale=False is not learned"
-    return Step(form._replace(dtype="float32"), f"{kind_of(form, api)}/to_float", params={})
+    return Step(form._replace(dtype="float32", fresh=True), f"{kind_of(form, api)}/to_float", params={})
 
 
 def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, str], Step | str]:
