@@ -12,7 +12,7 @@ from learned_transforms.errors import InputShapeError, InputTypeError, PipelineV
 from learned_transforms.images import shape_of
 from learned_transforms.keep import Keep
 from learned_transforms.layers import Layer, Params, centred
-from learned_transforms.plan import Apply, Mix, Shape, Stage
+from learned_transforms.plan import Apply, Mix, Shape, Stage, Table
 
 TRUNCATED = Arithmetic("float32", rounding="truncate")
 
@@ -70,7 +70,10 @@ class Quantising(Layer):
 
 
 class Posterizing(Layer):
-    """Keep ``2 ** bits`` values of floats in [0, 1]; what is no number stays none, which levels could not say."""
+    """Keep ``2 ** bits`` values of floats in [0, 1].
+
+    Params: ``nan``: some pixels are no numbers and stay so, which levels, by way of which it goes otherwise, cannot say.
+    """
 
     def __init__(self, bits: int) -> None:
         super().__init__()
@@ -79,7 +82,10 @@ class Posterizing(Layer):
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         if relaxed:
             raise PipelineValueError("Posterizing passes no gradients; a pipeline with it cannot be trained.")
-        return [Apply(self, shape)]
+        if params.get("nan"):
+            return [Apply(self, shape)]
+        cut = Mix(torch.eye(shape[0]) * self.levels, torch.zeros(shape[0]), TRUNCATED)
+        return [cut, Table((torch.arange(256).clamp(max=self.levels - 1) / self.levels)[None])]
 
     def provenance(self) -> dict[str, str]:
         return {"bits": "given"}
@@ -204,5 +210,5 @@ def mirrored(image: Any, axis: str) -> Any:
     return image.flip(-1 if horizontal else -2)
 
 
-WHOLE = (Posterizing, Solarising, Projecting)
+WHOLE = (Solarising, Projecting)
 """What only torch runs: segments are cut around it, so that the rest stays native."""

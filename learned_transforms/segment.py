@@ -12,7 +12,7 @@ from learned_transforms.containers import CHOOSING, CONTAINERS, Leaf, opened, re
 from learned_transforms.draws import COINS, ERASING, PARAMS, WINDOWS, Outcome, chance, toss
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, split
-from learned_transforms.given import Cutting, erased
+from learned_transforms.given import Cutting, Posterizing, erased
 from learned_transforms.images import Call, Form, Window, from_tensor, shape_of, signature, to_tensor
 from learned_transforms.layers import Windowing
 from learned_transforms.network import Network
@@ -73,6 +73,8 @@ class Segment:
         self.window_size = (network.params[0] or {})["size"] if self.drawing else None
         self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
         self.erasing = bool(leaves) and type(leaves[0].transform) in ERASING
+        layers = zip(network.members, owners, strict=True)
+        self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
         self.lanes: dict[Any, Lane] = {}
 
     def __call__(self, image: Any, drawn: Drawn | None = None) -> Any:
@@ -151,6 +153,13 @@ class Segment:
                 factors += own
             structure.append(outcome)
         return tuple(structure), tuple(factors)
+
+    def noted(self, image: Tensor, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+        """Outcomes, with a note for layers that must know of pixels that are no numbers."""
+        if not image.isnan().any():
+            return tuple(outcomes)
+        drawn = zip(self.random, outcomes, strict=True)
+        return tuple((("nan", True),) if p in self.posterizing and what is True else what for p, what in drawn)
 
     def to_params(self, drawn: Drawn) -> list[Any]:
         """What was drawn, as plain values: an entry for each transform, within that of its container."""
@@ -290,7 +299,8 @@ class Lane:
         self.subclass = isinstance(image, Tensor) and type(image) is not Tensor
         # What comes out of the network is what the pipeline gives, as it is.
         self.bare = segment.form.container in ("tensor", "numpy") and bool(segment.owners)
-        self.run = self.whole_image() if segment.tossing and self.bare and not self.subclass else self.any_image
+        direct = segment.tossing and self.bare and not self.subclass and not segment.posterizing
+        self.run = self.whole_image() if direct else self.any_image
 
     def whole_image(self) -> Callable[[Any], Any]:
         """Draw, then run: where nothing is left to do but to toss coins and call what is compiled."""
@@ -313,6 +323,8 @@ class Lane:
         factors: tuple[float, ...] = ()
         if self.segment.factored:
             outcomes, factors = self.segment.split(outcomes)
+        if self.segment.posterizing:
+            outcomes = self.segment.noted(plain, outcomes)
         key = outcomes, window is None
         call = self.calls.get(key)
         if call is None:
