@@ -115,6 +115,13 @@ def shape_of(image: Tensor | Image.Image) -> tuple[int, int, int]:
     return len(image.getbands()), image.height, image.width
 
 
+def channels_last(image: Any) -> bool:
+    """Whether the channels of each pixel lie side by side, in a batch ``[N, C, H, W]``."""
+    if not isinstance(image, Tensor) or image.ndim != 4 or image.is_contiguous():
+        return False
+    return image.is_contiguous(memory_format=torch.channels_last)
+
+
 def to_tensor(image: Any) -> Tensor:
     """The values of a PIL image (RGB or L), an HWC or HW array, or a tensor, as a plain tensor ``[..., C, H, W]``.
 

@@ -52,7 +52,9 @@ def check_shapes(values: Sequence[Any]) -> None:
     images = [v for v in values if not isinstance(v, tv_tensors.BoundingBoxes | tv_tensors.KeyPoints | tv_tensors.Mask)]
     shapes = {shape_of(image) for image in images}
     if len(shapes) > 1:
-        raise InputShapeError(f"Found multiple shapes (C, H, W) in the sample: {sorted(shapes)}. Make them alike first.")
+        raise InputShapeError(
+            f"Found multiple shapes (C, H, W) in the sample: {sorted(shapes)}. Make them alike first."
+        )
 
 
 def check_cut(values: Sequence[Any]) -> None:

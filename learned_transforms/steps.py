@@ -87,8 +87,12 @@ def resize_role(transform: Any) -> tuple[str, ...]:
 def resize(transform: Any, form: Form, api: str) -> Step | str:
     if transform.size is None:
         return "a size of None is not learned yet"
-    size = (transform.size,) if isinstance(transform.size, int) else tuple(transform.size)
-    return resampled(transform, form, api, {"size": size, "max_size": transform.max_size})
+    return resampled(transform, form, api, {"size": resize_size(transform), "max_size": transform.max_size})
+
+
+def resize_size(transform: Any) -> tuple[int, ...]:
+    """(rows, columns), or (length of the shorter side,), of a Resize."""
+    return (transform.size,) if isinstance(transform.size, int) else tuple(transform.size)
 
 
 def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -> Step | str:

@@ -32,6 +32,7 @@ ORDER = (
     "containers",
     "replay",
     "steps",
+    "metadata",
     "catalog",
     "weights",
     "explain",
