@@ -116,7 +116,15 @@ ROWS: dict[type, Row] = {
     v2.Identity: Row(steps.unchanged),
 }
 
-SHALLOW = (v1.Resize, v1.RandomResizedCrop, v1.Pad, v1.RandomCrop, v1.RandomAdjustSharpness, v1.RandomEqualize)
+SHALLOW = (
+    v1.Resize,
+    v1.RandomResizedCrop,
+    v1.Pad,
+    v1.RandomCrop,
+    v1.GaussianBlur,
+    v1.RandomAdjustSharpness,
+    v1.RandomEqualize,
+)
 """Transforms that refuse images of several batch dimensions."""
 
 MOST_NUMBERS = 2**20

@@ -19,13 +19,10 @@ from learned_transforms.images import Call, Form, Window, channels_last, from_te
 from learned_transforms.layers import Windowing
 from learned_transforms.metadata import KEEPING, carried
 from learned_transforms.network import Network
-from learned_transforms.plan import Equalise, Turn
+from learned_transforms.plan import Equalise
 from learned_transforms.replay import RANDOM, from_params, params_of_v2, played, to_params
 
 CPU = torch.device("cpu")
-PACKING = (Equalise, Turn)
-"""What gives contiguous tensors in torchvision, too, whatever the layout of its input."""
-
 MOST_LANES = 256
 """Signatures of images that a segment remembers."""
 
@@ -285,9 +282,10 @@ class Segment:
         applied = self.owned(dict(zip(self.random, outcomes, strict=True)))
         chosen = None if all(what is True for what in applied) else applied
         plan, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
-        if not plan.stages:
-            return untouched
-        interleaved = channels_last(image) and not any(isinstance(stage, PACKING) for stage in plan.stages)
+        if not plan.stages:  # An array's memory is the caller's.
+            return copied if self.taken.container == "numpy" else untouched
+        # Equalizing gives contiguous tensors in torchvision, too.
+        interleaved = channels_last(image) and not any(isinstance(stage, Equalise) for stage in plan.stages)
         return compiled.bind(image, interleaved or self.form.container in ("pil", "numpy"))
 
     def reached(self, position: int, outcomes: Mapping[int, Outcome]) -> bool:
@@ -315,6 +313,11 @@ class Segment:
 def untouched(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Any:
     """The image, where nothing is done to it."""
     return image
+
+
+def copied(image: Tensor, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+    """The same in memory of its own."""
+    return image.clone()
 
 
 class Lane:
@@ -346,7 +349,8 @@ class Lane:
         """Draw, unless that was done before, and run, in any case."""
         drawn = self.segment.draw(image) if drawn is None else drawn
         given = image.as_subclass(Tensor) if self.subclass else image
-        plain, (outcomes, window) = self.segment.begin(given, drawn)
+        plain, drawn = self.segment.begin(given, drawn)
+        outcomes, window = drawn
         factors: tuple[float, ...] = ()
         if self.segment.factored:
             outcomes, factors = self.segment.split(outcomes)
@@ -378,8 +382,9 @@ class Lane:
         """Values that no layer changes, in the container of the output: the same object where torchvision gives it."""
         taken, form = self.segment.taken, self.segment.form
         if taken.container == "numpy":  # An array's memory is the caller's.
-            copied = image.contiguous().clone()
-            return copied if form.container == "numpy" else from_tensor(copied, form.container)
+            return (
+                image.clone() if form.container == "numpy" else from_tensor(image.contiguous().clone(), form.container)
+            )
         if taken.container != form.container:
             return from_tensor(to_tensor(image), form.container)
         kept = KEEPING.get(form.container)
