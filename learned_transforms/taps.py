@@ -41,8 +41,9 @@ class Taps:
 
         A weight past the count is zero; it re-reads the window's last pixel, so that no NaN can leak in from outside.
         """
-        offsets = torch.arange(self.weights.shape[1], device=self.first.device)[:, None]
-        return self.first + torch.minimum(offsets, self.count - 1)
+        with torch.inference_mode(False):  # It is kept, and may be used with gradients later.
+            offsets = torch.arange(self.weights.shape[1], device=self.first.device)[:, None]
+            return self.first + torch.minimum(offsets, self.count - 1)
 
     def select(self, index: Tensor) -> "Taps":
         """The taps of the output pixels in ``index``: what a crop or flip behind a resample comes to."""
@@ -99,9 +100,10 @@ class Axis:
         """The weights for ``n_in`` input pixels, of the output pixels that are kept."""
         taps = self.evaluated.get(n_in)
         if taps is None:
-            taps = evaluate(self.kernel, self.shift, n_in, self.size, self.arithmetic, self.antialias, self.width)
-            if self.keep != Keep(0, 1, self.size):
-                taps = taps.select(self.keep.index())
+            with torch.inference_mode(False):  # They are kept, and may be used with gradients later.
+                taps = evaluate(self.kernel, self.shift, n_in, self.size, self.arithmetic, self.antialias, self.width)
+                if self.keep != Keep(0, 1, self.size):
+                    taps = taps.select(self.keep.index())
             if len(self.evaluated) >= MOST_SIZES:
                 self.evaluated.clear()
             self.evaluated[n_in] = taps
