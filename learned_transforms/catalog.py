@@ -19,6 +19,7 @@ from learned_transforms.errors import PipelineTypeError, WeightsError
 from learned_transforms.factors import JITTERED
 from learned_transforms.given import Cutting
 from learned_transforms.images import Form
+from learned_transforms.nested import ALIKE
 from learned_transforms.replay import LOOKING
 from learned_transforms.steps import Step
 
@@ -139,6 +140,17 @@ ROWS: dict[type, Row] = {
     ToTensorIfPIL: Row(steps.to_container("tensor", ("pil",))),
 }
 
+SHALLOW = (
+    v1.Resize,
+    v1.RandomResizedCrop,
+    v1.Pad,
+    v1.RandomCrop,
+    v1.GaussianBlur,
+    v1.RandomAdjustSharpness,
+    v1.RandomEqualize,
+)
+"""Transforms that refuse images of several batch dimensions."""
+
 MOST_NUMBERS = 2**20
 """Of a tensor that is written into the description of a pipeline."""
 
@@ -156,7 +168,8 @@ def cover(transform: Any, form: Form, learned: Container[str], first: int = 0) -
         inside = f"{name_of(leaf.transform)} within: " if leaf.within is not None else ""
         if isinstance(done, str):
             return inside + done
-        if inside and (type(leaf.transform) in LOOKING or done.form != form or isinstance(done.layer, Cutting)):
+        looking = type(leaf.transform) in LOOKING or (form.several and type(leaf.transform) in ALIKE)
+        if inside and (looking or done.form != form or isinstance(done.layer, Cutting)):
             return f"{inside}it looks at the image before it draws, changes its type, or makes several of it"
         covered.append((leaf, done))
         form = done.form
@@ -176,6 +189,8 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
         return "v1 transforms take one image"
     if row is None:
         return Step(form)
+    if form.deep and type(transform) in SHALLOW:
+        return "v1 takes at most one batch dimension here"
     if api == "v1" and form.container == "image":
         return "v1 transforms make plain tensors of tv_tensors"
     done = row.step(transform, form, api)

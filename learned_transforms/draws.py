@@ -188,14 +188,15 @@ def random_crop(transform: Any, size: tuple[int, int], limited: bool) -> Window:
     new = isinstance(transform, v2.Transform)
     left, top, right, bottom = sides_of_crop(transform)
     limited = limited and transform.padding_mode in ("reflect", "symmetric")
+    rows, columns = transform.size
+    if transform.pad_if_needed:
+        more = max(columns - size[1] - left - right, 0)
+        left, right = left + more, right + more
+        more = max(rows - size[0] - top - bottom, 0)
+        top, bottom = top + more, bottom + more
     if limited and not new:  # v1 pads before it looks at the size.
         check_padding((left, top, right, bottom), size, transform.padding_mode)
     height, width = size[0] + top + bottom, size[1] + left + right
-    rows, columns = transform.size
-    if transform.pad_if_needed and width < columns:
-        left, width = left + columns - width, width + 2 * (columns - width)
-    if transform.pad_if_needed and height < rows:
-        top, height = top + rows - height, height + 2 * (rows - height)
     if height < rows or width < columns:
         padded = "padded " if transform.padding is not None else ""
         raise InputShapeError(
@@ -206,8 +207,8 @@ def random_crop(transform: Any, size: tuple[int, int], limited: bool) -> Window:
     skip = new or (height == rows and width == columns)
     y = 0 if skip and height == rows else below(height - rows + 1)
     x = 0 if skip and width == columns else below(width - columns + 1)
-    if limited:
-        check_padding((left, top, left, top), size, transform.padding_mode)
+    if limited and new:
+        check_padding((left, top, right, bottom), size, transform.padding_mode)
     return y - top, x - left, rows, columns
 
 

@@ -25,6 +25,10 @@ class InputShapeError(LearnedTransformsError, ValueError):
     """An image whose shape does not fit the pipeline."""
 
 
+class ChannelsError(InputTypeError, InputShapeError, RuntimeError):
+    """An image of another number of channels than a transform takes: torchvision raises either of the three types."""
+
+
 class PaddingError(InputShapeError, RuntimeError, IndexError):
     """More padding by mirrored pixels than the image has, or a fill for another number of channels."""
 
@@ -130,11 +134,11 @@ def check_channels(found: int, permitted: tuple[int, ...]) -> None:
     """Require a channel count out of ``permitted``.
 
     Raises:
-        InputTypeError: with torchvision's wording, and the likely cause.
+        ChannelsError: with torchvision's wording, and the likely cause.
     """
     if found not in permitted:
         values = " or ".join(str(count) for count in permitted)
-        raise InputTypeError(
+        raise ChannelsError(
             f"Input image tensor permitted channel values are {values}, but found {found}. "
             "Images are [..., C, H, W]; for interleaved data, move the channels first: image.permute(2, 0, 1)."
         )

@@ -18,7 +18,16 @@ from learned_transforms.errors import InputTypeError
 from learned_transforms.identify import Piece
 from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
 from learned_transforms.modes import observed
-from learned_transforms.nested import BESIDE, check_cut, check_sizes, common, describe_leaf, together
+from learned_transforms.nested import (
+    ALIKE,
+    BESIDE,
+    check_cut,
+    check_shapes,
+    check_sizes,
+    common,
+    describe_leaf,
+    together,
+)
 from learned_transforms.network import Network
 from learned_transforms.pipeline import ONE_IMAGE, Pipeline
 from learned_transforms.segment import Segment
@@ -122,8 +131,8 @@ class Run:
             if segment.cutting is not None:
                 check_cut(values)
             drawn = segment.draw(first) if self.tape is None else self.tape.draw(segment, first, self.position)
-            if segment.erasing and drawn[0][0] is not False:
-                check_sizes([values[i] for i in images])
+            if segment.leaves and type(segment.leaves[0].transform) in ALIKE and drawn[0][0] is not False:
+                check_shapes([values[i] for i in taken])
             for i in taken:
                 values[i] = segment(values[i], drawn) if i in images else segment.beside(values[i], drawn, first)
             self.value = tree_unflatten(values, structure)

@@ -109,6 +109,13 @@ def split(transform: Any, drawn: Outcome) -> tuple[Outcome, tuple[float, ...]]:
     return kept, tuple(value or 0.0 for name, value in drawn if name in names)
 
 
+def takes_effect(transform: Any, drawn: Outcome) -> bool:
+    """Whether a transform is applied, with a factor if it draws some."""
+    if isinstance(drawn, tuple) and type(transform) in FACTORED:
+        return any(part is not False for part in FACTORED[type(transform)].parts(drawn))
+    return drawn is not False
+
+
 def played_back(transform: Any, entry: Any) -> Drawn | None:
     """What was drawn, from plain values; None where they do not fit the transform."""
     types = FACTORED[type(transform)].types

@@ -59,27 +59,39 @@ def erased(image: Tensor, where: Mapping[str, Any]) -> Tensor:
 class Quantising(Layer):
     """Floats to levels: times ``factor``, what is behind the point cut off, and clamped.
 
-    Params: ``factor``; None: they are levels already. ``back``: floats again, ``level / factor``, below 1.
-    ``channels``, if given: those that an image may have.
-
-    Raises:
-        InputShapeError: an image of others.
+    Params: ``factor``; None: they are levels already.
     """
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        count, factor, permitted = shape[0], params["factor"], params.get("channels")
-        if permitted is not None and count not in permitted:
-            raise InputShapeError(
-                f"Expected an image of {' or '.join(map(str, permitted))} channels for this mode, got {count}."
-            )
+        count, factor = shape[0], params["factor"]
         if factor is None:
             return []
-        cut = Mix(torch.eye(count) * factor, torch.zeros(count), self.effective(True) if relaxed else TRUNCATED)
-        if not params.get("back"):
-            return [cut]
+        return [Mix(torch.eye(count) * factor, torch.zeros(count), self.effective(True) if relaxed else TRUNCATED)]
+
+
+class Posterizing(Layer):
+    """Keep ``2 ** bits`` values of floats in [0, 1].
+
+    Params: ``nan``: some pixels are no numbers, and stay so. Otherwise it goes by way of levels, which cannot say that.
+    """
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.levels = 1 << bits
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         if relaxed:
             raise PipelineValueError("Posterizing passes no gradients; a pipeline with it cannot be trained.")
-        return [cut, Table((torch.arange(256).clamp(max=factor - 1) / factor)[None])]
+        if params.get("nan"):
+            return [Apply(self, shape)]
+        cut = Mix(torch.eye(shape[0]) * self.levels, torch.zeros(shape[0]), TRUNCATED)
+        return [cut, Table((torch.arange(256).clamp(max=self.levels - 1) / self.levels)[None])]
+
+    def provenance(self) -> dict[str, str]:
+        return {"bits": "given"}
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.mul(self.levels).floor_().clamp_(0, self.levels - 1).mul_(1 / self.levels)
 
 
 class Solarising(Layer):

@@ -38,6 +38,8 @@ class Form(NamedTuple):
         plain: one image, of one or three channels, which is what PIL images have.
         several: it is one of several images, which only v2 takes.
         arrays: there are arrays beside it.
+        deep: it has more than one batch dimension.
+        fresh: its values lie in memory that the transforms before have made, which nobody else sees.
     """
 
     container: str
@@ -45,6 +47,8 @@ class Form(NamedTuple):
     plain: bool = True
     several: bool = False
     arrays: bool = False
+    deep: bool = False
+    fresh: bool = False
 
 
 def signature(image: Any) -> Any:
@@ -92,7 +96,7 @@ def tensor_form(image: Tensor) -> Form | None:
     if 0 in image.shape[-3:]:
         return None
     container = "image" if kind is tv_tensors.Image else "tensor"
-    return Form(container, str(dtype), image.ndim == 3 and image.shape[0] in (1, 3))
+    return Form(container, str(dtype), image.ndim == 3 and image.shape[0] in (1, 3), deep=image.ndim > 4)
 
 
 def shape_of(image: Tensor | Image.Image) -> tuple[int, int, int]:
@@ -101,6 +105,13 @@ def shape_of(image: Tensor | Image.Image) -> tuple[int, int, int]:
         c, h, w = modes.shape_of(image)[-3:]
         return c, h, w
     return len(image.getbands()), image.height, image.width
+
+
+def channels_last(image: Any) -> bool:
+    """Whether the channels of each pixel lie side by side, in a batch ``[N, C, H, W]``."""
+    if not isinstance(image, Tensor) or image.ndim != 4 or image.is_contiguous():
+        return False
+    return image.is_contiguous(memory_format=torch.channels_last)
 
 
 def to_tensor(image: Any) -> Tensor:

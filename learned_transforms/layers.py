@@ -43,7 +43,10 @@ class Layer(nn.Module):
             self.register_parameter(name, nn.Parameter(value.detach().clone(), requires_grad=False))
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        """Lower for images of ``shape`` (C, H, W); ``relaxed`` leaves every rounding out."""
+        """Lower for images of ``shape`` (C, H, W); ``relaxed`` leaves every rounding out.
+
+        Any layer's params may have ``channels``, the numbers of them that images may have: the network checks it.
+        """
         raise NotImplementedError
 
     def elastic(self, shape: Shape, params: Params) -> bool:
@@ -362,14 +365,14 @@ class Arranging(Layer):
     """Copy channels. Params: ``order``, the channel to take for each of the output; ``gray_only``: of gray images only.
 
     Raises:
-        InputTypeError: images of neither one nor three channels, under ``gray_only``.
+        ChannelsError: images of two channels, under ``gray_only``.
     """
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         if params.get("gray_only"):
-            check_channels(shape[0], (1, 3))
-            if shape[0] == 3:
+            if shape[0] >= 3:
                 return []
+            check_channels(shape[0], (1,))
         return [Gather(channels=tuple(params["order"]))]
 
 
@@ -379,11 +382,19 @@ def centred(n_in: int, n_out: int) -> Keep:
 
 
 class Normalising(Layer):
-    """Subtract a mean and divide by a standard deviation. Params: ``mean``, ``std``: one number, or one a channel."""
+    """Subtract a mean and divide by a standard deviation.
+
+    Params: ``mean``, ``std``: one number, or one a channel. One-channel images are repeated for several numbers, unless
+    ``copy_gray`` is False.
+
+    Raises:
+        ChannelsError: images of another number of channels.
+    """
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         length = max(len(params["mean"]), len(params["std"]))
-        if shape[0] != 1 and length != 1:
+        copy_gray = shape[0] == 1 and params.get("copy_gray", True)
+        if length != 1 and not copy_gray:
             check_channels(shape[0], (length,))
         channels = max(shape[0], length)
         copies: list[Stage] = [] if channels == shape[0] else [Gather(channels=(0,) * channels)]

@@ -9,12 +9,12 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from learned_transforms.errors import InputShapeError, InputTypeError
-from learned_transforms.images import Form
+from learned_transforms.images import Form, shape_of
 
 BESIDE = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints, tv_tensors.Video)
 """What v2 transforms besides images."""
 
-UNMARKING = (v2.ToPureTensor, v2.PILToTensor)
+UNMARKING = (v2.ToPureTensor, v2.PILToTensor, v2.ToTensor)
 """Transforms behind which v2 takes other inputs than before, since they make plain tensors."""
 
 
@@ -40,6 +40,24 @@ def check_sizes(values: Sequence[Any]) -> None:
     if len(sizes) > 1:
         raise InputShapeError(
             f"Found multiple sizes (rows, columns) in the sample: {sorted(sizes)}. Resize them first."
+        )
+
+
+ALIKE = (v2.RandomGrayscale, v2.RandomErasing, v2.RandomChannelPermutation, v2.RandomPhotometricDistort)
+"""Transforms that draw for images of one shape."""
+
+
+def check_shapes(values: Sequence[Any]) -> None:
+    """Require images of one shape (C, H, W), where :data:`ALIKE` are applied.
+
+    Raises:
+        InputShapeError: there are several.
+    """
+    images = [v for v in values if not isinstance(v, tv_tensors.BoundingBoxes | tv_tensors.KeyPoints | tv_tensors.Mask)]
+    shapes = {shape_of(image) for image in images}
+    if len(shapes) > 1:
+        raise InputShapeError(
+            f"Found multiple shapes (C, H, W) in the sample: {sorted(shapes)}. Make them alike first."
         )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from learned_transforms.certificate import Certificate
-from learned_transforms.errors import PipelineValueError
+from learned_transforms.errors import PipelineValueError, check_channels
 from learned_transforms.images import CONTAINERS
 from learned_transforms.keep import Keep, follow, follows
 from learned_transforms.kernels import Compiled, choose
@@ -179,6 +179,8 @@ class Network(Lowered):
                 continue
             key = position, what, seen, relaxed, torch.get_num_threads()
             if key not in self.lowered:
+                if "channels" in given:
+                    check_channels(current[0], given["channels"])
                 added = layer.stages(current, given, relaxed)
                 if len(self.lowered) >= MOST_LOWERED:
                     self.lowered.clear()

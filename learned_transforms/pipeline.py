@@ -27,7 +27,7 @@ from learned_transforms.images import Form
 from learned_transforms.kernels import backends, cpu
 from learned_transforms.layers import Layer, Params
 from learned_transforms.modes import out_of_sight
-from learned_transforms.nested import ARRAY_TAKING, UNMARKING
+from learned_transforms.nested import ALIKE, ARRAY_TAKING, UNMARKING
 from learned_transforms.network import Lowered, Network
 from learned_transforms.plan import Slot
 from learned_transforms.replay import LOOKING
@@ -143,7 +143,7 @@ class Pipeline(Lowered):
         cutting: Cutting | None = None
         current, reason, stop = form, None, len(self.pieces)
         for position, (_, transform) in enumerate(self.pieces[start:], start):
-            if type(transform) in LOOKING and chosen:
+            if chosen and (type(transform) in LOOKING or (current.several and type(transform) in ALIKE)):
                 stop = position
                 break
             if form.arrays and any(type(leaf.transform) in ARRAY_TAKING for leaf in leaves(transform)):

@@ -4,19 +4,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torchvision.transforms as v1
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from learned_transforms.containers import CHOOSING, CONTAINERS, Leaf, opened, reached, reopened
 from learned_transforms.draws import COINS, ERASING, PARAMS, WINDOWS, Outcome, chance, toss
 from learned_transforms.errors import PipelineValueError
-from learned_transforms.factors import FACTORED, split
-from learned_transforms.given import Cutting, erased
-from learned_transforms.images import Call, Form, Window, from_tensor, shape_of, signature, to_tensor
+from learned_transforms.factors import FACTORED, split, takes_effect
+from learned_transforms.given import Cutting, Posterizing, erased
+from learned_transforms.images import Call, Form, Window, channels_last, from_tensor, shape_of, signature, to_tensor
 from learned_transforms.kernels import cpu
 from learned_transforms.layers import Windowing
+from learned_transforms.metadata import KEEPING, carried
 from learned_transforms.network import Network
+from learned_transforms.plan import Equalise
 from learned_transforms.replay import RANDOM, from_params, params_of_v2, played, to_params
 
 CPU = torch.device("cpu")
@@ -101,7 +105,11 @@ class Segment:
         self.factored = [p for p in self.random if type(leaves[p].transform) in FACTORED]
         self.window_size = (network.params[0] or {})["size"] if self.drawing else None
         self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
+        # Where v2's RandomCrop would take the whole image, it does nothing.
+        self.optional = self.drawing and type(leaves[0].transform) is v2.RandomCrop
         self.erasing = bool(leaves) and type(leaves[0].transform) in ERASING
+        layers = zip(network.members, owners, strict=True)
+        self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
         self.lanes: dict[Any, Lane] = {}
 
     def __call__(self, image: Any, drawn: Drawn | None = None) -> Any:
@@ -177,6 +185,12 @@ class Segment:
                 window, outcomes[position] = WINDOWS[kind](transform, shape[1:], limited), True
         return tuple(outcomes.values()), window
 
+    def ran(self, drawn: Drawn) -> list[tuple[Any, Outcome]]:
+        """The transforms that did something and are no containers, with what they drew."""
+        outcomes = dict(zip(self.random, drawn[0], strict=True))
+        applied = ((leaf.transform, self.applied(position, outcomes)) for position, leaf in enumerate(self.leaves))
+        return [(t, what) for t, what in applied if type(t) not in CONTAINERS and takes_effect(t, what)]
+
     def split(self, outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, ...], tuple[float, ...]]:
         """Outcomes that decide on the plan, and the factors that go to it beside the image."""
         structure: list[Outcome] = []
@@ -187,6 +201,13 @@ class Segment:
                 factors += own
             structure.append(outcome)
         return tuple(structure), tuple(factors)
+
+    def noted(self, image: Tensor, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+        """Outcomes, with a note for layers that must know of pixels that are no numbers."""
+        if not image.isnan().any():
+            return tuple(outcomes)
+        drawn = zip(self.random, outcomes, strict=True)
+        return tuple((("nan", True),) if p in self.posterizing and what is True else what for p, what in drawn)
 
     def to_params(self, drawn: Drawn) -> list[Any]:
         """What was drawn, as plain values: an entry for each transform, within that of its container."""
@@ -273,7 +294,11 @@ class Segment:
         if self.erasing and isinstance(outcomes[0], tuple):
             where = dict(outcomes[0])
             found = where["v"] is not None
+            if not found and isinstance(self.leaves[0].transform, v1.RandomErasing):
+                return image.clone(), drawn  # v1 writes what was there, into a copy.
             return erased(to_tensor(image), where) if found else image, ((found, *outcomes[1:]), window)
+        if window is not None and self.optional and window == (0, 0, *shape_of(image)[1:]):
+            return image, ((False, *outcomes[1:]), None)
         if window is not None and self.resizing and window[2:] == self.window_size:
             # Nothing is resized: the rest runs on that part alone.
             top, left, height, width = window
@@ -292,9 +317,13 @@ class Segment:
         device, gradients = (image.device, image.requires_grad) if isinstance(image, Tensor) else (CPU, False)
         applied = self.owned(dict(zip(self.random, outcomes, strict=True)))
         chosen = None if all(what is True for what in applied) else applied
-        _, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
+        plan, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
+        if not plan.stages:  # An array's memory is the caller's.
+            return copied if self.taken.container == "numpy" else untouched
+        # Equalizing gives contiguous tensors in torchvision, too.
+        interleaved = channels_last(image) and not any(isinstance(stage, Equalise) for stage in plan.stages)
         before = compiled.held
-        call = compiled.bind(image, self.form.container in ("pil", "numpy"))
+        call = compiled.bind(image, interleaved or self.form.container in ("pil", "numpy"))
         self.budget.spend(compiled.held - before)
         return call
 
@@ -320,6 +349,16 @@ class Segment:
         return tuple(parts[p][part or 0] if p in parts else drawn[p] for p, part in self.owners)
 
 
+def untouched(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Any:
+    """The image, where nothing is done to it."""
+    return image
+
+
+def copied(image: Tensor, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+    """The same in memory of its own."""
+    return image.clone()
+
+
 class Lane:
     """A segment, for images of one signature: everything that is the same for all of them is worked out here."""
 
@@ -329,7 +368,8 @@ class Lane:
         self.subclass = isinstance(image, Tensor) and type(image) is not Tensor
         # What comes out of the network is what the pipeline gives, as it is.
         self.bare = segment.form.container in ("tensor", "numpy") and bool(segment.owners)
-        self.run = self.whole_image() if segment.tossing and self.bare and not self.subclass else self.any_image
+        direct = segment.tossing and self.bare and not self.subclass and not segment.posterizing
+        self.run = self.whole_image() if direct else self.any_image
 
     def whole_image(self) -> Callable[[Any], Any]:
         """Draw, then run: where nothing is left to do but to toss coins and call what is compiled."""
@@ -347,36 +387,46 @@ class Lane:
     def any_image(self, image: Any, drawn: Drawn | None = None) -> Any:
         """Draw, unless that was done before, and run, in any case."""
         drawn = self.segment.draw(image) if drawn is None else drawn
-        plain = image.as_subclass(Tensor) if self.subclass else image
-        plain, (outcomes, window) = self.segment.begin(plain, drawn)
+        given = image.as_subclass(Tensor) if self.subclass else image
+        plain, drawn = self.segment.begin(given, drawn)
+        outcomes, window = drawn
         factors: tuple[float, ...] = ()
         if self.segment.factored:
             outcomes, factors = self.segment.split(outcomes)
+        if self.segment.posterizing:
+            outcomes = self.segment.noted(plain, outcomes)
         key = outcomes, window is None
         call = self.calls.get(key)
         if call is None:
             if not self.segment.owners:
-                return self.contain(image)
+                return self.contain(image, drawn)
             channels, *size = shape_of(plain)
             height, width = size if window is None else window[2:]
             if len(self.calls) >= MOST_CALLS:
                 self.calls.clear()
             call = self.calls[key] = self.segment.bind(plain, (channels, height, width), outcomes)
         made = call(plain, window, factors)
-        return made if self.bare else self.wrap(made, image)
+        if made is given:
+            return self.contain(image, drawn)
+        return made if self.bare else self.wrap(made, image, drawn)
 
-    def wrap(self, made: Tensor, image: Any) -> Any:
+    def wrap(self, made: Tensor, image: Any, drawn: Drawn) -> Any:
         """The result in its container, with what a PIL image carries besides its pixels."""
         result = from_tensor(made, self.segment.form.container)
-        if isinstance(image, Image.Image) and isinstance(result, Image.Image):
-            result.info = dict(image.info)
+        if isinstance(image, Image.Image) and isinstance(result, Image.Image) and image.info:
+            result.info = carried(image, self.segment.ran(drawn))
         return result
 
-    def contain(self, image: Any) -> Any:
-        """Values that no layer changes, in the container of the output."""
+    def contain(self, image: Any, drawn: Drawn) -> Any:
+        """Values that no layer changes, in the container of the output: the same object where torchvision gives it."""
         taken, form = self.segment.taken, self.segment.form
-        if taken.container == form.container:
+        if taken.container == "numpy":  # An array's memory is the caller's.
+            return (
+                image.clone() if form.container == "numpy" else from_tensor(image.contiguous().clone(), form.container)
+            )
+        if taken.container != form.container:
+            return from_tensor(to_tensor(image), form.container)
+        kept = KEEPING.get(form.container)
+        if kept is None or all(type(transform) in kept for transform, _ in self.segment.ran(drawn)):
             return image
-        # An array's memory is the caller's; torchvision copies it here too.
-        plain = to_tensor(image).contiguous()
-        return from_tensor(plain.clone() if taken.container == "numpy" else plain, form.container)
+        return image.copy() if isinstance(image, Image.Image) else from_tensor(image, form.container)

@@ -13,7 +13,7 @@ from torchvision.transforms import InterpolationMode, v2
 from learned_transforms import installed
 from learned_transforms.draws import sides, value_of
 from learned_transforms.factors import DISTORTED, JITTERED
-from learned_transforms.given import Cutting, Erasing, Projecting, Quantising, Solarising
+from learned_transforms.given import Cutting, Erasing, Posterizing, Projecting, Quantising, Solarising
 from learned_transforms.images import Form, to_tensor
 from learned_transforms.layers import (
     Arranging,
@@ -36,6 +36,10 @@ TYPES = {"tensor": torch.Tensor, "numpy": torch.Tensor, "image": tv_tensors.Imag
 
 KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 """Interpolations that have a learned kernel."""
+
+
+CHANGING = "it changes the image that it is given"
+"""Why torchvision runs what is ``inplace``, unless the image was made by the transforms before."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,12 @@ def resize_role(transform: Any) -> tuple[str, ...]:
 def resize(transform: Any, form: Form, api: str) -> Step | str:
     if transform.size is None:
         return "a size of None is not learned yet"
-    size = (transform.size,) if isinstance(transform.size, int) else tuple(transform.size)
-    return resampled(transform, form, api, {"size": size, "max_size": transform.max_size})
+    return resampled(transform, form, api, {"size": resize_size(transform), "max_size": transform.max_size})
+
+
+def resize_size(transform: Any) -> tuple[int, ...]:
+    """(rows, columns), or (length of the shorter side,), of a Resize."""
+    return (transform.size,) if isinstance(transform.size, int) else tuple(transform.size)
 
 
 def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -> Step | str:
@@ -118,6 +126,9 @@ def random_crop(transform: Any, form: Form, api: str) -> Step | str:
     around = surroundings(transform, form, api)
     if isinstance(around, str):
         return around
+    mirrored = around["border"] in ("reflect", "symmetric")
+    if api == "v1" and mirrored and transform.pad_if_needed and any(sides(transform.padding)):
+        return "v1 mirrors again what it has mirrored before"
     return Step(form, layer=Windowing(), params={"size": tuple(transform.size), **around})
 
 
@@ -147,8 +158,10 @@ def surroundings(transform: Any, form: Form, api: str) -> dict[str, Any] | str:
             return "a fill for each class of PIL images is not learned"
         fill = fill.get(TYPES.get(form.container), fill.get("others"))
     fill = 0 if fill is None else fill
+    if isinstance(fill, list | tuple) and api == "v1" and form.container != "pil":
+        return "v1 fills tensors with one number only"
     fill = list(fill) if isinstance(fill, list | tuple) else [fill]
-    if len(fill) > 1 and (border != "zero" or (api == "v1" and form.container != "pil")):
+    if len(fill) > 1 and border != "zero":
         return "a fill for each channel is not learned here"
     level = form.dtype == "uint8"
     if any(isinstance(f, bool) or not isinstance(f, int if level else int | float) for f in fill):
@@ -164,7 +177,11 @@ def normalize(transform: Any, form: Form, api: str) -> Step | str:
     mean, std = (numbers(value) for value in (transform.mean, transform.std))
     if mean is None or std is None or 0 in std or (api == "v1" and len(mean) != len(std)):
         return "its mean and std are no sequences of numbers to normalise by"
-    return Step(form, layer=Normalising(), params={"mean": mean, "std": std})
+    if transform.inplace and not form.fresh:
+        return CHANGING
+    # torchvision divides in place, and v1 subtracts so too.
+    copy_gray = api == "v2" and not transform.inplace and len(mean) >= len(std)
+    return Step(form, layer=Normalising(), params={"mean": mean, "std": std, "copy_gray": copy_gray})
 
 
 def numbers(value: Any) -> tuple[float, ...] | None:
@@ -197,6 +214,11 @@ def rgb(transform: Any, form: Form, api: str) -> Step | str:
     return Step(form, layer=Arranging(), params={"order": (0, 0, 0), "gray_only": True})
 
 
+def permitted(form: Form, api: str) -> Params:
+    """Of colour operations, which check tensors in v1."""
+    return {"channels": (1, 3)} if api == "v1" and form.container != "pil" else {}
+
+
 def pointwise(
     name: str, *arguments: str, floats: Callable[[Any, Form, str], Step | str]
 ) -> Callable[[Any, Form, str], Step | str]:
@@ -212,8 +234,13 @@ def pointwise(
         given = [getattr(transform, argument) for argument in arguments]
         levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
         image = Image.fromarray(levels[0].numpy()) if form.container == "pil" else levels
-        made = to_tensor(getattr(functional, name)(image, *given))
-        return Step(form, layer=Lookup(made.reshape(1, 256)), params={})
+        try:
+            made = getattr(functional, name)(image, *given)
+        except (TypeError, ValueError) as error:  # Where it is applied, which chance decides.
+            return f"torchvision refuses its arguments: {error}"
+        if made is image:
+            return Step(form)
+        return Step(form, layer=Lookup(to_tensor(made).reshape(1, 256)), params=permitted(form, api))
 
     return step
 
@@ -231,7 +258,7 @@ def colour(role: str, **arguments: str) -> Callable[[Any, Form, str], Step | str
 def equalized(transform: Any, form: Form, api: str) -> Step | str:
     """Floats become levels before, and floats again behind."""
     if form.dtype == "uint8":
-        return colour("equalize")(transform, form, api)
+        return Step(form, f"{kind_of(form, api)}/equalize", None, permitted(form, api))
     if api == "v1":
         return "v1 equalizes uint8 only"
     # Just below 256, so that 1 becomes 255.
@@ -268,7 +295,7 @@ def blur(transform: Any, form: Form, api: str) -> Step | str:
 
 def inverted(transform: Any, form: Form, api: str) -> Step | str:
     # (x - 1) / -1 is 1 - x, rounded once.
-    return Step(form, layer=Normalising(), params={"mean": (1.0,), "std": (-1.0,)})
+    return Step(form, layer=Normalising(), params={"mean": (1.0,), "std": (-1.0,), **permitted(form, api)})
 
 
 def posterized(transform: Any, form: Form, api: str) -> Step | str:
@@ -276,11 +303,11 @@ def posterized(transform: Any, form: Form, api: str) -> Step | str:
         return "v1 posterizes uint8 only"
     if not isinstance(transform.bits, int) or not 0 <= transform.bits <= 8:
         return f"{transform.bits!r} bits are none of 0 to 8"
-    return Step(form, layer=Quantising(), params={"factor": 2**transform.bits, "back": True})
+    return Step(form, layer=Posterizing(transform.bits), params={})
 
 
 def solarized(transform: Any, form: Form, api: str) -> Step | str:
-    return Step(form, layer=Solarising(transform.threshold), params={})
+    return Step(form, layer=Solarising(transform.threshold), params=permitted(form, api))
 
 
 def erased(transform: Any, form: Form, api: str) -> Step | str:
@@ -290,8 +317,8 @@ def erased(transform: Any, form: Form, api: str) -> Step | str:
         return "v1 erases tensors only"
     if value is None:
         return "the noise that it writes is torch's own"
-    if transform.inplace:
-        return "it changes the image that it is given"
+    if transform.inplace and not form.fresh:
+        return CHANGING
     return Step(form, layer=Erasing(), params={"value": value})
 
 
@@ -309,7 +336,8 @@ def to_float_tensor(transform: Any, form: Form, api: str) -> Step | str:
         return "ToTensor takes PIL images and arrays only"
     if torch.get_default_dtype() != torch.float32:
         return "the default dtype is not float32"
-    return Step(Form("tensor", "float32"), "pil/to_float", params={})
+    made = form._replace(container="tensor", dtype="float32", fresh=True)
+    return Step(made, "pil/to_float", params={})
 
 
 def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
@@ -321,7 +349,7 @@ def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
         return Step(form)
     if not getattr(transform, "scale", True):
         return "scale=False is not learned"
-    return Step(form._replace(dtype="float32"), f"{kind_of(form, api)}/to_float", params={})
+    return Step(form._replace(dtype="float32", fresh=True), f"{kind_of(form, api)}/to_float", params={})
 
 
 def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, str], Step | str]:

@@ -101,9 +101,10 @@ class Axis:
         """The weights for ``n_in`` input pixels, of the output pixels that are kept."""
         taps = self.evaluated.get(n_in)
         if taps is None:
-            taps = evaluate(self.kernel, self.shift, n_in, self.size, self.arithmetic, self.antialias, self.width)
-            if self.keep != Keep(0, 1, self.size):
-                taps = taps.select(self.keep.index())
+            with torch.inference_mode(False):  # They are kept, and may be used with gradients later.
+                taps = evaluate(self.kernel, self.shift, n_in, self.size, self.arithmetic, self.antialias, self.width)
+                if self.keep != Keep(0, 1, self.size):
+                    taps = taps.select(self.keep.index())
             if len(self.evaluated) >= MOST_SIZES:
                 self.evaluated.clear()
             self.evaluated[n_in] = taps

@@ -289,8 +289,18 @@ def test_default_dtype_is_heeded():
         torch.set_default_dtype(torch.float32)
 
 
-def test_inference_mode_leaves_gradients_possible():
-    learned = lt.LearnedCompose([v2.Resize((20, 20))])
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        [v2.Resize((20, 20)), v2.CenterCrop(18)],
+        [v2.Normalize([0.5] * 3, [0.2] * 3)],
+        [v2.Grayscale(), v2.GaussianBlur(3)],
+    ],
+)
+def test_inference_mode_leaves_gradients_possible(transforms, backend):
+    """What is kept of the first call must not be of inference mode: the reference, too, goes on with gradients."""
+    learned = lt.LearnedCompose(transforms, backend=backend)
     image = torch.rand(3, 30, 30)
     with torch.inference_mode():
         learned(image)

@@ -34,6 +34,7 @@ ORDER = (
     "containers",
     "replay",
     "steps",
+    "metadata",
     "catalog",
     "watch",
     "identify",

@@ -1,0 +1,123 @@
+"""What results have from their inputs besides pixels: the object itself, and what PIL images carry (``Image.info``).
+
+Pillow keeps the latter, drops it, or converts what it says of transparency; each operation shows which, on an image of
+one pixel.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torchvision.transforms as v1
+from PIL import Image
+from torchvision.transforms import v2
+
+from learned_transforms.draws import Outcome, sides, sides_of_crop
+from learned_transforms.layers import output_size
+from learned_transforms.steps import resize_size
+
+KEEPING: Mapping[str, frozenset[type]] = {
+    "pil": frozenset(
+        {
+            v1.Resize,
+            v2.Resize,
+            v2.RandomCrop,
+            v2.Identity,
+            v2.ToDtype,
+            v2.ConvertImageDtype,
+            v2.ToPILImage,
+            v2.ToPureTensor,
+        }
+    ),
+    "image": frozenset({v2.RandomCrop, v2.Identity, v2.ToImage}),
+}
+"""By container, transforms that give back the object that they got where they leave its values as they are; of plain
+tensors, all."""
+
+Size = tuple[int, int]
+"""(rows, columns)."""
+
+Effect = Callable[[Any, Outcome, Image.Image, Size], Image.Image]
+"""What a transform makes of an image of one pixel, from what it drew, and the size of the image that it stands for."""
+
+
+def drop(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+    """By way of a tensor, or an array."""
+    return Image.new(pixel.mode, pixel.size)
+
+
+def grayscale(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+    count = getattr(transform, "num_output_channels", len(pixel.getbands()))
+    made: Image.Image = v1.functional.to_grayscale(pixel, count)
+    return made
+
+
+def rgb(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+    return pixel.convert("RGB")
+
+
+def pad(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+    made: Image.Image = v1.functional.pad(pixel, 0, padding_mode=transform.padding_mode)
+    return made
+
+
+def center_crop(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+    beyond = any(wanted > length for wanted, length in zip(transform.size, size, strict=True))
+    return v1.functional.pad(pixel, 0) if beyond else pixel
+
+
+def random_crop(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+    left, top, right, bottom = around = sides_of_crop(transform)
+    padded = size[0] + top + bottom, size[1] + left + right
+    beyond = any(wanted > length for wanted, length in zip(transform.size, padded, strict=True))
+    always = any(around) if isinstance(transform, v2.Transform) else transform.padding is not None
+    return pad(transform, drawn, pixel, size) if always or beyond else pixel
+
+
+def jitter(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+    kind = v2.RandomPhotometricDistort if isinstance(transform, v2.RandomPhotometricDistort) else v2.ColorJitter
+    params = dict(drawn) if isinstance(drawn, tuple) else {}
+    made: Image.Image = kind().transform(pixel, params)
+    return made
+
+
+EFFECTS: Mapping[type, Effect] = {
+    **dict.fromkeys((v1.GaussianBlur, v2.GaussianBlur, v2.RandomErasing, v2.RandomChannelPermutation), drop),
+    **dict.fromkeys((v1.ToTensor, v2.ToTensor, v1.PILToTensor, v2.PILToTensor, v2.ToImage), drop),
+    **dict.fromkeys((v1.Grayscale, v2.Grayscale, v1.RandomGrayscale, v2.RandomGrayscale), grayscale),
+    v2.RGB: rgb,
+    **dict.fromkeys((v1.Pad, v2.Pad), pad),
+    **dict.fromkeys((v1.CenterCrop, v2.CenterCrop), center_crop),
+    **dict.fromkeys((v1.RandomCrop, v2.RandomCrop), random_crop),
+    **dict.fromkeys((v1.ColorJitter, v2.ColorJitter, v2.RandomPhotometricDistort), jitter),
+}
+"""Transforms that do not just keep it."""
+
+
+def size_after(transform: Any, size: Size) -> Size:
+    """The size of what a transform makes of an image."""
+    if isinstance(transform, v1.Resize | v2.Resize):
+        return output_size(size, resize_size(transform), transform.max_size)
+    if isinstance(transform, v1.Pad | v2.Pad):
+        left, top, right, bottom = sides(transform.padding)
+        return size[0] + top + bottom, size[1] + left + right
+    if hasattr(transform, "size"):
+        rows, columns = transform.size
+        return rows, columns
+    return size
+
+
+def carried(image: Image.Image, applied: Iterable[tuple[Any, Outcome]]) -> dict[Any, Any]:
+    """``image.info`` after transforms.
+
+    Args:
+        image: what they are applied to.
+        applied: transforms, with what they drew.
+    """
+    pixel, size = Image.new(image.mode, (1, 1)), (image.height, image.width)
+    pixel.info = dict(image.info)
+    for transform, drawn in applied:
+        effect = EFFECTS.get(type(transform))
+        if effect is not None:
+            pixel = effect(transform, drawn, pixel, size)
+        size = size_after(transform, size)
+    return pixel.info
