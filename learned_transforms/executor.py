@@ -55,6 +55,7 @@ class Run:
         self.key = key
         # The value is a tensor that holds an array, which it becomes again unless a transform converts it.
         self.array = False
+        self.known: Form | None = None  # The form of the value, where layers have made it.
         self.position = 0
         self.observed = observed()
         self.reasons: dict[str, str] = {}
@@ -90,6 +91,8 @@ class Run:
 
     def form(self) -> Form | None:
         """The form of the value, if it is one image of a form that layers may take."""
+        if self.known is not None:
+            return self.known
         form = form_of(self.value)
         return form._replace(container="numpy") if self.array and form is not None else form
 
@@ -111,6 +114,7 @@ class Run:
             pipeline.keep_lane(self.key, segment.lane(self.value))
         drawn = None if self.tape is None else self.tape.draw(segment, self.value, start)
         self.value = segment(self.value, drawn)
+        self.known = segment.form if segment.cutting is None else None
         self.array = self.array and segment.form.container == "numpy"
         return self.past(segment)
 
@@ -149,6 +153,7 @@ class Run:
         """Have torchvision, or whoever wrote it, run one transform on what Compose would hand it."""
         if isinstance(piece.read, Network):
             raise InputTypeError(f"{ONE_IMAGE} Got {reason}.")
+        self.known = None
         self.reasons[name_of(piece.transform)] = self.route[self.position] = reason
         if self.pipeline.fallback == "error":
             self.pipeline.tell(self.reasons)

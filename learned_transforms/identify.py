@@ -8,12 +8,13 @@ import torch
 import torchvision.transforms as v1
 from torch import Tensor, nn
 from torchvision.transforms import _presets as presets
+from torchvision.transforms import v2
 
 from learned_transforms.catalog import ROWS, Altered, ToTensorIfPIL
 from learned_transforms.containers import COMPOSES, CONTAINERS
 from learned_transforms.errors import PipelineTypeError, PipelineValueError
 from learned_transforms.network import Lowered
-from learned_transforms.watch import watch_values
+from learned_transforms.watch import arrays_in, watch_values
 
 SEQUENCES = (nn.Sequential, nn.ModuleList)
 PRESETS = (presets.ImageClassification, presets.SemanticSegmentation, presets.ObjectDetection)
@@ -38,6 +39,12 @@ HARMLESS = {
     *("get_params", "__annotate_func__", "__annotations_cache__", "__abstractmethods__", "_abc_impl"),
 }
 """What a subclass may define and still do what its parent does; ``get_params`` is compared by itself."""
+
+WHOLE = ("size", "kernel_size", "padding")
+"""Arguments that are whole numbers."""
+
+MANY = (v1.FiveCrop, v1.TenCrop, v2.FiveCrop, v2.TenCrop)
+"""Transforms that compute with their size as it is, for which tensors have not what it takes."""
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -147,7 +154,25 @@ def arguments_of(transform: Any, base: type) -> dict[str, Any]:
         if given["transforms"] == list(transform.transforms):
             given = {"transforms": transform.transforms}
         return given if not hasattr(transform, "p") else {**given, "p": plain(transform.p)}
-    return {name: plain(getattr(transform, name)) for name in ROWS[base].arguments}
+    given = {name: getattr(transform, name) for name in ROWS[base].arguments}
+    for name, value in given.items():
+        check_argument(base, name, value)
+    return {name: plain(value) for name, value in given.items()}
+
+
+def check_argument(base: type, name: str, value: Any) -> None:
+    """Require an argument that torchvision takes.
+
+    Raises:
+        TypeError: a number of another kind, over which torchvision fails.
+    """
+    tensors = [one for one in arrays_in(value) if isinstance(one, Tensor)]
+    if name == "bits" and not isinstance(value, int):
+        raise TypeError(f"{name} of type {type(value).__name__}")
+    if name in WHOLE and any(one.is_floating_point() for one in tensors):
+        raise TypeError(f"{name} of {tensors[0].dtype}")
+    if tensors and base in MANY:
+        raise TypeError(f"{name} of tensors")
 
 
 def plain(value: Any) -> Any:

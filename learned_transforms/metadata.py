@@ -28,7 +28,7 @@ KEEPING: Mapping[str, frozenset[type]] = {
             v2.ToPureTensor,
         }
     ),
-    "image": frozenset({v2.RandomCrop, v2.Identity, v2.ToImage}),
+    "image": frozenset({v2.RandomCrop, v2.Identity, v2.ToImage, v2.PILToTensor}),
 }
 """By container, transforms that give back the object that they got where they leave its values as they are; of plain
 tensors, all."""

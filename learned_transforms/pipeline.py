@@ -32,6 +32,7 @@ from learned_transforms.network import Lowered, Network
 from learned_transforms.plan import Slot
 from learned_transforms.replay import LOOKING
 from learned_transforms.segment import MOST_LANES, Budget, Lane, Owner, Segment
+from learned_transforms.steps import CHANGING
 from learned_transforms.watch import UNWATCHED, make_watch
 from learned_transforms.weights import Weights
 
@@ -143,6 +144,10 @@ class Pipeline(Lowered):
         cutting: Cutting | None = None
         current, reason, stop = form, None, len(self.pieces)
         for position, (_, transform) in enumerate(self.pieces[start:], start):
+            covered = cover(transform, current, self.layers.keys(), len(chosen))
+            if covered == CHANGING and chosen and not form.several:
+                # What comes before may give views of the image, which is changed through them.
+                return self.outside(form, start, f"{name_of(transform)} behind it changes the image that it is given")
             if chosen and (type(transform) in LOOKING or (current.several and type(transform) in ALIKE)):
                 stop = position
                 break
@@ -156,7 +161,6 @@ class Pipeline(Lowered):
                 owners += [(len(chosen), None)] * len(transform.members)
                 chosen.append(Leaf(transform))
                 continue
-            covered = cover(transform, current, self.layers.keys(), len(chosen))
             if isinstance(covered, str):
                 reason, stop = covered, position
                 break
@@ -184,6 +188,11 @@ class Pipeline(Lowered):
         return Segment(
             network, chosen, owners, stop, form, current, cutting, reason, backend, self.trainable, self.budget
         )
+
+    def outside(self, form: Form, start: int, reason: str) -> Segment:
+        """A segment of nothing, before a transform that torchvision runs."""
+        around = start, form, form, None, reason
+        return Segment(Network([], [], form.dtype), [], [], *around, self.backend, self.trainable, self.budget)
 
     def check_kind(self, network: Network, form: Form) -> Form:
         """The form of a network's output; its input must be of the kind that it learned from."""

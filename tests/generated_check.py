@@ -187,6 +187,8 @@ def check(case: Case) -> bool:
         api = v2 if "v2." in case.pipeline else v1
         wanted = outcomes(case, lambda pipeline: Expected(pipeline, api), lambda made: made.compose)
         found = outcomes(case, lt.LearnedCompose, lambda made: made)
+    if re.search(r"'(inf|nan)'", case.input) and re.search(r"antialias=False|, False\)", case.pipeline):
+        return False  # torch multiplies infinite neighbours by weights of 0, and makes numbers that are none.
     # Torch's word for its own faults.
     if any(isinstance(one.raised, Undecided) or "INTERNAL ASSERT" in str(one.raised) for one in wanted):
         return False
@@ -315,8 +317,9 @@ def compare_memory(ours: Outcome, theirs: Outcome, where: str) -> None:
             for given in [tree_leaves(one.given)]
         )
         for one, other in zip(mine, yours, strict=True):
-            # A copy where torchvision gives a view harms nobody; a view where it gives a copy does.
-            if other is not None and one != other and (read is not shares or one):
+            # A copy where torchvision gives a view harms nobody, nor does the usual order of dimensions in memory.
+            harmless = (read is shares and not one) or (read is layout and one == sorted(one or (), reverse=True))
+            if other is not None and one != other and not harmless:
                 raise Difference(name, f"{where}: {one}, expected {other}")
 
 

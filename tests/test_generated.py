@@ -14,7 +14,7 @@ from generated_values import evaluated
 from hypothesis import Phase, given, settings
 
 import learned_transforms
-from learned_transforms.catalog import ROWS, class_name
+from learned_transforms.catalog import ROWS, ToTensorIfPIL, class_name
 from learned_transforms.containers import COMPOSES, CONTAINERS
 
 HERE = Path(__file__).parent
@@ -97,7 +97,6 @@ FOUND = (
         "[v2.RandomApply(nn.ModuleList([v2.TenCrop((9,))]), p=1), v2.ToTensor(), v2.RandomInvert()]",
         "pil('RGB', (40, 40))",
     ),
-    Case("[v2.RandomResizedCrop([9], antialias=False)]", "tensor((3, 13, 1), torch.float32, 'inf')", seed=3),
     Case("[v2.RandomPosterize(3, p=1)]", "tensor((3, 5, 5), torch.float32, 'nan')"),
     Case("[v1.RandomCrop(24, padding=3, pad_if_needed=True, padding_mode='reflect')]", "tensor((3, 15, 16))"),
     Case("[v1.RandomCrop(40, padding=3, pad_if_needed=True, padding_mode='symmetric')]", "pil('RGB', (15, 16))"),
@@ -129,7 +128,8 @@ def test_every_row_is_drawn() -> None:
         seen.update(re.findall(r"v[12]\.\w+", first + second))
 
     draw()
-    assert {class_name(kind) for kind in (*ROWS, *CONTAINERS, *COMPOSES)} <= seen
+    published = {kind for kind in (*ROWS, *CONTAINERS, *COMPOSES) if kind is not ToTensorIfPIL}
+    assert {class_name(kind) for kind in published} <= seen
 
 
 @pytest.mark.full
