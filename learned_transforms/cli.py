@@ -1,4 +1,4 @@
-"""The command line: ``learned-transforms demo | bench | list | certify | apply | retrain``."""
+"""The command line: ``learned-transforms demo | bench | list | doctor | certify | apply | retrain``."""
 
 import argparse
 import sys
@@ -29,6 +29,8 @@ def parser() -> argparse.ArgumentParser:
     timing.add_argument("--quick", action="store_true", help="few rounds: to see that all runs, not to quote")
     timing.add_argument("-k", metavar="EXPR", default="", help="run only what matches, as in pytest")
     added.add_parser("list", help="list the shipped weights and their certificates")
+    doctor = added.add_parser("doctor", help="certify every shipped layer against what is installed here, in seconds")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
     add_certify(added.add_parser("certify", help="measure a model, or a second teacher, against a teacher"))
     add_apply(added.add_parser("apply", help="run a model over a folder of images; goes on where a killed run stopped"))
     add_retrain(added.add_parser("retrain", help="learn a model from a teacher, or from pairs of input and target"))
@@ -148,6 +150,7 @@ COMMANDS = {
     "demo": run_demo,
     "bench": bench,
     "list": show,
+    "doctor": commands.doctor,
     "certify": commands.certify,
     "apply": commands.apply_model,
     "retrain": commands.retrain,

@@ -73,6 +73,7 @@ ORDER = (
     "trainer.audit",
     "trainer.page",
     "trainer.zoo",
+    "doctor",
     "report",
     "apply",
     "commands",

@@ -233,8 +233,12 @@ def certify_layer(
     name: str, role: str, count: int, runs: Sequence[Path], weights: Weights
 ) -> Mapping[Path, Certificate]:
     """One layer of a teacher, such as ``uint8/gray``: on the first path with all images, on the others with fewer."""
-    enumerated = role == "to_float" or (role == "gray" and name != "float32")
-    return join(layer_comparisons(name, role, count, runs, weights), KINDS[name], enumerated, STRIDE)
+    return join(layer_comparisons(name, role, count, runs, weights), KINDS[name], enumerated(name, role), STRIDE)
+
+
+def enumerated(name: str, role: str) -> bool:
+    """Whether a layer is certified on its whole domain."""
+    return role == "to_float" or (role == "gray" and name != "float32")
 
 
 PIPELINES = {"pipeline": (seed_pipeline, seed_images), "imagenet_eval": (evaluation_pipeline, evaluation_images)}
@@ -243,9 +247,13 @@ PIPELINES = {"pipeline": (seed_pipeline, seed_images), "imagenet_eval": (evaluat
 
 def certify_pipeline(name: str, role: str, count: int, weights: Weights) -> Mapping[Path, Certificate]:
     """One of ``PIPELINES``, on every path with all images."""
+    return join([pipeline_comparison(name, role, count, paths(), weights)], NAMES[name])
+
+
+def pipeline_comparison(name: str, role: str, count: int, runs: Sequence[Path], weights: Weights) -> Comparison:
     made, images = PIPELINES[role]
     transforms = made(name)
-    return join([(learned(transforms, paths(), weights), opaque(transforms), images(count))], NAMES[name])
+    return learned(transforms, runs, weights), opaque(transforms), images(count)
 
 
 def audits(
