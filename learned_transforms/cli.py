@@ -1,4 +1,4 @@
-"""The command line: ``learned-transforms demo | bench | list | certify | apply | retrain``."""
+"""The command line: ``learned-transforms demo | bench | list | doctor | certify | apply | retrain``."""
 
 import argparse
 import json
@@ -51,6 +51,10 @@ def add_bench(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--quick", action="store_true", help="few rounds: to see that all runs, not to quote")
     command.add_argument("-k", metavar="EXPR", default="", help="run only what matches, as in pytest")
+
+
+def add_doctor(doctor: argparse.ArgumentParser) -> None:
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def add_list(command: argparse.ArgumentParser) -> None:
@@ -191,6 +195,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str, Callab
     "demo": (add_demo, "learn the seed pipeline from scratch, certify it, time it, and write a report", run_demo),
     "bench": (add_bench, "time the transforms beside torchvision and other libraries", bench),
     "list": (add_list, "list the shipped weights and their certificates", show),
+    "doctor": (add_doctor, "certify every shipped layer against what is installed here, in seconds", commands.doctor),
     "certify": (
         add_certify,
         "measure how faithful a model, or a second teacher, is to a teacher",

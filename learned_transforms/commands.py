@@ -1,4 +1,4 @@
-"""What the commands certify, apply and retrain do; ``cli.py`` reads their options."""
+"""What the commands certify, doctor, apply and retrain do; ``cli.py`` reads their options."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from dataclasses import asdict
 from importlib import import_module
 from itertools import islice
 from operator import attrgetter
@@ -122,6 +123,22 @@ def describe(certificate: Certificate) -> list[str]:
         for name, group in certificate.groups.items()
     ]
     return [str(certificate), *groups, f"PSNR: {certificate.psnr:.2f} dB"]
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Say what is installed and certify every shipped layer against it; 0 if all hold their shipped tier, else 1."""
+    from learned_transforms.doctor import examine
+
+    made = examine()
+    lines = [f"{name:<14} {value}" for name, value in {**made.versions, **made.backends}.items()]
+    lines += [f"{'instructions':<14} {made.instructions}", f"{'threads':<14} {made.threads}"]
+    for finding in made.findings:
+        mark = "ok" if finding.holds else "WORSE"
+        lines.append(f"{mark:<5} {finding.file:<14} {finding.layer:<29} {finding.shipped:<12} here {finding.detail}")
+    worse = sum(not finding.holds for finding in made.findings)
+    lines.append(f"{len(made.findings) - worse} of {len(made.findings)} layers and pipelines hold their shipped tier")
+    tell(options.json, {**asdict(made), "sound": made.sound}, lines)
+    return 0 if made.sound else 1
 
 
 def apply_model(options: argparse.Namespace) -> int:

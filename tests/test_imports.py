@@ -79,6 +79,7 @@ ORDER = (
     "trainer.audit",
     "trainer.page",
     "trainer.zoo",
+    "doctor",
     "report",
     "apply",
     "commands",

@@ -233,8 +233,12 @@ def certify_layer(
     name: str, role: str, count: int, runs: Sequence[Path], weights: Weights
 ) -> Mapping[Path, Certificate]:
     """One layer of a teacher, such as ``uint8/gray``: on the first path with all images, on the others with fewer."""
-    enumerated = role == "to_float" or (role == "gray" and name != "float32")
-    return join(layer_comparisons(name, role, count, runs, weights), KINDS[name], enumerated, STRIDE)
+    return join(layer_comparisons(name, role, count, runs, weights), KINDS[name], enumerated(name, role), STRIDE)
+
+
+def enumerated(name: str, role: str) -> bool:
+    """Whether a layer is certified on its whole domain."""
+    return role == "to_float" or (role == "gray" and name != "float32")
 
 
 class Whole(NamedTuple):
@@ -263,8 +267,12 @@ UPRIGHT = {"pipeline": SEED["pipeline"]._replace(make=partial(seed_pipeline, fli
 
 def certify_pipeline(name: str, whole: Whole, count: int, weights: Weights) -> Mapping[Path, Certificate]:
     """A pipeline on every path with all images."""
+    return join([pipeline_comparison(name, whole, count, paths(), weights)], NAMES[name])
+
+
+def pipeline_comparison(name: str, whole: Whole, count: int, runs: Sequence[Path], weights: Weights) -> Comparison:
     transforms = whole.make(name)
-    return join([(learned(transforms, paths(), weights), opaque(transforms), whole.images(count))], NAMES[name])
+    return learned(transforms, runs, weights), opaque(transforms), whole.images(count)
 
 
 def audits(
