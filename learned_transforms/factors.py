@@ -111,9 +111,12 @@ def split(transform: Any, drawn: Outcome) -> tuple[Outcome, tuple[float, ...]]:
 
 def takes_effect(transform: Any, drawn: Outcome) -> bool:
     """Whether a transform is applied, with a factor if it draws some."""
-    if isinstance(drawn, tuple) and type(transform) in FACTORED:
-        return any(part is not False for part in FACTORED[type(transform)].parts(drawn))
-    return drawn is not False
+    if type(transform) not in FACTORED or isinstance(drawn, bool):
+        return drawn is not False
+    structure, _ = split(transform, drawn)
+    return isinstance(structure, tuple) and any(
+        part is not False for part in FACTORED[type(transform)].parts(structure)
+    )
 
 
 def played_back(transform: Any, entry: Any) -> Drawn | None:

@@ -392,11 +392,10 @@ class Normalising(Layer):
     """
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        length = max(len(params["mean"]), len(params["std"]))
-        copy_gray = shape[0] == 1 and params.get("copy_gray", True)
-        if length != 1 and not copy_gray:
+        lengths = {len(params["mean"]), len(params["std"])}
+        channels = max(lengths) if shape[0] == 1 and params.get("copy_gray", True) else shape[0]
+        for length in lengths - {1, channels}:
             check_channels(shape[0], (length,))
-        channels = max(shape[0], length)
         copies: list[Stage] = [] if channels == shape[0] else [Gather(channels=(0,) * channels)]
         mean, std = (torch.tensor(params[name], dtype=torch.float32).expand(channels) for name in ("mean", "std"))
         return [*copies, Normalise(mean, std)]

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torchvision.transforms as v1
-from PIL import Image
+from PIL import Image, ImageEnhance
 from torchvision.transforms import v2
 
 from learned_transforms.draws import Outcome, sides, sides_of_crop
+from learned_transforms.factors import FACTORS
 from learned_transforms.layers import output_size
 from learned_transforms.steps import resize_size
 
@@ -74,10 +75,13 @@ def random_crop(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) 
 
 
 def jitter(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
-    kind = v2.RandomPhotometricDistort if isinstance(transform, v2.RandomPhotometricDistort) else v2.ColorJitter
+    """All but saturation make new images, unless their factor is 1."""
     params = dict(drawn) if isinstance(drawn, tuple) else {}
-    made: Image.Image = kind().transform(pixel, params)
-    return made
+    brightness, contrast, saturation, hue = (params.get(name) for name in FACTORS)
+    turned = (hue is not None and pixel.mode != "L") or params.get("channel_permutation") is not None
+    if turned or brightness not in (None, 1) or contrast not in (None, 1):
+        return drop(transform, drawn, pixel, size)
+    return pixel if saturation is None else ImageEnhance.Color(pixel).enhance(saturation)
 
 
 EFFECTS: Mapping[type, Effect] = {

@@ -18,7 +18,7 @@ from learned_transforms.given import Cutting, Posterizing, erased
 from learned_transforms.images import Call, Form, Window, channels_last, from_tensor, shape_of, signature, to_tensor
 from learned_transforms.kernels import cpu
 from learned_transforms.layers import Windowing
-from learned_transforms.metadata import KEEPING, carried
+from learned_transforms.metadata import EFFECTS, KEEPING, carried
 from learned_transforms.network import Network
 from learned_transforms.plan import Equalise
 from learned_transforms.replay import RANDOM, from_params, params_of_v2, played, to_params
@@ -110,6 +110,7 @@ class Segment:
         self.erasing = bool(leaves) and type(leaves[0].transform) in ERASING
         layers = zip(network.members, owners, strict=True)
         self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
+        self.altering = any(type(leaf.transform) in EFFECTS for leaf in leaves)
         self.lanes: dict[Any, Lane] = {}
 
     def __call__(self, image: Any, drawn: Drawn | None = None) -> Any:
@@ -297,7 +298,7 @@ class Segment:
             if not found and isinstance(self.leaves[0].transform, v1.RandomErasing):
                 return image.clone(), drawn  # v1 writes what was there, into a copy.
             return erased(to_tensor(image), where) if found else image, ((found, *outcomes[1:]), window)
-        if window is not None and self.optional and window == (0, 0, *shape_of(image)[1:]):
+        if self.optional and window is not None and not (window[0] or window[1]) and window[2:] == shape_of(image)[1:]:
             return image, ((False, *outcomes[1:]), None)
         if window is not None and self.resizing and window[2:] == self.window_size:
             # Nothing is resized: the rest runs on that part alone.
@@ -414,7 +415,7 @@ class Lane:
         """The result in its container, with what a PIL image carries besides its pixels."""
         result = from_tensor(made, self.segment.form.container)
         if isinstance(image, Image.Image) and isinstance(result, Image.Image) and image.info:
-            result.info = carried(image, self.segment.ran(drawn))
+            result.info = carried(image, self.segment.ran(drawn)) if self.segment.altering else dict(image.info)
         return result
 
     def contain(self, image: Any, drawn: Drawn) -> Any:

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import warnings
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ FALLBACK = pytest.mark.filterwarnings("ignore::learned_transforms.errors.Fallbac
 FLOAT = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))]
 SIZE = (40, 50)
 
+with warnings.catch_warnings():  # It is deprecated, and used all the same.
+    warnings.simplefilter("ignore")
+    TO_TENSOR = v2.ToTensor()
+
 FOLLOWING: dict[str, list[Any]] = {
     "floats": FLOAT,
     "flips": [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(), v2.RandomGrayscale(0.5)],
@@ -29,10 +34,13 @@ FOLLOWING: dict[str, list[Any]] = {
     "containers": [v2.RandomApply([v2.Pad(2), v2.RandomInvert()]), v2.RandomOrder([v2.Resize(30), v2.Grayscale(3)])],
     "crops": [v2.Resize(30), v2.TenCrop(17), v2.RandomVerticalFlip(), v2.FiveCrop(9), *FLOAT],
     "pure": [v2.ToImage(), v2.ToPureTensor(), v2.RandomHorizontalFlip(0.6)],
+    "tensors": [TO_TENSOR, v2.RandomHorizontalFlip(0.6), v2.RandomInvert(0.7)],
+    "erased tensors": [TO_TENSOR, v2.RandomErasing(0.7, value=3), v2.RandomGrayscale(0.5)],
     "pictures": [v2.ToImage(), v2.ToPILImage(), v2.RandomPosterize(3, 0.7)],
 }
 
 
+@FALLBACK
 @pytest.mark.parametrize("form", ["pil", "uint8", "float32", "image"])
 @pytest.mark.parametrize("name", FOLLOWING)
 def test_what_follows_takes_them_all_under_one_draw(name, form):
@@ -40,7 +48,9 @@ def test_what_follows_takes_them_all_under_one_draw(name, form):
     image = FORMS[form](noise(1, SIZE)[0])
     for crop in (v2.FiveCrop((20, 24)), v2.TenCrop(20), v2.TenCrop((21, 24), vertical_flip=True)):
         for seed in range(3):
-            check_transform([v2.RandomResizedCrop(33), crop, *FOLLOWING[name]], image, seed=seed, fallback="error")
+            # v2.ToTensor leaves tensors to torchvision.
+            fallback = "error" if form == "pil" or "tensors" not in name else "torchvision"
+            check_transform([v2.RandomResizedCrop(33), crop, *FOLLOWING[name]], image, seed=seed, fallback=fallback)
 
 
 def stack(crops: Any) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import FORMS, check_transform, noise, to_pil, values
+from helpers import FORMS, check_transform, image_of, noise, refusal, same, to_pil, values
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
@@ -283,3 +283,96 @@ def test_nearest_neighbours_of_parts_need_one_plan():
         pipeline(image)
     (segment,) = pipeline.segments.values()
     assert len(segment.network.plans) == 1
+
+
+@pytest.mark.parametrize("form", ["pil", "uint8", "float32", "image"])
+@APIS
+def test_crops_that_take_one_axis_whole_or_both(api, form):
+    """v1 draws both numbers unless both axes are whole, v2 only those that can differ."""
+    if api is v1 and form == "image":
+        pytest.skip("v1 makes plain tensors of them")
+    for size in ((40, 20), (12, 50), SIZE, (40, 51)):
+        for options in ({}, {"padding": 3}, {"padding": (0, 1, 0, 0)}, {"pad_if_needed": True}):
+            same([api.RandomCrop(size, **options)], FORMS[form](noise(1, SIZE)[0]), "exact", 3, fallback="error")
+
+
+@FALLBACK
+@pytest.mark.parametrize("form", ["pil", "uint8", "float32"])
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "symmetric"])
+@APIS
+def test_crops_that_pad_up_to_three_times(api, mode, form):
+    """v1 mirrors what it mirrored before; on tensors, no padding may be longer than what it mirrors."""
+    image = FORMS[form](noise(1, (12, 15))[0])
+    for size in (20, (12, 20), (26, 15), (40, 40)):
+        for padding in (None, 0, 2, (1, 2, 3, 4), (0, 0, 30, 0), (0, 13, 0, 0)):
+            for needed in (False, True):
+                crop = api.RandomCrop(size, padding, needed, padding_mode=mode)
+                same([crop, api.RandomVerticalFlip()], image, "exact", 2)
+
+
+@FALLBACK
+@pytest.mark.parametrize("inplace", [False, True])
+@APIS
+def test_channels_that_numbers_do_not_fit(api, inplace):
+    """v2 repeats one channel for several means, v1 and what is in place do not."""
+    lengths = [[0.5], [0.1, 0.2], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3, 0.4]]
+    for channels in (1, 2, 3, 4):
+        for mean in lengths:
+            for std in lengths:
+                normalize = api.Normalize(mean, std, inplace)
+                for image in (image_of(channels, (5, 6)).float() / 255, torch.rand(2, channels, 5, 6)):
+                    # A copy, since both would change the one.
+                    same([v1.Lambda(torch.clone), normalize], image, "exact")
+                    refused = refusal([normalize], image.clone(), 0)
+                    if refused is not None:
+                        with pytest.raises(type(refused)):
+                            lt.LearnedCompose([normalize])(image.clone())
+
+
+@FALLBACK
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@APIS
+def test_colours_of_any_number_of_channels(api, channels):
+    names = ("RandomInvert", "RandomGrayscale", "RandomAutocontrast", "RandomEqualize")
+    transforms = [getattr(api, name)(p) for name in names for p in (0, 1)]
+    transforms += [api.RandomPosterize(3, 1), api.RandomSolarize(0.5, 1), api.RandomAdjustSharpness(2, 1)]
+    transforms += [api.Grayscale(3), api.ColorJitter(0.4), *([v2.RGB()] if api is v2 else [])]
+    for transform in transforms:
+        for image in (image_of(channels, (9, 8)), image_of(channels, (9, 8)).float() / 255):
+            same([transform], image, "exact")
+
+
+@FALLBACK
+@APIS
+def test_arguments_that_are_refused_where_chance_applies_them(api):
+    for transform in (api.RandomSolarize(256, 0.5), api.RandomPosterize(0, 0.5), api.RandomPosterize(9, 0.5)):
+        for form in FORMS:
+            same([transform], FORMS[form](noise(1, (9, 8))[0]), "exact", 4)
+
+
+@pytest.mark.parametrize("p", [0.5, 1])
+def test_posterized_floats_that_are_no_numbers(p):
+    image = torch.rand(3, 9, 8)
+    image[0, 2:4, 3], image[1, 1, 1], image[2, 2, 2] = torch.nan, torch.inf, -torch.inf
+    for bits in (0, 1, 4, 8):
+        posterize = v2.RandomPosterize(bits, p)
+        for transforms in ([posterize], [v2.RandomHorizontalFlip(), v2.RandomApply([posterize, v2.RandomInvert(1)])]):
+            learned = lt.LearnedCompose(transforms, fallback="error")
+            for seed in range(6):
+                torch.manual_seed(seed)
+                expected = v2.Compose(transforms)(image)
+                torch.manual_seed(seed)
+                torch.testing.assert_close(learned(image), expected, rtol=0, atol=1e-6, equal_nan=True)
+
+
+@FALLBACK
+def test_v1_takes_one_batch_dimension_at_most():
+    image = noise(2, SIZE)[None]
+    same([v1.Resize(9)], image, "exact")
+    same([v1.RandomResizedCrop(9)], image, "exact")
+    same([v1.GaussianBlur(3)], image, "exact")
+    same([v1.RandomAdjustSharpness(2, 1)], image, "exact")
+    same([v1.RandomEqualize(1)], image, "exact")
+    for mode in ("constant", "edge", "reflect", "symmetric"):
+        same([v1.Pad(2, padding_mode=mode)], image, "exact")
+        same([v1.RandomCrop(9, 2, padding_mode=mode)], image, "exact")

@@ -1,8 +1,10 @@
 """Stages of colour in the native backend against the reference: blends, statistics, hue, blur."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -430,3 +432,19 @@ def test_reasons() -> None:
     assert "being trained" in reason(
         replace(SHARP, other=replace(smooth(PLAIN["none"]), weights=MIXING.clone().requires_grad_()))
     )
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_tables_of_one_image_are_used_for_the_next() -> None:
+    """Statistics make a table for each image, of some kilobytes: a batch must not keep them all."""
+    plan = Plan(3, None, (Stretch(double(0.0, 255.0), "divide", 255.0, stretches()[0].arithmetic),), (3, 2, 2))
+    batch = random_levels(20_000, 3, 2, 2)
+    call = cpu.compile_plan(plan).bind(batch)
+    call(batch)
+    before = resident_bytes()
+    call(batch)
+    assert resident_bytes() - before < 4 << 20
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -225,3 +225,15 @@ def test_options_reach_a_module_with_hooks():
     image = noise(1)[0]
     transform.register_forward_hook(lambda module, inputs, output: None)
     assert transform(image, params=[{}]).equal(image.flip(-1))
+
+
+def test_windows_of_all_sizes_play_back_on_one_signature():
+    """A window of the output's size is cut out at once, another goes to a plan: neither may run the other's."""
+    image = noise(1, (60, 60))[0]
+    transform = lt.LearnedCompose([v2.RandomResizedCrop(24)])
+    larger = transform(image, params=[{"top": 0, "left": 0, "height": 40, "width": 40}])
+    assert larger.equal(v2.functional.resized_crop(image, 0, 0, 40, 40, [24, 24]))
+    for top, left in ((3, 4), (36, 0)):
+        cut = transform(image, params=[{"top": top, "left": left, "height": 24, "width": 24}])
+        assert cut.equal(image[:, top : top + 24, left : left + 24])
+    assert transform(image, params=[{"top": 0, "left": 0, "height": 40, "width": 40}]).equal(larger)

@@ -2,12 +2,13 @@
 
 import json
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import noise, to_pil, values
+from helpers import noise, refusal, to_pil, values
 from PIL import Image
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
@@ -62,10 +63,10 @@ PIPELINES = {
 }
 
 
-def check(transforms: list[Any], inputs: tuple[Any, ...], seeds: int = 6) -> None:
+def check(transforms: list[Any], inputs: tuple[Any, ...], seeds: Iterable[int] = range(6)) -> None:
     """The same as v2's Compose: structure, types, values, what boxes lie on, and random state."""
     learned = lt.LearnedCompose(transforms)
-    for seed in range(seeds):
+    for seed in seeds:
         torch.manual_seed(seed)
         expected = v2.Compose(transforms)(*inputs)
         state = torch.get_rng_state()
@@ -143,3 +144,36 @@ def test_what_torchvision_takes_alone():
     # Arrays in samples pass untouched, as in v2.
     array = noise(1)[0].numpy()
     assert lt.LearnedCompose([v2.Resize(20)])(noise(1, SIZE)[0], array)[1] is array
+
+
+@pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
+@pytest.mark.parametrize("kind", ["pil", "image"])
+def test_images_of_several_shapes(kind):
+    """What draws for one shape refuses several, at its place in the pipeline and where chance applies it."""
+    colour, gray = (
+        to_pil(part) if kind == "pil" else tv_tensors.Image(part) for part in (noise(1)[0], noise(1)[0][:1])
+    )
+    for transforms in (
+        [v2.RandomGrayscale(0.5)],
+        [v2.RandomHorizontalFlip(), v2.RandomGrayscale(0.5), v2.RandomVerticalFlip()],
+        [v2.RandomApply([v2.RandomGrayscale(1), v2.RandomInvert(1)])],
+        [v2.RandomErasing(0.5, value=3)],
+        [v2.RandomChannelPermutation()],
+        [v2.Resize(9), v2.RandomPhotometricDistort(p=0)],
+        [v2.Grayscale(3), v2.RandomGrayscale(0.5), v2.RandomErasing(0.5, value=3)],
+        [v2.ColorJitter(0.4), v2.RandomAutocontrast()],
+    ):
+        for seed in range(4):
+            refused = refusal(transforms, [colour, gray], seed)
+            if refused is None:
+                check(transforms, ([colour, gray],), seeds=[seed])
+                continue
+            torch.manual_seed(seed)
+            with pytest.raises(type(refused), match="multiple"):
+                lt.LearnedCompose(transforms)([colour, gray])
+
+
+def test_none_passes():
+    for transforms in ([v2.Resize(9)], [v2.RandomCrop(20), v2.RandomHorizontalFlip()], [v2.ColorJitter(0.4)]):
+        for inputs in ((parts("image")["image"], None), ({"image": parts("pil")["image"], "label": None},)):
+            check(transforms, inputs)
