@@ -7,7 +7,9 @@ from torch import Tensor, eye, nn, zeros
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import PipelineValueError, check_channels
-from learned_transforms.layers import Layer, Params, check_padding, check_weight
+from learned_transforms.keep import BORDERS
+from learned_transforms.layers import MOST_TERMS, SUMMED, Layer, Params, check_padding, check_weight
+from learned_transforms.plain import Fields, integer, listed, maybe, number, one_of, positive
 from learned_transforms.plan import Blend, Blur, Equalise, Filter, Mix, Shape, Stage, Stretch, Turn
 
 FORMS = {
@@ -47,6 +49,16 @@ class Blending(Tinting):
     weight: nn.Parameter
     bias: nn.Parameter
     window: nn.Parameter
+    options = Fields(
+        {
+            **SUMMED.checks,
+            "form": one_of(*FORMS["blend"]),
+            "mean": maybe(one_of("none", "half_up")),
+            "inner": SUMMED.checks["arithmetic"],
+        },
+        ("inner",),
+    )
+    takes = Fields({"factor": number})
 
     def __init__(
         self,
@@ -109,6 +121,7 @@ class Stretching(Tinting):
     """
 
     ends: nn.Parameter
+    options = Fields({**SUMMED.checks, "form": one_of(*FORMS["stretch"])})
 
     def __init__(self, ends: Tensor, arithmetic: Arithmetic, form: str) -> None:
         super().__init__()
@@ -168,6 +181,8 @@ class Turning(Tinting):
 
     centres: nn.Parameter
     span: nn.Parameter
+    options = Fields({**SUMMED.checks, "form": one_of(*FORMS["turn"]), "steps": integer(0, 255)})
+    takes = Fields({"factor": number})
 
     def __init__(self, centres: Tensor, span: Tensor, arithmetic: Arithmetic, form: str, steps: int) -> None:
         super().__init__()
@@ -214,10 +229,14 @@ class Blurring(Layer):
 
     coefficients: nn.Parameter
     arithmetic: Arithmetic
+    options = Fields({**SUMMED.checks, "border": one_of(*BORDERS)})
+    takes = Fields({"sigma": positive, "size": listed(integer(1), 2)})
 
     def __init__(self, coefficients: Tensor, border: str, arithmetic: Arithmetic) -> None:
         super().__init__()
         check_weight("coefficients", coefficients, 1)
+        if len(coefficients) > MOST_TERMS:
+            raise PipelineValueError(f"Expected up to {MOST_TERMS} coefficients, got {len(coefficients)}.")
         self.learn(coefficients=coefficients)
         self.border, self.arithmetic = border, arithmetic
 

@@ -4,6 +4,8 @@ A layer knows how to use numbers, never which numbers: kernels, channel weights 
 What a layer is told per image (size, flip) comes in as ``params``.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -13,7 +15,9 @@ from torch import Tensor, nn
 
 from learned_transforms.arithmetic import SMOOTH, Arithmetic
 from learned_transforms.errors import InputShapeError, PaddingError, PipelineValueError, check_channels
+from learned_transforms.keep import BORDERS as PADS
 from learned_transforms.keep import Keep, Listed, Nearest, bordered
+from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
 from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Resample, Shape, Stage, Table
 from learned_transforms.taps import Axis
 
@@ -30,9 +34,13 @@ class Layer(nn.Module):
         arithmetic: how sums are computed (selected by validation), or None where nothing is summed.
         nested: weights lie in submodules, made by the constructor and filled in afterwards.
         whole: names of weights that may be integers, with their dtype.
+        options: what a file may give to the constructor besides weights.
+        takes: what a file may give as params.
     """
 
     arithmetic: Arithmetic | None = None
+    options: ClassVar[Fields] = Fields({})
+    takes: ClassVar[Fields] = Fields({})
     nested: ClassVar[bool] = False
     whole: ClassVar[Mapping[str, torch.dtype]] = {}
 
@@ -61,6 +69,13 @@ class Layer(nn.Module):
         """Constructor arguments that are not tensors, as plain values, for weight files."""
         return {} if self.arithmetic is None else {"arithmetic": self.arithmetic.to_json()}
 
+    def digest(self) -> str:
+        """A hash of all that it is: its class, its description, and every bit of its weights."""
+        found = hashlib.sha256(json.dumps([type(self).__name__, self.describe()], sort_keys=True).encode())
+        for name, value in sorted(self.named_parameters()):
+            found.update(repr((name, value.dtype, tuple(value.shape))).encode() + raw(value))
+        return found.hexdigest()
+
     def provenance(self) -> dict[str, str]:
         """Where each number comes from: ``learned``, ``selected`` or ``given``."""
         marks = {name: "learned" for name, _ in self.named_parameters()}
@@ -69,6 +84,29 @@ class Layer(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> "Layer":
         super()._apply(lambda t: t.to(fn(t.new_empty(0)).device), recurse)  # type: ignore[no-untyped-call]
         return self
+
+
+def raw(value: Tensor) -> bytes:
+    """The memory of a tensor."""
+    return value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+SUMMED = Fields({"arithmetic": lambda value: isinstance(value, Arithmetic)})
+"""The options of a layer that sums, and has no others."""
+
+MOST_CHANNELS = 256
+"""Of an image in a file's description."""
+
+FILLED = {"border": one_of(*PADS), "fill": listed(number, 1, MOST_CHANNELS)}
+"""The params that say what lies around an image."""
+
+RESIZED = Fields(
+    {"size": listed(integer(1), 1, 2), "max_size": maybe(integer(1)), "antialias": switch}, ("max_size", "antialias")
+)
+"""The params of a resize."""
+
+MOST_PIECES, MOST_TERMS, MOST_SHIFT = 64, 64, 64
+"""Of a kernel, in input pixels; so that it costs no more than it is worth to evaluate it."""
 
 
 def check_weight(name: str, value: Tensor, dimensions: int, length: int | None = None) -> None:
@@ -93,13 +131,24 @@ class Resampling(Layer):
     kernel: nn.Parameter
     shift: nn.Parameter
     arithmetic: Arithmetic
+    options = Fields({**SUMMED.checks, "width": number}, ("width",))
+    takes = RESIZED
 
     def __init__(self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, width: float = 1.0) -> None:
         super().__init__()
         check_weight("kernel", kernel, 2)
+        if kernel.shape[0] > MOST_PIECES or kernel.shape[1] > MOST_TERMS or not kernel.any():
+            raise PipelineValueError(
+                f"Expected a kernel of up to {MOST_PIECES} pieces of {MOST_TERMS} terms, not all 0, "
+                f"got {tuple(kernel.shape)}."
+            )
         if not 0 < width <= 1:
             raise PipelineValueError(f"Expected a width above 0 and up to 1, got {width}.")
         check_weight("shift", shift, 1, 2)
+        if shift.abs().max() > MOST_SHIFT:
+            raise PipelineValueError(f"Expected shifts of up to {MOST_SHIFT} pixels, got {shift.tolist()}.")
+        # Backends evaluate kernels in float64, whatever type they were written in.
+        kernel, shift = kernel.double(), shift.double()
         self.learn(kernel=kernel, shift=shift)
         self.arithmetic, self.width = arithmetic, width
 
@@ -153,10 +202,14 @@ class Picking(Layer):
 
     offset: nn.Parameter
     arithmetic: Arithmetic
+    options = SUMMED
+    takes = RESIZED
 
     def __init__(self, offset: Tensor, arithmetic: Arithmetic) -> None:
         super().__init__()
         check_weight("offset", offset, 1, 1)
+        if offset.abs() > 1 or arithmetic.number == "int":
+            raise PipelineValueError(f"Expected an offset of up to 1, in floats, got {offset.tolist()}, {arithmetic}.")
         self.learn(offset=offset)
         self.arithmetic = arithmetic
 
@@ -184,6 +237,8 @@ class Mixing(Layer):
     weight: nn.Parameter
     bias: nn.Parameter
     arithmetic: Arithmetic
+    options = SUMMED
+    takes = Fields({"copies": integer(1, MOST_CHANNELS), "copy_gray": switch}, ("copies", "copy_gray"))
 
     def __init__(self, weight: Tensor, bias: Tensor, arithmetic: Arithmetic) -> None:
         super().__init__()
@@ -213,6 +268,7 @@ class Filtering(Layer):
 
     weights: nn.Parameter
     arithmetic: Arithmetic
+    options = Fields({**SUMMED.checks, "border": one_of(*BORDERS)})
 
     def __init__(self, weights: Tensor, border: str, arithmetic: Arithmetic) -> None:
         super().__init__()
@@ -247,7 +303,7 @@ class Lookup(Layer):
 
     def __init__(self, values: Tensor) -> None:
         super().__init__()
-        if values.ndim != 2 or values.shape[1] != 256:
+        if values.ndim != 2 or values.shape[1] != 256 or not len(values):
             raise PipelineValueError(f"Expected values of shape [channels or 1, 256], got {tuple(values.shape)}.")
         self.learn(values=values)
 
@@ -271,6 +327,8 @@ class Lookup(Layer):
 class Flipping(Layer):
     """Mirror the image. Params: ``axis``, ``"horizontal"`` or ``"vertical"``."""
 
+    takes = Fields({"axis": one_of("horizontal", "vertical")})
+
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         axis = params["axis"]
         if axis == "horizontal":
@@ -286,6 +344,8 @@ class Cropping(Layer):
     ``start`` (top, left), if given, is where; negative numbers count from the end. Without it, it is the middle.
     """
 
+    takes = Fields({"size": listed(integer(1), 2), "start": maybe(listed(integer(-LONGEST), 2))}, ("start",))
+
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         rows, columns = (centred(n_in, n_out) for n_in, n_out in zip(shape[1:], params["size"], strict=True))
         if params.get("start") is not None:
@@ -300,6 +360,8 @@ class Windowing(Layer):
 
     Params: ``size`` of the window; ``border`` and ``fill`` as those of :class:`Padding`.
     """
+
+    takes = Fields({"size": listed(integer(1), 2), **FILLED})
 
     def around(self, channels: int, params: Params) -> Around | None:
         return Around(params["border"], fill_of(params["fill"], channels))
@@ -321,6 +383,8 @@ class Padding(Layer):
     Raises:
         PaddingError: there would be more.
     """
+
+    takes = Fields({"padding": listed(integer(-LONGEST), 4), **FILLED, "limited": switch})
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         channels, height, width = shape
@@ -363,6 +427,10 @@ class Arranging(Layer):
         InputTypeError: images of neither one nor three channels, under ``gray_only``.
     """
 
+    takes = Fields(
+        {"order": listed(integer(0, MOST_CHANNELS - 1), 1, MOST_CHANNELS), "gray_only": switch}, ("gray_only",)
+    )
+
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         if params.get("gray_only"):
             check_channels(shape[0], (1, 3))
@@ -378,6 +446,8 @@ def centred(n_in: int, n_out: int) -> Keep:
 
 class Normalising(Layer):
     """Subtract a mean and divide by a standard deviation. Params: ``mean``, ``std``: one number, or one a channel."""
+
+    takes = Fields({name: listed(number, 1, MOST_CHANNELS) for name in ("mean", "std")})
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         length = max(len(params["mean"]), len(params["std"]))

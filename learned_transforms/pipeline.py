@@ -36,7 +36,6 @@ from learned_transforms.segment import MOST_LANES, Lane, Owner, Segment
 from learned_transforms.tape import Tape
 from learned_transforms.weights import Weights
 
-DEFAULT_WEIGHTS = "torchvision"
 FALLBACKS = ("torchvision", "error")
 ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time."
 
@@ -336,7 +335,7 @@ def moved(params: Params, slots: int) -> Params:
 @lru_cache(maxsize=1)
 def shipped() -> Weights:
     """The weights that stand for catalogued transforms."""
-    return weight_files.load(DEFAULT_WEIGHTS)
+    return weight_files.load_faithful(weight_files.DEFAULT)
 
 
 def roles_of(transforms: Iterable[Any]) -> set[str]:

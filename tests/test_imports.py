@@ -10,6 +10,7 @@ import learned_transforms
 PACKAGE = Path(learned_transforms.__file__).parent
 ORDER = (
     "errors",
+    "plain",
     "arithmetic",
     "keep",
     "taps",
@@ -33,7 +34,10 @@ ORDER = (
     "replay",
     "steps",
     "catalog",
+    "describe",
+    "stored",
     "weights",
+    "folders",
     "explain",
     "segment",
     "tape",
