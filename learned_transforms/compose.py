@@ -81,9 +81,11 @@ class LearnedCompose(Pipeline):
             raise PipelineTypeError(
                 f"from_pretrained takes allow_approximate, {', '.join(sorted(OPTIONS))}; got {', '.join(unknown)}."
             )
-        loaded = weight_files.load_faithful(name, allow_approximate)
+        loaded = weight_files.load(name)
         check_config(weight_files.expanded(name), loaded)
         transforms = restore_pipeline(loaded.pipeline, loaded.layers)
+        if not allow_approximate:
+            weight_files.require_faithful(name, loaded)
         for position, transform in enumerate(transforms):
             if isinstance(transform, Network):
                 transform.certificate = loaded.certificates.get(str(position))

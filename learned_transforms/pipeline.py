@@ -335,7 +335,9 @@ def moved(params: Params, slots: int) -> Params:
 @lru_cache(maxsize=1)
 def shipped() -> Weights:
     """The weights that stand for catalogued transforms."""
-    return weight_files.load_faithful(weight_files.DEFAULT)
+    found = weight_files.load(weight_files.DEFAULT)
+    weight_files.require_faithful(weight_files.DEFAULT, found)
+    return found
 
 
 def roles_of(transforms: Iterable[Any]) -> set[str]:

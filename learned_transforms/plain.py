@@ -32,7 +32,7 @@ def switch(value: Any) -> bool:
 
 
 def text(value: Any) -> bool:
-    return type(value) is str
+    return isinstance(value, str)
 
 
 def one_of(*known: Any) -> Check:
@@ -78,7 +78,7 @@ class Fields:
         missing = [name for name in self.checks if name not in values and name not in self.optional]
         unknown = [name for name in values if name not in self.checks]
         if missing or unknown:
-            raise WeightsError(f"{what} does not fit: missing {brief(missing)}, unknown {brief(unknown)}.")
+            raise WeightsError(f"Expected {what} to be whole: missing {brief(missing)}, unknown {brief(unknown)}.")
         for name, value in values.items():
             if not self.checks[name](value):
-                raise WeightsError(f"{what} has an impossible {name}: {brief(value)}. The file is damaged.")
+                raise WeightsError(f"Expected {what} to have another {name}, got {brief(value)}.")

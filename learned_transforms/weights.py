@@ -182,20 +182,17 @@ def load(name: str | os.PathLike[str]) -> Weights:
     return Weights(layers, parts["pipeline"], certificates, parts["provenance"], parts["about"], intact)
 
 
-def load_faithful(name: str | os.PathLike[str], allow_approximate: bool = False) -> Weights:
-    """:func:`load`, for use: what no certificate says to be faithful has to be asked for.
+def require_faithful(name: str | os.PathLike[str], weights: Weights) -> None:
+    """Require certificates to say that weights are faithful, all of them.
 
     Raises:
-        ApproximateWeightsError: it was not.
+        ApproximateWeightsError: they do not.
     """
-    loaded = load(name)
-    reason = None if allow_approximate else next(doubts(loaded), None)
+    reason = next(doubts(weights), None)
     if reason is not None:
         raise ApproximateWeightsError(
-            f"{brief(str(name))} is no faithful copy of its teacher ({reason}). "
-            "Pass allow_approximate=True if that is good enough."
+            f"{name} is no faithful copy of its teacher ({reason}). Pass allow_approximate=True if that is good enough."
         )
-    return loaded
 
 
 def doubts(weights: Weights) -> Iterator[str]:
