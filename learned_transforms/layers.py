@@ -19,7 +19,7 @@ from learned_transforms.keep import BORDERS as PADS
 from learned_transforms.keep import Keep, Listed, Nearest, bordered
 from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
 from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Resample, Shape, Stage, Table
-from learned_transforms.taps import Axis
+from learned_transforms.taps import MOST_WHOLE, Axis
 
 Params = Mapping[str, Any]
 
@@ -116,6 +116,18 @@ def check_weight(name: str, value: Tensor, dimensions: int, length: int | None =
         raise PipelineValueError(f"Expected {name} of {dimensions} dimensions{size}, got shape {tuple(value.shape)}.")
 
 
+MOST_SUM = 2**22
+"""Of the levels that a map of channels gives: whole sums of 22 bits hold no more."""
+
+
+def check_mix(weight: Tensor, bias: Tensor) -> None:
+    """Require the weight and bias of a linear map of channels."""
+    check_weight("weight", weight, 2)
+    check_weight("bias", bias, 1, len(weight))
+    if not (255 * weight.abs().double().sum(1) + bias.abs()).max() < MOST_SUM:
+        raise PipelineValueError(f"Expected weights and bias that give sums of less than {MOST_SUM:,} levels.")
+
+
 class Resampling(Layer):
     """Resize with a learned interpolation kernel, at any size; see ``taps.evaluate`` for what its numbers mean.
 
@@ -137,11 +149,12 @@ class Resampling(Layer):
     def __init__(self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, width: float = 1.0) -> None:
         super().__init__()
         check_weight("kernel", kernel, 2)
-        if kernel.shape[0] > MOST_PIECES or kernel.shape[1] > MOST_TERMS or not kernel.any():
+        if kernel.shape[0] > MOST_PIECES or kernel.shape[1] > MOST_TERMS:
             raise PipelineValueError(
-                f"Expected a kernel of up to {MOST_PIECES} pieces of {MOST_TERMS} terms, not all 0, "
-                f"got {tuple(kernel.shape)}."
+                f"Expected a kernel of up to {MOST_PIECES} pieces of {MOST_TERMS} terms, got {tuple(kernel.shape)}."
             )
+        if not 0 < kernel.abs().max() < MOST_WHOLE:
+            raise PipelineValueError("Expected coefficients of a kernel that are not all 0, and below 2^30.")
         if not 0 < width <= 1:
             raise PipelineValueError(f"Expected a width above 0 and up to 1, got {width}.")
         check_weight("shift", shift, 1, 2)
@@ -242,8 +255,7 @@ class Mixing(Layer):
 
     def __init__(self, weight: Tensor, bias: Tensor, arithmetic: Arithmetic) -> None:
         super().__init__()
-        check_weight("weight", weight, 2)
-        check_weight("bias", bias, 1, len(weight))
+        check_mix(weight, bias)
         self.learn(weight=weight, bias=bias)
         self.arithmetic = arithmetic
 

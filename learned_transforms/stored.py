@@ -25,7 +25,9 @@ from learned_transforms.layers import Layer, raw
 from learned_transforms.network import Network
 from learned_transforms.plain import Fields, listed, mapped, mapping, maybe, one_of, switch, text
 
-DTYPES = {"F64", "F32", "F16", "BF16", "I64", "U8"}
+DTYPES = {"F64", "F32", "I64", "U8"}
+"""Of a tensor: in half precision, backends would round otherwise."""
+
 MOST_DIMENSIONS = 4
 """Of a tensor."""
 

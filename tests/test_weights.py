@@ -94,7 +94,7 @@ def test_truncated_and_foreign_files(parts, tmp_path):
     refuse(tmp_path, tensors, {**metadata, "pipeline": "[]"}, "no pipeline")
     layers = json.loads(metadata["layers"])
     layers["uint8/gray"]["layer"] = "Module"
-    refuse(tmp_path, tensors, {**metadata, "layers": json.dumps(layers)}, "cannot be built")
+    refuse(tmp_path, tensors, {**metadata, "layers": json.dumps(layers)}, "another layer, got 'Module'")
     layers["uint8/gray"] = {**layers["uint8/gray"], "layer": "Mixing", "options": {"arithmetic": {"number": "int4"}}}
     refuse(tmp_path, tensors, {**metadata, "layers": json.dumps(layers)}, "Unknown arithmetic")
 
