@@ -3,7 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from learned_transforms.errors import WeightsError
+from learned_transforms.errors import WeightsError, brief
+from learned_transforms.plain import LONGEST
+
+NUMBERS = ("int", "float32", "float64")
+ROUNDINGS = ("none", "truncate", "half_up", "half_even")
 
 
 @dataclass(frozen=True)
@@ -65,19 +69,23 @@ class Arithmetic:
         try:
             made = cls(**description)
         except TypeError as error:
-            raise WeightsError(f"Expected the fields of an Arithmetic, got {description!r}: {error}") from None
-        known = made.number in ("int", "float32", "float64")
-        known = known and made.rounding in ("none", "truncate", "half_up", "half_even")
-        if (
-            not known
-            or type(made.bits) is not int
-            or not (0 <= made.bits <= 22)
-            or (made.number == "int") != (made.bits > 0)
-            or type(made.small) is not int
-            or made.small < 0
-            or (made.small > 0 and not made.fma)
+            raise WeightsError(f"Expected the fields of an Arithmetic, got {brief(description)}: {error}") from None
+        whole = made.number == "int"
+        switches = made.adaptive, made.fma, made.each_pass, made.tall_first, made.quarters, made.running
+        if not (
+            made.number in NUMBERS
+            and made.rounding in ROUNDINGS
+            and all(type(switch) is bool for switch in switches)
+            and type(made.bits) is int
+            and (1 <= made.bits <= 22 if whole else made.bits == 0)
+            and type(made.small) is int
+            and 0 <= made.small <= LONGEST
+            # Whole sums are rounded half up, and only float32 sums are fused, whatever else is said here.
+            and (made.rounding == "half_up" or not whole)
+            and (made.number == "float32" or not made.fma)
+            and (made.fma or not made.small)
         ):
-            raise WeightsError(f"Unknown arithmetic {description!r}: the file is damaged or from a newer release.")
+            raise WeightsError(f"Unknown arithmetic {brief(description)}: the file is damaged or from a newer release.")
         return made
 
     def to_json(self) -> dict[str, Any]:

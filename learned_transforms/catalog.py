@@ -3,19 +3,18 @@
 Adding a transform is adding a row to :data:`ROWS`; what it does is said in steps.py, what it draws in draws.py.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torchvision.transforms as v1
 from torch import nn
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import v2
 
 from learned_transforms import steps
-from learned_transforms.containers import COMPOSES, CONTAINERS, Leaf, leaves
+from learned_transforms.containers import CONTAINERS, Leaf, leaves
 from learned_transforms.draws import sides_of_crop
-from learned_transforms.errors import PipelineTypeError, WeightsError
 from learned_transforms.factors import JITTERED
 from learned_transforms.given import Cutting
 from learned_transforms.images import Form
@@ -151,9 +150,6 @@ SHALLOW = (
 )
 """Transforms that refuse images of several batch dimensions."""
 
-MOST_NUMBERS = 2**20
-"""Of a tensor that is written into the description of a pipeline."""
-
 
 def cover(transform: Any, form: Form, learned: Container[str], first: int = 0) -> list[tuple[Leaf, Step]] | str:
     """What a transform, and those in it, do to an image of ``form``; or the reason why torchvision must do it.
@@ -205,73 +201,3 @@ def name_of(transform: Any) -> str:
     if isinstance(transform, Altered):
         transform = transform.transform
     return str(getattr(transform, "__name__", type(transform).__name__))
-
-
-def class_name(transform_class: type) -> str:
-    return f"{'v2' if issubclass(transform_class, v2.Transform) else 'v1'}.{transform_class.__name__}"
-
-
-NAMES = {class_name(transform_class): transform_class for transform_class in (*ROWS, *CONTAINERS, *COMPOSES)}
-
-
-def describe(transform: Any) -> dict[str, Any]:
-    """A catalogued transform as plain values, for weight files.
-
-    Raises:
-        PipelineTypeError: a lambda or another transform that cannot be written down.
-    """
-    if type(transform) in (*CONTAINERS, *COMPOSES):
-        own = {"p": to_plain(transform.p)} if hasattr(transform, "p") else {}
-        inner = [describe(t) for t in transform.transforms]
-        return {"transform": class_name(type(transform)), "arguments": own, "transforms": inner}
-    row = ROWS.get(type(transform))
-    if row is None:
-        raise PipelineTypeError(
-            f"{type(transform).__name__} cannot be saved: only transforms of the catalogue can. "
-            f"Save the rest of the pipeline without it. Catalogue: {', '.join(sorted(NAMES))}."
-        )
-    arguments = {name: to_plain(row.read(transform, name)) for name in (*row.arguments, *row.tensors)}
-    return {"transform": class_name(type(transform)), "arguments": arguments}
-
-
-def restore(description: Mapping[str, Any]) -> Any:
-    """The transform that :func:`describe` wrote down; nothing but catalogued classes is ever made.
-
-    Raises:
-        WeightsError: an unknown class, or arguments that it does not take.
-    """
-    try:
-        transform_class = NAMES[description["transform"]]
-        arguments = {name: from_plain(value) for name, value in description["arguments"].items()}
-        if transform_class not in (*CONTAINERS, *COMPOSES):
-            return transform_class(**arguments)
-        made = transform_class([restore(entry) for entry in description["transforms"]], **arguments)
-        if "p" in arguments:
-            made.p = arguments["p"]  # v2 divides chances by their sum, which may change them once more.
-        return made
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(f"Expected a catalogued transform, got {dict(description)!r}: {error!r}") from error
-
-
-def to_plain(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        if value.numel() > MOST_NUMBERS:
-            raise PipelineTypeError(
-                f"A tensor of {value.numel()} numbers is too large for the description of a pipeline."
-            )
-        return {"tensor": value.tolist(), "dtype": str(value.dtype).removeprefix("torch.")}
-    if isinstance(value, torch.dtype):
-        return {"dtype": str(value).removeprefix("torch.")}
-    if isinstance(value, InterpolationMode):
-        return {"interpolation": value.value}
-    return list(value) if isinstance(value, tuple) else value
-
-
-def from_plain(value: Any) -> Any:
-    if isinstance(value, dict) and "tensor" in value:
-        return torch.tensor(value["tensor"], dtype=getattr(torch, value["dtype"]))
-    if isinstance(value, dict) and "dtype" in value:
-        return getattr(torch, value["dtype"])
-    if isinstance(value, dict) and "interpolation" in value:
-        return InterpolationMode(value["interpolation"])
-    return value

@@ -3,7 +3,7 @@
 import math
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor
 
-from learned_transforms.errors import DataError, InputShapeError, WeightsError
+from learned_transforms.errors import DataError, InputShapeError
+from learned_transforms.plain import Fields, integer, mapped, maybe, number, one_of, switch, text
 
 TIERS = ("proved", "exact", "rounding", "approximate")
 """From best to worst."""
@@ -59,6 +60,7 @@ class Certificate:
         enumerated: the images were the whole domain, which is what makes a proof.
         groups: the same figures by kind of image.
         reference: versions, kind of input, CPU capability and threads that the teacher ran with.
+        digest: a hash of what was measured, weights and all; empty until it is bound to them.
     """
 
     tier: str
@@ -75,6 +77,7 @@ class Certificate:
     enumerated: bool
     groups: Mapping[str, Group]
     reference: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
 
     def __str__(self) -> str:
         share = f"{self.differing:,} of {self.values:,} values differ in {self.images:,} images"
@@ -97,6 +100,10 @@ class Certificate:
         found += [there.get(name, "unknown") for name in ("cpu_capability", "machine") if differ(there, here, name)]
         return ", ".join(found) or None
 
+    def of(self, digest: str) -> "Certificate | None":
+        """This certificate for what has that digest; None: it was measured on something else."""
+        return replace(self, digest=digest) if self.digest in ("", digest) else None
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; infinite PSNR becomes None, which JSON can say."""
         plain = asdict(self)
@@ -109,17 +116,33 @@ class Certificate:
         Raises:
             WeightsError: fields are missing, foreign, or of an unknown tier.
         """
-        try:
-            groups = {name: Group(**group) for name, group in description["groups"].items()}
-            psnr = math.inf if description["psnr"] is None else description["psnr"]
-            made = cls(**{**description, "groups": groups, "psnr": psnr})
-        except (TypeError, KeyError, AttributeError) as error:
-            raise WeightsError(f"Expected a certificate, got {description!r:.200}: {error}") from None
-        if made.tier not in TIERS:
-            raise WeightsError(f"Expected a tier out of {', '.join(TIERS)}, got {made.tier!r}.")
-        if not isinstance(made.reference, dict) or not all(isinstance(value, str) for value in made.reference.values()):
-            raise WeightsError(f"Expected a reference of names and their values, got {made.reference!r:.200}.")
-        return made
+        FIELDS.require("certificate", description)
+        for group in description["groups"].values():
+            GROUP.require("group of a certificate", group)
+        groups = {name: Group(**group) for name, group in description["groups"].items()}
+        psnr = math.inf if description["psnr"] is None else description["psnr"]
+        return cls(**{**description, "groups": groups, "psnr": psnr})
+
+
+COUNT = integer(0, 2**63)
+GROUP = Fields({"images": COUNT, "values": COUNT, "differing": COUNT, "largest": number})
+FIELDS = Fields(
+    {
+        "tier": one_of(*TIERS),
+        **dict.fromkeys(("images", "values", "differing"), COUNT),
+        **dict.fromkeys(("equal", "largest"), number),
+        "ssim": lambda value: type(value) in (int, float),  # NaN where pixels are.
+        **{name: maybe(number) for name in ("psnr", "bound")},
+        "histogram": mapped(COUNT),
+        "worst": text,
+        "enumerated": switch,
+        "groups": mapped(lambda group: isinstance(group, dict)),
+        "reference": mapped(text),
+        "digest": text,
+    },
+    ("reference", "digest"),
+)
+"""What a file says of a certificate."""
 
 
 def released(version: str) -> str:

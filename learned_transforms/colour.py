@@ -7,7 +7,18 @@ from torch import Tensor, eye, nn, zeros
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import PipelineValueError, check_channels
-from learned_transforms.layers import Layer, Params, check_padding, check_weight
+from learned_transforms.keep import BORDERS
+from learned_transforms.layers import (
+    MOST_SUM,
+    MOST_TERMS,
+    SUMMED,
+    Layer,
+    Params,
+    check_mix,
+    check_padding,
+    check_weight,
+)
+from learned_transforms.plain import Fields, integer, listed, maybe, number, one_of, positive
 from learned_transforms.plan import Blend, Blur, Equalise, Filter, Mix, Shape, Stage, Stretch, Turn
 
 FORMS = {
@@ -47,6 +58,16 @@ class Blending(Tinting):
     weight: nn.Parameter
     bias: nn.Parameter
     window: nn.Parameter
+    options = Fields(
+        {
+            **SUMMED.checks,
+            "form": one_of(*FORMS["blend"]),
+            "mean": maybe(one_of("none", "half_up")),
+            "inner": SUMMED.checks["arithmetic"],
+        },
+        ("inner",),
+    )
+    takes = Fields({"factor": number})
 
     def __init__(
         self,
@@ -65,6 +86,8 @@ class Blending(Tinting):
         own = {name: value for name, value in given.items() if value is not None}
         if form not in FORMS["blend"] or mean not in (None, "none", "half_up") or (inner is None) != (not own):
             raise PipelineValueError(f"Expected a known form and mean, and inner with weights, got {form!r}, {mean!r}.")
+        if weight is not None and bias is not None:
+            check_mix(weight, bias)
         if set(own) not in (set(), {"weight", "bias"}, {"window"}) or terms.shape != (2, 2):
             raise PipelineValueError(f"Expected terms [2, 2] and weight with bias, or window; got {', '.join(own)}.")
         self.learn(terms=terms, **own)
@@ -109,11 +132,12 @@ class Stretching(Tinting):
     """
 
     ends: nn.Parameter
+    options = Fields({**SUMMED.checks, "form": one_of(*FORMS["stretch"])})
 
     def __init__(self, ends: Tensor, arithmetic: Arithmetic, form: str) -> None:
         super().__init__()
         check_weight("ends", ends, 1, 2)
-        if form not in FORMS["stretch"] or ends[0] >= ends[1]:
+        if form not in FORMS["stretch"] or not ends[0] < ends[1] or ends.abs().max() > MOST_SUM:
             raise PipelineValueError(f"Expected ends that rise and a known form, got {ends.tolist()} and {form!r}.")
         self.learn(ends=ends)
         self.arithmetic, self.form = arithmetic, form
@@ -168,6 +192,8 @@ class Turning(Tinting):
 
     centres: nn.Parameter
     span: nn.Parameter
+    options = Fields({**SUMMED.checks, "form": one_of(*FORMS["turn"]), "steps": integer(0, 255)})
+    takes = Fields({"factor": number})
 
     def __init__(self, centres: Tensor, span: Tensor, arithmetic: Arithmetic, form: str, steps: int) -> None:
         super().__init__()
@@ -214,10 +240,14 @@ class Blurring(Layer):
 
     coefficients: nn.Parameter
     arithmetic: Arithmetic
+    options = Fields({**SUMMED.checks, "border": one_of(*BORDERS)})
+    takes = Fields({"sigma": positive, "size": listed(integer(1), 2)})
 
     def __init__(self, coefficients: Tensor, border: str, arithmetic: Arithmetic) -> None:
         super().__init__()
         check_weight("coefficients", coefficients, 1)
+        if len(coefficients) > MOST_TERMS:
+            raise PipelineValueError(f"Expected up to {MOST_TERMS} coefficients, got {len(coefficients)}.")
         self.learn(coefficients=coefficients)
         self.border, self.arithmetic = border, arithmetic
 

@@ -13,11 +13,10 @@ from torch.nn.modules.module import _has_any_global_hook as any_global_hook
 from torch.utils._pytree import tree_map
 
 from learned_transforms import weights as weight_files
-from learned_transforms.catalog import describe
 from learned_transforms.certificate import Certificate, measure
+from learned_transforms.describe import describe
 from learned_transforms.draws import local
 from learned_transforms.errors import (
-    ApproximateWeightsError,
     InputShapeError,
     InputTypeError,
     PipelineValueError,
@@ -26,12 +25,15 @@ from learned_transforms.errors import (
 )
 from learned_transforms.executor import Run
 from learned_transforms.explain import Explanation, Row, explain
+from learned_transforms.folders import check_config, save_folder
+from learned_transforms.identify import read
 from learned_transforms.images import Form, image_in, items, signature, to_tensor
 from learned_transforms.layers import Layer
 from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, tracing_state
 from learned_transforms.nested import describe_leaf
 from learned_transforms.network import Network
 from learned_transforms.pipeline import Pipeline
+from learned_transforms.stored import restore_pipeline
 from learned_transforms.tape import Tape
 from learned_transforms.weights import Weights
 
@@ -40,6 +42,8 @@ FORMS = {"pil": Form("pil", "uint8"), "uint8": Form("tensor", "uint8"), "float32
 
 OPTIONS = ("params", "per_sample", "generator")
 """Keywords of a call."""
+LOADING = ("fallback", "backend")
+"""Of the constructor, that :meth:`LearnedCompose.from_pretrained` takes too."""
 
 
 class LearnedCompose(Pipeline):
@@ -74,41 +78,40 @@ class LearnedCompose(Pipeline):
     def from_pretrained(
         cls, name: str | os.PathLike[str], *, allow_approximate: bool = False, **options: Any
     ) -> "LearnedCompose":
-        """A pipeline from a shipped name (``list_pretrained()``) or from a weight file.
+        """A pipeline from a shipped name (``list_pretrained()``), a weight file, or a folder with one.
 
         Args:
             name: the name or path.
-            allow_approximate: take networks that are certified as ``approximate`` only.
+            allow_approximate: take what is certified as ``approximate`` only, or not at all: fine-tuned weights, and
+                files that were changed after they were written.
             options: ``fallback`` and ``backend``, as for the constructor.
 
         Raises:
             UnknownPretrainedError, WeightsError: no such weights, or damaged ones.
             ApproximateWeightsError: approximate weights that were not asked for.
+            PipelineTypeError: an unknown option.
         """
+        check_keywords(options, ("allow_approximate", *LOADING))
         loaded = weight_files.load(name)
-        transforms = weight_files.restore_pipeline(loaded)
-        poor = [
-            str(c) if key.isdigit() else f"{key}: {c}"
-            for key, c in loaded.certificates.items()
-            if not c.at_least("rounding")
-        ]
+        check_config(weight_files.expanded(name), loaded)
+        transforms = restore_pipeline(loaded.pipeline, loaded.layers)
+        if not allow_approximate:
+            weight_files.require_faithful(name, loaded)
         for position, transform in enumerate(transforms):
             if isinstance(transform, Network):
                 transform.certificate = loaded.certificates.get(str(position))
-                if transform.certificate is None:
-                    poor.append(f"network {position} is not certified")
-        if poor and not allow_approximate:
-            raise ApproximateWeightsError(
-                f"{name} is no faithful copy of its teacher ({poor[0]}). "
-                "Pass allow_approximate=True if that is good enough."
-            )
         return cls(transforms, weights=loaded, **options)
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:
         """Write weights and the description of the pipeline; :meth:`from_pretrained` reads them back.
 
+        Args:
+            path: a single file, if it ends in ``.safetensors``; else a folder, as model hubs take it, with
+                ``config.json``, ``model.safetensors``, ``certificate.json`` and a card. What leads there is made.
+
         Raises:
             PipelineTypeError: a transform that cannot be written down, such as a lambda.
+            OSError: the disk is full, or nothing can be written there.
         """
         layers: dict[str, Layer] = dict(self.layers.items())
         pipeline = []
@@ -118,11 +121,15 @@ class LearnedCompose(Pipeline):
                 layers |= dict(zip(keys, transform.members, strict=True))
                 pipeline.append({"network": {"layers": keys, **transform.describe()}})
             else:
-                pipeline.append(describe(transform))
+                pipeline.append(describe(read(transform)))
         provenance = {
             f"{key}.{name}": mark for key, layer in layers.items() for name, mark in layer.provenance().items()
         }
-        weight_files.save(Weights(layers, pipeline, self.certificates, provenance), path)
+        weights, target = Weights(layers, pipeline, self.certificates, provenance), weight_files.expanded(path)
+        if target.suffix == weight_files.SUFFIX:
+            weight_files.save(weights, target)
+        else:
+            save_folder(weights, target, repr(self))
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """:meth:`forward`, and hooks where there are any: what nn.Module looks for costs a tenth of a call."""

@@ -4,6 +4,7 @@ Every exception also derives from the type that torchvision raises for the same 
 catches torchvision's exceptions keeps working.
 """
 
+import reprlib
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,9 +13,29 @@ from pathlib import Path
 
 from torch import nn
 
+LONGEST_TEXT = 4000
+"""Characters of an error text, at most."""
+
+BRIEF = reprlib.Repr()
+BRIEF.maxlevel, BRIEF.maxdict, BRIEF.maxstring, BRIEF.maxother = 3, 6, 80, 80
+
+
+def brief(value: object) -> str:
+    """A value, for an error text: short, however long or deep it is."""
+    return f"{BRIEF.repr(value):.300}"
+
+
+def shortened(text: str) -> str:
+    """A text without its middle, where it is too long: what went wrong comes first, the remedy last."""
+    half = LONGEST_TEXT // 2
+    return text if len(text) <= LONGEST_TEXT else f"{text[:half]} ... {text[-half:]}"
+
 
 class LearnedTransformsError(Exception):
-    """Base of every exception that this package raises on purpose."""
+    """Base of every exception that this package raises on purpose; no text is longer than ``LONGEST_TEXT``, about."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(shortened(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class InputTypeError(LearnedTransformsError, TypeError):

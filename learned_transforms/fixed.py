@@ -12,6 +12,9 @@ from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.colour import LAYERS as COLOUR
 from learned_transforms.errors import InputShapeError, PipelineValueError
 from learned_transforms.layers import (
+    MOST_CHANNELS,
+    MOST_TERMS,
+    SUMMED,
     Arranging,
     Cropping,
     Filtering,
@@ -27,6 +30,7 @@ from learned_transforms.layers import (
     Windowing,
     check_weight,
 )
+from learned_transforms.plain import Fields, integer, listed, one_of, positive
 from learned_transforms.plan import Apply, Mix, Product, Resample, Shape, Sparse, Stage
 from learned_transforms.taps import FixedAxis
 
@@ -48,12 +52,16 @@ class Matrices(Layer):
     weight: nn.Parameter
     bias: nn.Parameter
     arithmetic: Arithmetic
+    options = SUMMED
 
     def __init__(self, rows: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, arithmetic: Arithmetic) -> None:
         super().__init__()
         for name, matrix in (("rows", rows), ("columns", columns), ("weight", weight)):
             check_weight(name, matrix, self.dimensions, len(rows) if self.dimensions == 3 else None)
         check_weight("bias", bias, 1, weight.shape[-2])
+        # What joins the terms is a matrix of as many rows as there are outputs.
+        if len(bias) > MOST_CHANNELS or (self.dimensions == 3 and len(rows) > MOST_TERMS):
+            raise PipelineValueError(f"Expected up to {MOST_TERMS} terms of {MOST_CHANNELS} channels.")
         self.learn(rows=rows, columns=columns, weight=weight, bias=bias)
         self.arithmetic = arithmetic
 
@@ -117,6 +125,7 @@ class FixedResampling(Layer):
     rows: nn.Parameter
     columns: nn.Parameter
     arithmetic: Arithmetic
+    options = SUMMED
 
     def __init__(self, rows: Tensor, columns: Tensor, arithmetic: Arithmetic) -> None:
         super().__init__()
@@ -147,6 +156,7 @@ class Scattered(Layer):
     weights: nn.Parameter
     bias: nn.Parameter
     arithmetic: Arithmetic
+    options = Fields({**SUMMED.checks, "size": listed(integer(1), 2), "output": listed(integer(1), 2)})
 
     def __init__(
         self,
@@ -196,6 +206,14 @@ class Unstructured(Layer):
     """
 
     arithmetic: Arithmetic
+    options = Fields(
+        {
+            **SUMMED.checks,
+            "kind": one_of("dense", "cnn", "local"),
+            **{name: listed(integer(1), 3) for name in ("shape", "output")},
+            "full": positive,
+        }
+    )
     nested = True
 
     def __init__(self, kind: str, shape: Shape, output: Shape, full: float, arithmetic: Arithmetic) -> None:

@@ -4,6 +4,8 @@ A layer knows how to use numbers, never which numbers: kernels, channel weights 
 What a layer is told per image (size, flip) comes in as ``params``.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -14,9 +16,11 @@ from torch import Tensor, nn
 from learned_transforms.arithmetic import SMOOTH, Arithmetic
 from learned_transforms.errors import InputShapeError, PaddingError, PipelineValueError, check_channels
 from learned_transforms.installed import fuses
+from learned_transforms.keep import BORDERS as PADS
 from learned_transforms.keep import Keep, Listed, Nearest, bordered
+from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
 from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Resample, Shape, Stage, Table
-from learned_transforms.taps import Axis
+from learned_transforms.taps import MOST_WHOLE, Axis
 
 Params = Mapping[str, Any]
 
@@ -31,9 +35,13 @@ class Layer(nn.Module):
         arithmetic: how sums are computed (selected by validation), or None where nothing is summed.
         nested: weights lie in submodules, made by the constructor and filled in afterwards.
         whole: names of weights that may be integers, with their dtype.
+        options: what a file may give to the constructor besides weights.
+        takes: what a file may give as params.
     """
 
     arithmetic: Arithmetic | None = None
+    options: ClassVar[Fields] = Fields({})
+    takes: ClassVar[Fields] = Fields({})
     nested: ClassVar[bool] = False
     whole: ClassVar[Mapping[str, torch.dtype]] = {}
 
@@ -65,6 +73,13 @@ class Layer(nn.Module):
         """Constructor arguments that are not tensors, as plain values, for weight files."""
         return {} if self.arithmetic is None else {"arithmetic": self.arithmetic.to_json()}
 
+    def digest(self) -> str:
+        """A hash of all that it is: its class, its description, and every bit of its weights."""
+        found = hashlib.sha256(json.dumps([type(self).__name__, self.describe()], sort_keys=True).encode())
+        for name, value in sorted(self.named_parameters()):
+            found.update(repr((name, value.dtype, tuple(value.shape))).encode() + raw(value))
+        return found.hexdigest()
+
     def provenance(self) -> dict[str, str]:
         """Where each number comes from: ``learned``, ``selected`` or ``given``."""
         marks = {name: "learned" for name, _ in self.named_parameters()}
@@ -75,11 +90,46 @@ class Layer(nn.Module):
         return self
 
 
+def raw(value: Tensor) -> bytes:
+    """The memory of a tensor."""
+    return value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+SUMMED = Fields({"arithmetic": lambda value: isinstance(value, Arithmetic)})
+"""The options of a layer that sums, and has no others."""
+
+MOST_CHANNELS = 256
+"""Of an image in a file's description."""
+
+FILLED = {"border": one_of(*PADS), "fill": listed(number, 1, MOST_CHANNELS)}
+"""The params that say what lies around an image."""
+
+RESIZED = Fields(
+    {"size": listed(integer(1), 1, 2), "max_size": maybe(integer(1)), "antialias": switch}, ("max_size", "antialias")
+)
+"""The params of a resize."""
+
+MOST_PIECES, MOST_TERMS, MOST_SHIFT = 64, 64, 64
+"""Of a kernel, in input pixels; so that it costs no more than it is worth to evaluate it."""
+
+
 def check_weight(name: str, value: Tensor, dimensions: int, length: int | None = None) -> None:
     """Require a weight of so many dimensions and, if given, of such a length along the first."""
     if value.ndim != dimensions or (length is not None and len(value) != length) or not value.numel():
         size = "" if length is None else f", {length} along the first"
         raise PipelineValueError(f"Expected {name} of {dimensions} dimensions{size}, got shape {tuple(value.shape)}.")
+
+
+MOST_SUM = 2**22
+"""Of the levels that a map of channels gives: whole sums of 22 bits hold no more."""
+
+
+def check_mix(weight: Tensor, bias: Tensor) -> None:
+    """Require the weight and bias of a linear map of channels."""
+    check_weight("weight", weight, 2)
+    check_weight("bias", bias, 1, len(weight))
+    if not (255 * weight.abs().double().sum(1) + bias.abs()).max() < MOST_SUM:
+        raise PipelineValueError(f"Expected weights and bias that give sums of less than {MOST_SUM:,} levels.")
 
 
 class Resampling(Layer):
@@ -97,13 +147,25 @@ class Resampling(Layer):
     kernel: nn.Parameter
     shift: nn.Parameter
     arithmetic: Arithmetic
+    options = Fields({**SUMMED.checks, "width": number}, ("width",))
+    takes = RESIZED
 
     def __init__(self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, width: float = 1.0) -> None:
         super().__init__()
         check_weight("kernel", kernel, 2)
+        if kernel.shape[0] > MOST_PIECES or kernel.shape[1] > MOST_TERMS:
+            raise PipelineValueError(
+                f"Expected a kernel of up to {MOST_PIECES} pieces of {MOST_TERMS} terms, got {tuple(kernel.shape)}."
+            )
+        if not 0 < kernel.abs().max() < MOST_WHOLE:
+            raise PipelineValueError("Expected coefficients of a kernel that are not all 0, and below 2^30.")
         if not 0 < width <= 1:
             raise PipelineValueError(f"Expected a width above 0 and up to 1, got {width}.")
         check_weight("shift", shift, 1, 2)
+        if shift.abs().max() > MOST_SHIFT:
+            raise PipelineValueError(f"Expected shifts of up to {MOST_SHIFT} pixels, got {shift.tolist()}.")
+        # Backends evaluate kernels in float64, whatever type they were written in.
+        kernel, shift = kernel.double(), shift.double()
         self.learn(kernel=kernel, shift=shift)
         self.arithmetic, self.width = arithmetic, width
 
@@ -158,10 +220,14 @@ class Picking(Layer):
 
     offset: nn.Parameter
     arithmetic: Arithmetic
+    options = SUMMED
+    takes = RESIZED
 
     def __init__(self, offset: Tensor, arithmetic: Arithmetic) -> None:
         super().__init__()
         check_weight("offset", offset, 1, 1)
+        if offset.abs() > 1 or arithmetic.number == "int":
+            raise PipelineValueError(f"Expected an offset of up to 1, in floats, got {offset.tolist()}, {arithmetic}.")
         self.learn(offset=offset)
         self.arithmetic = arithmetic
 
@@ -189,11 +255,12 @@ class Mixing(Layer):
     weight: nn.Parameter
     bias: nn.Parameter
     arithmetic: Arithmetic
+    options = SUMMED
+    takes = Fields({"copies": integer(1, MOST_CHANNELS), "copy_gray": switch}, ("copies", "copy_gray"))
 
     def __init__(self, weight: Tensor, bias: Tensor, arithmetic: Arithmetic) -> None:
         super().__init__()
-        check_weight("weight", weight, 2)
-        check_weight("bias", bias, 1, len(weight))
+        check_mix(weight, bias)
         self.learn(weight=weight, bias=bias)
         self.arithmetic = arithmetic
 
@@ -218,6 +285,7 @@ class Filtering(Layer):
 
     weights: nn.Parameter
     arithmetic: Arithmetic
+    options = Fields({**SUMMED.checks, "border": one_of(*BORDERS)})
 
     def __init__(self, weights: Tensor, border: str, arithmetic: Arithmetic) -> None:
         super().__init__()
@@ -252,7 +320,7 @@ class Lookup(Layer):
 
     def __init__(self, values: Tensor) -> None:
         super().__init__()
-        if values.ndim != 2 or values.shape[1] != 256:
+        if values.ndim != 2 or values.shape[1] != 256 or not len(values):
             raise PipelineValueError(f"Expected values of shape [channels or 1, 256], got {tuple(values.shape)}.")
         self.learn(values=values)
 
@@ -276,6 +344,8 @@ class Lookup(Layer):
 class Flipping(Layer):
     """Mirror the image. Params: ``axis``, ``"horizontal"`` or ``"vertical"``."""
 
+    takes = Fields({"axis": one_of("horizontal", "vertical")})
+
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         axis = params["axis"]
         if axis == "horizontal":
@@ -291,6 +361,8 @@ class Cropping(Layer):
     ``start`` (top, left), if given, is where; negative numbers count from the end. Without it, it is the middle.
     """
 
+    takes = Fields({"size": listed(integer(1), 2), "start": maybe(listed(integer(-LONGEST), 2))}, ("start",))
+
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         rows, columns = (centred(n_in, n_out) for n_in, n_out in zip(shape[1:], params["size"], strict=True))
         if params.get("start") is not None:
@@ -305,6 +377,8 @@ class Windowing(Layer):
 
     Params: ``size`` of the window; ``border`` and ``fill`` as those of :class:`Padding`.
     """
+
+    takes = Fields({"size": listed(integer(1), 2), **FILLED})
 
     def around(self, channels: int, params: Params) -> Around | None:
         return Around(params["border"], fill_of(params["fill"], channels))
@@ -326,6 +400,8 @@ class Padding(Layer):
     Raises:
         PaddingError: there would be more.
     """
+
+    takes = Fields({"padding": listed(integer(-LONGEST), 4), **FILLED, "limited": switch})
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         channels, height, width = shape
@@ -368,6 +444,10 @@ class Arranging(Layer):
         ChannelsError: images of two channels, under ``gray_only``.
     """
 
+    takes = Fields(
+        {"order": listed(integer(0, MOST_CHANNELS - 1), 1, MOST_CHANNELS), "gray_only": switch}, ("gray_only",)
+    )
+
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         if params.get("gray_only"):
             if shape[0] >= 3:
@@ -390,6 +470,8 @@ class Normalising(Layer):
     Raises:
         ChannelsError: images of another number of channels.
     """
+
+    takes = Fields({name: listed(number, 1, MOST_CHANNELS) for name in ("mean", "std")})
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         lengths = {len(params["mean"]), len(params["std"])}

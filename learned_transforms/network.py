@@ -1,5 +1,7 @@
 """A network: layers in order, and what they become for one image."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -53,7 +55,7 @@ class Network(Lowered):
         learned: names of params that were recognised in the teacher's output rather than given by the user.
 
     Attributes:
-        certificate: its fidelity to its teacher, if that was measured.
+        certificate: its fidelity to its teacher, if that was measured. It is of the weights as they are when it is set.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Network(Lowered):
         self.params = tuple(params)
         self.kind, self.output, self.floats = kind, output, floats
         self.learned = tuple(learned)
-        self.certificate: Certificate | None = None
+        self.certificate = None
         if len(self.layers) != len(self.params) or output not in CONTAINERS:
             raise PipelineValueError(
                 f"Expected params for each of {len(self.layers)} layers and an output out of {', '.join(CONTAINERS)}, "
@@ -84,6 +86,19 @@ class Network(Lowered):
     def members(self) -> list[Layer]:
         """The layers, as a list."""
         return cast(list[Layer], list(self.layers))
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """Its fidelity to its teacher, bound to what it is."""
+        return self.certified
+
+    @certificate.setter
+    def certificate(self, found: Certificate | None) -> None:
+        self.certified = None if found is None else found.of(self.digest())
+
+    def digest(self) -> str:
+        """A hash of all that it is."""
+        return digest_of([layer.digest() for layer in self.members], self.describe())
 
     def known_weights(self) -> list[nn.Parameter]:
         """All weights, kept: a layer may come many times, and to ask each of them takes longer than to lower it."""
@@ -213,6 +228,11 @@ class Network(Lowered):
 
     def __getstate__(self) -> Mapping[str, Any]:
         return {**self.__dict__, "plans": {}, "lowered": {}, "weights": None}
+
+
+def digest_of(layers: Sequence[str], description: Mapping[str, Any]) -> str:
+    """A hash of layers, given by theirs, and of what else is said of them in plain values."""
+    return hashlib.sha256(json.dumps([list(layers), description], sort_keys=True).encode()).hexdigest()
 
 
 def drawn(params: Params | None, what: Any) -> Params | None:

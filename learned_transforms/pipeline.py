@@ -36,7 +36,6 @@ from learned_transforms.steps import CHANGING
 from learned_transforms.watch import UNWATCHED, make_watch
 from learned_transforms.weights import Weights
 
-DEFAULT_WEIGHTS = "torchvision"
 FALLBACKS = ("warn", "torchvision", "error")
 ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time."
 
@@ -282,7 +281,9 @@ def moved(params: Params, slots: int) -> Params:
 @lru_cache(maxsize=1)
 def shipped() -> Weights:
     """The weights that stand for catalogued transforms."""
-    return weight_files.load(DEFAULT_WEIGHTS)
+    found = weight_files.load(weight_files.DEFAULT)
+    weight_files.require_faithful(weight_files.DEFAULT, found)
+    return found
 
 
 def same_as_shipped(layers: Mapping[str, nn.Module]) -> bool:

@@ -15,6 +15,10 @@ MOST_SIZES = 16
 """Evaluated taps kept per axis, one for each size of input lately seen."""
 
 
+MOST_WHOLE = 2**30
+"""Of a whole weight, in units of its last bit."""
+
+
 @dataclass(frozen=True, eq=False)
 class Taps:
     """The weights of one axis: output pixel ``i`` sums ``weights[i, k] * input[first[i] + k]``, ``k < count[i]``.
@@ -259,7 +263,13 @@ def quantised(taps: Taps, arithmetic: Arithmetic) -> Taps:
     """The same taps with weights in the type of the arithmetic."""
     if arithmetic.number != "int":
         return replace(taps, weights=taps.weights.to(getattr(torch, arithmetic.number)))
-    bits = fraction_bits(float(taps.weights.max()), arithmetic)
+    largest = float(taps.weights.abs().max())
+    bits = fraction_bits(float(taps.weights.max()), arithmetic) if largest < MOST_WHOLE else 0
+    if not largest * 2.0**bits < MOST_WHOLE:
+        raise InputShapeError(
+            f"This kernel gives no weights for an axis of {taps.size} pixels: they are beyond 2^30, or sum to 0. "
+            "Resize images of another size."
+        )
     return replace(taps, weights=away_from_zero(taps.weights * 2.0**bits).int(), bits=bits)
 
 

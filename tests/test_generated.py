@@ -14,8 +14,9 @@ from generated_values import evaluated
 from hypothesis import Phase, given, settings
 
 import learned_transforms
-from learned_transforms.catalog import ROWS, ToTensorIfPIL, class_name
+from learned_transforms.catalog import ROWS, ToTensorIfPIL
 from learned_transforms.containers import COMPOSES, CONTAINERS
+from learned_transforms.describe import class_name
 
 HERE = Path(__file__).parent
 CHUNK = 1000

@@ -11,6 +11,7 @@ PACKAGE = Path(learned_transforms.__file__).parent
 ORDER = (
     "errors",
     "modes",
+    "plain",
     "arithmetic",
     "installed",
     "keep",
@@ -38,7 +39,10 @@ ORDER = (
     "catalog",
     "watch",
     "identify",
+    "describe",
+    "stored",
     "weights",
+    "folders",
     "explain",
     "segment",
     "tape",

@@ -32,7 +32,11 @@ INT22 = Arithmetic("int", 22, rounding="half_up", each_pass=True, tall_first=Tru
 FUSED = Arithmetic("float32", fma=True)
 LEVELS = Arithmetic("float32", fma=True, rounding="half_even")
 ROUNDED = Arithmetic("float32", rounding="half_up", each_pass=True, tall_first=True)
-ARITHMETICS = {"int16": INT16, "22 bits": INT22, "fused": FUSED, "levels": LEVELS, "rounded": ROUNDED}
+NEVER_ROUNDED = Arithmetic("float32", each_pass=True, tall_first=True)
+ARITHMETICS = {
+    **{"int16": INT16, "22 bits": INT22, "fused": FUSED},
+    **{"levels": LEVELS, "rounded": ROUNDED, "never rounded": NEVER_ROUNDED},
+}
 
 TRIANGLE = torch.tensor([[1.0, -1.0]], dtype=torch.float64)
 CUBIC = torch.tensor([[1.0, 0, -2.5, 1.5], [0, -0.5, 1, -0.5]], dtype=torch.float64)

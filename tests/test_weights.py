@@ -89,12 +89,12 @@ def test_truncated_and_foreign_files(parts, tmp_path):
         tmp_path,
         tensors,
         {**metadata, "pipeline": json.dumps([{"transform": "os.system", "arguments": {}}])},
-        "catalogued",
+        "Expected a transform of torchvision's",
     )
     refuse(tmp_path, tensors, {**metadata, "pipeline": "[]"}, "no pipeline")
     layers = json.loads(metadata["layers"])
     layers["uint8/gray"]["layer"] = "Module"
-    refuse(tmp_path, tensors, {**metadata, "layers": json.dumps(layers)}, "cannot be built")
+    refuse(tmp_path, tensors, {**metadata, "layers": json.dumps(layers)}, "another layer, got 'Module'")
     layers["uint8/gray"] = {**layers["uint8/gray"], "layer": "Mixing", "options": {"arithmetic": {"number": "int4"}}}
     refuse(tmp_path, tensors, {**metadata, "layers": json.dumps(layers)}, "Unknown arithmetic")
 
@@ -144,7 +144,7 @@ def test_found_beside_or_inside_the_package(tmp_path, monkeypatch):
         (root / "package").mkdir(parents=True)
         shutil.copytree(shipped, root / place)
         monkeypatch.setattr(weight_files, "__file__", str(root / "package" / "weights.py"))
-        assert weight_files.list_pretrained() == SHIPPED
+        assert weight_files.shipped_names() == SHIPPED
     monkeypatch.setattr(weight_files, "__file__", str(tmp_path / "nowhere" / "package" / "weights.py"))
     with pytest.raises(WeightsError, match="Reinstall"):
         weight_files.folder()

@@ -113,6 +113,8 @@ def unfit(stage: Stage) -> str | None:
         cut = isinstance(stage, Resample) and arithmetic.quarters
         if cut and (arithmetic.number != "int" or not 3 <= arithmetic.bits <= 11):
             return "it cuts products to quarters of a level in integers of 3 to 11 fraction bits only"
+        if isinstance(stage, Resample) and arithmetic.number == "int" and not (arithmetic.each_pass or cut):
+            return "its integer passes round after each pass"
     if isinstance(stage, Blend) and stage.other is not None:
         if stage.mean is not None and isinstance(stage.other, Filter):
             return "it takes no mean of what a Filter makes"

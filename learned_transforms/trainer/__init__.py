@@ -282,7 +282,7 @@ def fingerprint(pairs: Pairs) -> str:
 
 def shipped_kernels() -> list[Tensor]:
     """Kernels of all shipped weights: they were learned from other teachers, and may explain this one too."""
-    layers = [layer for name in weight_files.list_pretrained() for layer in weight_files.load(name).layers.values()]
+    layers = [layer for name in weight_files.shipped_names() for layer in weight_files.load(name).layers.values()]
     found: list[Tensor] = []
     for layer in layers:
         if not isinstance(layer, Resampling) or layer.width != 1:

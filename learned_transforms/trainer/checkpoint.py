@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 import zlib
 from collections import Counter, defaultdict
@@ -17,18 +18,22 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from learned_transforms.errors import CheckpointError, OutputError
+from learned_transforms.errors import CheckpointError, OutputError, brief
 
 FORMAT = "learned_transforms checkpoint/1"
 STATE = "state.json"
 TENSORS = "step-{:05d}.safetensors"
-
+NAMED = re.compile(r"step-\d{5,9}\.safetensors")
+"""What that may give: a state that names anything else is foreign, whatever lies there."""
 
 Tensors = Mapping[str, Tensor]
 Values = Mapping[str, Any]
 """What JSON can hold; floats come back bit for bit."""
 
 NOTHING: tuple[Tensors, Values] = ({}, {})
+
+UNREADABLE = (AttributeError, KeyError, OSError, RecursionError, RuntimeError, TypeError, ValueError, SafetensorError)
+"""What damaged files raise; a RuntimeError comes of tensors of too many dimensions."""
 
 
 class State(Protocol):
@@ -198,10 +203,12 @@ class Checkpoint:
             # Nothing has been saved yet, unless the state names what is not there.
             if self.entries:
                 raise self.damaged(error) from error
-        except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError, SafetensorError) as error:
+        except UNREADABLE as error:
             raise self.damaged(error) from error
 
     def read_step(self, entry: Mapping[str, Any]) -> Snapshot:
+        if not NAMED.fullmatch(entry["file"]):
+            raise self.damaged(f"{brief(entry['file'])} is no file of a checkpoint")
         content = (self.folder / entry["file"]).read_bytes()
         if zlib.crc32(content) != entry["crc32"]:
             raise self.damaged(f"the check sum of {entry['file']} is wrong")

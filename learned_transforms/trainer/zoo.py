@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from learned_transforms import weights as weight_files
-from learned_transforms.catalog import describe
 from learned_transforms.certificate import Certificate
 from learned_transforms.compose import LearnedCompose
+from learned_transforms.describe import describe
 from learned_transforms.errors import TeacherError
 from learned_transforms.layers import Layer, Lookup, Mixing, Resampling
 from learned_transforms.network import Network

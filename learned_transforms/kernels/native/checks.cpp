@@ -7,6 +7,7 @@
 namespace lt {
 
 constexpr int64_t MOST_SLOTS = 1 << 16;
+constexpr int64_t FARTHEST = int64_t{1} << 32;  // from an image, of a pixel or a step: as many steps do not overflow
 
 void require(bool holds, const char* message) {
     if (!holds) throw std::invalid_argument(message);
@@ -37,6 +38,13 @@ void check(const Given& given, int64_t outputs) {
     }
 }
 
+// Required before anything is computed of them.
+void check_range(const Keep& keep) {
+    require(keep.count > 0 && keep.count <= LONGEST, "a copy needs at least one pixel, and at most 2^24");
+    for (const int64_t value : {keep.start, keep.step})
+        require(value >= -FARTHEST && value <= FARTHEST, "pixels are kept that lie beyond any image");
+}
+
 // Whether numbers start + step * i, i < count, all are below `size`.
 bool below(const Keep& keep, int64_t size) {
     const int64_t last = keep.start + keep.step * (keep.count - 1);
@@ -44,7 +52,7 @@ bool below(const Keep& keep, int64_t size) {
 }
 
 void check(const Keep& keep) {
-    require(keep.count > 0 && keep.count <= LONGEST, "a copy needs at least one pixel");
+    check_range(keep);
     if (!keep.nearest) return;
     require(keep.nearest->size > 0 && keep.nearest->size <= LONGEST && below(keep, keep.nearest->size),
             "pixels are kept that a resize does not make");
@@ -59,8 +67,10 @@ void check(const Axis& axis, const Arithmetic& arithmetic) {
                     static_cast<int64_t>(from->kernel.size()) == from->support * from->terms,
                 "a kernel needs [support, terms] coefficients");
         require(from->width > 0 && from->width <= 1, "a unit of a kernel is at most one pixel wide");
+        require(std::abs(from->shift) <= LONGEST, "a kernel is shifted beyond any image");
     }
-    require(axis.size > 0 && axis.size <= LONGEST && axis.keep.count > 0 && axis.keep.count <= LONGEST,
+    check_range(axis.keep);
+    require(axis.size > 0 && axis.size <= LONGEST,
             "an output needs at least one pixel, and at most 2^24 along an axis");
     require(below(axis.keep, axis.size),
             "pixels are kept that a resample does not make");

@@ -262,10 +262,10 @@ T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum)
 
 template <class T>
 void quantise(const T* __restrict values, int64_t n, T unit, int32_t* __restrict out) {
-    constexpr T MOST = 2147483000;  // No weight of a sane kernel comes near this.
+    constexpr T MOST = 2147483000, NONE = -2147483648.0;  // No weight of a sane kernel comes near this.
     for (int64_t i = 0; i < n; ++i) {
         const T value = values[i] * unit, rounded = value + (value < 0 ? T{-0.5} : T{0.5});
-        out[i] = static_cast<int32_t>(rounded > -MOST && rounded < MOST ? rounded : T{0});
+        out[i] = static_cast<int32_t>(rounded > -MOST && rounded < MOST ? rounded : NONE);
     }
 }
 

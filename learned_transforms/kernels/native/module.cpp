@@ -17,6 +17,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "checks.hpp"
 #include "program.hpp"
 #include "tables.hpp"
 #include "watch.hpp"
@@ -347,7 +348,9 @@ NB_MODULE(_native, m) {
     m.def("arrow_pixels", &arrow_pixels, "capsule"_a);
     m.def("taps", [](const AxisTuple& axis, int64_t n_in, const ArithmeticTuple& arithmetic, const std::string& simd) {
         if (n_in < 1) throw std::invalid_argument("an axis needs at least one pixel");
-        const lt::Taps taps = lt::evaluate(axis_of(axis), n_in, arithmetic_of(arithmetic), *lt::choose(simd));
+        const lt::Resample resample = resample_of(axis, axis, arithmetic);
+        lt::check(resample, 1);
+        const lt::Taps taps = lt::evaluate(resample.rows, n_in, resample.arithmetic, *lt::choose(simd));
         return std::make_tuple(taps.first, taps.count, taps.whole, taps.real, taps.bits);
     }, "axis"_a, "n_in"_a, "arithmetic"_a, "simd"_a);
     m.def("simd", [] {

@@ -29,6 +29,7 @@ class Resampled final : public Lines {
     const Geometry& geometry_;
     const Kernels& kernels_;
     Scratch& scratch_;
+    const bool rounds_between_;  // float sums become levels, and are clamped, between the passes
     const bool whole_;  // bytes between the passes; otherwise sums of four bytes, floats or integers
     float* sums_ = nullptr;
     // A ring of rows that the pass along them is done with: those from low_ to before high_.
@@ -52,6 +53,7 @@ Resampled::Resampled(const Resample& resample, const View& from, const Geometry&
       geometry_(geometry),
       kernels_(kernels),
       scratch_(scratch),
+      rounds_between_(arithmetic_.each_pass && arithmetic_.rounding != Rounding::none),
       whole_(arithmetic_.number == Number::integer && !arithmetic_.quarters) {
     sums_ = whole_ ? nullptr : scratch.get<float>(Scratch::FLOATS, values_);
     const Taps& rows = geometry.rows;
@@ -131,7 +133,7 @@ void Resampled::along_rows(int64_t first, int count, int padded) {
                                         reinterpret_cast<const float*>(in[r]), sums);
             else
                 kernels_.columns_bytes(geometry_.columns, pixel, values, arithmetic_.fma, in[r], sums);
-            if (arithmetic_.each_pass) kernels_.to_levels(arithmetic_.rounding, sums, part, sums);
+            if (rounds_between_) kernels_.to_levels(arithmetic_.rounding, sums, part, sums);
         }
     }
 }
@@ -170,7 +172,8 @@ void Resampled::make(int64_t i, uint8_t* to) {
         }
         return;
     }
-    const int64_t n = from_.width * from_.pixel / from_.element();  // values of a row, unused ones included
+    // Values of a row, unused ones included, but for those behind its last pixel: the memory may end there.
+    const int64_t n = (from_.width - 1) * from_.pixel / from_.element() + from_.values();
     const int64_t part = width_ * from_.values();
     for (int64_t plane = 0; plane < from_.planes(); ++plane) {
         for (int k = 0; k < count; ++k) pointers_[k] = row(plane, first + k);
@@ -189,7 +192,7 @@ void Resampled::make(int64_t i, uint8_t* to) {
                                  reinterpret_cast<const float* const*>(pointers_), n, middle);
         else
             kernels_.rows_bytes(geometry_.rows, i, arithmetic_.fma, pointers_, n, middle);
-        if (arithmetic_.each_pass) kernels_.to_levels(arithmetic_.rounding, middle, n, middle);
+        if (rounds_between_) kernels_.to_levels(arithmetic_.rounding, middle, n, middle);
         kernels_.columns_floats(geometry_.columns, static_cast<int>(from_.pixel / from_.element()),
                                 static_cast<int>(from_.values()), arithmetic_.fma, middle, sums + plane * part);
     }

@@ -10,6 +10,8 @@
 namespace lt {
 namespace {
 
+constexpr int32_t MOST_WHOLE = 1 << 30;
+
 int fraction_bits(double largest, const Arithmetic& arithmetic) {
     if (!arithmetic.adaptive) return arithmetic.bits;
     for (int bits = 1; bits < arithmetic.bits; ++bits)
@@ -172,6 +174,9 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
         taps.bits = fraction_bits(static_cast<double>(largest), arithmetic);
         int32_t* whole = workspace<int32_t, 2>(values);
         kernels.quantise(weights, static_cast<int64_t>(values), static_cast<T>(std::ldexp(1.0, taps.bits)), whole);
+        bool beyond = false;
+        for (size_t k = 0; k < values; ++k) beyond |= (whole[k] >= MOST_WHOLE) | (whole[k] <= -MOST_WHOLE);
+        if (beyond) throw std::invalid_argument("a kernel gives whole weights beyond 2^30, or none");
         taps.whole = kept_of(whole, axis, taps.widest);
         make_pairs(taps);
     } else {
