@@ -1,0 +1,78 @@
+"""Every pipeline of the corpus against its original: on each kind of image and size, pickled, and in a worker."""
+
+import pickle
+from itertools import product
+
+import pytest
+from corpus import CORPUS, Pipeline
+from likeness import INPUTS, SIZES, WAYS, Calls, as_is, calls, copied, differences, outcome, pickles, replaced
+from torch.utils.data import DataLoader
+
+MOST = 15
+"""Pipelines of one client."""
+
+CLIENTS = sorted({pipeline.client for pipeline in CORPUS.values()})
+
+
+def named(name: str):
+    """A pipeline by its name; those of one client run in one process, which alone imports it."""
+    return pytest.param(CORPUS[name], id=name, marks=pytest.mark.xdist_group(CORPUS[name].client))
+
+
+def grouped(client: str):
+    return pytest.param(client, marks=pytest.mark.xdist_group(client))
+
+
+def ways(pipeline: Pipeline):
+    """What stands in the pipeline's place, each way."""
+    for way in WAYS:
+        replacement = replaced(pipeline.build(), way)
+        if replacement is not None:
+            yield way, replacement.pipeline
+
+
+def test_corpus_is_large_and_varied():
+    assert len(CORPUS) >= 120
+    counts = [sum(pipeline.client == client for pipeline in CORPUS.values()) for client in CLIENTS]
+    assert len(counts) >= 12
+    assert max(counts) <= MOST
+
+
+@pytest.mark.parametrize("pipeline", [named(name) for name in CORPUS])
+def test_as_the_original(pipeline: Pipeline):
+    for way, replacement in ways(pipeline):
+        original = pipeline.build()
+        for kind, size in product(pipeline.inputs, SIZES):
+            found = list(calls(replacement, original, INPUTS[kind](size)))
+            assert not found, f"{way}, {kind} of {size}"
+
+
+@pytest.mark.parametrize("pipeline", [named(name) for name in CORPUS])
+def test_pickled(pipeline: Pipeline):
+    if not pickles(pipeline.build()):
+        pytest.skip("the original cannot be pickled")
+    for way, replacement in ways(pipeline):
+        for kind in pipeline.inputs:
+            before = pickle.loads(pickle.dumps(replacement))
+            original = pickle.loads(pickle.dumps(pipeline.build()))
+            inputs = INPUTS[kind](SIZES[0])
+            found = [*calls(before, original, inputs, times=1), *calls(replacement, original, inputs, times=1)]
+            # The state of one that has run is no obstacle either.
+            after = pickle.loads(pickle.dumps(replacement))
+            found += calls(after, pickle.loads(pickle.dumps(original)), inputs, times=1)
+            assert not found, f"{way}, {kind}"
+
+
+@pytest.mark.parametrize("client", [grouped(client) for client in CLIENTS])
+def test_in_a_spawned_worker(client: str):
+    of_client = [pipeline for pipeline in CORPUS.values() if pipeline.client == client and pickles(pipeline.build())]
+    cases = [(pipeline, kind) for pipeline in of_client for kind in pipeline.inputs]
+    sent, inputs, expected = [], [], []
+    for pipeline, kind in cases:
+        for _, replacement in ways(pipeline):
+            sent.append(replacement)
+            inputs.append(INPUTS[kind](SIZES[0]))
+            expected.append(outcome(pipeline.build(), copied(inputs[-1]), len(expected)))
+    loader = DataLoader(Calls(sent, inputs), None, num_workers=1, multiprocessing_context="spawn", collate_fn=as_is)
+    for one, (found, wanted) in enumerate(zip(loader, expected, strict=True)):
+        assert not differences(found, wanted), sent[one]
