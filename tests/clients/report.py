@@ -24,6 +24,7 @@ class Line:
     Attributes:
         differing: the first difference of each kind of input; raising where the original works is told apart.
         raising: the same, where ours raised and the original did not.
+        rounding: whether a layer is certified as `rounding`, so that single levels may differ.
         fallbacks: names of the transforms that torchvision runs.
         speed: how many times as fast as the original, the median over inputs; 0: not timed.
     """
@@ -32,6 +33,7 @@ class Line:
         self.differing: list[str] = []
         self.raising: list[str] = []
         self.fallbacks: list[str] = []
+        self.rounding = False
         self.speed = 0.0
         best: Replacement | None = None
         for way in WAYS:
@@ -43,8 +45,9 @@ class Line:
             if found is not None:
                 # Where a client's own object holds Composes, those are what a person exchanges.
                 best = found
+                self.rounding |= found.rounds
                 for kind in pipeline.inputs:
-                    self.compare(f"{way}, {kind}", found.pipeline, pipeline.build, kind)
+                    self.compare(f"{way}, {kind}", found, pipeline.build, kind)
         if best is None:
             return
         # Of kinds that the original takes; what is said of others is of no use to anyone.
@@ -60,11 +63,18 @@ class Line:
         ]
         self.speed = statistics.median(ratios) if ratios else 0.0
 
-    def compare(self, label: str, found: Any, build: Callable[[], Any], kind: str) -> None:
+    @property
+    def state(self) -> str:
+        """In a word."""
+        if self.raising or self.differing:
+            return "raises" if self.raising else "differs"
+        return "rounds" if self.rounding else "equal"
+
+    def compare(self, label: str, found: Replacement, build: Callable[[], Any], kind: str) -> None:
         """Take down the first size that differs."""
         original = build()
         for size in SIZES:
-            text = next(calls(found, original, INPUTS[kind](size)), None)
+            text = next(calls(found.pipeline, original, INPUTS[kind](size), rounds=found.rounds), None)
             if text is not None:
                 into = self.raising if RAISED in text else self.differing
                 into.append(f"{label} of {size[0]} x {size[1]}: {text}")
@@ -108,14 +118,16 @@ def main() -> int:
     for name, pipeline in CORPUS.items():
         if arguments.only in name:
             line = lines[name] = Line(pipeline, arguments.times)
-            state = "raises" if line.raising else "differs" if line.differing else "equal"
+            state = (
+                "raises" if line.raising else "differs" if line.differing else "rounds" if line.rounding else "equal"
+            )
             print(f"{name:<48} {state:<8} {line.speed:5.2f}x  {', '.join(line.fallbacks) or '-'}", flush=True)
             for text in (*line.raising, *line.differing):
                 print(f"    {text}", flush=True)
     found = list(lines.values())
     clean = [line for line in found if not line.fallbacks]
     print(f"{len(found)} pipelines of {len({CORPUS[name].client for name in lines})} clients")
-    for label in ("differing", "raising"):
+    for label in ("differing", "raising", "rounding"):
         print(f"{label}: {sum(bool(getattr(line, label)) for line in found)}")
     print(f"without a fallback: {len(clean)}")
     for label, some in (("all", found), ("without a fallback", clean)):

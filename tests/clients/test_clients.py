@@ -28,7 +28,7 @@ def ways(pipeline: Pipeline):
     for way in WAYS:
         replacement = replaced(pipeline.build(), way)
         if replacement is not None:
-            yield way, replacement.pipeline
+            yield way, replacement
 
 
 def test_corpus_is_large_and_varied():
@@ -43,7 +43,7 @@ def test_as_the_original(pipeline: Pipeline):
     for way, replacement in ways(pipeline):
         original = pipeline.build()
         for kind, size in product(pipeline.inputs, SIZES):
-            found = list(calls(replacement, original, INPUTS[kind](size)))
+            found = list(calls(replacement.pipeline, original, INPUTS[kind](size), rounds=replacement.rounds))
             assert not found, f"{way}, {kind} of {size}"
 
 
@@ -53,13 +53,13 @@ def test_pickled(pipeline: Pipeline):
         pytest.skip("the original cannot be pickled")
     for way, replacement in ways(pipeline):
         for kind in pipeline.inputs:
-            before = pickle.loads(pickle.dumps(replacement))
-            original = pickle.loads(pickle.dumps(pipeline.build()))
-            inputs = INPUTS[kind](SIZES[0])
-            found = [*calls(before, original, inputs, times=1), *calls(replacement, original, inputs, times=1)]
+            inputs, options = INPUTS[kind](SIZES[0]), {"times": 1, "rounds": replacement.rounds}
+            new = pickle.loads(pickle.dumps(replacement.pipeline))
+            found = list(calls(new, pickle.loads(pickle.dumps(pipeline.build())), inputs, **options))
             # The state of one that has run is no obstacle either.
-            after = pickle.loads(pickle.dumps(replacement))
-            found += calls(after, pickle.loads(pickle.dumps(original)), inputs, times=1)
+            outcome(replacement.pipeline, copied(inputs), 0)
+            run = pickle.loads(pickle.dumps(replacement.pipeline))
+            found += calls(run, pickle.loads(pickle.dumps(pipeline.build())), inputs, **options)
             assert not found, f"{way}, {kind}"
 
 
@@ -73,6 +73,7 @@ def test_in_a_spawned_worker(client: str):
             sent.append(replacement)
             inputs.append(INPUTS[kind](SIZES[0]))
             expected.append(outcome(pipeline.build(), copied(inputs[-1]), len(expected)))
-    loader = DataLoader(Calls(sent, inputs), None, num_workers=1, multiprocessing_context="spawn", collate_fn=as_is)
-    for one, (found, wanted) in enumerate(zip(loader, expected, strict=True)):
-        assert not differences(found, wanted), sent[one]
+    calls_there = Calls([replacement.pipeline for replacement in sent], inputs)
+    loader = DataLoader(calls_there, None, num_workers=1, multiprocessing_context="spawn", collate_fn=as_is)
+    for replacement, found, wanted in zip(sent, loader, expected, strict=True):
+        assert not differences(found, wanted, replacement.rounds), replacement.pipeline
