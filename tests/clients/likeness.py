@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms.errors import FallbackWarning
+from learned_transforms.explain import Row
 from learned_transforms.trainer.data import photo
 
 SIZES = ((375, 500), (500, 333), (224, 224), (65, 41), (9, 7))
@@ -68,6 +69,9 @@ INPUTS = {
 }
 """What goes into a pipeline, as its arguments, by kind."""
 
+FORMS = {"pil": "pil", "digit": "pil", "pair": "pil", "uint8": "uint8", "clip": "uint8", "array": "uint8"}
+"""What explain() calls a kind of input; the others are floats."""
+
 
 def whole(pipeline: Any) -> lt.LearnedCompose:
     """All of a pipeline as one LearnedCompose."""
@@ -94,10 +98,13 @@ class Replacement(NamedTuple):
     pipeline: Any
     learned: list[lt.LearnedCompose]
 
-    @property
-    def rounds(self) -> bool:
-        """Whether one of its layers is certified to be as the original but for single levels, and says so."""
-        return any(row.tier == "rounding" for learned in self.learned for row in learned.explain().rows)
+    def rows(self, kind: str) -> list[Row]:
+        """What explain() says of a kind of input."""
+        return [row for learned in self.learned for row in learned.explain(FORMS.get(kind, "float32")).rows]
+
+    def rounds(self, kind: str) -> bool:
+        """Whether one of its layers is certified to be as the original but for single levels."""
+        return any(row.tier.startswith("rounding") for row in self.rows(kind))
 
 
 def replaced(original: Any, way: str) -> Replacement | None:

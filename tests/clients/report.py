@@ -14,9 +14,6 @@ from likeness import INPUTS, RAISED, SIZES, WAYS, Inputs, Replacement, calls, co
 TIMED = ((375, 500), (224, 224), (500, 333))
 """Sizes of images that are timed."""
 
-FORMS = {"pil": "pil", "digit": "pil", "pair": "pil", "uint8": "uint8", "clip": "uint8", "array": "uint8"}
-"""What explain() calls a kind of input; the others are floats."""
-
 
 class Line:
     """What is said of one pipeline.
@@ -45,15 +42,14 @@ class Line:
             if found is not None:
                 # Where a client's own object holds Composes, those are what a person exchanges.
                 best = found
-                self.rounding |= found.rounds
                 for kind in pipeline.inputs:
+                    self.rounding |= found.rounds(kind)
                     self.compare(f"{way}, {kind}", found, pipeline.build, kind)
         if best is None:
             return
         # Of kinds that the original takes; what is said of others is of no use to anyone.
         taken = [kind for kind in pipeline.inputs if not outcome(pipeline.build(), INPUTS[kind](SIZES[0]), 0).raised]
-        forms = {FORMS.get(kind, "float32") for kind in taken}
-        rows = [row for learned in best.learned for form in sorted(forms) for row in learned.explain(form).rows]
+        rows = [row for kind in taken for row in best.rows(kind)]
         self.fallbacks = sorted({name_of(row.transform) for row in rows if row.reason})
         ratios = [
             ratio
@@ -74,7 +70,7 @@ class Line:
         """Take down the first size that differs."""
         original = build()
         for size in SIZES:
-            text = next(calls(found.pipeline, original, INPUTS[kind](size), rounds=found.rounds), None)
+            text = next(calls(found.pipeline, original, INPUTS[kind](size), rounds=found.rounds(kind)), None)
             if text is not None:
                 into = self.raising if RAISED in text else self.differing
                 into.append(f"{label} of {size[0]} x {size[1]}: {text}")

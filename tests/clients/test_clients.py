@@ -43,7 +43,7 @@ def test_as_the_original(pipeline: Pipeline):
     for way, replacement in ways(pipeline):
         original = pipeline.build()
         for kind, size in product(pipeline.inputs, SIZES):
-            found = list(calls(replacement.pipeline, original, INPUTS[kind](size), rounds=replacement.rounds))
+            found = list(calls(replacement.pipeline, original, INPUTS[kind](size), rounds=replacement.rounds(kind)))
             assert not found, f"{way}, {kind} of {size}"
 
 
@@ -53,7 +53,7 @@ def test_pickled(pipeline: Pipeline):
         pytest.skip("the original cannot be pickled")
     for way, replacement in ways(pipeline):
         for kind in pipeline.inputs:
-            inputs, options = INPUTS[kind](SIZES[0]), {"times": 1, "rounds": replacement.rounds}
+            inputs, options = INPUTS[kind](SIZES[0]), {"times": 1, "rounds": replacement.rounds(kind)}
             new = pickle.loads(pickle.dumps(replacement.pipeline))
             found = list(calls(new, pickle.loads(pickle.dumps(pipeline.build())), inputs, **options))
             # The state of one that has run is no obstacle either.
@@ -70,10 +70,10 @@ def test_in_a_spawned_worker(client: str):
     sent, inputs, expected = [], [], []
     for pipeline, kind in cases:
         for _, replacement in ways(pipeline):
-            sent.append(replacement)
+            sent.append((replacement, kind))
             inputs.append(INPUTS[kind](SIZES[0]))
             expected.append(outcome(pipeline.build(), copied(inputs[-1]), len(expected)))
-    calls_there = Calls([replacement.pipeline for replacement in sent], inputs)
+    calls_there = Calls([replacement.pipeline for replacement, _ in sent], inputs)
     loader = DataLoader(calls_there, None, num_workers=1, multiprocessing_context="spawn", collate_fn=as_is)
-    for replacement, found, wanted in zip(sent, loader, expected, strict=True):
-        assert not differences(found, wanted, replacement.rounds), replacement.pipeline
+    for (replacement, kind), found, wanted in zip(sent, loader, expected, strict=True):
+        assert not differences(found, wanted, replacement.rounds(kind)), replacement.pipeline
