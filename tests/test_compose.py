@@ -315,7 +315,7 @@ def test_certify_takes_arrays():
 
 
 def test_where_torch_itself_goes_wrong():
-    """One-pixel-wide floats, of which torch repeats the first row, are torchvision's; it fails on tiny uint8 outputs."""
+    """Of one-pixel-wide floats torch repeats the first row, and so do we; it fails on tiny uint8 outputs."""
     for size in ((5, 1), 1):
         column = torch.rand(3, 9, 2)
         expected = v2.Compose([v2.Resize(size)])(column)
