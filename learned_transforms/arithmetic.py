@@ -24,7 +24,7 @@ class Arithmetic:
         rounding: how a sum becomes a level; ``"none"`` leaves it a float.
         each_pass: of a two-pass resample, round to uint8 after each pass rather than at the end.
         tall_first: of a two-pass resample, do the rows first where that pass removes more than twice as many lines
-            as the columns pass does (Pillow since 13); otherwise the columns come first.
+            as the columns pass does, if the installed Pillow does so (since 13); otherwise the columns come first.
         quarters: of a two-pass resample in integers, round nothing after the first pass, and cut each product of the
             second to quarters of a level before it joins the sum (OpenCV).
         running: of positions along an axis, add the distance from one to the next up instead of multiplying it

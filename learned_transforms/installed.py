@@ -1,11 +1,13 @@
-"""What the installed torch and torchvision do where versions and instruction sets differ: asked, never assumed."""
+"""What the installed torch, torchvision and Pillow do where versions or processors differ: asked, never assumed."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Literal, TypeVar
 
+import PIL
 import torch
+from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
@@ -16,6 +18,16 @@ WIDTH = 64
 
 SIZES = {"small": 63, "large": 289}
 """To what size: ``WIDTH / size`` is rounded in float32 so that the middle pixel tells how its place was computed."""
+
+EXPORTS_SAFELY = int(PIL.__version__.partition(".")[0]) >= 13
+"""Whether Pillow exports the memory of every image, or refuses to; a crash, as before 13, cannot be asked for."""
+
+
+def check_export(image: Image.Image) -> None:
+    """Raise a ValueError for an image whose export would crash a Pillow before 13: memory of others, or none."""
+    image.load()
+    if image.readonly or not all(image.size):
+        raise ValueError("This Pillow cannot export an image that lies in an array or a mapped file, or is empty.")
 
 
 def aside(ask: Callable[..., A], *arguments: Any) -> A:
@@ -71,3 +83,10 @@ def takes_lanczos() -> bool:
     except (NotImplementedError, ValueError):
         return False
     return True
+
+
+@cache
+def takes_rows_first() -> bool:
+    """Whether Pillow resizes the rows of a tall image before its columns, as it does since 13."""
+    image = Image.frombytes("L", (20, 200), bytes(place * 97 % 256 for place in range(4000)))
+    return image.resize((10, 10)).tobytes() == image.resize((20, 10)).resize((10, 10)).tobytes()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from learned_transforms.arithmetic import SMOOTH, Arithmetic
 from learned_transforms.errors import InputShapeError, PaddingError, PipelineValueError, check_channels
-from learned_transforms.installed import fuses
+from learned_transforms.installed import fuses, takes_rows_first
 from learned_transforms.keep import BORDERS as PADS
 from learned_transforms.keep import Keep, Listed, Nearest, bordered
 from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
@@ -66,8 +66,12 @@ class Layer(nn.Module):
         return None
 
     def effective(self, relaxed: bool) -> Arithmetic:
-        """The arithmetic to lower with; relaxed, plain float32."""
-        return SMOOTH if relaxed or self.arithmetic is None else self.arithmetic
+        """The arithmetic to lower with, as far as it depends on the installed Pillow; relaxed, plain float32."""
+        if relaxed or self.arithmetic is None:
+            return SMOOTH
+        if self.arithmetic.tall_first:
+            return replace(self.arithmetic, tall_first=takes_rows_first())
+        return self.arithmetic
 
     def describe(self) -> dict[str, Any]:
         """Constructor arguments that are not tensors, as plain values, for weight files."""

@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 from learned_transforms import layers
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
+from learned_transforms.installed import takes_rows_first
 from learned_transforms.keep import BORDERS, Keep, Listed, bordered, follow
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference import Reference
@@ -188,7 +189,7 @@ def test_what_cannot_be() -> None:
 @pytest.mark.parametrize("size", [((3, 8), (2, 5)), ((5, 4), (9, 4)), ((64, 60), (10, 45)), ((33, 90), (66, 9))])
 def test_half_a_pixel_on_each_side_is_a_box(size: tuple[tuple[int, int], tuple[int, int]]) -> None:
     """Pixels at the very end of the kernel count on one side, as in Pillow."""
-    how = Arithmetic("int", 22, rounding="half_up", each_pass=True, tall_first=True)
+    how = Arithmetic("int", 22, rounding="half_up", each_pass=True, tall_first=takes_rows_first())
     before, after = size
     rows, columns = (
         Axis(torch.ones(1, 1, dtype=torch.float64), torch.zeros((), dtype=torch.float64), n, how, width=0.5)

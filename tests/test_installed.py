@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from helpers import to_pil
+from PIL import Image
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms import v2
@@ -14,7 +18,8 @@ from torchvision.transforms import v2
 import learned_transforms as lt
 from learned_transforms import layers
 from learned_transforms import weights as weight_files
-from learned_transforms.installed import SIZES, fuses, middle_of, resizes_by_lanczos
+from learned_transforms.installed import EXPORTS_SAFELY, SIZES, check_export, fuses, middle_of, resizes_by_lanczos
+from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference import Reference
 from learned_transforms.plan import Plan, Resample
 
@@ -159,3 +164,44 @@ def test_lanczos_of_tensors() -> None:
     else:
         assert resizes_by_lanczos()
         assert lt.LearnedCompose([transform], fallback="error")(image).equal(expected)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos", "box", "hamming"])
+@pytest.mark.parametrize("size", [(28, 28), (13, 200), (20, 50), (100, 133)], ids=str)
+def test_tall_images_as_the_installed_pillow_does(interpolation: str, size: tuple[int, int]) -> None:
+    transform = v2.Resize(size, v2.InterpolationMode(interpolation))
+    for height, width in ((50, 60), (400, 60), (60, 400)):
+        image = to_pil(torch.randint(0, 256, (3, height, width), dtype=torch.uint8))
+        assert lt.LearnedCompose([transform], fallback="error")(image).tobytes() == transform(image).tobytes()
+
+
+@pytest.mark.parametrize("rows_first", [False, True])
+def test_the_order_of_passes_is_pillows(rows_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told of the other order, a layer makes the two passes that Pillow makes one by one."""
+    monkeypatch.setattr(layers, "takes_rows_first", lambda: rows_first)
+    image = to_pil(torch.randint(0, 256, (1, 200, 30), dtype=torch.uint8))
+    bilinear = Image.Resampling.BILINEAR
+    between = (30, 10) if rows_first else (12, 200)
+    expected = image.resize(between, bilinear).resize((12, 10), bilinear)
+    transform = v2.Resize((10, 12))
+    assert lt.LearnedCompose([transform], fallback="error")(image).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("safely", [EXPORTS_SAFELY, False])
+def test_images_in_the_memory_of_others(safely: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Pillow before 13 crashes where it exports them."""
+    monkeypatch.setattr(cpu, "EXPORTS_SAFELY", safely)
+    levels = torch.randint(0, 256, (40, 50), dtype=torch.uint8).numpy()
+    Image.fromarray(levels).save(tmp_path / "levels.bmp")
+    transform = v2.Resize((20, 20))
+    learned = lt.LearnedCompose([transform], fallback="error")
+    for image in (Image.fromarray(levels), Image.open(tmp_path / "levels.bmp")):
+        assert learned(image).tobytes() == transform(image).tobytes()
+        assert image.readonly
+
+
+def test_what_cannot_be_exported_is_known() -> None:
+    for image in (Image.fromarray(np.zeros((4, 4), np.uint8)), Image.new("L", (4, 0)), Image.new("RGB", (0, 4))):
+        with pytest.raises(ValueError, match="cannot export"):
+            check_export(image)
+    check_export(Image.new("RGB", (4, 4)))

@@ -20,6 +20,7 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.images import Call, Window, to_tensor
+from learned_transforms.installed import EXPORTS_SAFELY, check_export
 from learned_transforms.keep import Kept, Listed, Nearest
 from learned_transforms.kernels.reference import Reference
 from learned_transforms.plan import (
@@ -311,8 +312,10 @@ class Program:
 
         def run(image: Image.Image, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
             try:
+                if not EXPORTS_SAFELY:
+                    check_export(image)
                 owner = image.__arrow_c_array__()[1]
-            except (AttributeError, ValueError):  # Pillow before 11.2, or rows in several blocks.
+            except (AttributeError, ValueError):  # Pillow before 11.2, or memory that it does not export.
                 tensor = to_tensor(image)
                 if not copied:
                     copied.append(self.bind(tensor, interleaved))

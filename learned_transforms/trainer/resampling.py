@@ -53,8 +53,9 @@ HELD_OUT_PROBES = 4
 
 RESAMPLE_LEVELS = (
     Arithmetic("int", 22, adaptive=True, rounding="half_up", each_pass=True),
-    Arithmetic("int", 22, rounding="half_up", each_pass=True),
+    # Of equals, that which is left to the installed Pillow: not every version, and no square image, tells.
     Arithmetic("int", 22, rounding="half_up", each_pass=True, tall_first=True),
+    Arithmetic("int", 22, rounding="half_up", each_pass=True),
     Arithmetic("float32", fma=True, rounding="half_even"),
     Arithmetic("float32", rounding="half_even"),
     Arithmetic("float64", rounding="half_even"),
