@@ -122,12 +122,11 @@ def test_certificates_do_not_outlive_their_weights(learned, tmp_path):
 
 
 def test_a_digest_is_of_values_however_they_lie_in_memory():
-    weight = torch.rand(1, 4, dtype=torch.float64)
-    odd = torch.rand(4, 4, dtype=torch.float64).T[:1].copy_(weight).as_strided((1, 4), (1, 4))
-    layers = [Mixing(value, torch.zeros(1).double(), Arithmetic("float32")) for value in (weight, odd, weight + 1)]
-    layers[1].weight.data = odd.copy_(weight)
-    first, second, third = (layer.digest() for layer in layers)
-    assert first == second != third
+    weight, bias = torch.rand(1, 4, dtype=torch.float64), torch.rand(1, 4, dtype=torch.float64)[:, 0]
+    assert bias.stride() == (4,)
+    same, odd, other = (Mixing(weight, value, Arithmetic("float32")) for value in (bias.clone(), bias, bias + 1))
+    odd.bias.data = bias
+    assert same.digest() == odd.digest() != other.digest()
 
 
 def test_other_transforms_of_torchvision_are_saved(tmp_path):
