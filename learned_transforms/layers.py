@@ -95,8 +95,8 @@ class Layer(nn.Module):
 
 
 def raw(value: Tensor) -> bytes:
-    """The memory of a tensor."""
-    return value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    """The values of a tensor, row by row, as memory."""
+    return value.detach().cpu().numpy().tobytes()
 
 
 SUMMED = Fields({"arithmetic": lambda value: isinstance(value, Arithmetic)})

@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms import weights as weight_files
+from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.describe import OTHERS, class_name, describe, restore
 from learned_transforms.errors import (
     ApproximateWeightsError,
@@ -23,6 +24,7 @@ from learned_transforms.errors import (
     UnknownPretrainedError,
     WeightsError,
 )
+from learned_transforms.layers import Mixing
 from learned_transforms.trainer.checkpoint import STATE, Checkpoint, Snapshot, check_sum
 
 IMAGE = torch.randint(0, 256, (3, 40, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -117,6 +119,14 @@ def test_certificates_do_not_outlive_their_weights(learned, tmp_path):
     network = lt.LearnedCompose.from_pretrained("bicubic_224")
     network.transforms[0].params = ({"size": (9, 9)},)
     refused(network, tmp_path / "network.safetensors")
+
+
+def test_a_digest_is_of_values_however_they_lie_in_memory():
+    weight, bias = torch.rand(1, 4, dtype=torch.float64), torch.rand(1, 4, dtype=torch.float64)[:, 0]
+    assert bias.stride() == (4,)
+    same, odd, other = (Mixing(weight, value, Arithmetic("float32")) for value in (bias.clone(), bias, bias + 1))
+    odd.bias.data = bias
+    assert same.digest() == odd.digest() != other.digest()
 
 
 def test_other_transforms_of_torchvision_are_saved(tmp_path):
