@@ -246,9 +246,10 @@ def calls(found: Any, expected: Any, inputs: Inputs, times: int = 3, rounds: boo
 
 
 def pickles(pipeline: Any) -> bool:
+    """Whether it can be: functions made on the spot and scripted modules cannot, each with an error of its own."""
     try:
         pickle.dumps(pipeline)
-    except (pickle.PicklingError, AttributeError, TypeError):
+    except (pickle.PicklingError, AttributeError, TypeError, RuntimeError):
         return False
     return True
 

@@ -109,15 +109,14 @@ def webdataset(pipeline: Seeded, folder: Path) -> list[Any]:
 
 
 def nodes(method: str) -> Callable[[Seeded, Path], list[Any]]:
+    """torchdata's ParallelMapper, with one worker: threads share the generators, and would draw in any order."""
+
     def run(pipeline: Seeded, folder: Path) -> list[Any]:
-        """torchdata's ParallelMapper."""
         from torchdata.nodes import IterableWrapper, Loader, ParallelMapper
 
-        source = IterableWrapper(list(enumerate(PICTURES)))
         context = "spawn" if method == "process" else None
-        return list(
-            Loader(ParallelMapper(source, pipeline, num_workers=2, method=method, multiprocessing_context=context))
-        )
+        options = {"num_workers": 1, "method": method, "multiprocessing_context": context}
+        return list(Loader(ParallelMapper(IterableWrapper(list(enumerate(PICTURES))), pipeline, **options)))
 
     return run
 
