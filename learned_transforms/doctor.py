@@ -103,7 +103,7 @@ def examine(progress: bool = True) -> Examination:
 
 def checks() -> Iterator[Callable[[], Finding]]:
     """What is to be found out."""
-    for file in weight_files.list_pretrained():
+    for file in weight_files.shipped_names():
         weights = weight_files.load(file)
         if file == EVERYTHING:
             yield from (partial(examine_layer, file, key, weights) for key in weights.layers)
