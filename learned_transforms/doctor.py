@@ -24,6 +24,7 @@ from learned_transforms.trainer.audit import (
     pipeline_comparison,
     seed_images,
 )
+from learned_transforms.trainer.crew import all_threads, threaded
 from learned_transforms.trainer.teachers import KINDS, NAMES, opaque, resize
 from learned_transforms.trainer.zoo import EVERYTHING, RESIZED, RESIZES, SEEDS
 from learned_transforms.weights import Weights
@@ -97,7 +98,9 @@ def examine(progress: bool = True) -> Examination:
     versions = {"python": platform.python_version(), "numpy": np.__version__}
     versions |= {name: here[name] for name in ("torch", "torchvision", "pillow")}
     tasks = list(checks())
-    findings = [task() for task in tqdm(tasks, "certify", disable=None if progress else True)]
+    bar = tqdm(tasks, "certify", disable=None if progress else True)
+    # Small images: on a busy machine, threads that wait for each other take many times as long as one.
+    findings = threaded(1, lambda: [task() for task in bar])
     return Examination(versions, backends(), paths()[0].simd or "none", int(here["threads"]), findings)
 
 
@@ -106,7 +109,10 @@ def checks() -> Iterator[Callable[[], Finding]]:
     for file in weight_files.shipped_names():
         weights = weight_files.load(file)
         if file == EVERYTHING:
-            yield from (partial(examine_layer, file, key, weights) for key in weights.layers)
+            for key in weights.layers:
+                task = partial(examine_layer, file, key, weights)
+                # Positions without antialiasing depend on the number of threads.
+                yield all_threads(task) if key.endswith("_plain") else task
         elif file in SEEDS:
             titles = [title for title in weights.certificates if title.partition("/")[2] in SEEDS[file]]
             yield from (partial(examine_pipeline, file, title, weights) for title in titles)
