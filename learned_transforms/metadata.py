@@ -50,7 +50,8 @@ def blank(mode: str) -> Image.Image:
 
 def drop(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
     """By way of a tensor, or an array."""
-    return blank(pixel.mode).copy()
+    pixel.info = {}
+    return pixel
 
 
 def grayscale(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
