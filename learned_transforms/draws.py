@@ -63,6 +63,7 @@ class Buffers(threading.local):
 
 
 BUFFERS = Buffers()
+default_dtype, function_mode = torch.get_default_dtype, torch._C._is_torch_function_mode_enabled
 ALL_BITS, HALF = -(2**63), 2**32 - 1
 """The least int64, from which on numbers have 64 random bits; and the low half of them."""
 
@@ -80,8 +81,7 @@ def usual() -> bool:
 
     A default device, or another dtype, draws other numbers; and what torch looks into it must see.
     """
-    default = torch.get_default_dtype() == torch.float32 and not torch._C._is_torch_function_mode_enabled()
-    return default and not BUFFERS.visible
+    return default_dtype() is torch.float32 and not function_mode() and not BUFFERS.visible
 
 
 def draw(count: int) -> list[float]:

@@ -48,6 +48,9 @@ MANY = (v1.FiveCrop, v1.TenCrop, v2.FiveCrop, v2.TenCrop)
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
+IDLE = {*vars(nn.Module()), "_log_ratio"} - {*HOOKS, "_modules", "_parameters", "_buffers"}
+"""Attributes whose contents decide on nothing: what modules keep for themselves, and what v2 works out of a ratio."""
+
 
 class Piece(NamedTuple):
     """One transform of a pipeline.
@@ -225,7 +228,7 @@ def watch_all(watch: Any, transforms: Sequence[Any], classes: set[type]) -> None
         if base is None:
             continue
         classes.add(type(transform))
-        watch_values(watch, vars(transform))
+        watch_values(watch, vars(transform), IDLE)
         if base is nn.Sequential:
             watch_values(watch, transform._modules)
             watch_all(watch, tuple(transform), classes)

@@ -5,6 +5,7 @@ one pixel.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import torchvision.transforms as v1
@@ -41,9 +42,16 @@ Effect = Callable[[Any, Outcome, Image.Image, Size], Image.Image]
 """What a transform makes of an image of one pixel, from what it drew, and the size of the image that it stands for."""
 
 
+@lru_cache
+def blank(mode: str) -> Image.Image:
+    """An image of one pixel that carries nothing, to be copied."""
+    return Image.new(mode, (1, 1))
+
+
 def drop(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
     """By way of a tensor, or an array."""
-    return Image.new(pixel.mode, pixel.size)
+    pixel.info = {}
+    return pixel
 
 
 def grayscale(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
@@ -117,9 +125,11 @@ def carried(image: Image.Image, applied: Iterable[tuple[Any, Outcome]]) -> dict[
         image: what they are applied to.
         applied: transforms, with what they drew.
     """
-    pixel, size = Image.new(image.mode, (1, 1)), (image.height, image.width)
+    pixel, size = blank(image.mode).copy(), (image.height, image.width)
     pixel.info = dict(image.info)
     for transform, drawn in applied:
+        if not pixel.info:
+            break
         effect = EFFECTS.get(type(transform))
         if effect is not None:
             pixel = effect(transform, drawn, pixel, size)

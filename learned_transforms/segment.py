@@ -30,8 +30,9 @@ MOST_LANES = 256
 MOST_CALLS = 512
 """Outcomes of draws for which a signature remembers what runs."""
 
-CALLS_TO_TRIM = 64
-"""Small blocks that are kept lie among large ones that are freed, so that after so many the system gets these back."""
+BYTES_TO_TRIM = 2**23
+"""Blocks that are kept lie among larger ones that are freed, so that after so many the system gets these back; not
+sooner, since it takes memory away that the next calls use again."""
 
 Owner = tuple[int, int | None]
 """Position of a transform among the leaves; and of one of several layers, its number."""
@@ -49,17 +50,17 @@ class Budget:
     """
 
     def __init__(self, most: int, release: Callable[[], None]) -> None:
-        self.most, self.release, self.spent, self.calls = most, release, 0, 0
+        self.most, self.release, self.spent = most, release, 0
 
     def spend(self, held: int) -> None:
         """Count what one more call holds."""
-        self.calls += 1
-        if self.calls % CALLS_TO_TRIM == 0:
-            cpu.trim()
+        trims = self.spent // BYTES_TO_TRIM
         self.spent += held
         if self.spent > self.most:
             self.spent = held
             self.release()
+        if self.spent // BYTES_TO_TRIM != trims:
+            cpu.trim()
 
 
 class Segment:

@@ -1,7 +1,7 @@
 """Whether transforms are still what they were when they were lowered: asked at every call, so mostly native."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -67,11 +67,15 @@ def make_watch() -> Any:
     return PlainWatch() if _native is None else _native.Watch()
 
 
-def watch_values(watch: Any, values: dict[str, Any]) -> None:
-    """Watch the attributes of an object, and the numbers in tensors, arrays and lists among them."""
-    watch.mapping(values, {name: kept(value) for name, value in values.items()})
+def watch_values(watch: Any, values: dict[str, Any], idle: Set[str] = frozenset()) -> None:
+    """Watch the attributes of an object, and the numbers in tensors, arrays and lists among them.
+
+    Args:
+        idle: names of attributes of which only the object matters, not what is in it.
+    """
+    watch.mapping(values, {name: value if name in idle else kept(value) for name, value in values.items()})
     for name, value in values.items():
-        if arrays_in(value):
+        if name not in idle and arrays_in(value):
             function = partial(numbers_of, values, name)
             watch.result(function, function())
 

@@ -29,12 +29,44 @@ unsigned version_of(const nb::type_object& owner) {
 #endif
 }
 
+// Every change of a dictionary gives it another version; 0: this Python does not count them.
+uint64_t version_of(const nb::dict& dict) {
+#if defined(Py_LIMITED_API) || PY_VERSION_HEX >= 0x030C0000
+    return 0;
+#else
+    return reinterpret_cast<const PyDictObject*>(dict.ptr())->ma_version_tag;
+#endif
+}
+
 }  // namespace
 
 void Watch::mapping(nb::dict watched, const nb::dict& copy) {
-    Mapping made{std::move(watched), {}};
+    Mapping made{std::move(watched), {}, {}, 0};
     for (auto [key, value] : copy) made.entries.emplace_back(nb::borrow(key), nb::borrow(value));
     mappings_.push_back(std::move(made));
+}
+
+bool Watch::Mapping::same() const {
+    const uint64_t now = version_of(watched);
+    if (now == 0 || now != version) return same_entries(now);
+    for (const auto& [value, copy] : loose)
+        if (!equal(value.ptr(), copy.ptr())) return false;
+    return true;
+}
+
+bool Watch::Mapping::same_entries(uint64_t now) const {
+    if (static_cast<size_t>(PyDict_GET_SIZE(watched.ptr())) != entries.size()) return false;
+    version = 0;
+    loose.clear();
+    Py_ssize_t position = 0;
+    PyObject *key, *value;
+    for (const auto& [name, copy] : entries) {
+        if (!PyDict_Next(watched.ptr(), &position, &key, &value) || key != name.ptr() || !equal(value, copy.ptr()))
+            return false;
+        if (value != copy.ptr()) loose.emplace_back(nb::borrow(value), copy);
+    }
+    version = now;
+    return true;
 }
 
 void Watch::sequence(nb::object watched, const nb::tuple& copy) {
@@ -66,15 +98,8 @@ void Watch::result(nb::object function, nb::object value) {
 }
 
 bool Watch::same() const {
-    for (const Mapping& one : mappings_) {
-        if (static_cast<size_t>(PyDict_GET_SIZE(one.watched.ptr())) != one.entries.size()) return false;
-        Py_ssize_t position = 0;
-        PyObject *key, *value;
-        for (const auto& [name, copy] : one.entries)
-            if (!PyDict_Next(one.watched.ptr(), &position, &key, &value) || key != name.ptr() ||
-                !equal(value, copy.ptr()))
-                return false;
-    }
+    for (const Mapping& one : mappings_)
+        if (!one.same()) return false;
     for (const Sequence& one : sequences_) {
         PyObject* watched = one.watched.ptr();
         const bool list = PyList_Check(watched), tuple = PyTuple_Check(watched);
@@ -97,6 +122,10 @@ int Watch::traverse(visitproc visit, void* arg) const {
     for (const Mapping& one : mappings_) {
         Py_VISIT(one.watched.ptr());
         for (const auto& [key, value] : one.entries) Py_VISIT(value.ptr());
+        for (const auto& [value, copy] : one.loose) {
+            Py_VISIT(value.ptr());
+            Py_VISIT(copy.ptr());
+        }
     }
     for (const Sequence& one : sequences_) {
         Py_VISIT(one.watched.ptr());

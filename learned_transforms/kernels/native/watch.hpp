@@ -3,6 +3,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <cstdint>
 #include <vector>
 
 namespace lt {
@@ -31,6 +32,12 @@ class Watch {
     struct Mapping {
         nanobind::dict watched;
         std::vector<std::pair<nanobind::object, nanobind::object>> entries;
+        // Values that may change in place, with their copies; and the version of the dictionary that holds them.
+        mutable std::vector<std::pair<nanobind::object, nanobind::object>> loose;
+        mutable uint64_t version;
+
+        bool same() const;
+        bool same_entries(uint64_t now) const;
     };
     struct Sequence {
         nanobind::object watched;
