@@ -43,6 +43,10 @@ HARMLESS = {
 WHOLE = ("size", "kernel_size", "padding")
 """Arguments that are whole numbers."""
 
+SIDES = ("padding", "fill")
+V1_TAKES = (int, float, str, tuple, list, type(None))
+"""What these may be in v1; where the image is a tensor, anything else is refused."""
+
 MANY = (v1.FiveCrop, v1.TenCrop, v2.FiveCrop, v2.TenCrop)
 """Transforms that compute with their size as it is, for which tensors have not what it takes."""
 
@@ -92,6 +96,14 @@ def opened(transform: Any) -> Sequence[Any] | None:
         return preset_steps(transform)
     inner = transform if base is nn.Sequential else transform.transforms
     return list(inner) if isinstance(inner, list | tuple | nn.ModuleList | nn.Sequential) else None
+
+
+def takes_one(transforms: Any) -> bool:
+    """Whether it is an nn.Sequential, which takes one input, or a Compose or list that holds one."""
+    if type(transforms) in COMPOSES:
+        return takes_one(transforms.transforms)
+    inner = transforms if isinstance(transforms, list | tuple | nn.ModuleList) else ()
+    return type(transforms) is nn.Sequential or any(takes_one(one) for one in inner)
 
 
 def apart(transform: Any) -> bool:
@@ -168,6 +180,8 @@ def check_argument(base: type, name: str, value: Any) -> None:
     """
     tensors = [one for one in arrays_in(value) if isinstance(one, Tensor)]
     if name == "bits" and not isinstance(value, int):
+        raise TypeError(f"{name} of type {type(value).__name__}")
+    if name in SIDES and not issubclass(base, v2.Transform) and not isinstance(value, V1_TAKES):
         raise TypeError(f"{name} of type {type(value).__name__}")
     if name in WHOLE and any(one.is_floating_point() for one in tensors):
         raise TypeError(f"{name} of {tensors[0].dtype}")

@@ -22,7 +22,7 @@ from learned_transforms.errors import (
 from learned_transforms.explain import unsupported
 from learned_transforms.factors import FACTORED
 from learned_transforms.given import WHOLE, Cutting
-from learned_transforms.identify import Piece, listed, pieces_of, watch_pieces
+from learned_transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
 from learned_transforms.images import Form
 from learned_transforms.kernels import backends, cpu
 from learned_transforms.layers import Layer, Params
@@ -68,6 +68,7 @@ class Pipeline(Lowered):
         if fallback not in FALLBACKS:
             raise PipelineValueError(f"Expected fallback to be one of {', '.join(FALLBACKS)}, got {fallback!r}.")
         self.transforms = listed(transforms)
+        self.single = takes_one(transforms)
         self.fallback, self.backend, self.given = fallback, backend, weights
         if any(isinstance(t, Network) for t in self.transforms):
             # Networks are copied like the shipped layers, so that training this pipeline trains no other.

@@ -111,6 +111,9 @@ class Segment:
         layers = zip(network.members, owners, strict=True)
         self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
         self.altering = any(type(leaf.transform) in EFFECTS for leaf in leaves)
+        # Plain tensors that are made of something else are others, even if nothing is done to them.
+        wrapped = taken.container != form.container or any(type(leaf.transform) is v2.ToImage for leaf in leaves)
+        self.remade = form.container == "tensor" and wrapped
         self.lanes: dict[Any, Lane] = {}
 
     def __call__(self, image: Any, drawn: Drawn | None = None) -> Any:
@@ -319,8 +322,10 @@ class Segment:
         applied = self.owned(dict(zip(self.random, outcomes, strict=True)))
         chosen = None if all(what is True for what in applied) else applied
         plan, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
-        if not plan.stages:  # An array's memory is the caller's.
-            return copied if self.taken.container == "numpy" else untouched
+        if not plan.stages:
+            if self.taken.container == "numpy":  # An array's memory is the caller's.
+                return copied
+            return plain if self.remade else untouched
         # Equalizing gives contiguous tensors in torchvision, too.
         interleaved = channels_last(image) and not any(isinstance(stage, Equalise) for stage in plan.stages)
         before = compiled.held
@@ -358,6 +363,11 @@ def untouched(image: Any, window: Window | None = None, factors: Sequence[float]
 def copied(image: Tensor, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
     """The same in memory of its own."""
     return image.clone()
+
+
+def plain(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+    """The values of an image as another plain tensor; in the same memory, if it is a tensor."""
+    return to_tensor(image).as_subclass(Tensor)
 
 
 class Lane:
@@ -425,6 +435,8 @@ class Lane:
             return (
                 image.clone() if form.container == "numpy" else from_tensor(image.contiguous().clone(), form.container)
             )
+        if self.segment.remade:
+            return plain(image)
         if taken.container != form.container:
             return from_tensor(to_tensor(image), form.container)
         kept = KEEPING.get(form.container)

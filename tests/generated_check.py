@@ -96,9 +96,9 @@ class Expected:
 
 
 def is_torchvision(transform: Any) -> bool:
-    """Whether it is torchvision's, or derives from it, and takes images."""
+    """Whether it is torchvision's, or derives from it, and neither it nor one in it takes arrays as torchvision."""
     own = any(base.__module__.startswith("torchvision.") for base in type(transform).__mro__)
-    return own and not isinstance(transform, (*CONVERTERS, *LAMBDAS))
+    return own and not any(isinstance(one, (*CONVERTERS, *LAMBDAS)) for one in (transform, *every(transform)))
 
 
 ROUNDED = {"tensor": r"GaussianBlur\(|v1\.(Resize|RandomResizedCrop)\(", "pil": r"GaussianBlur\("}

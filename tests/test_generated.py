@@ -55,6 +55,10 @@ FOUND = (
     Case("[v2.GaussianBlur(torch.tensor([3, 5]).double())]", "pil('RGB', (9, 9))"),
     Case("[v2.CenterCrop(torch.tensor([5, 9]).double())]", "pil('L', (10, 10))"),
     Case("[v2.FiveCrop(torch.tensor([5, 9]))]", "tensor((3, 20, 20))"),
+    Case("[v2.PILToTensor(), v1.RandomCrop(7, padding=np.int64())]", "pil('RGB', (9, 9))"),
+    Case("[v1.Pad(1, fill=np.int64(3))]", "tensor((3, 4, 4))"),
+    Case("nn.Sequential(v2.Identity())", "(tensor((3, 4, 4)), 3)", several=True),
+    Case("[v2.Compose([nn.Sequential(v2.Identity())])]", "(tensor((3, 4, 4)), 3)", several=True),
     Case("[v2.Normalize(torch.tensor([0.5]), np.array([0.5]))]", "tensor((3, 4, 4), torch.float32)"),
     # Inputs that torchvision takes, or refuses in its own way.
     *(Case("[v2.Resize(5)]", source) for source in ("None", "3", "'path'", "png((6, 5))", "{}", "[]", "()")),
@@ -76,9 +80,18 @@ FOUND = (
     Case("[v2.ToDtype(torch.float32), v2.Normalize((0.1, 0.2), [0.25])]", "tensor((4, 3, 3))"),
     # Foreign functions and arrays.
     *(Case(f"[{f}]", "array((4, 5, 3))") for f in ("lambda x: x.mean()", "Image.fromarray", "len")),
+    *(Case(f"[{f}]", "array((4, 5))") for f in ("lambda x: x", "lambda x: x.ndim", "lambda x: x, v2.Resize(3)")),
     Case("[lambda x: (x,), v2.RandomChannelPermutation()]", "array((4, 5, 3))"),
     Case("[Views(v2.Resize(5)), v2.ToTensor()]", "array((4, 5, 3))"),
     Case("[v2.ToDtype(torch.uint16), v2.ToTensor()]", "array((4, 5, 3))"),
+    *(
+        Case(f"[lambda x: np.asarray(x), {then}]", "pil('RGB', (9, 5))")
+        for then in ("v1.ToTensor(), v1.Normalize([0.5], [0.5])", "v2.ToImage()", "v2.Resize(3)", "v1.Resize(3)")
+    ),
+    Case("[v2.RandomChannelPermutation(), v2.Lambda(lambda x: x.numpy()), v2.Identity()]", "tensor((3, 1, 1))"),
+    Case("[v2.RandomOrder([v2.ToTensor()])]", "array((16, 1))"),
+    Case("[v1.RandomApply([v1.Resize(1), v1.ToPILImage()])]", "array((2, 2))"),
+    Case("[v2.CenterCrop((12, 30)), v2.RandomErasing(p=1, value='random')]", "array((4, 0, 3))"),
     # The same object, the same layout, the same info, modified in place.
     Case("[v2.RandomSolarize(0, p=0)]", "tensor((3, 4, 4))"),
     Case("[v2.RandomEqualize(p=0)]", "pil('RGB', (4, 4))"),
@@ -92,6 +105,8 @@ FOUND = (
     Case("[v2.Grayscale()]", "pil('RGB', (4, 4), transparency=(1, 2, 3))"),
     Case("[v2.Normalize([0.5], [0.25], inplace=True)]", "tensor((3, 4, 4), torch.float32)"),
     Case("[v2.CenterCrop(5), v2.RandomErasing(inplace=True, p=1)]", "tensor((3, 9, 9), torch.float32)"),
+    Case("[v2.RandomInvert(), v2.PILToTensor()]", "pil('RGB', (4, 4))"),
+    Case("[v2.ToImage(), v2.Compose([v2.ToPureTensor()])]", "tensor((3, 7, 11))"),
     # Draws and pixels.
     Case("[v2.RandomPosterize(0, p=0)]", "pil('L', (4, 4))"),
     Case(
