@@ -183,10 +183,21 @@ def check_argument(base: type, name: str, value: Any) -> None:
         raise TypeError(f"{name} of type {type(value).__name__}")
     if name in SIDES and not issubclass(base, v2.Transform) and not isinstance(value, V1_TAKES):
         raise TypeError(f"{name} of type {type(value).__name__}")
-    if name in WHOLE and any(one.is_floating_point() for one in tensors):
-        raise TypeError(f"{name} of {tensors[0].dtype}")
+    if name in WHOLE and fractional(value):
+        raise TypeError(f"{name} of floats")
     if tensors and base in MANY:
         raise TypeError(f"{name} of tensors")
+
+
+def fractional(value: Any) -> bool:
+    """Whether there are floats in an argument."""
+    if isinstance(value, Tensor):
+        return value.is_floating_point()
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind == "f"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return any(fractional(one) for one in value)
+    return isinstance(value, float | np.floating)
 
 
 def plain(value: Any) -> Any:

@@ -54,6 +54,12 @@ FOUND = (
     Case("[v2.RandomPosterize(np.int64(3), p=1)]", "tensor((3, 4, 4))"),
     Case("[v2.GaussianBlur(torch.tensor([3, 5]).double())]", "pil('RGB', (9, 9))"),
     Case("[v2.CenterCrop(torch.tensor([5, 9]).double())]", "pil('L', (10, 10))"),
+    Case("v1.Resize([np.float64(3)])", "tensor((3, 4, 9))"),
+    *(
+        Case("[v2.CenterCrop(np.array([10, 3], np.float32))]", source)
+        for source in ("pil('L', (1, 1))", "tensor((3, 4, 4))")
+    ),
+    Case("[v1.Resize((4,), interpolation='bilinear')]", "tensor((3, 4, 4))"),
     Case("[v2.FiveCrop(torch.tensor([5, 9]))]", "tensor((3, 20, 20))"),
     Case("[v2.PILToTensor(), v1.RandomCrop(7, padding=np.int64())]", "pil('RGB', (9, 9))"),
     Case("[v1.Pad(1, fill=np.int64(3))]", "tensor((3, 4, 4))"),
@@ -120,6 +126,7 @@ FOUND = (
     Case("[v1.Pad(2, fill=[9])]", "tensor((3, 4, 4))"),
     Case("[v2.Resize((5, 1))]", "tensor((3, 13, 9), torch.float32)"),
     Case("[v2.Resize((5, 1))]", "tensor((5, 13, 9))"),
+    Case("[v1.Resize(1)]", "tensor((3, 61, 4))"),
     Case("[v1.Resize(4)]", "pil('RGB', (4, 4))"),
     Case("[v1.Normalize([0.5], [0.25], inplace=True)]", "tensor((3, 4, 4), torch.float32)"),
     Case("[v2.RandomErasing(p=0), v2.Lambda(lambda x: x.requires_grad_())]", "tensor((3, 1, 9), torch.float32)"),
