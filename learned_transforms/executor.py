@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torchvision.transforms import v2
 
-from learned_transforms.catalog import name_of
+from learned_transforms.catalog import Altered, name_of
 from learned_transforms.containers import CONTAINERS, leaves
 from learned_transforms.draws import visible
 from learned_transforms.errors import InputTypeError
@@ -37,7 +37,7 @@ CPU = torch.device("cpu")
 READING = (v1.ToTensor, v1.ToPILImage, v2.ToTensor, v2.ToImage, v2.ToPILImage)
 """Transforms of torchvision that make other images of arrays."""
 
-CONVERTERS = (*READING, v1.PILToTensor, v1.Lambda, v2.Lambda)
+CONVERTERS = (*READING, v1.PILToTensor, v2.PILToTensor, v1.Lambda, v2.Lambda)
 """Those that take arrays themselves."""
 
 
@@ -77,7 +77,8 @@ class Run:
         """Segment by segment, and in torchvision between them."""
         pieces = self.pipeline.pieces
         if self.packed and self.pipeline.single:
-            raise InputTypeError(f"An nn.Sequential takes one input, got {len(self.value)}. Use v2.Compose instead.")
+            # An nn.Sequential takes one input, which torchvision says where it comes to it.
+            return self.pipeline.single[0](*self.value)
         kind = None if self.packed else kind_of(form_of(self.value))
         if not self.packed:
             self.take_array()
@@ -204,6 +205,7 @@ def is_picture(value: Any) -> bool:
 def own_transform(piece: Piece) -> bool:
     """Whether a transform is torchvision's own, and so are those in it, and none of them takes arrays."""
     inner = [leaf.transform for leaf in leaves(piece.read)] if type(piece.read) in CONTAINERS else [piece.transform]
+    inner = [one.transform if isinstance(one, Altered) else one for one in inner]
     return all(
         type(one).__module__.startswith("torchvision.transforms.") and not isinstance(one, CONVERTERS) for one in inner
     )

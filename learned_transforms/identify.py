@@ -47,7 +47,7 @@ SIDES = ("padding", "fill")
 V1_TAKES = (int, float, str, tuple, list, type(None))
 """What these may be in v1; where the image is a tensor, anything else is refused."""
 
-MANY = (v1.FiveCrop, v1.TenCrop, v2.FiveCrop, v2.TenCrop)
+MANY = (v1.CenterCrop, v1.FiveCrop, v1.TenCrop, v2.CenterCrop, v2.FiveCrop, v2.TenCrop)
 """Transforms that compute with their size as it is, for which tensors have not what it takes."""
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -194,7 +194,7 @@ def fractional(value: Any) -> bool:
     if isinstance(value, Tensor):
         return value.is_floating_point()
     if isinstance(value, np.ndarray):
-        return value.dtype.kind == "f"
+        return np.issubdtype(value.dtype, np.floating)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return any(fractional(one) for one in value)
     return isinstance(value, float | np.floating)

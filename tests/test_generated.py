@@ -60,10 +60,12 @@ FOUND = (
         for source in ("pil('L', (1, 1))", "tensor((3, 4, 4))")
     ),
     Case("[v1.Resize((4,), interpolation='bilinear')]", "tensor((3, 4, 4))"),
+    Case("[v1.Resize(7), v1.CenterCrop([torch.tensor(5)])]", "tensor((3, 4, 4))"),
     Case("[v2.FiveCrop(torch.tensor([5, 9]))]", "tensor((3, 20, 20))"),
     Case("[v2.PILToTensor(), v1.RandomCrop(7, padding=np.int64())]", "pil('RGB', (9, 9))"),
     Case("[v1.Pad(1, fill=np.int64(3))]", "tensor((3, 4, 4))"),
     Case("nn.Sequential(v2.Identity())", "(tensor((3, 4, 4)), 3)", several=True),
+    Case("v2.Compose([v2.RandomCrop(1), nn.Sequential()])", "(tensor((3, 4, 4)), pil('L', (2, 2)))", several=True),
     Case("[v2.Compose([nn.Sequential(v2.Identity())])]", "(tensor((3, 4, 4)), 3)", several=True),
     Case("[v2.Normalize(torch.tensor([0.5]), np.array([0.5]))]", "tensor((3, 4, 4), torch.float32)"),
     # Inputs that torchvision takes, or refuses in its own way.
@@ -98,6 +100,8 @@ FOUND = (
     Case("[v2.RandomOrder([v2.ToTensor()])]", "array((16, 1))"),
     Case("[v1.RandomApply([v1.Resize(1), v1.ToPILImage()])]", "array((2, 2))"),
     Case("[v2.CenterCrop((12, 30)), v2.RandomErasing(p=1, value='random')]", "array((4, 0, 3))"),
+    Case("[v2.RandomOrder([v2.Pad(1), v2.RandomPosterize(np.uint8(3))])]", "array((5, 4))"),
+    Case("[v2.PILToTensor()]", "array((5, 60))"),
     # The same object, the same layout, the same info, modified in place.
     Case("[v2.RandomSolarize(0, p=0)]", "tensor((3, 4, 4))"),
     Case("[v2.RandomEqualize(p=0)]", "pil('RGB', (4, 4))"),
@@ -110,6 +114,16 @@ FOUND = (
     *(Case(f"[v2.{name}]", "pil('RGB', (9, 9), dpi=(72, 72))") for name in ("Pad(2)", "GaussianBlur(3)", "Resize(4)")),
     Case("[v2.Grayscale()]", "pil('RGB', (4, 4), transparency=(1, 2, 3))"),
     Case("[v2.Normalize([0.5], [0.25], inplace=True)]", "tensor((3, 4, 4), torch.float32)"),
+    *(
+        Case(f"[v2.ToPILImage(), {then}]", source)
+        for then in ("v2.PILToTensor()", "v2.ToImage()", "v2.RandomInvert(p=0), v2.PILToTensor()")
+        for source in ("tensor((3, 61, 4))", "tv_tensors.Image(tensor((3, 1, 2)))")
+    ),
+    Case("[v2.RandomPosterize(8, p=1)]", "tensor((3, 7, 11), torch.float32).requires_grad_()"),
+    *(
+        Case(f"[{first}v2.RandomChannelPermutation()]", "laid(tensor((2, 4, 7, 11)), 'channels_last')")
+        for first in ("", "v2.RandomInvert(), ")
+    ),
     Case("[v2.CenterCrop(5), v2.RandomErasing(inplace=True, p=1)]", "tensor((3, 9, 9), torch.float32)"),
     Case("[v2.RandomInvert(), v2.PILToTensor()]", "pil('RGB', (4, 4))"),
     Case("[v2.ToImage(), v2.Compose([v2.ToPureTensor()])]", "tensor((3, 7, 11))"),
