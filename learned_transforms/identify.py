@@ -43,9 +43,8 @@ HARMLESS = {
 WHOLE = ("size", "kernel_size", "padding")
 """Arguments that are whole numbers."""
 
-SIDES = ("padding", "fill")
-V1_TAKES = (int, float, str, tuple, list, type(None))
-"""What these may be in v1; where the image is a tensor, anything else is refused."""
+BUILT_IN = (int, float, str, tuple, list, type(None))
+"""What some arguments must be: for tensors, torchvision refuses numbers of NumPy and torch."""
 
 MANY = (v1.CenterCrop, v1.FiveCrop, v1.TenCrop, v2.CenterCrop, v2.FiveCrop, v2.TenCrop)
 """Transforms that compute with their size as it is, for which tensors have not what it takes."""
@@ -181,7 +180,8 @@ def check_argument(base: type, name: str, value: Any) -> None:
     tensors = [one for one in arrays_in(value) if isinstance(one, Tensor)]
     if name == "bits" and not isinstance(value, int):
         raise TypeError(f"{name} of type {type(value).__name__}")
-    if name in SIDES and not issubclass(base, v2.Transform) and not isinstance(value, V1_TAKES):
+    strict = ("value",) if issubclass(base, v2.Transform) else ("value", "padding", "fill")
+    if name in strict and not isinstance(value, BUILT_IN):
         raise TypeError(f"{name} of type {type(value).__name__}")
     if name in WHOLE and fractional(value):
         raise TypeError(f"{name} of floats")

@@ -101,7 +101,7 @@ def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -
     pil = form.container == "pil"
     if api == "v1" and isinstance(transform.interpolation, str):
         return "v1 takes no names of interpolations"
-    if api == "v1" and pil and transform.antialias is False:
+    if pil and transform.antialias is False:
         return "torchvision warns that antialiasing is always applied"
     if name.startswith("nearest"):
         # Pillow has one nearest neighbour only, which is the exact one.

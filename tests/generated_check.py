@@ -191,11 +191,13 @@ def check(case: Case) -> bool:
         warnings.simplefilter("ignore")
         if not (is_made(case.pipeline) and is_made(case.input)):
             return False
-        api = v2 if "v2." in case.pipeline else v1
+        api = v2 if case.several or "v2." in case.pipeline else v1
         wanted = outcomes(case, lambda pipeline: Expected(pipeline, api), lambda made: made.compose)
         found = outcomes(case, lt.LearnedCompose, lambda made: made)
     if re.search(r"'(inf|nan)'", case.input) and re.search(INFINITE, case.pipeline):
         return False
+    if "'wild'" in case.input and "ToPILImage" in case.pipeline:
+        return False  # Floats beyond 0 to 1 as bytes are the platform's choice: one pixel becomes another than many.
     if any(isinstance(one.raised, Undecided) or re.search(FAULTS, str(one.raised)) for one in wanted):
         return False
     pairs = list(zip(found, wanted, strict=False))
@@ -251,7 +253,9 @@ def compare(found: Any, expected: Any, levels: float | None, where: str) -> None
     elif isinstance(expected, np.ndarray):
         if (found.dtype, found.shape) != (expected.dtype, expected.shape):
             raise Difference("dtype or shape", f"{where}: {described(found)}, expected {described(expected)}")
-        if expected.dtype.kind == "O":
+        if expected.dtype.kind in "US" and not np.array_equal(found, expected):
+            raise Difference("other value", f"{where}: {found!r}, expected {expected!r}"[:300])
+        if expected.dtype.kind in "OUS":
             return
         compare_values(torch.from_numpy(found.copy()), torch.from_numpy(expected.copy()), levels, where)
     elif isinstance(expected, Image.Image):

@@ -86,6 +86,11 @@ FOUND = (
     Case("[v2.RandomEqualize(p=1)]", "tensor((0, 0, 0))"),
     Case("[v2.ColorJitter(hue=0.3)]", "tensor((5, 40, 0))"),
     Case("[v2.ToDtype(torch.float32), v2.Normalize((0.1, 0.2), [0.25])]", "tensor((4, 3, 3))"),
+    Case("[v2.RandomErasing(p=1, value=np.int64())]", "tensor((3, 13, 9))"),
+    *(Case("[v2.Resize(30, max_size=31)]", source) for source in ("tensor((1, 1, 60))", "pil('L', (60, 1))")),
+    Case("[v2.RandomAdjustSharpness(0, p=1)]", "tensor((0, 1, 40, 40))"),
+    Case("[v2.GaussianBlur([3]), v2.TenCrop(1)]", "{'a': tensor((5, 1, 1)), 'b': tv_tensors.Mask(tensor((1, 1)))}"),
+    Case("[v2.GaussianBlur([3]), v2.TenCrop(1)]", "{'a': tensor((3, 5, 5)), 'b': tv_tensors.Mask(tensor((5, 5)))}"),
     # Foreign functions and arrays.
     *(Case(f"[{f}]", "array((4, 5, 3))") for f in ("lambda x: x.mean()", "Image.fromarray", "len")),
     *(Case(f"[{f}]", "array((4, 5))") for f in ("lambda x: x", "lambda x: x.ndim", "lambda x: x, v2.Resize(3)")),
