@@ -50,6 +50,10 @@ class ChannelsError(InputTypeError, InputShapeError, RuntimeError):
     """An image of another number of channels than a transform takes: torchvision raises either of the three types."""
 
 
+class EmptyImageError(InputShapeError, RuntimeError):
+    """A resize would leave nothing of an image, for which torchvision raises one of these by container."""
+
+
 class PaddingError(InputShapeError, RuntimeError, IndexError):
     """More padding by mirrored pixels than the image has, or a fill for another number of channels."""
 

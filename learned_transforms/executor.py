@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torchvision.transforms import v2
 
-from learned_transforms.catalog import name_of
+from learned_transforms.catalog import Altered, name_of
 from learned_transforms.containers import CONTAINERS, leaves
 from learned_transforms.draws import visible
 from learned_transforms.errors import InputTypeError
@@ -34,8 +34,11 @@ from learned_transforms.segment import Segment
 from learned_transforms.tape import Tape
 
 CPU = torch.device("cpu")
-CONVERTERS = (v1.ToTensor, v1.ToPILImage, v1.PILToTensor, v1.Lambda, v2.ToTensor, v2.ToImage, v2.ToPILImage, v2.Lambda)
-"""Transforms of torchvision that take arrays themselves."""
+READING = (v1.ToTensor, v1.ToPILImage, v2.ToTensor, v2.ToImage, v2.ToPILImage)
+"""Transforms of torchvision that make other images of arrays."""
+
+CONVERTERS = (*READING, v1.PILToTensor, v2.PILToTensor, v1.Lambda, v2.Lambda)
+"""Those that take arrays themselves."""
 
 
 class Run:
@@ -55,6 +58,7 @@ class Run:
         self.key = key
         # The value is a tensor that holds an array, which it becomes again unless a transform converts it.
         self.array = False
+        self.source: np.ndarray | None = None  # That array, as long as nothing was done to it.
         self.known: Form | None = None  # The form of the value, where layers have made it.
         self.position = 0
         self.observed = observed()
@@ -72,27 +76,43 @@ class Run:
     def run(self) -> Any:
         """Segment by segment, and in torchvision between them."""
         pieces = self.pipeline.pieces
-        form = None if self.packed else self.form()
-        kind = kind_of(form)
-        if isinstance(self.value, np.ndarray) and form is not None:
-            self.value, self.array = to_tensor(self.value), True
+        if self.packed and self.pipeline.single:
+            # An nn.Sequential takes one input, which torchvision says where it comes to it.
+            return self.pipeline.single[0](*self.value)
+        kind = None if self.packed else kind_of(form_of(self.value))
+        if not self.packed:
+            self.take_array()
         while self.position < len(pieces):
+            form = None if self.packed else self.form()
             reason = self.why_torchvision()
             if reason is None:
                 reason = self.abreast() if form is None else self.alone(form)
             if reason is not None:
                 self.pass_through(pieces[self.position], reason)
                 self.position += 1
-            form = None if self.packed else self.form()
         if kind is not None:
             self.pipeline.routes[kind] = self.route
         self.pipeline.tell(self.reasons)
-        return as_arrays(self.value) if self.array else self.value
+        return self.as_array() if self.array else self.value
+
+    def take_array(self) -> None:
+        """Go on with the tensor of an array, which layers and torchvision's own transforms take."""
+        if is_picture(self.value):
+            self.source, self.value, self.array = self.value, to_tensor(self.value), True
+
+    def as_array(self) -> Any:
+        """The opposite."""
+        if self.source is not None:
+            return self.source
+        return tree_map(lambda one: from_tensor(one, "numpy") if type(one) is Tensor else one, self.value)
 
     def form(self) -> Form | None:
         """The form of the value, if it is one image of a form that layers may take."""
         if self.known is not None:
             return self.known
+        # An array that a function has made goes through torchvision, which hands it on, until something reads it.
+        if isinstance(self.value, np.ndarray) and not isinstance(self.pipeline.pieces[self.position].read, READING):
+            return None
         form = form_of(self.value)
         return form._replace(container="numpy") if self.array and form is not None else form
 
@@ -109,11 +129,15 @@ class Run:
         """Take one image past the segment that begins here; give the reason why torchvision runs what follows it."""
         pipeline, start = self.pipeline, self.position
         segment = pipeline.segment(form, start, self.observed)
+        if segment.stop == start:
+            return segment.reason
         whole = start == 0 and segment.stop == len(pipeline.pieces) and segment.cutting is None
         if whole and self.key is not None and not self.array and not (self.observed or pipeline.trainable or self.tape):
             pipeline.keep_lane(self.key, segment.lane(self.value))
+        if isinstance(self.value, np.ndarray):
+            self.value = to_tensor(self.value)
         drawn = None if self.tape is None else self.tape.draw(segment, self.value, start)
-        self.value = segment(self.value, drawn)
+        self.value, self.source = segment(self.value, drawn), None
         self.known = segment.form if segment.cutting is None else None
         self.array = self.array and segment.form.container == "numpy"
         return self.past(segment)
@@ -132,13 +156,16 @@ class Run:
             first = values[images[0]]
             if segment.drawing:
                 check_sizes([values[i] for i in taken])
-            if segment.cutting is not None:
-                check_cut(values)
             drawn = segment.draw(first) if self.tape is None else self.tape.draw(segment, first, self.position)
             if segment.leaves and type(segment.leaves[0].transform) in ALIKE and drawn[0][0] is not False:
                 check_shapes([values[i] for i in taken])
+            for i in images:
+                values[i] = segment(values[i], drawn)
+            if segment.cutting is not None:
+                check_cut(values)
             for i in taken:
-                values[i] = segment(values[i], drawn) if i in images else segment.beside(values[i], drawn, first)
+                if i not in images:
+                    values[i] = segment.beside(values[i], drawn, first)
             self.value = tree_unflatten(values, structure)
         return self.past(segment)
 
@@ -160,7 +187,8 @@ class Run:
         # torchvision's own transforms leave arrays as they are, so these take the tensor that an array became.
         held = self.array and not own_transform(piece)
         if held:
-            self.value, self.array = as_arrays(self.value), False
+            self.value, self.array = self.as_array(), False
+        self.source = None
         inputs: Sequence[Any] = self.value if self.packed else (self.value,)
         if self.tape is None:
             self.value = piece.transform(*inputs)
@@ -168,21 +196,22 @@ class Run:
             self.value = self.tape.pass_through(piece.transform, inputs, self.position)
         if self.array:
             self.array = type(self.value) is Tensor or isinstance(self.value, tuple)
-        elif held and isinstance(self.value, np.ndarray) and form_of(self.value) is not None:
-            self.value, self.array = to_tensor(self.value), True
+        elif held:
+            self.take_array()
+
+
+def is_picture(value: Any) -> bool:
+    """Whether it is an array of levels, [H, W] or [H, W, C]."""
+    return isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3)
 
 
 def own_transform(piece: Piece) -> bool:
     """Whether a transform is torchvision's own, and so are those in it, and none of them takes arrays."""
     inner = [leaf.transform for leaf in leaves(piece.read)] if type(piece.read) in CONTAINERS else [piece.transform]
+    inner = [one.transform if isinstance(one, Altered) else one for one in inner]
     return all(
         type(one).__module__.startswith("torchvision.transforms.") and not isinstance(one, CONVERTERS) for one in inner
     )
-
-
-def as_arrays(value: Any) -> Any:
-    """Tensors that hold arrays, as arrays again."""
-    return tree_map(lambda one: from_tensor(one, "numpy") if type(one) is Tensor else one, value)
 
 
 def kind_of(form: Form | None) -> str | None:

@@ -72,7 +72,8 @@ class Quantising(Layer):
 class Posterizing(Layer):
     """Keep ``2 ** bits`` values of floats in [0, 1].
 
-    Params: ``nan``: some pixels are no numbers, and stay so. Otherwise it goes by way of levels, which cannot say that.
+    Params: ``nan``: some pixels are no numbers, and stay so, or have gradients. Otherwise it goes by way of levels,
+    which cannot say that.
     """
 
     def __init__(self, bits: int) -> None:

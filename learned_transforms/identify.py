@@ -43,7 +43,10 @@ HARMLESS = {
 WHOLE = ("size", "kernel_size", "padding")
 """Arguments that are whole numbers."""
 
-MANY = (v1.FiveCrop, v1.TenCrop, v2.FiveCrop, v2.TenCrop)
+BUILT_IN = (int, float, str, tuple, list, type(None))
+"""What some arguments must be: for tensors, torchvision refuses numbers of NumPy and torch."""
+
+MANY = (v1.CenterCrop, v1.FiveCrop, v1.TenCrop, v2.CenterCrop, v2.FiveCrop, v2.TenCrop)
 """Transforms that compute with their size as it is, for which tensors have not what it takes."""
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -95,6 +98,14 @@ def opened(transform: Any) -> Sequence[Any] | None:
         return preset_steps(transform)
     inner = transform if base is nn.Sequential else transform.transforms
     return list(inner) if isinstance(inner, list | tuple | nn.ModuleList | nn.Sequential) else None
+
+
+def takes_one(transforms: Any) -> bool:
+    """Whether it is an nn.Sequential, which takes one input, or a Compose or list that holds one."""
+    if type(transforms) in COMPOSES:
+        return takes_one(transforms.transforms)
+    inner = transforms if isinstance(transforms, list | tuple | nn.ModuleList) else ()
+    return type(transforms) is nn.Sequential or any(takes_one(one) for one in inner)
 
 
 def apart(transform: Any) -> bool:
@@ -172,10 +183,24 @@ def check_argument(base: type, name: str, value: Any) -> None:
     tensors = [one for one in arrays_in(value) if isinstance(one, Tensor)]
     if name == "bits" and not isinstance(value, int):
         raise TypeError(f"{name} of type {type(value).__name__}")
-    if name in WHOLE and any(one.is_floating_point() for one in tensors):
-        raise TypeError(f"{name} of {tensors[0].dtype}")
+    strict = ("value",) if issubclass(base, v2.Transform) else ("value", "padding", "fill")
+    if name in strict and not isinstance(value, BUILT_IN):
+        raise TypeError(f"{name} of type {type(value).__name__}")
+    if name in WHOLE and fractional(value):
+        raise TypeError(f"{name} of floats")
     if tensors and base in MANY:
         raise TypeError(f"{name} of tensors")
+
+
+def fractional(value: Any) -> bool:
+    """Whether there are floats in an argument."""
+    if isinstance(value, Tensor):
+        return value.is_floating_point()
+    if isinstance(value, np.ndarray):
+        return np.issubdtype(value.dtype, np.floating)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return any(fractional(one) for one in value)
+    return isinstance(value, float | np.floating)
 
 
 def plain(value: Any) -> Any:

@@ -93,7 +93,7 @@ def tensor_form(image: Tensor) -> Form | None:
     known = dtype is not None and (kind is Tensor or kind is tv_tensors.Image)
     if not known or image.layout != torch.strided or image.is_nested or image.is_meta or image.ndim < 3:
         return None
-    if 0 in image.shape[-3:]:
+    if 0 in image.shape:
         return None
     container = "image" if kind is tv_tensors.Image else "tensor"
     return Form(container, str(dtype), image.ndim == 3 and image.shape[0] in (1, 3), deep=image.ndim > 4)

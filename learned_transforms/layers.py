@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from learned_transforms.arithmetic import SMOOTH, Arithmetic
-from learned_transforms.errors import InputShapeError, PaddingError, PipelineValueError, check_channels
+from learned_transforms.errors import EmptyImageError, PaddingError, PipelineValueError, check_channels
 from learned_transforms.installed import fuses, takes_rows_first
 from learned_transforms.keep import BORDERS as PADS
 from learned_transforms.keep import Keep, Listed, Nearest, bordered
@@ -211,7 +211,7 @@ def output_size(size: tuple[int, int], wanted: Sequence[int], max_size: int | No
             new_short, new_long = int(max_size * new_short / new_long), max_size
         found = (new_long, new_short) if size[1] <= size[0] else (new_short, new_long)
     if min(found) < 1:
-        raise InputShapeError(f"An image of {size} (rows, columns) would be resized to {found}: nothing is left of it.")
+        raise EmptyImageError(f"An image of {size} (rows, columns) would be resized to {found}: nothing is left of it.")
     return found
 
 

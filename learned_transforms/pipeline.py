@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torchvision.transforms import v2
 
 from learned_transforms import weights as weight_files
 from learned_transforms.catalog import ROWS, Altered, cover, name_of
@@ -22,7 +23,7 @@ from learned_transforms.errors import (
 from learned_transforms.explain import unsupported
 from learned_transforms.factors import FACTORED
 from learned_transforms.given import WHOLE, Cutting
-from learned_transforms.identify import Piece, listed, pieces_of, watch_pieces
+from learned_transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
 from learned_transforms.images import Form
 from learned_transforms.kernels import backends, cpu
 from learned_transforms.layers import Layer, Params
@@ -68,6 +69,8 @@ class Pipeline(Lowered):
         if fallback not in FALLBACKS:
             raise PipelineValueError(f"Expected fallback to be one of {', '.join(FALLBACKS)}, got {fallback!r}.")
         self.transforms = listed(transforms)
+        # What takes several inputs in torchvision, where that fails; in a list, so that it is no module of this one.
+        self.single = [torchvision_of(transforms)] if takes_one(transforms) else []
         self.fallback, self.backend, self.given = fallback, backend, weights
         if any(isinstance(t, Network) for t in self.transforms):
             # Networks are copied like the shipped layers, so that training this pipeline trains no other.
@@ -259,6 +262,11 @@ class Pipeline(Lowered):
         self.renew()
         # What was told where it was made is not told again.
         self.told = {name_of(piece.transform) for piece in self.pieces if foreign(piece.read)}
+
+
+def torchvision_of(transforms: Any) -> Any:
+    """What torchvision runs, of a list of transforms or a Compose or Sequential."""
+    return v2.Compose(list(transforms)) if isinstance(transforms, list | tuple | nn.ModuleList) else transforms
 
 
 def foreign(read: Any) -> list[str]:

@@ -17,13 +17,14 @@ from learned_transforms.factors import FACTORED, split, takes_effect
 from learned_transforms.given import Cutting, Posterizing, erased
 from learned_transforms.images import Call, Form, Window, channels_last, from_tensor, shape_of, signature, to_tensor
 from learned_transforms.kernels import cpu
-from learned_transforms.layers import Windowing
+from learned_transforms.layers import Arranging, Windowing
 from learned_transforms.metadata import EFFECTS, KEEPING, carried
 from learned_transforms.network import Network
 from learned_transforms.plan import Equalise
 from learned_transforms.replay import RANDOM, from_params, params_of_v2, played, to_params
 
 CPU = torch.device("cpu")
+TO_PIL = (v1.ToPILImage, v2.ToPILImage)
 MOST_LANES = 256
 """Signatures of images that a segment remembers."""
 
@@ -112,6 +113,12 @@ class Segment:
         layers = zip(network.members, owners, strict=True)
         self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
         self.altering = any(type(leaf.transform) in EFFECTS for leaf in leaves)
+        # Plain tensors that are made of something else are others, even if nothing is done to them.
+        kinds = {type(leaf.transform) for leaf in leaves}
+        wrapped = taken.container != form.container or v2.ToImage in kinds
+        self.remade = form.container == "tensor" and wrapped
+        # An array's memory is the caller's, and a PIL image has its own.
+        self.copying = taken.container == "numpy" or (taken.container != "pil" and not kinds.isdisjoint(TO_PIL))
         self.lanes: dict[Any, Lane] = {}
 
     def __call__(self, image: Any, drawn: Drawn | None = None) -> Any:
@@ -205,8 +212,8 @@ class Segment:
         return tuple(structure), tuple(factors)
 
     def noted(self, image: Tensor, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
-        """Outcomes, with a note for layers that must know of pixels that are no numbers."""
-        if not image.isnan().any():
+        """Outcomes, with a note for layers that must know of pixels that are no numbers, or that have gradients."""
+        if not (image.requires_grad or image.isnan().any()):
             return tuple(outcomes)
         drawn = zip(self.random, outcomes, strict=True)
         return tuple((("nan", True),) if p in self.posterizing and what is True else what for p, what in drawn)
@@ -320,10 +327,16 @@ class Segment:
         applied = self.owned(dict(zip(self.random, outcomes, strict=True)))
         chosen = None if all(what is True for what in applied) else applied
         plan, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
-        if not plan.stages:  # An array's memory is the caller's.
-            return copied if self.taken.container == "numpy" else untouched
-        # Equalizing gives contiguous tensors in torchvision, too.
-        interleaved = channels_last(image) and not any(isinstance(stage, Equalise) for stage in plan.stages)
+        if not plan.stages:
+            if self.copying:
+                return copied
+            return plain if self.remade else untouched
+        # Equalizing and permuting channels give contiguous tensors in torchvision, too.
+        ordered = any(isinstance(stage, Equalise) for stage in plan.stages) or any(
+            isinstance(layer, Arranging) and what is not False
+            for layer, what in zip(self.network.members, applied, strict=True)
+        )
+        interleaved = channels_last(image) and not ordered
         before = compiled.held
         call = compiled.bind(image, interleaved or self.form.container in ("pil", "numpy"))
         self.budget.spend(compiled.held - before)
@@ -359,6 +372,11 @@ def untouched(image: Any, window: Window | None = None, factors: Sequence[float]
 def copied(image: Tensor, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
     """The same in memory of its own."""
     return image.clone()
+
+
+def plain(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+    """The values of an image as another plain tensor; in the same memory, if it is a tensor."""
+    return to_tensor(image).as_subclass(Tensor)
 
 
 class Lane:
@@ -422,10 +440,11 @@ class Lane:
     def contain(self, image: Any, drawn: Drawn) -> Any:
         """Values that no layer changes, in the container of the output: the same object where torchvision gives it."""
         taken, form = self.segment.taken, self.segment.form
-        if taken.container == "numpy":  # An array's memory is the caller's.
-            return (
-                image.clone() if form.container == "numpy" else from_tensor(image.contiguous().clone(), form.container)
-            )
+        if self.segment.copying:
+            order = torch.preserve_format if form.container == "numpy" else torch.contiguous_format
+            image = image.clone(memory_format=order)
+        if self.segment.remade:
+            return plain(image)
         if taken.container != form.container:
             return from_tensor(to_tensor(image), form.container)
         kept = KEEPING.get(form.container)

@@ -99,6 +99,10 @@ def resize_size(transform: Any) -> tuple[int, ...]:
 def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -> Step | str:
     kind, name = kind_of(form, api), interpolation_name(transform.interpolation)
     pil = form.container == "pil"
+    if api == "v1" and isinstance(transform.interpolation, str):
+        return "v1 takes no names of interpolations"
+    if pil and transform.antialias is False:
+        return "torchvision warns that antialiasing is always applied"
     if name.startswith("nearest"):
         # Pillow has one nearest neighbour only, which is the exact one.
         return Step(form, f"{kind}/nearest_exact" if name != "nearest" and not pil else f"{kind}/nearest", None, params)
@@ -108,7 +112,7 @@ def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -
         return "torchvision refuses Lanczos on tensors here"
     if kind == "uint8" and name == "bilinear" and not installed.resizes_levels():
         kind = "uint8_v1"
-    if not pil and transform.antialias and 1 in params["size"] and not (form.plain and form.dtype == "uint8"):
+    if not pil and transform.antialias and 1 in params["size"] and not (form.plain and kind == "uint8"):
         return "torch repeats the first row of what becomes one pixel wide"
     if transform.antialias or pil:
         return Step(form, f"{kind}/resize_{name}", None, params)
@@ -362,7 +366,8 @@ def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, s
 def pil_to_tensor(transform: Any, form: Form, api: str) -> Step | str:
     if form.container == "pil":
         return Step(form._replace(container="tensor"))
-    return Step(form) if api == "v2" else "PILToTensor takes PIL images only"
+    passed = api == "v2" and form.container != "numpy"  # Which it would hand back as it is.
+    return Step(form) if passed else "PILToTensor takes PIL images only"
 
 
 def to_pil_image(transform: Any, form: Form, api: str) -> Step | str:

@@ -96,10 +96,17 @@ class Expected:
 
 
 def is_torchvision(transform: Any) -> bool:
-    """Whether it is torchvision's, or derives from it, and takes images."""
+    """Whether it is torchvision's, or derives from it, and neither it nor one in it takes arrays as torchvision."""
     own = any(base.__module__.startswith("torchvision.") for base in type(transform).__mro__)
-    return own and not isinstance(transform, (*CONVERTERS, *LAMBDAS))
+    return own and not any(isinstance(one, (*CONVERTERS, *LAMBDAS)) for one in (transform, *every(transform)))
 
+
+FAULTS = r"INTERNAL ASSERT|Output \d of Unbind is a view"
+"""Torch's word for its own faults, and for gradients of hues, which torchvision computes in place and ours does not."""
+
+INFINITE = r"antialias=False|, False\)|Sharpness"
+"""With infinite values: torch multiplies neighbours by weights of 0, and makes numbers that are none; sharpening, ours
+blends edges with themselves, which torchvision leaves."""
 
 ROUNDED = {"tensor": r"GaussianBlur\(|v1\.(Resize|RandomResizedCrop)\(", "pil": r"GaussianBlur\("}
 INEXACT = r"(Resize|Crop|Blur|Jitter|Normalize|Sharpness|Autocontrast|Grayscale|Distort|Equalize|Transformation)\("
@@ -184,13 +191,14 @@ def check(case: Case) -> bool:
         warnings.simplefilter("ignore")
         if not (is_made(case.pipeline) and is_made(case.input)):
             return False
-        api = v2 if "v2." in case.pipeline else v1
+        api = v2 if case.several or "v2." in case.pipeline else v1
         wanted = outcomes(case, lambda pipeline: Expected(pipeline, api), lambda made: made.compose)
         found = outcomes(case, lt.LearnedCompose, lambda made: made)
-    if re.search(r"'(inf|nan)'", case.input) and re.search(r"antialias=False|, False\)", case.pipeline):
-        return False  # torch multiplies infinite neighbours by weights of 0, and makes numbers that are none.
-    # Torch's word for its own faults.
-    if any(isinstance(one.raised, Undecided) or "INTERNAL ASSERT" in str(one.raised) for one in wanted):
+    if re.search(r"'(inf|nan)'", case.input) and re.search(INFINITE, case.pipeline):
+        return False
+    if "'wild'" in case.input and "ToPILImage" in case.pipeline:
+        return False  # Floats beyond 0 to 1 as bytes are the platform's choice: one pixel becomes another than many.
+    if any(isinstance(one.raised, Undecided) or re.search(FAULTS, str(one.raised)) for one in wanted):
         return False
     pairs = list(zip(found, wanted, strict=False))
     for number, (ours, theirs) in enumerate(pairs, 1):
@@ -245,7 +253,9 @@ def compare(found: Any, expected: Any, levels: float | None, where: str) -> None
     elif isinstance(expected, np.ndarray):
         if (found.dtype, found.shape) != (expected.dtype, expected.shape):
             raise Difference("dtype or shape", f"{where}: {described(found)}, expected {described(expected)}")
-        if expected.dtype.kind == "O":
+        if expected.dtype.kind in "US" and not np.array_equal(found, expected):
+            raise Difference("other value", f"{where}: {found!r}, expected {expected!r}"[:300])
+        if expected.dtype.kind in "OUS":
             return
         compare_values(torch.from_numpy(found.copy()), torch.from_numpy(expected.copy()), levels, where)
     elif isinstance(expected, Image.Image):

@@ -54,7 +54,19 @@ FOUND = (
     Case("[v2.RandomPosterize(np.int64(3), p=1)]", "tensor((3, 4, 4))"),
     Case("[v2.GaussianBlur(torch.tensor([3, 5]).double())]", "pil('RGB', (9, 9))"),
     Case("[v2.CenterCrop(torch.tensor([5, 9]).double())]", "pil('L', (10, 10))"),
+    Case("v1.Resize([np.float64(3)])", "tensor((3, 4, 9))"),
+    *(
+        Case("[v2.CenterCrop(np.array([10, 3], np.float32))]", source)
+        for source in ("pil('L', (1, 1))", "tensor((3, 4, 4))")
+    ),
+    Case("[v1.Resize((4,), interpolation='bilinear')]", "tensor((3, 4, 4))"),
+    Case("[v1.Resize(7), v1.CenterCrop([torch.tensor(5)])]", "tensor((3, 4, 4))"),
     Case("[v2.FiveCrop(torch.tensor([5, 9]))]", "tensor((3, 20, 20))"),
+    Case("[v2.PILToTensor(), v1.RandomCrop(7, padding=np.int64())]", "pil('RGB', (9, 9))"),
+    Case("[v1.Pad(1, fill=np.int64(3))]", "tensor((3, 4, 4))"),
+    Case("nn.Sequential(v2.Identity())", "(tensor((3, 4, 4)), 3)", several=True),
+    Case("v2.Compose([v2.RandomCrop(1), nn.Sequential()])", "(tensor((3, 4, 4)), pil('L', (2, 2)))", several=True),
+    Case("[v2.Compose([nn.Sequential(v2.Identity())])]", "(tensor((3, 4, 4)), 3)", several=True),
     Case("[v2.Normalize(torch.tensor([0.5]), np.array([0.5]))]", "tensor((3, 4, 4), torch.float32)"),
     # Inputs that torchvision takes, or refuses in its own way.
     *(Case("[v2.Resize(5)]", source) for source in ("None", "3", "'path'", "png((6, 5))", "{}", "[]", "()")),
@@ -74,11 +86,27 @@ FOUND = (
     Case("[v2.RandomEqualize(p=1)]", "tensor((0, 0, 0))"),
     Case("[v2.ColorJitter(hue=0.3)]", "tensor((5, 40, 0))"),
     Case("[v2.ToDtype(torch.float32), v2.Normalize((0.1, 0.2), [0.25])]", "tensor((4, 3, 3))"),
+    Case("[v2.RandomErasing(p=1, value=np.int64())]", "tensor((3, 13, 9))"),
+    *(Case("[v2.Resize(30, max_size=31)]", source) for source in ("tensor((1, 1, 60))", "pil('L', (60, 1))")),
+    Case("[v2.RandomAdjustSharpness(0, p=1)]", "tensor((0, 1, 40, 40))"),
+    Case("[v2.GaussianBlur([3]), v2.TenCrop(1)]", "{'a': tensor((5, 1, 1)), 'b': tv_tensors.Mask(tensor((1, 1)))}"),
+    Case("[v2.GaussianBlur([3]), v2.TenCrop(1)]", "{'a': tensor((3, 5, 5)), 'b': tv_tensors.Mask(tensor((5, 5)))}"),
     # Foreign functions and arrays.
     *(Case(f"[{f}]", "array((4, 5, 3))") for f in ("lambda x: x.mean()", "Image.fromarray", "len")),
+    *(Case(f"[{f}]", "array((4, 5))") for f in ("lambda x: x", "lambda x: x.ndim", "lambda x: x, v2.Resize(3)")),
     Case("[lambda x: (x,), v2.RandomChannelPermutation()]", "array((4, 5, 3))"),
     Case("[Views(v2.Resize(5)), v2.ToTensor()]", "array((4, 5, 3))"),
     Case("[v2.ToDtype(torch.uint16), v2.ToTensor()]", "array((4, 5, 3))"),
+    *(
+        Case(f"[lambda x: np.asarray(x), {then}]", "pil('RGB', (9, 5))")
+        for then in ("v1.ToTensor(), v1.Normalize([0.5], [0.5])", "v2.ToImage()", "v2.Resize(3)", "v1.Resize(3)")
+    ),
+    Case("[v2.RandomChannelPermutation(), v2.Lambda(lambda x: x.numpy()), v2.Identity()]", "tensor((3, 1, 1))"),
+    Case("[v2.RandomOrder([v2.ToTensor()])]", "array((16, 1))"),
+    Case("[v1.RandomApply([v1.Resize(1), v1.ToPILImage()])]", "array((2, 2))"),
+    Case("[v2.CenterCrop((12, 30)), v2.RandomErasing(p=1, value='random')]", "array((4, 0, 3))"),
+    Case("[v2.RandomOrder([v2.Pad(1), v2.RandomPosterize(np.uint8(3))])]", "array((5, 4))"),
+    Case("[v2.PILToTensor()]", "array((5, 60))"),
     # The same object, the same layout, the same info, modified in place.
     Case("[v2.RandomSolarize(0, p=0)]", "tensor((3, 4, 4))"),
     Case("[v2.RandomEqualize(p=0)]", "pil('RGB', (4, 4))"),
@@ -91,7 +119,19 @@ FOUND = (
     *(Case(f"[v2.{name}]", "pil('RGB', (9, 9), dpi=(72, 72))") for name in ("Pad(2)", "GaussianBlur(3)", "Resize(4)")),
     Case("[v2.Grayscale()]", "pil('RGB', (4, 4), transparency=(1, 2, 3))"),
     Case("[v2.Normalize([0.5], [0.25], inplace=True)]", "tensor((3, 4, 4), torch.float32)"),
+    *(
+        Case(f"[v2.ToPILImage(), {then}]", source)
+        for then in ("v2.PILToTensor()", "v2.ToImage()", "v2.RandomInvert(p=0), v2.PILToTensor()")
+        for source in ("tensor((3, 61, 4))", "tv_tensors.Image(tensor((3, 1, 2)))")
+    ),
+    Case("[v2.RandomPosterize(8, p=1)]", "tensor((3, 7, 11), torch.float32).requires_grad_()"),
+    *(
+        Case(f"[{first}v2.RandomChannelPermutation()]", "laid(tensor((2, 4, 7, 11)), 'channels_last')")
+        for first in ("", "v2.RandomInvert(), ")
+    ),
     Case("[v2.CenterCrop(5), v2.RandomErasing(inplace=True, p=1)]", "tensor((3, 9, 9), torch.float32)"),
+    Case("[v2.RandomInvert(), v2.PILToTensor()]", "pil('RGB', (4, 4))"),
+    Case("[v2.ToImage(), v2.Compose([v2.ToPureTensor()])]", "tensor((3, 7, 11))"),
     # Draws and pixels.
     Case("[v2.RandomPosterize(0, p=0)]", "pil('L', (4, 4))"),
     Case(
@@ -105,6 +145,7 @@ FOUND = (
     Case("[v1.Pad(2, fill=[9])]", "tensor((3, 4, 4))"),
     Case("[v2.Resize((5, 1))]", "tensor((3, 13, 9), torch.float32)"),
     Case("[v2.Resize((5, 1))]", "tensor((5, 13, 9))"),
+    Case("[v1.Resize(1)]", "tensor((3, 61, 4))"),
     Case("[v1.Resize(4)]", "pil('RGB', (4, 4))"),
     Case("[v1.Normalize([0.5], [0.25], inplace=True)]", "tensor((3, 4, 4), torch.float32)"),
     Case("[v2.RandomErasing(p=0), v2.Lambda(lambda x: x.requires_grad_())]", "tensor((3, 1, 9), torch.float32)"),
