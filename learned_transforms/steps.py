@@ -112,7 +112,7 @@ def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -
         return "torchvision refuses Lanczos on tensors here"
     if kind == "uint8" and name == "bilinear" and not installed.resizes_levels():
         kind = "uint8_v1"
-    if not pil and transform.antialias and 1 in params["size"] and not (form.plain and kind == "uint8"):
+    if not pil and transform.antialias and 1 in params["size"] and not (form.narrow and kind == "uint8"):
         return "torch repeats the first row of what becomes one pixel wide"
     if transform.antialias or pil:
         return Step(form, f"{kind}/resize_{name}", None, params)
