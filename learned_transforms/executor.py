@@ -156,16 +156,13 @@ class Run:
             first = values[images[0]]
             if segment.drawing:
                 check_sizes([values[i] for i in taken])
+            if segment.cutting is not None:
+                check_cut(values)
             drawn = segment.draw(first) if self.tape is None else self.tape.draw(segment, first, self.position)
             if segment.leaves and type(segment.leaves[0].transform) in ALIKE and drawn[0][0] is not False:
                 check_shapes([values[i] for i in taken])
-            for i in images:
-                values[i] = segment(values[i], drawn)
-            if segment.cutting is not None:
-                check_cut(values)
             for i in taken:
-                if i not in images:
-                    values[i] = segment.beside(values[i], drawn, first)
+                values[i] = segment(values[i], drawn) if i in images else segment.beside(values[i], drawn, first)
             self.value = tree_unflatten(values, structure)
         return self.past(segment)
 

@@ -46,7 +46,7 @@ WHOLE = ("size", "kernel_size", "padding")
 BUILT_IN = (int, float, str, tuple, list, type(None))
 """What some arguments must be: for tensors, torchvision refuses numbers of NumPy and torch."""
 
-MANY = (v1.CenterCrop, v1.FiveCrop, v1.TenCrop, v2.CenterCrop, v2.FiveCrop, v2.TenCrop)
+MANY = (v1.CenterCrop, v1.FiveCrop, v1.TenCrop, v2.CenterCrop, v2.FiveCrop, v2.TenCrop, v1.RandomCrop, v2.RandomCrop)
 """Transforms that compute with their size as it is, for which tensors have not what it takes."""
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

@@ -36,6 +36,7 @@ class Form(NamedTuple):
         container: ``"pil"``, ``"tensor"``, ``"image"`` (tv_tensors.Image) or ``"numpy"`` (HWC).
         dtype: ``"uint8"`` or ``"float32"``.
         plain: one image, of one or three channels, which is what PIL images have.
+        narrow: it has at most four channels, which torch resizes as levels.
         several: it is one of several images, which only v2 takes.
         arrays: there are arrays beside it.
         deep: it has more than one batch dimension.
@@ -45,6 +46,7 @@ class Form(NamedTuple):
     container: str
     dtype: str
     plain: bool = True
+    narrow: bool = True
     several: bool = False
     arrays: bool = False
     deep: bool = False
@@ -84,7 +86,8 @@ def form_of(image: Any) -> Form | None:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
             return None
-        return Form("numpy", "uint8", image.ndim == 2 or image.shape[2] in (1, 3))
+        channels = 1 if image.ndim == 2 else image.shape[2]
+        return Form("numpy", "uint8", channels in (1, 3), channels <= 4)
     return None
 
 
@@ -96,7 +99,8 @@ def tensor_form(image: Tensor) -> Form | None:
     if 0 in image.shape:
         return None
     container = "image" if kind is tv_tensors.Image else "tensor"
-    return Form(container, str(dtype), image.ndim == 3 and image.shape[0] in (1, 3), deep=image.ndim > 4)
+    plain = image.ndim == 3 and image.shape[0] in (1, 3)
+    return Form(container, str(dtype), plain, bool(image.shape[-3] <= 4), deep=image.ndim > 4)
 
 
 def shape_of(image: Tensor | Image.Image) -> tuple[int, int, int]:

@@ -61,6 +61,10 @@ def check_shapes(values: Sequence[Any]) -> None:
         )
 
 
+CUTTING = (v2.FiveCrop, v2.TenCrop)
+"""Transforms that refuse some inputs before they look at the others."""
+
+
 def check_cut(values: Sequence[Any]) -> None:
     """Require nothing that cannot be cut into several parts.
 

@@ -28,7 +28,7 @@ from learned_transforms.images import Form
 from learned_transforms.kernels import backends, cpu
 from learned_transforms.layers import Layer, Params
 from learned_transforms.modes import out_of_sight
-from learned_transforms.nested import ALIKE, ARRAY_TAKING, UNMARKING
+from learned_transforms.nested import ALIKE, ARRAY_TAKING, CUTTING, UNMARKING
 from learned_transforms.network import Lowered, Network
 from learned_transforms.plan import Slot
 from learned_transforms.replay import LOOKING
@@ -150,7 +150,7 @@ class Pipeline(Lowered):
             if covered == CHANGING and chosen and not form.several:
                 # What comes before may give views of the image, which is changed through them.
                 return self.outside(form, start, f"{name_of(transform)} behind it changes the image that it is given")
-            if chosen and (type(transform) in LOOKING or (current.several and type(transform) in ALIKE)):
+            if chosen and (type(transform) in LOOKING or (current.several and type(transform) in (*ALIKE, *CUTTING))):
                 stop = position
                 break
             if form.arrays and any(type(leaf.transform) in ARRAY_TAKING for leaf in leaves(transform)):

@@ -112,7 +112,7 @@ def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -
         return "torchvision refuses Lanczos on tensors here"
     if kind == "uint8" and name == "bilinear" and not installed.resizes_levels():
         kind = "uint8_v1"
-    if not pil and transform.antialias and 1 in params["size"] and not (form.plain and kind == "uint8"):
+    if not pil and transform.antialias and 1 in params["size"] and not (form.narrow and kind == "uint8"):
         return "torch repeats the first row of what becomes one pixel wide"
     if transform.antialias or pil:
         return Step(form, f"{kind}/resize_{name}", None, params)
@@ -340,6 +340,8 @@ def projected(transform: Any, form: Form, api: str) -> Step | str:
 def to_float_tensor(transform: Any, form: Form, api: str) -> Step | str:
     if form.container not in ("pil", "numpy"):
         return "ToTensor takes PIL images and arrays only"
+    if form.dtype != "uint8":
+        return "ToTensor leaves arrays of floats as they are"
     if torch.get_default_dtype() != torch.float32:
         return "the default dtype is not float32"
     made = form._replace(container="tensor", dtype="float32", fresh=True)
@@ -374,6 +376,8 @@ def to_pil_image(transform: Any, form: Form, api: str) -> Step | str:
     """Floats in [0, 1]; what torchvision makes of others is the platform's choice."""
     if form.container == "pil":
         return Step(form) if api == "v2" else "ToPILImage takes tensors and arrays only"
+    if form[:2] == ("numpy", "float32"):
+        return "ToPILImage makes other modes of arrays of floats"
     channels = {None: (1, 3), "L": (1,), "RGB": (3,)}.get(transform.mode)
     if channels is None:
         return f"mode {transform.mode} is not learned"

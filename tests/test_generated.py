@@ -91,6 +91,15 @@ FOUND = (
     Case("[v2.RandomAdjustSharpness(0, p=1)]", "tensor((0, 1, 40, 40))"),
     Case("[v2.GaussianBlur([3]), v2.TenCrop(1)]", "{'a': tensor((5, 1, 1)), 'b': tv_tensors.Mask(tensor((1, 1)))}"),
     Case("[v2.GaussianBlur([3]), v2.TenCrop(1)]", "{'a': tensor((3, 5, 5)), 'b': tv_tensors.Mask(tensor((5, 5)))}"),
+    Case("v2.RandomCrop([torch.tensor(x) for x in (4,)])", "pil('L', (4, 61))"),
+    Case("[v2.CenterCrop((9,)), v2.Resize(1)]", "tensor((1, 3, 5, 60))"),
+    Case("[v2.Resize((5, 1))]", "tensor((2, 4, 13, 9))"),
+    Case("[v2.Resize((5, 1))]", "tensor((2, 5, 13, 9))"),
+    Case("[v2.FiveCrop(9)]", "[pil('RGB', (4, 4)), tv_tensors.Mask(tensor((4, 4)))]"),
+    *(
+        Case(f"[v1.RandomApply([v1.ConvertImageDtype(torch.float32)], p=1), v1.{name}()]", "array((4, 1))")
+        for name in ("ToTensor", "ToPILImage")
+    ),
     # Foreign functions and arrays.
     *(Case(f"[{f}]", "array((4, 5, 3))") for f in ("lambda x: x.mean()", "Image.fromarray", "len")),
     *(Case(f"[{f}]", "array((4, 5))") for f in ("lambda x: x", "lambda x: x.ndim", "lambda x: x, v2.Resize(3)")),
