@@ -10,6 +10,9 @@ from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Processes that tests start import what is installed, too, not the source tree that they are started in.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 # Several workers share the processor's cores.
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 torch.set_num_threads(max(1, torch.get_num_threads() // WORKERS))

@@ -111,7 +111,7 @@ def test_broken_files_stop_nothing(model, source, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Lambda runs in torchvision")
 def test_images_that_the_pipeline_refuses(source, tmp_path):
-    done = run(LearnedCompose([v2.Lambda(refuse)]), source, tmp_path / "out", workers=1)
+    done = run(LearnedCompose([v2.Lambda(refuse)], fallback="torchvision"), source, tmp_path / "out", workers=1)
     assert done.written == 4
     assert done.skipped == ["c.PNG: RuntimeError: no gray"]
 

@@ -288,5 +288,6 @@ def test_every_row_is_tried() -> None:
         for inner in [make(api)]
     }
     converted = {"Normalize", "ToTensor", "ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPureTensor"}
+    converted |= {"ToTensorIfPIL"}  # In test_identify.py, with the presets that it is of.
     elsewhere = {"LinearTransformation", *COLOURS}  # In test_given.py and test_parity_colour.py.
     assert {row.__name__ for row in ROWS} - {kind.__name__ for kind in tried} == converted | elsewhere
