@@ -178,7 +178,9 @@ class Run:
         if isinstance(piece.read, Network):
             raise InputTypeError(f"{ONE_IMAGE} Got {reason}.")
         self.known = None
-        self.reasons[name_of(piece.transform)] = self.route[self.position] = reason
+        self.route[self.position] = reason
+        if not isinstance(self.value, Tensor) or self.value.numel():  # Of no pixels nothing is worth telling.
+            self.reasons[name_of(piece.transform)] = reason
         if self.pipeline.fallback == "error":
             self.pipeline.tell(self.reasons)
         # torchvision's own transforms leave arrays as they are, so these take the tensor that an array became.

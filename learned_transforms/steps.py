@@ -101,8 +101,6 @@ def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -
     pil = form.container == "pil"
     if api == "v1" and isinstance(transform.interpolation, str):
         return "v1 takes no names of interpolations"
-    if pil and transform.antialias is False:
-        return "torchvision warns that antialiasing is always applied"
     if name.startswith("nearest"):
         # Pillow has one nearest neighbour only, which is the exact one.
         return Step(form, f"{kind}/nearest_exact" if name != "nearest" and not pil else f"{kind}/nearest", None, params)
@@ -368,8 +366,7 @@ def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, s
 def pil_to_tensor(transform: Any, form: Form, api: str) -> Step | str:
     if form.container == "pil":
         return Step(form._replace(container="tensor"))
-    passed = api == "v2" and form.container != "numpy"  # Which it would hand back as it is.
-    return Step(form) if passed else "PILToTensor takes PIL images only"
+    return Step(form) if api == "v2" else "PILToTensor takes PIL images only"
 
 
 def to_pil_image(transform: Any, form: Form, api: str) -> Step | str:

@@ -23,7 +23,7 @@ def only(monkeypatch: pytest.MonkeyPatch, *keys: str, damage: str = "") -> None:
             with torch.no_grad():
                 next(layer.parameters()).view(-1)[-1] += 0.03
     files = {"torchvision": replace(EVERYTHING, layers=layers)}
-    monkeypatch.setattr(doctor.weight_files, "list_pretrained", lambda: list(files))
+    monkeypatch.setattr(doctor.weight_files, "shipped_names", lambda: list(files))
     monkeypatch.setattr(doctor.weight_files, "load", files.__getitem__)
 
 

@@ -144,7 +144,7 @@ def mutate(files, tmp_path, count, seed):
 
 
 def test_mutated_files(files, tmp_path):
-    found = mutate(files, tmp_path, 480, "quick")
+    found = mutate(files, tmp_path, 1600, "quick")
     assert min(found["error"], found["refused"], found["other"]) > 10, found
 
 
