@@ -31,6 +31,7 @@ from learned_transforms.nested import (
 from learned_transforms.network import Network
 from learned_transforms.pipeline import ONE_IMAGE, Pipeline
 from learned_transforms.segment import Segment
+from learned_transforms.steps import UNTOUCHED
 from learned_transforms.tape import Tape
 
 CPU = torch.device("cpu")
@@ -179,7 +180,8 @@ class Run:
             raise InputTypeError(f"{ONE_IMAGE} Got {reason}.")
         self.known = None
         self.route[self.position] = reason
-        if not isinstance(self.value, Tensor) or self.value.numel():  # Of no pixels nothing is worth telling.
+        idle = reason == UNTOUCHED or (isinstance(self.value, Tensor) and not self.value.numel())
+        if not idle:  # Where nothing is computed, nothing is worth telling.
             self.reasons[name_of(piece.transform)] = reason
         if self.pipeline.fallback == "error":
             self.pipeline.tell(self.reasons)

@@ -38,6 +38,7 @@ KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 """Interpolations that have a learned kernel."""
 
 
+UNTOUCHED = "it leaves arrays as they are"
 CHANGING = "it changes the image that it is given"
 """Why torchvision runs what is ``inplace``, unless the image was made by the transforms before."""
 
@@ -366,7 +367,9 @@ def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, s
 def pil_to_tensor(transform: Any, form: Form, api: str) -> Step | str:
     if form.container == "pil":
         return Step(form._replace(container="tensor"))
-    return Step(form) if api == "v2" else "PILToTensor takes PIL images only"
+    if api == "v1":
+        return "PILToTensor takes PIL images only"
+    return UNTOUCHED if form.container == "numpy" else Step(form)
 
 
 def to_pil_image(transform: Any, form: Form, api: str) -> Step | str:
