@@ -281,22 +281,26 @@ class Program:
         lead, floating = image.shape[:-3], image.dtype == torch.float32
         size, dtype = self.output(lead, interleaved), self.dtype(floating)
         if not image.numel():
-            return lambda image, window=None, factors=(): image.new_empty(*lead, *self.plan.output, dtype=dtype)
+            return lambda image, window=None, factors=(), out=None: image.new_empty(
+                *lead, *self.plan.output, dtype=dtype
+            )
         memory = usable(image)
         direct = memory is image and not floating
         images, step = (len(memory), memory.stride(0)) if memory.ndim > 3 else (1, 0)
         call = self.call(images, memory.shape[-3:], strides_of(memory), step, floating, interleaved)
         empty, threads, needed, element = allocator(dtype), torch.get_num_threads, call.reach, image.element_size()
 
-        def run(image: Tensor, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+        def run(
+            image: Tensor, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
+        ) -> Tensor:
             memory = image if direct else usable(image)
             source = memory.data_ptr()
             if not source or memory.untyped_storage().nbytes() < needed + element * memory.storage_offset():
                 memory = in_memory(memory)
                 source = memory.data_ptr()
-            made = empty(*size)
+            made = empty(*size) if out is None else out
             call(source, made.data_ptr(), threads(), window, factors)
-            return made.movedim(-1, -3) if interleaved else made
+            return made.movedim(-1, -3) if interleaved and out is None else made
 
         return run
 
@@ -310,7 +314,9 @@ class Program:
         copied: list[Call] = []
         empty, threads, arrow_pixels = allocator(dtype), torch.get_num_threads, _native.arrow_pixels
 
-        def run(image: Image.Image, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+        def run(
+            image: Image.Image, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
+        ) -> Tensor:
             try:
                 if not EXPORTS_SAFELY:
                     check_export(image)
@@ -319,13 +325,13 @@ class Program:
                 tensor = to_tensor(image)
                 if not copied:
                     copied.append(self.bind(tensor, interleaved))
-                return copied[0](tensor, window, factors)
+                return copied[0](tensor, window, factors, out)
             address, length = arrow_pixels(owner)
             if length != width * height * pixel:
                 raise InputShapeError(f"Expected {width * height * pixel} bytes of pixels, Pillow gave {length}.")
-            made = empty(*size)
+            made = empty(*size) if out is None else out
             call(address, made.data_ptr(), threads(), window, factors)
-            return made.movedim(-1, -3) if interleaved else made
+            return made.movedim(-1, -3) if interleaved and out is None else made
 
         return run
 

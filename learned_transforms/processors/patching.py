@@ -1,0 +1,95 @@
+"""Images cut into patches, as transformers for text and images take them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from learned_transforms.errors import ProcessorInputError, UnevenBatchError
+from learned_transforms.layers import Arranging, Lookup
+from learned_transforms.network import Network
+from learned_transforms.processors.sizes import Size
+from learned_transforms.processors.steps import Patches
+
+CPU = torch.device("cpu")
+
+
+class Patching:
+    """Cut the levels of an image into patches, and look them up.
+
+    Args:
+        how: of which size, and in which order.
+        table: see ``Levels.table``.
+    """
+
+    def __init__(self, how: Patches, table: Tensor | None) -> None:
+        self.how, self.table = how, table
+        lookup = [] if table is None else [Lookup(table)]
+        self.network = Network([*lookup, Arranging()], [*({} for _ in lookup), {}], "uint8")
+
+    def grid(self, shape: tuple[int, int, int]) -> Size:
+        """How many patches there are along the rows and columns of an image (C, H, W).
+
+        Raises:
+            ProcessorInputError: it cannot be cut into whole ones.
+        """
+        multiple = self.how.size * self.how.merge
+        if shape[1] % multiple or shape[2] % multiple:
+            raise ProcessorInputError(
+                f'Expected images whose sides are multiples of {multiple}, got {shape[1:]}. Set "do_resize" to true.'
+            )
+        return shape[1] // self.how.size, shape[2] // self.how.size
+
+    def room(self, channels: int, counts: Sequence[int], dtype: torch.dtype) -> tuple[Tensor, Sequence[Tensor]]:
+        """Memory for the patches of images, and the part of each.
+
+        Raises:
+            UnevenBatchError: there are more of one image than there is room for.
+        """
+        length, most = channels * self.how.copies * self.how.size**2, self.how.most
+        if most is None:
+            made = torch.empty(sum(counts), length, dtype=dtype, device=CPU)
+            return made, made.split(list(counts))
+        if max(counts) > most:
+            raise UnevenBatchError(
+                f'Expected at most {most} patches, got {max(counts)}. Set "do_resize", or a larger "max_num_patches".'
+            )
+        made = torch.empty(len(counts), most, length, dtype=dtype, device=CPU)
+        for row, count in zip(made.unbind(), counts, strict=True):
+            row[count:] = 0
+        return made, [row[:count] for row, count in zip(made.unbind(), counts, strict=True)]
+
+    def __call__(self, image: Tensor, out: Tensor) -> None:
+        """Write the patches of levels ``[C, H, W]`` to ``out [patches, numbers]``."""
+        channels, side = image.shape[0], self.how.size
+        if self.how.channels_last:
+            patches = by_pixel(image, side).movedim(-1, 1)
+            shaped = out.view(len(out), side, side, channels)
+            shaped = shaped if patches.is_contiguous(memory_format=torch.channels_last) else shaped.movedim(-1, 1)
+        else:
+            patches = by_channel(image, side, self.how.merge)
+            shaped = out.view(len(out), channels * self.how.copies, side, side)
+        order = tuple(channel for channel in range(channels) for _ in range(self.how.copies))
+        told = (*(True for _ in self.network.params[1:]), (("order", order),) if self.how.copies > 1 else False)
+        _, compiled = self.network.plan((channels, side, side), CPU, told)
+        compiled.bind(patches, self.how.channels_last)(patches, out=shaped)
+
+
+def by_channel(image: Tensor, side: int, merge: int) -> Tensor:
+    """Patches ``[P, C, side, side]`` of levels ``[C, H, W]``, blocks of ``merge * merge`` of them together.
+
+    The pixels of a row of a patch move as one value of so many bytes.
+    """
+    channels, height, width = image.shape
+    pixels = image.contiguous().numpy().view(f"V{side}")
+    blocks = pixels.reshape(channels, height // (side * merge), merge, side, width // (side * merge), merge)
+    ordered = np.ascontiguousarray(blocks.transpose(1, 4, 2, 5, 0, 3))
+    return torch.from_numpy(ordered.view(np.uint8).reshape(-1, channels, side, side))
+
+
+def by_pixel(image: Tensor, side: int) -> Tensor:
+    """Patches ``[P, side, side, C]`` of levels ``[C, H, W]``, row by row."""
+    channels, height, width = image.shape
+    rows = image.movedim(0, -1).reshape(height // side, side, width // side, side * channels)
+    return rows.transpose(1, 2).reshape(-1, side, side, channels)
