@@ -376,6 +376,14 @@ def allocator(dtype: torch.dtype) -> Callable[..., Tensor]:
         return torch.empty(0, dtype=dtype, device="cpu").new_empty
 
 
+def fresh(size: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Memory for the results of several calls, which is large: in huge pages where there are such."""
+    made = allocator(dtype)(*size)
+    if MISSING is None:
+        _native.advise(made.data_ptr(), made.nbytes)
+    return made
+
+
 def strides_of(image: Tensor) -> tuple[int, int, int]:
     """Strides of one image ``[..., C, H, W]``; along an axis of one value they may be anything, and are made to fit."""
     channels, _, width = image.shape[-3:]

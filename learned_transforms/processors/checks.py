@@ -122,7 +122,7 @@ def mean_and_std(values: Values) -> tuple[Numbers, Numbers]:
 
 def numbers(values: Values, key: str) -> Numbers:
     value = values.get(key)
-    several = value if isinstance(value, list | tuple) else [value]
+    several: Any = value if isinstance(value, list | tuple) else [value]
     if not several or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in several):
         raise ProcessorError(
             f'Expected "{key}" to be a number, or one for each channel, got {brief(value)}. Set it, or "do_normalize" '

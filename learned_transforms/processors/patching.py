@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from learned_transforms.errors import ProcessorInputError, UnevenBatchError
+from learned_transforms.kernels.cpu import fresh
 from learned_transforms.layers import Arranging, Lookup
 from learned_transforms.network import Network
 from learned_transforms.processors.sizes import Size
@@ -49,13 +50,13 @@ class Patching:
         """
         length, most = channels * self.how.copies * self.how.size**2, self.how.most
         if most is None:
-            made = torch.empty(sum(counts), length, dtype=dtype, device=CPU)
+            made = fresh((sum(counts), length), dtype)
             return made, made.split(list(counts))
         if max(counts) > most:
             raise UnevenBatchError(
                 f'Expected at most {most} patches, got {max(counts)}. Set "do_resize", or a larger "max_num_patches".'
             )
-        made = torch.empty(len(counts), most, length, dtype=dtype, device=CPU)
+        made = fresh((len(counts), most, length), dtype)
         for row, count in zip(made.unbind(), counts, strict=True):
             row[count:] = 0
         return made, [row[:count] for row, count in zip(made.unbind(), counts, strict=True)]

@@ -11,6 +11,7 @@ from learned_transforms.errors import EmptyImageError, ProcessorError, Processor
 from learned_transforms.given import Framing
 from learned_transforms.images import Call, Form, shape_of, signature
 from learned_transforms.installed import resizes_by_lanczos
+from learned_transforms.kernels.cpu import fresh
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
 from learned_transforms.pipeline import MOST_BYTES, shipped
@@ -49,7 +50,9 @@ class Runner:
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
         self.table = steps.levels.table(steps.backend)
-        self.key, self.resize = ("", None) if steps.resize is None else resize_of(steps)
+        self.key: str | None
+        self.resize: Layer | None
+        self.key, self.resize = (None, None) if steps.resize is None else resize_of(steps)
         layers: list[tuple[Layer, Params]] = [(Framing(), {"fill": steps.square})] if steps.square is not None else []
         layers += [(self.resize, {})] if self.resize is not None else []
         layers += [(Framing(), {"fill": (0.0,)}) for _ in steps.crops]
@@ -125,7 +128,7 @@ class Runner:
             return self.padded(images, bounds, list(outputs)), bounds
         if len(outputs) > 1:
             raise uneven(list(outputs))
-        made = torch.empty(len(images), *next(iter(outputs)), dtype=self.dtype, device=CPU)
+        made = fresh((len(images), *next(iter(outputs))), self.dtype)
         for image, bound, row in zip(images, bounds, made.unbind(), strict=True):
             bound.call(image, out=row)
         return made, bounds
@@ -147,7 +150,7 @@ class Runner:
                 f'Expected images of at most {size} (rows, columns) to pad, got {larger[1:]}. Make "pad_size" larger, '
                 'or "size" smaller.'
             )
-        made = torch.empty(len(images), channels.pop(), *size, dtype=self.dtype, device=CPU)
+        made = fresh((len(images), channels.pop(), *size), self.dtype)
         for image, bound, row in zip(images, bounds, made.unbind(), strict=True):
             _, height, width = bound.output
             if (height, width) == size:
