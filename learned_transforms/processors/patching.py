@@ -7,12 +7,15 @@ import torch
 from torch import Tensor
 
 from learned_transforms.errors import ProcessorInputError, UnevenBatchError
+from learned_transforms.images import Call
 from learned_transforms.kernels.cpu import fresh
-from learned_transforms.layers import Arranging, Lookup
+from learned_transforms.layers import Arranging, Layer, Lookup
 from learned_transforms.network import Network
 from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Patches
 
+MOST_CALLS = 1024
+"""Numbers of patches for which is kept what looks them up."""
 CPU = torch.device("cpu")
 
 
@@ -25,9 +28,11 @@ class Patching:
     """
 
     def __init__(self, how: Patches, table: Tensor | None) -> None:
-        self.how, self.table = how, table
-        lookup = [] if table is None else [Lookup(table)]
-        self.network = Network([*lookup, Arranging()], [*({} for _ in lookup), {}], "uint8")
+        self.how = how
+        repeated = table if table is None or len(table) == 1 else table.repeat_interleave(how.copies, 0)
+        layers: list[Layer] = [Arranging(), *([] if repeated is None else [Lookup(repeated)])]
+        self.network = Network(layers, [{} for _ in layers], "uint8")
+        self.calls: dict[tuple[int, int], Call] = {}
 
     def grid(self, shape: tuple[int, int, int]) -> Size:
         """How many patches there are along the rows and columns of an image (C, H, W).
@@ -71,10 +76,20 @@ class Patching:
         else:
             patches = by_channel(image, side, self.how.merge)
             shaped = out.view(len(out), channels * self.how.copies, side, side)
-        order = tuple(channel for channel in range(channels) for _ in range(self.how.copies))
-        told = (*(True for _ in self.network.params[1:]), (("order", order),) if self.how.copies > 1 else False)
-        _, compiled = self.network.plan((channels, side, side), CPU, told)
-        compiled.bind(patches, self.how.channels_last)(patches, out=shaped)
+        self.call(patches)(patches, out=shaped)
+
+    def call(self, patches: Tensor) -> Call:
+        """What looks up so many patches of so many channels; kept."""
+        count, channels, side, _ = patches.shape
+        found = self.calls.get((count, channels))
+        if found is None:
+            order = tuple(channel for channel in range(channels) for _ in range(self.how.copies))
+            told = ((("order", order),) if self.how.copies > 1 else False, *(True for _ in self.network.params[1:]))
+            _, compiled = self.network.plan((channels, side, side), CPU, told)
+            if len(self.calls) >= MOST_CALLS:
+                self.calls.clear()
+            found = self.calls[count, channels] = compiled.bind(patches, self.how.channels_last)
+        return found
 
 
 def by_channel(image: Tensor, side: int, merge: int) -> Tensor:
