@@ -23,8 +23,8 @@ Window = tuple[int, int, int, int]
 
 Call = Callable[..., Tensor]
 """``(image, window=None, factors=(), out=None) -> [..., C, H, W]``: what runs on a tensor or PIL image; ``window``:
-only this part of it; ``factors``: what else was drawn for it, see ``plan.Slot``; ``out``: contiguous memory for the
-result, of the shape and dtype that it has in memory."""
+only this part of it; ``factors``: what else was drawn for it, see ``plan.Slot``; ``out``: memory for the result, of its
+shape, strides and dtype."""
 
 DTYPES = {torch.uint8: "uint8", torch.float32: "float32"}
 CONTAINERS = ("pil", "tensor", "image", "numpy")

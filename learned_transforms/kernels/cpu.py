@@ -56,8 +56,8 @@ except ImportError as error:
 SIMD = "LEARNED_TRANSFORMS_SIMD"
 MOST_INTERLEAVED = 4
 """Values of an interleaved pixel that the native code takes; wider ones are copied to planes first."""
-BYTES_TO_MAP = 2**25
-"""From so many on, the C library takes the memory of every tensor from the system; below, it comes to use it again."""
+BYTES_TO_ADVISE = 2**23
+"""From so many on, memory for several results is asked for in huge pages; what is smaller is soon used again."""
 PIXELS = {"RGB": (3, 4), "L": (1, 1)}
 """By mode of a PIL image: channels, and bytes from pixel to pixel."""
 MADE: WeakKeyDictionary[Stage, Any] = WeakKeyDictionary()
@@ -379,9 +379,9 @@ def allocator(dtype: torch.dtype) -> Callable[..., Tensor]:
 
 
 def fresh(size: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Memory for the results of several calls: in huge pages, where it is large enough to be mapped anew each time."""
+    """Memory for the results of several calls: in huge pages, where it is large enough for them."""
     made = allocator(dtype)(*size)
-    if MISSING is None and made.nbytes >= BYTES_TO_MAP:
+    if MISSING is None and made.nbytes >= BYTES_TO_ADVISE:
         _native.advise(made.data_ptr(), made.nbytes)
     return made
 

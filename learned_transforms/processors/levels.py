@@ -36,7 +36,8 @@ class Levels:
         return max(lengths, default=None)
 
     def table(self, backend: str) -> Tensor | None:
-        """What becomes of each level, float32 ``[channels or 1, 256]``; None: levels stay levels.
+        """What becomes of each level, float32 ``[channels or 1, 256]``, one row where all channels
+        are alike; None: levels stay levels.
 
         Raises:
             TypeError: torchvision divides levels by ``std`` ("again") only where floats were made of them before.
@@ -45,8 +46,10 @@ class Levels:
             return None
         levels = np.tile(np.arange(256, dtype=np.uint8), (self.channels or 1, 1))
         if backend == "pil":
-            return torch.from_numpy(self.by_numpy(levels))
-        return self.by_torch(torch.from_numpy(levels)[:, None])[:, 0]
+            made = torch.from_numpy(self.by_numpy(levels))
+        else:
+            made = self.by_torch(torch.from_numpy(levels)[:, None])[:, 0]
+        return made[:1] if made.equal(made[:1].expand_as(made)) else made
 
     def by_numpy(self, image: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
         """The steps of the Pillow backend: products in float64, the rest in float32."""

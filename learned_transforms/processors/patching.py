@@ -29,10 +29,12 @@ class Patching:
 
     def __init__(self, how: Patches, table: Tensor | None) -> None:
         self.how = how
+        # Every number of a patch is looked up in the same table, and none of them twice.
+        self.alike = how.copies == 1 and (table is None or len(table) == 1)
         repeated = table if table is None or len(table) == 1 else table.repeat_interleave(how.copies, 0)
         layers: list[Layer] = [Arranging(), *([] if repeated is None else [Lookup(repeated)])]
         self.network = Network(layers, [{} for _ in layers], "uint8")
-        self.calls: dict[tuple[int, int], Call] = {}
+        self.calls: dict[tuple[int, ...], Call] = {}
 
     def grid(self, shape: tuple[int, int, int]) -> Size:
         """How many patches there are along the rows and columns of an image (C, H, W).
@@ -68,27 +70,28 @@ class Patching:
 
     def __call__(self, image: Tensor, out: Tensor) -> None:
         """Write the patches of levels ``[C, H, W]`` to ``out [patches, numbers]``."""
-        channels, side = image.shape[0], self.how.size
-        if self.how.channels_last:
-            patches = by_pixel(image, side).movedim(-1, 1)
-            shaped = out.view(len(out), side, side, channels)
-            shaped = shaped if patches.is_contiguous(memory_format=torch.channels_last) else shaped.movedim(-1, 1)
+        side = self.how.size
+        cut = by_pixel(image, side) if self.how.channels_last else by_channel(image, side, self.how.merge)
+        if self.alike:
+            given, into = cut.view(1, len(cut), -1), out[None]
+        elif self.how.channels_last:
+            given, into = cut.movedim(-1, 1), out.view(cut.shape).movedim(-1, 1)
         else:
-            patches = by_channel(image, side, self.how.merge)
-            shaped = out.view(len(out), channels * self.how.copies, side, side)
-        self.call(patches)(patches, out=shaped)
+            given, into = cut, out.view(len(cut), -1, side, side)
+        self.call(given)(given, out=into)
 
     def call(self, patches: Tensor) -> Call:
-        """What looks up so many patches of so many channels; kept."""
-        count, channels, side, _ = patches.shape
-        found = self.calls.get((count, channels))
+        """What looks up patches of one shape; kept."""
+        shape = tuple(patches.shape)
+        found = self.calls.get(shape)
         if found is None:
-            order = tuple(channel for channel in range(channels) for _ in range(self.how.copies))
+            channels = range(shape[-3])
+            order = tuple(channel for channel in channels for _ in range(self.how.copies))
             told = ((("order", order),) if self.how.copies > 1 else False, *(True for _ in self.network.params[1:]))
-            _, compiled = self.network.plan((channels, side, side), CPU, told)
+            _, compiled = self.network.plan((shape[-3], shape[-2], shape[-1]), CPU, told)
             if len(self.calls) >= MOST_CALLS:
                 self.calls.clear()
-            found = self.calls[count, channels] = compiled.bind(patches, self.how.channels_last)
+            found = self.calls[shape] = compiled.bind(patches, self.how.channels_last and not self.alike)
         return found
 
 
@@ -108,4 +111,4 @@ def by_pixel(image: Tensor, side: int) -> Tensor:
     """Patches ``[P, side, side, C]`` of levels ``[C, H, W]``, row by row."""
     channels, height, width = image.shape
     rows = image.movedim(0, -1).reshape(height // side, side, width // side, side * channels)
-    return rows.transpose(1, 2).reshape(-1, side, side, channels)
+    return rows.transpose(1, 2).contiguous().view(-1, side, side, channels)
