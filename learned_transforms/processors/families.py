@@ -128,7 +128,7 @@ def offset(values: Values, name: str, backend: str) -> Steps:
     """EfficientNet: levels may be moved around 0, and divided by the standard deviation twice."""
     steps = unpadded(values, name, backend)
     again, moved = checks.switch(values, "include_top"), checks.switch(values, "rescale_offset")
-    if again and steps.levels.factor is None and steps.levels.mean is None:
+    if again and steps.levels.factor is None and steps.levels.mean is None and backend == "torchvision":
         raise ProcessorError('Expected "include_top" together with "do_rescale" or "do_normalize", which make floats.')
     std = checks.mean_and_std(values)[1] if again else steps.levels.std
     shift = moved and steps.levels.factor is not None

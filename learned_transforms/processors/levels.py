@@ -60,7 +60,7 @@ class Levels:
             made -= 1
         if self.mean is not None and self.std is not None:
             made = (made - column(self.mean)) / column(self.std)
-        return made if not self.again or self.std is None else (made - column(0.0)) / column(self.std)
+        return made if not self.again or self.std is None else made / column(self.std)
 
     def by_torch(self, image: Tensor) -> Tensor:
         """The steps of the torchvision backend: the factor goes into mean and std where there are such."""
