@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook as any_global_hook
 from torch.utils._pytree import tree_map
 
+from learned_transforms import processors
 from learned_transforms import weights as weight_files
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.describe import describe
@@ -101,6 +102,29 @@ class LearnedCompose(Pipeline):
             if isinstance(transform, Network):
                 transform.certificate = loaded.certificates.get(str(position))
         return cls(transforms, weights=loaded, **options)
+
+    @classmethod
+    def from_processor(cls, x: Any, *, backend: str | None = None, fallback: str = "warn") -> Any:
+        """Published preprocessing, by the object that does it or by its configuration, as learned layers.
+
+        Args:
+            x: an image processor of Hugging Face transformers (or what holds one as ``image_processor``), its
+                ``preprocessor_config.json`` as a path, a folder or a dictionary; what ``timm.data.resolve_data_config``
+                gives; weights of torchvision, their ``transforms()``, or a Compose, such as open_clip's.
+            backend: of transformers' processors, whose arithmetic: ``"torchvision"`` or ``"pil"``; None: that of the
+                object's class, and for configurations torchvision's, as transformers does.
+            fallback: as for the constructor.
+
+        Returns:
+            For transformers' processors a :class:`~learned_transforms.processors.LearnedProcessor`: called with images,
+            it gives the mapping that the processor gives. Otherwise a :class:`LearnedCompose`.
+
+        Raises:
+            ProcessorError: an unknown type, keys that are missing or contradict each other; a ValueError that names the
+                key, and a KeyError too where a key or a number is unknown. OSError: no such file.
+        """
+        made = processors.load(x, backend, fallback)
+        return made if isinstance(made, processors.LearnedProcessor) else cls(made, fallback=fallback)
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:
         """Write weights and the description of the pipeline; :meth:`from_pretrained` reads them back.

@@ -50,6 +50,10 @@ class ChannelsError(InputTypeError, InputShapeError, RuntimeError):
     """An image of another number of channels than a transform takes: torchvision raises either of the three types."""
 
 
+class ProcessorInputError(InputTypeError, InputShapeError, RuntimeError):
+    """Images, or options of a call, that a processor's layers do not take."""
+
+
 class EmptyImageError(InputShapeError, RuntimeError):
     """A resize would leave nothing of an image, for which torchvision raises one of these by container."""
 
@@ -64,6 +68,21 @@ class PipelineTypeError(LearnedTransformsError, TypeError):
 
 class PipelineValueError(LearnedTransformsError, ValueError):
     """A pipeline, or a parameter of one, that cannot be carried out."""
+
+
+class ProcessorError(LearnedTransformsError, ValueError):
+    """A processor of unknown type, or a configuration with missing or contradictory keys."""
+
+
+class ProcessorKeyError(ProcessorError, KeyError):
+    """A key, or the code of a filter, that processors do not know."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UnevenBatchError(InputShapeError, RuntimeError):
+    """Images of different sizes behind a processor, which make no batch."""
 
 
 class UnsupportedTransformError(LearnedTransformsError, NotImplementedError):

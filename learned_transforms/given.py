@@ -11,8 +11,8 @@ from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import InputShapeError, InputTypeError, PipelineValueError
 from learned_transforms.images import shape_of
 from learned_transforms.keep import Keep
-from learned_transforms.layers import Layer, Params, centred
-from learned_transforms.plan import Apply, Mix, Shape, Stage, Table
+from learned_transforms.layers import Layer, Params, centred, fill_of
+from learned_transforms.plan import Apply, Gather, Mix, Shape, Stage, Table
 
 TRUNCATED = Arithmetic("float32", rounding="truncate")
 
@@ -67,6 +67,25 @@ class Quantising(Layer):
         if factor is None:
             return []
         return [Mix(torch.eye(count) * factor, torch.zeros(count), self.effective(True) if relaxed else TRUNCATED)]
+
+
+class Framing(Layer):
+    """Use a part of the image, which may reach beyond it.
+
+    Params: ``start`` (top, left) and ``size`` (rows, columns) of it; ``fill`` of what lies outside, one value for each
+    channel, or one for all.
+    """
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        rows, columns = (Keep(s, 1, n) for s, n in zip(params["start"], params["size"], strict=True))
+        if tuple(params["start"]) == (0, 0) and tuple(params["size"]) == shape[1:]:
+            return []
+        if rows.inside(shape[1]) and columns.inside(shape[2]):
+            return [Gather(rows=rows, columns=columns)]
+        return [Gather(rows=rows, columns=columns, outside=True, fill=fill_of(params["fill"], shape[0]))]
+
+    def provenance(self) -> dict[str, str]:
+        return {"size": "given"}
 
 
 class Posterizing(Layer):

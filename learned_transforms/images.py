@@ -22,8 +22,9 @@ Window = tuple[int, int, int, int]
 """Top, left, height, width of a part of an image."""
 
 Call = Callable[..., Tensor]
-"""``(image, window=None, factors=()) -> [..., C, H, W]``: what runs on a tensor or PIL image; ``window``: only this
-part of it; ``factors``: what else was drawn for it, see ``plan.Slot``."""
+"""``(image, window=None, factors=(), out=None) -> [..., C, H, W]``: what runs on a tensor or PIL image; ``window``:
+only this part of it; ``factors``: what else was drawn for it, see ``plan.Slot``; ``out``: memory for the result, of its
+shape, strides and dtype."""
 
 DTYPES = {torch.uint8: "uint8", torch.float32: "float32"}
 CONTAINERS = ("pil", "tensor", "image", "numpy")

@@ -56,6 +56,8 @@ except ImportError as error:
 SIMD = "LEARNED_TRANSFORMS_SIMD"
 MOST_INTERLEAVED = 4
 """Values of an interleaved pixel that the native code takes; wider ones are copied to planes first."""
+BYTES_TO_ADVISE = 2**23
+"""From so many on, memory for several results is asked for in huge pages; what is smaller is soon used again."""
 PIXELS = {"RGB": (3, 4), "L": (1, 1)}
 """By mode of a PIL image: channels, and bytes from pixel to pixel."""
 MADE: WeakKeyDictionary[Stage, Any] = WeakKeyDictionary()
@@ -281,22 +283,26 @@ class Program:
         lead, floating = image.shape[:-3], image.dtype == torch.float32
         size, dtype = self.output(lead, interleaved), self.dtype(floating)
         if not image.numel():
-            return lambda image, window=None, factors=(): image.new_empty(*lead, *self.plan.output, dtype=dtype)
+            return lambda image, window=None, factors=(), out=None: image.new_empty(
+                *lead, *self.plan.output, dtype=dtype
+            )
         memory = usable(image)
         direct = memory is image and not floating
         images, step = (len(memory), memory.stride(0)) if memory.ndim > 3 else (1, 0)
         call = self.call(images, memory.shape[-3:], strides_of(memory), step, floating, interleaved)
         empty, threads, needed, element = allocator(dtype), torch.get_num_threads, call.reach, image.element_size()
 
-        def run(image: Tensor, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+        def run(
+            image: Tensor, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
+        ) -> Tensor:
             memory = image if direct else usable(image)
             source = memory.data_ptr()
             if not source or memory.untyped_storage().nbytes() < needed + element * memory.storage_offset():
                 memory = in_memory(memory)
                 source = memory.data_ptr()
-            made = empty(*size)
+            made = empty(*size) if out is None else out
             call(source, made.data_ptr(), threads(), window, factors)
-            return made.movedim(-1, -3) if interleaved else made
+            return made.movedim(-1, -3) if interleaved and out is None else made
 
         return run
 
@@ -310,7 +316,9 @@ class Program:
         copied: list[Call] = []
         empty, threads, arrow_pixels = allocator(dtype), torch.get_num_threads, _native.arrow_pixels
 
-        def run(image: Image.Image, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+        def run(
+            image: Image.Image, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
+        ) -> Tensor:
             try:
                 if not EXPORTS_SAFELY:
                     check_export(image)
@@ -319,13 +327,13 @@ class Program:
                 tensor = to_tensor(image)
                 if not copied:
                     copied.append(self.bind(tensor, interleaved))
-                return copied[0](tensor, window, factors)
+                return copied[0](tensor, window, factors, out)
             address, length = arrow_pixels(owner)
             if length != width * height * pixel:
                 raise InputShapeError(f"Expected {width * height * pixel} bytes of pixels, Pillow gave {length}.")
-            made = empty(*size)
+            made = empty(*size) if out is None else out
             call(address, made.data_ptr(), threads(), window, factors)
-            return made.movedim(-1, -3) if interleaved else made
+            return made.movedim(-1, -3) if interleaved and out is None else made
 
         return run
 
@@ -368,6 +376,14 @@ def allocator(dtype: torch.dtype) -> Callable[..., Tensor]:
     """What makes tensors of a dtype in the CPU's memory, whatever the default device is."""
     with torch.inference_mode(False):
         return torch.empty(0, dtype=dtype, device="cpu").new_empty
+
+
+def fresh(size: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Memory for the results of several calls: in huge pages, where it is large enough for them."""
+    made = allocator(dtype)(*size)
+    if MISSING is None and made.nbytes >= BYTES_TO_ADVISE:
+        _native.advise(made.data_ptr(), made.nbytes)
+    return made
 
 
 def strides_of(image: Tensor) -> tuple[int, int, int]:

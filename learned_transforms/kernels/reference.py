@@ -51,13 +51,16 @@ class Reference:
         """What runs on images like this one; here, on all."""
         return self.run
 
-    def run(self, image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+    def run(
+        self, image: Any, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
+    ) -> Tensor:
         """Carry out the plan on a uint8 or float image ``[..., C, H, W]`` or a PIL image, which is never modified.
 
         Args:
             image: the image, or images.
             window: (top, left, height, width): use only this part of it.
             factors: numbers that were drawn for it.
+            out: where to write the result; None: memory of its own.
         """
         value = to_tensor(image)
         if window is not None:
@@ -67,7 +70,7 @@ class Reference:
             value = gather(value, part) if part.outside else inner
         for stage in self.plan.stages:
             value = carry_out(value, settled(stage, factors))
-        return value
+        return value if out is None else out.copy_(value)
 
 
 def carry_out(image: Tensor, stage: Stage) -> Tensor:

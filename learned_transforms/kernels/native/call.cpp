@@ -27,8 +27,8 @@ int64_t extent(const Batch& batch) {
     return bytes;
 }
 
-// Fresh memory for large outputs comes page by page, which takes longer than to fill it; huge pages are hundreds of times
-// fewer. Advice that the system does not take changes nothing.
+}  // namespace
+
 void advise(uint8_t* memory, int64_t bytes) {
 #ifdef __linux__
     constexpr uintptr_t HUGE_PAGE = 1 << 21;
@@ -39,8 +39,6 @@ void advise(uint8_t* memory, int64_t bytes) {
     static_cast<void>(memory), static_cast<void>(bytes);
 #endif
 }
-
-}  // namespace
 
 Call::Call(std::shared_ptr<Program> program, int64_t images, std::array<int64_t, 3> shape,
            std::array<int64_t, 3> strides, int64_t step, bool floating, bool interleaved)

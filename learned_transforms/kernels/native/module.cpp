@@ -345,6 +345,7 @@ NB_MODULE(_native, m) {
         malloc_trim(0);
 #endif
     });
+    m.def("advise", [](uintptr_t memory, int64_t bytes) { lt::advise(reinterpret_cast<uint8_t*>(memory), bytes); });
     m.def("arrow_pixels", &arrow_pixels, "capsule"_a);
     m.def("taps", [](const AxisTuple& axis, int64_t n_in, const ArithmeticTuple& arithmetic, const std::string& simd) {
         if (n_in < 1) throw std::invalid_argument("an axis needs at least one pixel");

@@ -72,6 +72,10 @@ class Program {
     std::vector<std::vector<Known>> known_;  // by pass: geometries of the sizes lately seen
 };
 
+// Fresh memory for large outputs comes page by page, which takes longer than to fill it; huge pages are hundreds of times
+// fewer. Advice that the system does not take changes nothing.
+void advise(uint8_t* memory, int64_t bytes);
+
 // A program with images of one shape and layout: all is checked when it is made, once.
 class Call {
   public:
