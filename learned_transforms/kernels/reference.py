@@ -82,11 +82,17 @@ def blend(image: Tensor, stage: Blend) -> Tensor:
 def weighted_sum(image: Tensor, taps: Taps, axis: int, arithmetic: Arithmetic) -> Tensor:
     """Sum ``weights * pixels`` along ``axis`` (-1 or -2), in the order of the taps."""
     total: Tensor | None = None
-    for index, weight in zip(taps.index, taps.weights.T, strict=True):
+    count = taps.count[:, None] if axis == -2 else taps.count
+    rounded, fewest = arithmetic.rounded(count - 1), int(count.min())
+    for k, (index, weight) in enumerate(zip(taps.index, taps.weights.T, strict=True)):
         pixels = image.index_select(axis, index)
         weight = weight[:, None] if axis == -2 else weight
         if taps.bits is None:
-            total = multiply_add(pixels, weight, total, arithmetic)
+            more = multiply_add(pixels, weight, total, arithmetic)
+            if arithmetic.grouped and total is not None:
+                more = torch.where(k <= rounded, total + pixels * weight, more)
+            # Infinite pixels times a weight past the count are no numbers.
+            total = more if total is None or k < fewest else torch.where(k < count, more, total)
         else:
             product = pixels * weight
             total = product if total is None else total.add_(product)

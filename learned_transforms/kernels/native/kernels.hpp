@@ -71,10 +71,14 @@ struct Kernels {
     void (*rows)(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* out);
 
     // The float passes: weights and sums are float32, in the order of the taps.
-    void (*columns_bytes)(const Taps& taps, int pixel, int channels, bool fma, const uint8_t* row, float* out);
-    void (*columns_floats)(const Taps& taps, int pixel, int channels, bool fma, const float* row, float* out);
-    void (*rows_bytes)(const Taps& taps, int64_t i, bool fma, const uint8_t* const* rows, int64_t n, float* out);
-    void (*rows_floats)(const Taps& taps, int64_t i, bool fma, const float* const* rows, int64_t n, float* out);
+    void (*columns_bytes)(const Taps& taps, int pixel, int channels, const Arithmetic& how, const uint8_t* row,
+                          float* out);
+    void (*columns_floats)(const Taps& taps, int pixel, int channels, const Arithmetic& how, const float* row,
+                           float* out);
+    void (*rows_bytes)(const Taps& taps, int64_t i, const Arithmetic& how, const uint8_t* const* rows, int64_t n,
+                       float* out);
+    void (*rows_floats)(const Taps& taps, int64_t i, const Arithmetic& how, const float* const* rows, int64_t n,
+                        float* out);
 
     // Unrounded integer sums between the passes; each product of the second pass is cut to quarters of a level.
     void (*columns_sums)(const Taps& taps, int pixel, int channels, const uint8_t* row, uint32_t* out);
@@ -134,7 +138,7 @@ struct Kernels {
     void (*blur_along)(const float* taps, int64_t count, int64_t step, bool fma, const float* in, int64_t n,
                        float* out);
 
-    Evaluation<float> floats;
+    Evaluation<float> floats, mixed;  // mixed: as Arithmetic::grouped has it
     Evaluation<double> doubles;
 };
 

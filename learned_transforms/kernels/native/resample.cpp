@@ -129,10 +129,10 @@ void Resampled::along_rows(int64_t first, int count, int padded) {
             }
             float* sums = reinterpret_cast<float*>(out[r]);
             if (from_.floating)
-                kernels_.columns_floats(geometry_.columns, pixel, values, arithmetic_.fma,
+                kernels_.columns_floats(geometry_.columns, pixel, values, arithmetic_,
                                         reinterpret_cast<const float*>(in[r]), sums);
             else
-                kernels_.columns_bytes(geometry_.columns, pixel, values, arithmetic_.fma, in[r], sums);
+                kernels_.columns_bytes(geometry_.columns, pixel, values, arithmetic_, in[r], sums);
             if (rounds_between_) kernels_.to_levels(arithmetic_.rounding, sums, part, sums);
         }
     }
@@ -167,7 +167,7 @@ void Resampled::make(int64_t i, uint8_t* to) {
             kernels_.rows_quarters(geometry_.of(i), arithmetic_.bits, rows, values_, to);
         } else {
             const auto rows = reinterpret_cast<const float* const*>(slots(first));
-            kernels_.rows_floats(geometry_.rows, i, arithmetic_.fma, rows, values_, sums);
+            kernels_.rows_floats(geometry_.rows, i, arithmetic_, rows, values_, sums);
             finish(sums, to);
         }
         return;
@@ -188,13 +188,13 @@ void Resampled::make(int64_t i, uint8_t* to) {
         }
         float* middle = scratch_.get<float>(Scratch::MIDDLE, n);
         if (from_.floating)
-            kernels_.rows_floats(geometry_.rows, i, arithmetic_.fma,
+            kernels_.rows_floats(geometry_.rows, i, arithmetic_,
                                  reinterpret_cast<const float* const*>(pointers_), n, middle);
         else
-            kernels_.rows_bytes(geometry_.rows, i, arithmetic_.fma, pointers_, n, middle);
+            kernels_.rows_bytes(geometry_.rows, i, arithmetic_, pointers_, n, middle);
         if (rounds_between_) kernels_.to_levels(arithmetic_.rounding, middle, n, middle);
         kernels_.columns_floats(geometry_.columns, static_cast<int>(from_.pixel / from_.element()),
-                                static_cast<int>(from_.values()), arithmetic_.fma, middle, sums + plane * part);
+                                static_cast<int>(from_.values()), arithmetic_, middle, sums + plane * part);
     }
     if (!whole_) finish(sums, to);
 }

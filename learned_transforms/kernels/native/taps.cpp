@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -139,8 +140,8 @@ T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused
 template <class T>
 Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, const Arithmetic& arithmetic,
                  const Evaluation<T>& kernels) {
-    const bool fused = arithmetic.fma && !from.antialias;
-    const std::vector<double> terms = fused ? about_zero(from) : from.kernel;
+    const bool fused = arithmetic.fma && !from.antialias, mixed = arithmetic.grouped > 0 && from.antialias;
+    const std::vector<double> terms = fused || mixed ? about_zero(from) : from.kernel;
     const std::vector<T> kernel(terms.begin(), terms.end());
     const T scale = static_cast<T>(n_in) / static_cast<T>(axis.size);
     const T stretch = (from.antialias ? std::max(scale, T{1}) : T{1}) * static_cast<T>(from.width);
@@ -155,6 +156,9 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
                              static_cast<T>(from.support) * stretch,
                              T{1} / stretch,
                              static_cast<T>(n_in),
+                             // Aten moves places of linear kernels onto the first pixel: the second has a weight of 0.
+                             from.antialias || from.support > 1 ? -std::numeric_limits<T>::infinity() : T{0.5},
+                             arithmetic.fma,
                              axis.size,
                              workspace<T, 0>(all),
                              workspace<int32_t, 0>(all),
@@ -212,8 +216,10 @@ Taps kept(const Axis& axis, const Given& given, int64_t n_in, const Arithmetic& 
 Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels) {
     if (const auto* given = std::get_if<Given>(&axis.weights)) return kept(axis, *given, n_in, arithmetic);
     const auto& from = std::get<Interpolation>(axis.weights);
-    return arithmetic.number == Number::float32 ? evaluate_as<float>(axis, from, n_in, arithmetic, kernels.floats)
-                                                : evaluate_as<double>(axis, from, n_in, arithmetic, kernels.doubles);
+    if (arithmetic.number != Number::float32)
+        return evaluate_as<double>(axis, from, n_in, arithmetic, kernels.doubles);
+    const bool mixed = arithmetic.grouped > 0 && from.antialias;
+    return evaluate_as<float>(axis, from, n_in, arithmetic, mixed ? kernels.mixed : kernels.floats);
 }
 
 }  // namespace lt
