@@ -66,7 +66,7 @@ class Layer(nn.Module):
         return None
 
     def effective(self, relaxed: bool) -> Arithmetic:
-        """The arithmetic to lower with, as far as it depends on the installed Pillow, and torch; relaxed, plain float32.
+        """The arithmetic to lower with, as far as it depends on the installed Pillow and torch; relaxed, plain float32.
 
         Where torch groups products in a way that is not known, all of them are fused.
         """

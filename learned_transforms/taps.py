@@ -238,7 +238,10 @@ def evaluate(
         # Places are counted from the middle of the first pixel here, which is rounded otherwise.
         middle = (shift - 0.5).to(dtype)
         place = (scale * outputs.double() + middle).to(dtype) if fused else scale * outputs + middle
-        weigh_at = lambda pixel: weigh(apart(pixel, place[:, None], fused) * (1 / stretch))  # noqa: E731
+
+        def weigh_at(pixel: Tensor | int) -> Tensor:
+            return weigh(apart(pixel, place[:, None], fused) * (1 / stretch))
+
         weights = torch.where(offset < count[:, None], weigh_at(offset + first[:, None]), 0.0)
         weights = weights + beyond(weigh_at, kernel.shape[0], first, count, n_in, len(offset))
     if not fused:

@@ -5,9 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "axes.hpp"
 #include "colours.hpp"
-#include "sums.hpp"
-#include "windows.hpp"
 
 namespace lt {
 namespace {
@@ -36,32 +35,6 @@ void rows_plain(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uin
         return std::pair{static_cast<uint32_t>(plan.weights[k * plan.stride]), rows[k] + start};
     };
     weigh(arithmetic, plan.count, bytes, term, nullptr, out);
-}
-
-template <class In>
-void columns_real(const Taps& taps, int pixel, int channels, const Arithmetic& how, const In* row, float* out) {
-    const int64_t n = taps.outputs();
-    for (int64_t j = 0; j < n; ++j) {
-        const float* weight = taps.real.data() + j;
-        const In* from = row + int64_t{taps.first[j]} * pixel;
-        const int count = taps.count[j], rounded = static_cast<int>(how.rounded(count - 1));
-        for (int c = 0; c < channels; ++c) {
-            const auto x = [&](int k) { return static_cast<float>(from[k * pixel + c]); };
-            float sum = x(0) * weight[0];
-            for (int k = 1; k <= rounded; ++k) sum += x(k) * weight[k * n];
-            for (int k = rounded + 1; k < count; ++k) sum = fused(x(k), weight[k * n], sum);
-            *out++ = sum;
-        }
-    }
-}
-
-template <class In>
-void rows_real(const Taps& taps, int64_t i, const Arithmetic& how, const In* const* rows, int64_t n, float* out) {
-    const float* weights = taps.real.data() + i;
-    const int count = taps.count[static_cast<size_t>(i)];
-    const int64_t rounded = how.rounded(count - 1);
-    scale(weights[0], rows[0], n, out);
-    for (int k = 1; k < count; ++k) accumulate(k > rounded, weights[k * taps.outputs()], rows[k], n, out);
 }
 
 // Sums wrap around modulo 2^32 here too.

@@ -211,15 +211,26 @@ Taps kept(const Axis& axis, const Given& given, int64_t n_in, const Arithmetic& 
     return taps;
 }
 
-}  // namespace
-
-Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels) {
+Taps evaluate_any(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels) {
     if (const auto* given = std::get_if<Given>(&axis.weights)) return kept(axis, *given, n_in, arithmetic);
     const auto& from = std::get<Interpolation>(axis.weights);
     if (arithmetic.number != Number::float32)
         return evaluate_as<double>(axis, from, n_in, arithmetic, kernels.doubles);
     const bool mixed = arithmetic.grouped > 0 && from.antialias;
     return evaluate_as<float>(axis, from, n_in, arithmetic, mixed ? kernels.mixed : kernels.floats);
+}
+
+}  // namespace
+
+Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels) {
+    Taps taps = evaluate_any(axis, n_in, arithmetic, kernels);
+    if (taps.real.empty()) return taps;
+    taps.start = static_cast<int32_t>(n_in);
+    for (size_t i = 0; i < taps.first.size(); ++i) {
+        taps.start = std::min(taps.start, taps.first[i]);
+        taps.stop = std::max(taps.stop, taps.first[i] + taps.count[i]);
+    }
+    return taps;
 }
 
 }  // namespace lt

@@ -12,6 +12,7 @@ namespace lt {
 struct Taps {
     int64_t size = 0;  // input pixels
     int widest = 0, bits = 0;
+    int32_t start = 0, stop = 0;  // of the pixels that have a weight, for float32 arithmetic
     std::vector<int32_t> first, count;
     std::vector<int32_t> whole;  // units of 2^-bits, for integer arithmetic
     std::vector<float> real;     // for float32 arithmetic
