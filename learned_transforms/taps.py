@@ -246,7 +246,18 @@ def evaluate(
         weights = weights + beyond(weigh_at, kernel.shape[0], first, count, n_in, len(offset))
     if not fused:
         weights = weights / in_order(weights)[:, None]
-    return quantised(Taps(n_in, first, count, weights, None), arithmetic)
+    made = Taps(n_in, first, count, weights, None)
+    unstretched = n_in == n_out and (antialias or len(kernel) == 1)
+    return quantised(alone(made) if unstretched and not weights.requires_grad else made, arithmetic)
+
+
+def alone(taps: Taps) -> Taps:
+    """Without the weights of 0 of others, where each pixel becomes itself: aten leaves such an axis as it is."""
+    pixel = torch.arange(taps.size, device=taps.first.device)
+    own = taps.first[:, None] + torch.arange(taps.weights.shape[1], device=pixel.device) == pixel[:, None]
+    if taps.weights[~own].any():
+        return taps
+    return replace(taps, first=pixel, count=torch.ones_like(pixel), weights=taps.weights[own][:, None])
 
 
 def apart(pixel: Tensor | int, place: Tensor, fused: bool) -> Tensor:

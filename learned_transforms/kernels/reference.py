@@ -181,11 +181,7 @@ def filter_(image: Tensor, stage: Filter) -> Tensor:
         if stage.weights[i, j] != 0
     )
     made = weigh(terms, None, stage.arithmetic)
-    if stage.border != "copy":
-        return made
-    inner = torch.zeros(height, width, dtype=torch.bool, device=image.device)
-    inner[h // 2 : height - h // 2, w // 2 : width - w // 2] = True
-    return torch.where(inner, made, image.to(made.dtype))
+    return colour.within(stage, made, image.to(made.dtype))
 
 
 def gather(image: Tensor, stage: Gather) -> Tensor:

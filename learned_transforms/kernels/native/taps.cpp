@@ -136,6 +136,19 @@ T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused
     return largest;
 }
 
+// Whether each pixel becomes itself: aten leaves such an axis as it is, and so do outputs without the weights of 0 then.
+template <class T>
+bool alone(const Outputs<T>& outputs, int64_t widest, T* weights) {
+    for (int64_t i = 0; i < outputs.n; ++i)
+        for (int64_t k = 0; k < widest; ++k)
+            if (outputs.first[i] + k != i && weights[k * outputs.n + i] != 0) return false;
+    for (int64_t i = 0; i < outputs.n; ++i) {
+        weights[i] = weights[(i - outputs.first[i]) * outputs.n + i];
+        outputs.first[i] = static_cast<int32_t>(i), outputs.count[i] = 1;
+    }
+    return true;
+}
+
 // T is float for float32 arithmetic, double otherwise.
 template <class T>
 Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, const Arithmetic& arithmetic,
@@ -166,14 +179,16 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
     kernels.windows(outputs);
     Taps taps;
     taps.size = n_in;
-    taps.first = kept_of(outputs.first, axis, 1);
-    taps.count = kept_of(outputs.count, axis, 1);
     taps.widest = *std::max_element(outputs.count, outputs.count + all);
-    const auto values = all * static_cast<size_t>(taps.widest);
-    T* weights = workspace<T, 1>(values);
+    T* weights = workspace<T, 1>(all * static_cast<size_t>(taps.widest));
     const T largest = from.antialias
                           ? kernels.weights(outputs, taps.widest, weights, workspace<T, 2>(all))
                           : plain_weights(outputs, from, fused, taps.widest, weights);
+    if (n_in == axis.size && (from.antialias || from.support == 1) && alone(outputs, taps.widest, weights))
+        taps.widest = 1;
+    const auto values = all * static_cast<size_t>(taps.widest);
+    taps.first = kept_of(outputs.first, axis, 1);
+    taps.count = kept_of(outputs.count, axis, 1);
     if (arithmetic.number == Number::integer) {
         taps.bits = fraction_bits(static_cast<double>(largest), arithmetic);
         int32_t* whole = workspace<int32_t, 2>(values);
