@@ -1,10 +1,14 @@
 """How a weighted sum is computed: number, precision, rounding."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from torch import Tensor
 
 from learned_transforms.errors import WeightsError, brief
 from learned_transforms.plain import LONGEST
+
+N = TypeVar("N", int, Tensor)
 
 NUMBERS = ("int", "float32", "float64")
 ROUNDINGS = ("none", "truncate", "half_up", "half_even")
@@ -32,6 +36,10 @@ class Arithmetic:
         small: fuse where the installed torch does (see :func:`~learned_transforms.installed.fuses`), which is asked for
             outputs of no more rows and columns than this in all, and those of three channels that one thread makes,
             apart from larger ones, as aten has a loop for either; 0 fuses at every size, in every torch.
+        grouped: of an antialiased resample, fuse as the installed torch does (see
+            :func:`~learned_transforms.installed.grouping`): of the products behind the first, as many as fill groups of
+            this many are rounded before they join the sum, and the rest is fused. Places are computed in float64 from
+            those in float32, and kernels as polynomials of the distance, fused throughout. 0: none of this.
     """
 
     number: Literal["int", "float32", "float64"]
@@ -44,6 +52,13 @@ class Arithmetic:
     quarters: bool = False
     running: bool = False
     small: int = 0
+    grouped: int = 0
+
+    def rounded(self, products: N) -> N:
+        """Of so many products behind the first, how many are rounded before they join the sum."""
+        if not self.fma:
+            return products
+        return products // self.grouped * self.grouped if self.grouped else products * 0
 
     def __str__(self) -> str:
         words: list[str] = [self.number]
@@ -51,6 +66,8 @@ class Arithmetic:
             words.append("int16 weights" if self.adaptive else f"{self.bits} bits")
         if self.fma:
             words.append(f"fma as in torch, up to and above {self.small} rows and columns" if self.small else "fma")
+            if self.grouped:
+                words.append(f"groups of {self.grouped} as in torch")
         if self.rounding != "none":
             words.append(self.rounding.replace("_", "-"))
             if self.each_pass:
@@ -80,17 +97,20 @@ class Arithmetic:
             and (1 <= made.bits <= 22 if whole else made.bits == 0)
             and type(made.small) is int
             and 0 <= made.small <= LONGEST
+            and type(made.grouped) is int
+            and 0 <= made.grouped <= LONGEST
             # Whole sums are rounded half up, and only float32 sums are fused, whatever else is said here.
             and (made.rounding == "half_up" or not whole)
             and (made.number == "float32" or not made.fma)
-            and (made.fma or not made.small)
+            and (made.fma or not (made.small or made.grouped))
         ):
             raise WeightsError(f"Unknown arithmetic {brief(description)}: the file is damaged or from a newer release.")
         return made
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values, for weight files."""
-        return asdict(self)
+        # Files from before there were groups say nothing of them, and their digests must hold.
+        return {name: value for name, value in asdict(self).items() if value or name != "grouped"}
 
 
 SMOOTH = Arithmetic("float32")

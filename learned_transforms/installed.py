@@ -16,6 +16,12 @@ A = TypeVar("A")
 WIDTH = 64
 """Pixels of the image that is resized: the middle between two of them falls on the middle pixel of an odd size."""
 
+TAPPED = 64
+"""Pixels that are resized to two: sums of enough products to tell all groupings apart."""
+
+GROUPS = (1, 2, 4, 8, 16)
+"""Of products that are multiplied together, as long as vectors may be."""
+
 SIZES = {"small": 63, "large": 289}
 """To what size: ``WIDTH / size`` is rounded in float32 so that the middle pixel tells how its place was computed."""
 
@@ -56,6 +62,46 @@ def middle_of(mode: str, size: int) -> float:
     row[..., WIDTH // 2 - 1], row[..., WIDTH // 2] = -1, 1
     resized = torch.nn.functional.interpolate(row, (1, size), mode=mode, align_corners=False)
     return resized[0, 0, 0, size // 2].item()
+
+
+@cache
+def grouping() -> int | None:
+    """How many products are multiplied together where floats are resized with antialiasing, and rounded before they
+    are added one by one; what is left over behind the last full group is fused.
+
+    It is the compiler that makes groups of products, as long as its vectors.
+
+    Returns:
+        1: nothing is fused. None: another order, or not the same in both passes.
+    """
+    return aside(groups_of_sums)
+
+
+def groups_of_sums() -> int | None:
+    down, across = (products_rounded(axis) for axis in (-2, -1))
+    behind = len(down)
+    return next((n for n in GROUPS if down == across == [k < behind // n * n for k in range(behind)]), None)
+
+
+def products_rounded(axis: Literal[-2, -1]) -> list[bool]:
+    """Of the weights of a sum along an axis, behind the first: whether each product is rounded before it is added."""
+
+    def resized(image: torch.Tensor) -> torch.Tensor:
+        """The first of two outputs along the axis, whose other one stays as it is: for each row of the image."""
+        image = image if axis == -1 else image.T
+        size = (len(image), 2) if axis == -1 else (2, image.shape[-1])
+        made = torch.nn.functional.interpolate(image[None, None], size, mode="bilinear", antialias=True)[0, 0]
+        return made[:, 0] if axis == -1 else made[0]
+
+    weights = resized(torch.eye(TAPPED, dtype=torch.float32, device="cpu"))
+    weights = weights[weights != 0]
+    pixels = torch.zeros(len(weights) - 1, TAPPED, dtype=torch.float32, device="cpu")
+    pixels[:, 1 : len(weights)].fill_diagonal_(1.1)
+    products = 1.1 * weights[1:]
+    pixels[:, 0] = -products / weights[0]
+    # What is left is a whole number of the last bits of the product, if that was rounded.
+    unit = 2.0 ** (products.log2().floor() - 23)
+    return (resized(pixels) % unit == 0).tolist()
 
 
 @cache

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from learned_transforms.arithmetic import SMOOTH, Arithmetic
 from learned_transforms.errors import EmptyImageError, PaddingError, PipelineValueError, check_channels
-from learned_transforms.installed import fuses, takes_rows_first
+from learned_transforms.installed import fuses, grouping, takes_rows_first
 from learned_transforms.keep import BORDERS as PADS
 from learned_transforms.keep import Keep, Listed, Nearest, bordered
 from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
@@ -66,11 +66,17 @@ class Layer(nn.Module):
         return None
 
     def effective(self, relaxed: bool) -> Arithmetic:
-        """The arithmetic to lower with, as far as it depends on the installed Pillow; relaxed, plain float32."""
+        """The arithmetic to lower with, as far as it depends on the installed Pillow and torch; relaxed, plain float32.
+
+        Where torch groups products in a way that is not known, all of them are fused.
+        """
         if relaxed or self.arithmetic is None:
             return SMOOTH
         if self.arithmetic.tall_first:
             return replace(self.arithmetic, tall_first=takes_rows_first())
+        if self.arithmetic.grouped:
+            groups = grouping()
+            return replace(self.arithmetic, fma=groups != 1, grouped=groups or 0)
         return self.arithmetic
 
     def describe(self) -> dict[str, Any]:
@@ -184,6 +190,8 @@ class Resampling(Layer):
         if size == shape[1:] and not self.shift.any():
             return []
         arithmetic, antialias = self.effective(relaxed), params.get("antialias", True)
+        if arithmetic.grouped and not antialias:
+            arithmetic = replace(arithmetic, grouped=0)
         if arithmetic.small:
             alone = shape[0] == 3 and torch.get_num_threads() == 1
             mode, large = "bilinear" if len(self.kernel) == 1 else "bicubic", sum(size) > arithmetic.small

@@ -1,7 +1,9 @@
 """The weights of one axis of a resample, evaluated from a learned kernel."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -115,21 +117,21 @@ class Axis:
         return taps
 
 
-def phi(kernel: Tensor, t: Tensor, fused: bool = False) -> Tensor:
+def phi(kernel: Tensor, t: Tensor, from_zero: bool = False, fused: int | None = None) -> Tensor:
     """The kernel at distance ``t``, in taps of unit spacing; zero outside the support, which has its right end only.
 
-    It is even and piecewise polynomial: ``sum_d kernel[floor(|t|), d] * (|t| - floor(|t|))**d``; fused, it is
-    ``sum_d kernel[floor(|t|), d] * |t|**d``, and all sums but the last, of the constant term, round once (aten).
+    It is even and piecewise polynomial: ``sum_d kernel[floor(|t|), d] * (|t| - floor(|t|))**d``; ``from_zero``, it is
+    ``sum_d kernel[floor(|t|), d] * |t|**d``. From the highest power down to ``fused``, sums round once (aten).
     """
     distance = t.abs()
     support = kernel.shape[0]
     piece = distance.detach().long().clamp(0, support - 1)
-    u = distance if fused else distance - piece
-    factor = u.double() if fused else u
+    u = distance if from_zero else distance - piece
     coefficients = kernel.to(t.dtype)[piece]
     value = coefficients[..., -1]
     for d in range(coefficients.shape[-1] - 2, -1, -1):
-        value = (value * (factor if d else u) + coefficients[..., d]).to(t.dtype)
+        once = fused is not None and d >= fused
+        value = (value * (u.double() if once else u) + coefficients[..., d]).to(t.dtype)
     return torch.where((distance < support) | (t == support), value, torch.zeros_like(value))
 
 
@@ -204,35 +206,58 @@ def evaluate(
     ``int(c + s + .5)``, ``s = support * max(scale, 1)``, and the weights of one output pixel are divided by their sum.
     Without ``antialias``, 1 stands for ``max(scale, 1)``, ``width`` is multiplied to both, and what lies
     outside the image counts for its nearest pixel; with ``fma``, positions and ``phi`` are fused too, and nothing is
-    divided.
+    divided. With ``antialias`` and ``grouped``, what .5 is added to is computed in float64 and stored in float32.
     The native backend computes the same, operation by operation (kernels/native/taps.cpp).
     """
     dtype = torch.float32 if arithmetic.number == "float32" else torch.float64
     device = kernel.device
     fused = arithmetic.fma and not antialias
+    mixed = arithmetic.grouped > 0 and antialias
+    half = torch.float64 if mixed else dtype
+    weigh = partial(
+        phi,
+        about_zero(kernel) if fused or mixed else kernel,
+        from_zero=fused or mixed,
+        fused=int(not antialias) if arithmetic.fma and (fused or mixed) else None,
+    )
     scale = torch.tensor(n_in, dtype=dtype, device=device) / n_out
     stretch = (scale.clamp(min=1) if antialias else torch.ones_like(scale)) * width
     reach = kernel.shape[0] * stretch
-    outputs = torch.arange(n_out, dtype=dtype, device=device) + 0.5
-    centre = scale * outputs + shift.to(dtype)
-    low, high = (centre.detach() - reach + 0.5), (centre.detach() + reach + 0.5)
+    outputs = torch.arange(n_out, dtype=half, device=device) + 0.5
+    centre = (scale.to(half) * outputs + shift.to(dtype)).to(dtype)
+    # Of linear kernels without antialiasing aten moves places onto the first pixel, with a weight of 0 for the second.
+    seen = centre.detach().clamp(min=-math.inf if antialias or len(kernel) > 1 else 0.5)
+    low, high = ((seen + side).to(half) + 0.5 for side in (-reach, reach))
     first = low.long().clamp(0, n_in - 1)
     count = (high.long().clamp(max=n_in) - first).clamp(min=1)
     offset = torch.arange(int(count.max()), device=device)
     if antialias:
-        weights = phi(kernel, (offset + first[:, None] - centre[:, None] + 0.5) * (1 / stretch))
+        distance = ((offset + first[:, None] - centre[:, None]).to(half) + 0.5) * (1 / stretch).to(half)
+        weights = torch.where(offset < count[:, None], weigh(distance.to(dtype)), 0.0)
     else:
         # Places are counted from the middle of the first pixel here, which is rounded otherwise.
         middle = (shift - 0.5).to(dtype)
         place = (scale * outputs.double() + middle).to(dtype) if fused else scale * outputs + middle
-        kernel = about_zero(kernel) if fused else kernel
-        weights = phi(kernel, apart(offset + first[:, None], place[:, None], fused) * (1 / stretch), fused)
-    weights = torch.where(offset < count[:, None], weights, 0.0)
-    if not antialias:
-        weights = weights + beyond(kernel, place, first, count, n_in, len(offset), 1 / stretch, fused)
+
+        def weigh_at(pixel: Tensor | int) -> Tensor:
+            return weigh(apart(pixel, place[:, None], fused) * (1 / stretch))
+
+        weights = torch.where(offset < count[:, None], weigh_at(offset + first[:, None]), 0.0)
+        weights = weights + beyond(weigh_at, kernel.shape[0], first, count, n_in, len(offset))
     if not fused:
         weights = weights / in_order(weights)[:, None]
-    return quantised(Taps(n_in, first, count, weights, None), arithmetic)
+    made = Taps(n_in, first, count, weights, None)
+    unstretched = n_in == n_out and (antialias or len(kernel) == 1)
+    return quantised(alone(made) if unstretched and not weights.requires_grad else made, arithmetic)
+
+
+def alone(taps: Taps) -> Taps:
+    """Without the weights of 0 of others, where each pixel becomes itself: aten leaves such an axis as it is."""
+    pixel = torch.arange(taps.size, device=taps.first.device)
+    own = taps.first[:, None] + torch.arange(taps.weights.shape[1], device=pixel.device) == pixel[:, None]
+    if taps.weights[~own].any():
+        return taps
+    return replace(taps, first=pixel, count=torch.ones_like(pixel), weights=taps.weights[own][:, None])
 
 
 def apart(pixel: Tensor | int, place: Tensor, fused: bool) -> Tensor:
@@ -245,18 +270,16 @@ def apart(pixel: Tensor | int, place: Tensor, fused: bool) -> Tensor:
 
 
 def beyond(
-    kernel: Tensor, place: Tensor, first: Tensor, count: Tensor, n_in: int, widest: int, inverse: Tensor, fused: bool
+    weigh_at: Callable[[int], Tensor], support: int, first: Tensor, count: Tensor, n_in: int, widest: int
 ) -> Tensor:
     """The weights of what lies outside the image, where its nearest pixel is: ``[n_out, widest]``."""
-    below = torch.zeros_like(place)
-    above = torch.zeros_like(place)
-    for step in range(1, 2 * kernel.shape[0] + 1):
-        below = below + phi(kernel, apart(-step, place, fused) * inverse, fused)
-        above = above + phi(kernel, apart(n_in - 1 + step, place, fused) * inverse, fused)
+    outside = range(1, 2 * support + 1)
+    below = sum((weigh_at(-step) for step in outside), torch.zeros(()))
+    above = sum((weigh_at(n_in - 1 + step) for step in outside), torch.zeros(()))
     offset = torch.arange(widest, device=first.device)
     low = (first[:, None] + offset) == 0
     high = ((first[:, None] + offset) == n_in - 1) & (offset < count[:, None])
-    return torch.where(low, below[:, None], 0.0) + torch.where(high, above[:, None], 0.0)
+    return torch.where(low, below, 0.0) + torch.where(high, above, 0.0)
 
 
 def quantised(taps: Taps, arithmetic: Arithmetic) -> Taps:

@@ -9,7 +9,7 @@ from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.keep import bordered
 from learned_transforms.kernels.sums import DTYPES, multiply_add, to_levels
 from learned_transforms.modes import shape_of
-from learned_transforms.plan import Blend, Blur, Equalise, Stretch, Turn, number
+from learned_transforms.plan import Blend, Blur, Equalise, Filter, Stretch, Turn, number
 
 
 def finish(value: Tensor, ceiling: float, arithmetic: Arithmetic) -> Tensor:
@@ -30,9 +30,21 @@ def blend(image: Tensor, other: Tensor | None, stage: Blend) -> Tensor:
         made = multiply_add(other, b, multiply_add(x, a, None, arithmetic), arithmetic)
     elif stage.form == "from_image":
         made = multiply_add(other - x, b, x, arithmetic)
+        if isinstance(stage.other, Filter):
+            made = within(stage.other, made, x)  # Of an infinite pixel and itself, the difference is no number.
     else:
         made = multiply_add(x - other, a, other, arithmetic)
     return finish(made, stage.ceiling, arithmetic)
+
+
+def within(stage: Filter, made: Tensor, image: Tensor) -> Tensor:
+    """What was made, and the image as it is where the window of a filter of border ``copy`` leaves it."""
+    if stage.border != "copy":
+        return made
+    (h, w), (height, width) = stage.weights.shape, shape_of(image)[-2:]
+    inner = torch.zeros(height, width, dtype=torch.bool, device=image.device)
+    inner[h // 2 : height - h // 2, w // 2 : width - w // 2] = True
+    return torch.where(inner, made, image)
 
 
 def mean_of(image: Tensor, rounding: str) -> Tensor:

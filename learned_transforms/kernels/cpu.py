@@ -147,7 +147,8 @@ def axis_of(axis: Axis | FixedAxis) -> tuple[Any, ...]:
 
 
 def arithmetic_of(how: Arithmetic) -> tuple[Any, ...]:
-    return how.number, how.bits, how.adaptive, how.fma, how.rounding, how.each_pass, how.tall_first, how.quarters
+    sums = how.number, how.bits, how.adaptive, how.fma, how.grouped
+    return *sums, how.rounding, how.each_pass, how.tall_first, how.quarters
 
 
 def numbers_of(weights: Tensor, arithmetic: Arithmetic) -> Any:

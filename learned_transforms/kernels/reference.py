@@ -85,11 +85,17 @@ def blend(image: Tensor, stage: Blend) -> Tensor:
 def weighted_sum(image: Tensor, taps: Taps, axis: int, arithmetic: Arithmetic) -> Tensor:
     """Sum ``weights * pixels`` along ``axis`` (-1 or -2), in the order of the taps."""
     total: Tensor | None = None
-    for index, weight in zip(taps.index, taps.weights.T, strict=True):
+    count = taps.count[:, None] if axis == -2 else taps.count
+    rounded, fewest = arithmetic.rounded(count - 1), int(count.min())
+    for k, (index, weight) in enumerate(zip(taps.index, taps.weights.T, strict=True)):
         pixels = image.index_select(axis, index)
         weight = weight[:, None] if axis == -2 else weight
         if taps.bits is None:
-            total = multiply_add(pixels, weight, total, arithmetic)
+            more = multiply_add(pixels, weight, total, arithmetic)
+            if arithmetic.grouped and total is not None:
+                more = torch.where(k <= rounded, total + pixels * weight, more)
+            # Infinite pixels times a weight past the count are no numbers.
+            total = more if total is None or k < fewest else torch.where(k < count, more, total)
         else:
             product = pixels * weight
             total = product if total is None else total.add_(product)
@@ -178,11 +184,7 @@ def filter_(image: Tensor, stage: Filter) -> Tensor:
         if stage.weights[i, j] != 0
     )
     made = weigh(terms, None, stage.arithmetic)
-    if stage.border != "copy":
-        return made
-    inner = torch.zeros(height, width, dtype=torch.bool, device=image.device)
-    inner[h // 2 : height - h // 2, w // 2 : width - w // 2] = True
-    return torch.where(inner, made, image.to(made.dtype))
+    return colour.within(stage, made, image.to(made.dtype))
 
 
 def gather(image: Tensor, stage: Gather) -> Tensor:

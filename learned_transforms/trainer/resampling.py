@@ -51,11 +51,15 @@ RANK_IMAGES = 60
 CHECK_IMAGES = 200
 HELD_OUT_PROBES = 4
 
+GROUPED = Arithmetic("float32", fma=True, grouped=4)
+"""Sums that are left to the installed torch, which certificates name."""
+
 RESAMPLE_LEVELS = (
     Arithmetic("int", 22, adaptive=True, rounding="half_up", each_pass=True),
     # Of equals, that which is left to the installed Pillow: not every version, and no square image, tells.
     Arithmetic("int", 22, rounding="half_up", each_pass=True, tall_first=True),
     Arithmetic("int", 22, rounding="half_up", each_pass=True),
+    replace(GROUPED, rounding="half_even"),
     Arithmetic("float32", fma=True, rounding="half_even"),
     Arithmetic("float32", rounding="half_even"),
     Arithmetic("float64", rounding="half_even"),
@@ -311,7 +315,7 @@ def is_identity(weight: Tensor) -> bool:
 
 def arithmetics(data: Labelled, plain: bool) -> list[Arithmetic]:
     """Candidates for a resample; where nothing comes behind it (``plain``), it must give what targets are."""
-    return [a for a in RESAMPLE_LEVELS if not plain or a.rounding != "none"] if data.quantised else list(FLOATS)
+    return [a for a in RESAMPLE_LEVELS if not plain or a.rounding != "none"] if data.quantised else [GROUPED, *FLOATS]
 
 
 def rank(

@@ -17,7 +17,7 @@ from learned_transforms.trainer.data import as_kind, noise
 from learned_transforms.trainer.impulse import learn_kernel
 from learned_transforms.trainer.nearest import PLACES, coded, learn_offset
 from learned_transforms.trainer.problem import Trial, labelled, select
-from learned_transforms.trainer.resampling import RESAMPLE_LEVELS
+from learned_transforms.trainer.resampling import GROUPED, RESAMPLE_LEVELS
 from learned_transforms.trainer.teachers import KINDS, RESIZES, opaque, resize, resize_float64, resize_int32
 
 IMPULSE_SIZES = ((211, 127), (97, 61), (89, 151))
@@ -36,7 +36,7 @@ KERNELS: Mapping[str, Callable[[str, Tensor, int], Tensor]] = {
 WIDTHS = (1.0, 0.5)
 """Of a kernel's intervals in taps: candidates, the usual one first."""
 
-RESAMPLE_FLOATS = (Arithmetic("float32"), Arithmetic("float32", fma=True))
+RESAMPLE_FLOATS = (GROUPED, Arithmetic("float32"), Arithmetic("float32", fma=True))
 """Candidates for float images."""
 
 SMALL = (128, 64, 256)
@@ -82,6 +82,7 @@ def resampler(name: str, role: str, kernel: Tensor, width: float) -> tuple[Resam
     levels = [arithmetic for arithmetic in RESAMPLE_LEVELS if arithmetic.rounding != "none"]
     candidates = levels if checks[0].quantised else RESAMPLE_FLOATS
     if not antialias:
+        candidates = [arithmetic for arithmetic in candidates if not arithmetic.grouped]
         asking = [replace(arithmetic, small=small) for small in SMALL for arithmetic in candidates if arithmetic.fma]
         candidates = [*asking, *candidates]
     layers = [Resampling(kernel, torch.zeros(2), arithmetic, width) for arithmetic in candidates]

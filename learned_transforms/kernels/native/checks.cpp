@@ -86,7 +86,9 @@ void check(const Arithmetic& arithmetic) {
     if (arithmetic.number == Number::integer)
         require(arithmetic.bits >= 1 && arithmetic.bits <= 22 && arithmetic.rounding == Rounding::half_up,
                 "integer sums have 1 to 22 fraction bits, and round half up");
-    require(arithmetic.number == Number::float32 || !arithmetic.fma, "only float32 sums are fused");
+    require(arithmetic.number == Number::float32 || !(arithmetic.fma || arithmetic.grouped),
+            "only float32 sums are fused");
+    require(arithmetic.grouped >= 0, "no group has fewer than no products");
 }
 
 void check(const Sparse& sparse) {

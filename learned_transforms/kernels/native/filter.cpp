@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "ring.hpp"
 #include "sums.hpp"
 
@@ -39,15 +41,35 @@ class Filtered final : public Lines {
                 kernels_.blend_floats(*blending_, reinterpret_cast<const float*>(middle), floats_, n, to);
             else
                 kernels_.blend_bytes(*blending_, middle, floats_, n, to);
+            if (from_.floating && filter_.border == Border::copy && blending_->form == Blend::from_image)
+                keep_edges(i, reinterpret_cast<const float*>(middle), to);
         }
+    }
+
+    // Of an infinite pixel and itself, the difference is no number: what is not filtered is not blended either.
+    void keep_edges(int64_t i, const float* middle, uint8_t* to) {
+        Blending kept = *blending_;
+        kept.form = Blend::sum, kept.a = 1, kept.b = 0;
+        const int64_t n = width_ * from_.values(), side = filter_.width / 2 * from_.values();
+        const auto keep = [&](int64_t begin, int64_t count) {
+            std::fill_n(floats_ + begin, count, 0.f);
+            kernels_.blend_floats(kept, middle + begin, floats_ + begin, count, to + begin * (floating_ ? 4 : 1));
+        };
+        if (!inside(i)) return keep(0, n);
+        keep(0, side), keep(n - side, side);
+    }
+
+    // Whether the window lies within the image somewhere in line i.
+    bool inside(int64_t i) const {
+        const int64_t top = i - filter_.height / 2;
+        return top >= 0 && top + filter_.height <= from_.height && width_ > 2 * (filter_.width / 2);
     }
 
     // Line i of a plane, through the filter; `middle`: as it is.
     void smooth(int64_t i, int64_t plane, const uint8_t* middle, uint8_t* to) {
         const int64_t top = i - filter_.height / 2, side = filter_.width / 2, n = width_ * from_.values();
         const bool copy = filter_.border == Border::copy;
-        if (copy && (top < 0 || top + filter_.height > from_.height || width_ <= 2 * side))
-            return copy_plain(middle, 0, n, to);
+        if (copy && !inside(i)) return copy_plain(middle, 0, n, to);
         for (int64_t k = 0; k < filter_.height; ++k) window_[k] = ring_.row(top + k, plane);
         if (floats_in_)
             kernels_.filter_floats(filter_, reinterpret_cast<const float* const*>(window_), from_.values(), n, to);

@@ -16,6 +16,9 @@ constexpr int64_t PADDING = 64;
 // Rows that share the shuffles and weights of a pass along them come in fours.
 constexpr int GROUP = 4;
 
+// Rows of floats are passed along so many at a time, each in a lane of its own.
+constexpr int TOGETHER = 8;
+
 // A pass along a row of bytes, `channels` of them in every `pixel` bytes. Output values are called lanes: `active` of
 // them make a block, whose input bytes all lie in one window of a vector, picked by a shuffle, two taps at a time. From
 // one pair of taps to the next either the shuffle moves on, or the window.
@@ -70,11 +73,16 @@ struct Kernels {
     void (*columns)(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count);
     void (*rows)(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* out);
 
-    // The float passes: weights and sums are float32, in the order of the taps.
-    void (*columns_bytes)(const Taps& taps, int pixel, int channels, bool fma, const uint8_t* row, float* out);
-    void (*columns_floats)(const Taps& taps, int pixel, int channels, bool fma, const float* row, float* out);
-    void (*rows_bytes)(const Taps& taps, int64_t i, bool fma, const uint8_t* const* rows, int64_t n, float* out);
-    void (*rows_floats)(const Taps& taps, int64_t i, bool fma, const float* const* rows, int64_t n, float* out);
+    // The float passes: weights and sums are float32, in the order of the taps. Along TOGETHER rows, whose values of a
+    // pixel are side by side in `turned`; they write whole vectors.
+    void (*columns_bytes)(const Taps& taps, int pixel, int channels, const Arithmetic& how, const uint8_t* const* rows,
+                          float* turned, float* const* out);
+    void (*columns_floats)(const Taps& taps, int pixel, int channels, const Arithmetic& how, const float* const* rows,
+                           float* turned, float* const* out);
+    void (*rows_bytes)(const Taps& taps, int64_t i, const Arithmetic& how, const uint8_t* const* rows, int64_t n,
+                       float* out);
+    void (*rows_floats)(const Taps& taps, int64_t i, const Arithmetic& how, const float* const* rows, int64_t n,
+                        float* out);
 
     // Unrounded integer sums between the passes; each product of the second pass is cut to quarters of a level.
     void (*columns_sums)(const Taps& taps, int pixel, int channels, const uint8_t* row, uint32_t* out);
@@ -134,7 +142,7 @@ struct Kernels {
     void (*blur_along)(const float* taps, int64_t count, int64_t step, bool fma, const float* in, int64_t n,
                        float* out);
 
-    Evaluation<float> floats;
+    Evaluation<float> floats, mixed;  // mixed: as Arithmetic::grouped has it
     Evaluation<double> doubles;
 };
 

@@ -5,9 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "axes.hpp"
 #include "colours.hpp"
-#include "sums.hpp"
-#include "windows.hpp"
 
 namespace lt {
 namespace {
@@ -31,42 +30,11 @@ void columns_plain(const Columns& plan, const uint8_t* const* rows, uint8_t* con
 }
 
 void rows_plain(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* out) {
-    const Arithmetic arithmetic{Number::integer, plan.bits, false, false, Rounding::half_up, true, false, false};
+    const Arithmetic arithmetic{Number::integer, plan.bits, false, false, 0, Rounding::half_up, true, false, false};
     const auto term = [&](int64_t k, int64_t start) {
         return std::pair{static_cast<uint32_t>(plan.weights[k * plan.stride]), rows[k] + start};
     };
     weigh(arithmetic, plan.count, bytes, term, nullptr, out);
-}
-
-template <bool F, class In>
-void columns_real(const Taps& taps, int pixel, int channels, const In* row, float* out) {
-    const int64_t n = taps.outputs();
-    for (int64_t j = 0; j < n; ++j) {
-        const float* weight = taps.real.data() + j;
-        const In* from = row + int64_t{taps.first[j]} * pixel;
-        for (int c = 0; c < channels; ++c) {
-            float sum = static_cast<float>(from[c]) * weight[0];
-            for (int k = 1; k < taps.count[j]; ++k) {
-                const float x = static_cast<float>(from[k * pixel + c]);
-                sum = F ? fused(x, weight[k * n], sum) : sum + x * weight[k * n];
-            }
-            *out++ = sum;
-        }
-    }
-}
-
-template <class In>
-void columns_real(const Taps& taps, int pixel, int channels, bool fma, const In* row, float* out) {
-    if (fma) return columns_real<true>(taps, pixel, channels, row, out);
-    columns_real<false>(taps, pixel, channels, row, out);
-}
-
-template <class In>
-void rows_real(const Taps& taps, int64_t i, bool fma, const In* const* rows, int64_t n, float* out) {
-    const float* weights = taps.real.data() + i;
-    scale(weights[0], rows[0], n, out);
-    for (int k = 1; k < taps.count[static_cast<size_t>(i)]; ++k)
-        accumulate(fma, weights[k * taps.outputs()], rows[k], n, out);
 }
 
 // Sums wrap around modulo 2^32 here too.
@@ -194,16 +162,18 @@ void normalise(float mean, float std, const float* in, int64_t n, float* out) {
 }
 
 // Clamping to the image first, and cutting to whole pixels then, gives what the other order gives.
-template <class T>
+// Half: the type in which .5 is added.
+template <class T, class Half>
 void windows(const Outputs<T>& o) {
-    const T last = o.size - 1;
+    const Half last = o.size - 1, size = o.size;
     for (int64_t i = 0; i < o.n; ++i) {
-        const T centre = o.scale * (static_cast<T>(static_cast<int32_t>(i)) + T{0.5}) + o.shift;
-        T low = centre - o.reach + T{0.5}, high = centre + o.reach + T{0.5};
+        const Half number = static_cast<Half>(static_cast<int32_t>(i)) + Half{0.5};
+        const T centre = static_cast<T>(o.scale * number + o.shift), seen = centre > o.least ? centre : o.least;
+        Half low = Half{seen - o.reach} + Half{0.5}, high = Half{seen + o.reach} + Half{0.5};
         low = low > 0 ? low : 0;
         low = low < last ? low : last;
         high = high > 0 ? high : 0;
-        high = high < o.size ? high : o.size;
+        high = high < size ? high : size;
         const int32_t first = static_cast<int32_t>(low), count = static_cast<int32_t>(high) - first;
         o.centre[i] = centre;
         o.first[i] = first;
@@ -211,9 +181,20 @@ void windows(const Outputs<T>& o) {
     }
 }
 
+// value * u + term; kernels that are fused are those of mixed types.
+template <class T, class Half>
+void raise(bool once, const T* u, int64_t n, T term, T* __restrict value) {
+    if constexpr (!std::is_same_v<T, Half>)
+        if (once) {
+            for (int64_t i = 0; i < n; ++i) value[i] = fused(value[i], u[i], term);
+            return;
+        }
+    for (int64_t i = 0; i < n; ++i) value[i] = value[i] * u[i] + term;
+}
+
 // taps.evaluate, vectorised over outputs. A distance lies in one piece of the kernel; all pieces are computed, and that
-// one is taken.
-template <class T>
+// one is taken. With Half unlike T, pieces are polynomials of the distance itself.
+template <class T, class Half>
 T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum) {
     constexpr int64_t FEW = 64;
     const int64_t n = o.n;
@@ -225,8 +206,8 @@ T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum)
         for (int k = 0; k < widest; ++k) {
             T* __restrict row = out + k * n + start;
             for (int64_t i = 0; i < m; ++i) {
-                const T at = static_cast<T>(o.first[start + i] + k) - o.centre[start + i] + T{0.5};
-                along[i] = at * o.inverse;
+                const T at = static_cast<T>(o.first[start + i] + k) - o.centre[start + i];
+                along[i] = static_cast<T>((at + Half{0.5}) * o.inverse);
                 distance[i] = along[i] < 0 ? -along[i] : along[i];
                 row[i] = 0;
             }
@@ -235,10 +216,9 @@ T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum)
                 // The support is open to the left and closed to the right.
                 const T end = p + 1 == o.support ? far : std::numeric_limits<T>::quiet_NaN();
                 const T* piece = o.kernel + p * o.terms;
-                for (int64_t i = 0; i < m; ++i) u[i] = distance[i] - near;
+                for (int64_t i = 0; i < m; ++i) u[i] = std::is_same_v<T, Half> ? distance[i] - near : distance[i];
                 std::fill_n(value, m, piece[o.terms - 1]);
-                for (int64_t d = o.terms - 2; d >= 0; --d)
-                    for (int64_t i = 0; i < m; ++i) value[i] = value[i] * u[i] + piece[d];
+                for (int64_t d = o.terms - 2; d >= 0; --d) raise<T, Half>(o.fused, u, m, piece[d], value);
                 for (int64_t i = 0; i < m; ++i)
                     row[i] = (distance[i] >= near) & ((distance[i] < far) | (along[i] == end)) & (k < o.count[start + i])
                                  ? value[i]
@@ -313,8 +293,9 @@ constexpr Kernels PLAIN = {
     blur_down<uint8_t>,
     blur_down<float>,
     blur_along,
-    {windows<float>, weights<float>, quantise<float>},
-    {windows<double>, weights<double>, quantise<double>},
+    {windows<float, float>, weights<float, float>, quantise<float>},
+    {windows<float, double>, weights<float, double>, quantise<float>},
+    {windows<double, double>, weights<double, double>, quantise<double>},
 };
 
 }  // namespace

@@ -39,8 +39,8 @@ using KernelTuple = std::tuple<std::vector<std::vector<double>>, double, bool, d
 using GivenTuple = std::tuple<int64_t, Array<int32_t, 1>, Array<int32_t, 1>, Array<double, 2>, int>;
 // weights, output pixels, those kept
 using AxisTuple = std::tuple<std::variant<KernelTuple, GivenTuple>, int64_t, KeepTuple>;
-// number, bits, adaptive, fma, rounding, each pass, tall first, quarters
-using ArithmeticTuple = std::tuple<std::string, int, bool, bool, std::string, bool, bool, bool>;
+// number, bits, adaptive, fma, grouped, rounding, each pass, tall first, quarters
+using ArithmeticTuple = std::tuple<std::string, int, bool, bool, int64_t, std::string, bool, bool, bool>;
 
 template <class A>
 auto values_of(const A& array) {
@@ -100,8 +100,9 @@ const std::pair<const char*, lt::Number> NUMBERS[] = {
     {"int", lt::Number::integer}, {"float32", lt::Number::float32}, {"float64", lt::Number::float64}};
 
 lt::Arithmetic arithmetic_of(const ArithmeticTuple& t) {
-    const auto& [number, bits, adaptive, fma, rounding, each_pass, tall_first, quarters] = t;
-    return {named(NUMBERS, number), bits, adaptive, fma, named(ROUNDINGS, rounding), each_pass, tall_first, quarters};
+    const auto& [number, bits, adaptive, fma, grouped, rounding, each_pass, tall_first, quarters] = t;
+    return {named(NUMBERS, number),     bits,      adaptive,   fma,     grouped,
+            named(ROUNDINGS, rounding), each_pass, tall_first, quarters};
 }
 
 std::optional<Keep> keep_of(const Kept& kept) {

@@ -16,8 +16,15 @@ struct Arithmetic {
     Number number;
     int bits;
     bool adaptive, fma;
+    int64_t grouped;
     Rounding rounding;
     bool each_pass, tall_first, quarters;
+
+    // Of so many products behind the first of a resample's sum, how many are rounded before they join it.
+    int64_t rounded(int64_t products) const {
+        if (!fma) return products;
+        return grouped ? products / grouped * grouped : 0;
+    }
 };
 
 // Of `size` outputs, i takes the pixel at (i + offset) * n_in / size, rounded down; `running`: at a sum of i steps.

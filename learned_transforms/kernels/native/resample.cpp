@@ -7,8 +7,14 @@ namespace {
 
 constexpr int MOST_ROWS = 32;    // done together, at most
 constexpr int64_t BYTES = 4096;  // of rows done together, about: they stay in the first cache
+constexpr int64_t ALIGNED = 64;  // bytes of a cache line
 
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+// The next cache line.
+float* aligned(float* memory) {
+    return reinterpret_cast<float*>(round_up(reinterpret_cast<int64_t>(memory), ALIGNED));
+}
 
 class Resampled final : public Lines {
   public:
@@ -36,7 +42,8 @@ class Resampled final : public Lines {
     // Its slots are listed twice, so that neighbouring rows are neighbours in the list wherever they begin.
     uint8_t** slots_ = nullptr;
     int64_t capacity_ = 0, low_ = 0, high_ = 0, last_ = 0;
-    int batch_ = GROUP;  // rows done together
+    int group_, batch_ = 0;  // rows done together, at least and mostly
+    float* turned_ = nullptr;
     // Copies of the last rows, for kernels that read past them.
     uint8_t* tail_ = nullptr;
     int64_t reach_ = 0;
@@ -60,11 +67,16 @@ Resampled::Resampled(const Resample& resample, const View& from, const Geometry&
     backwards_ = rows.first.front() > rows.first.back();
     for (int64_t i = begin; i < end; ++i) last_ = std::max<int64_t>(last_, rows.first[i] + rows.count[i]);
     pointers_ = scratch.get<const uint8_t*>(Scratch::POINTERS, rows.widest);
-    if (whole_) copy_tail();
+    group_ = whole_ || arithmetic_.quarters ? GROUP : TOGETHER;
+    if (whole_)
+        copy_tail();
+    else
+        turned_ = aligned(scratch.get<float>(
+            Scratch::TURNED, TOGETHER * geometry.columns.size * (from.pixel / from.element()) + ALIGNED / 4));
     if (geometry.rows_first) return;
     capacity_ = 1;
     const int64_t stride = round_up(values_ * (whole_ ? 1 : 4), PADDING) + PADDING;
-    batch_ = static_cast<int>(std::clamp<int64_t>(BYTES / stride / GROUP * GROUP, GROUP, MOST_ROWS));
+    batch_ = static_cast<int>(std::clamp<int64_t>(BYTES / stride / group_ * group_, group_, MOST_ROWS));
     while (capacity_ < rows.widest + batch_) capacity_ *= 2;
     uint8_t* ring = scratch.get(Scratch::RING, capacity_ * stride);
     slots_ = scratch.get<uint8_t*>(Scratch::SLOTS, 2 * capacity_);
@@ -122,19 +134,24 @@ void Resampled::along_rows(int64_t first, int count, int padded) {
             kernels_.columns(geometry_.along, in, out, padded);
             continue;
         }
-        for (int r = 0; r < count; ++r) {
-            if (arithmetic_.quarters) {
+        if (arithmetic_.quarters) {
+            for (int r = 0; r < count; ++r)
                 kernels_.columns_sums(geometry_.columns, pixel, values, in[r], reinterpret_cast<uint32_t*>(out[r]));
-                continue;
-            }
-            float* sums = reinterpret_cast<float*>(out[r]);
-            if (from_.floating)
-                kernels_.columns_floats(geometry_.columns, pixel, values, arithmetic_.fma,
-                                        reinterpret_cast<const float*>(in[r]), sums);
-            else
-                kernels_.columns_bytes(geometry_.columns, pixel, values, arithmetic_.fma, in[r], sums);
-            if (rounds_between_) kernels_.to_levels(arithmetic_.rounding, sums, part, sums);
+            continue;
         }
+        float* sums[MOST_ROWS];
+        for (int r = 0; r < padded; ++r) sums[r] = reinterpret_cast<float*>(out[r]);
+        for (int r = 0; r < padded; r += TOGETHER) {
+            if (from_.floating) {
+                const float* floats[TOGETHER];
+                for (int k = 0; k < TOGETHER; ++k) floats[k] = reinterpret_cast<const float*>(in[r + k]);
+                kernels_.columns_floats(geometry_.columns, pixel, values, arithmetic_, floats, turned_, sums + r);
+            } else {
+                kernels_.columns_bytes(geometry_.columns, pixel, values, arithmetic_, in + r, turned_, sums + r);
+            }
+        }
+        for (int r = 0; rounds_between_ && r < count; ++r)
+            kernels_.to_levels(arithmetic_.rounding, sums[r], part, sums[r]);
     }
 }
 
@@ -143,7 +160,7 @@ void Resampled::need(int64_t first, int64_t stop) {
     if (first < low_ || first > high_) low_ = high_ = first;
     while (high_ < stop) {
         const int count = static_cast<int>(std::min<int64_t>(batch_, last_ - high_));
-        along_rows(high_, count, static_cast<int>(round_up(count, GROUP)));
+        along_rows(high_, count, static_cast<int>(round_up(count, group_)));
         high_ += count;
     }
     low_ = std::max(low_, high_ - capacity_);
@@ -167,7 +184,7 @@ void Resampled::make(int64_t i, uint8_t* to) {
             kernels_.rows_quarters(geometry_.of(i), arithmetic_.bits, rows, values_, to);
         } else {
             const auto rows = reinterpret_cast<const float* const*>(slots(first));
-            kernels_.rows_floats(geometry_.rows, i, arithmetic_.fma, rows, values_, sums);
+            kernels_.rows_floats(geometry_.rows, i, arithmetic_, rows, values_, sums);
             finish(sums, to);
         }
         return;
@@ -188,13 +205,16 @@ void Resampled::make(int64_t i, uint8_t* to) {
         }
         float* middle = scratch_.get<float>(Scratch::MIDDLE, n);
         if (from_.floating)
-            kernels_.rows_floats(geometry_.rows, i, arithmetic_.fma,
+            kernels_.rows_floats(geometry_.rows, i, arithmetic_,
                                  reinterpret_cast<const float* const*>(pointers_), n, middle);
         else
-            kernels_.rows_bytes(geometry_.rows, i, arithmetic_.fma, pointers_, n, middle);
+            kernels_.rows_bytes(geometry_.rows, i, arithmetic_, pointers_, n, middle);
         if (rounds_between_) kernels_.to_levels(arithmetic_.rounding, middle, n, middle);
+        const float* in[TOGETHER];
+        float* out[TOGETHER];
+        std::fill_n(in, TOGETHER, middle), std::fill_n(out, TOGETHER, sums + plane * part);
         kernels_.columns_floats(geometry_.columns, static_cast<int>(from_.pixel / from_.element()),
-                                static_cast<int>(from_.values()), arithmetic_.fma, middle, sums + plane * part);
+                                static_cast<int>(from_.values()), arithmetic_, in, turned_, out);
     }
     if (!whole_) finish(sums, to);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -135,12 +136,25 @@ T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused
     return largest;
 }
 
+// Whether each pixel becomes itself: aten leaves such an axis as it is, and so do outputs without the weights of 0 then.
+template <class T>
+bool alone(const Outputs<T>& outputs, int64_t widest, T* weights) {
+    for (int64_t i = 0; i < outputs.n; ++i)
+        for (int64_t k = 0; k < widest; ++k)
+            if (outputs.first[i] + k != i && weights[k * outputs.n + i] != 0) return false;
+    for (int64_t i = 0; i < outputs.n; ++i) {
+        weights[i] = weights[(i - outputs.first[i]) * outputs.n + i];
+        outputs.first[i] = static_cast<int32_t>(i), outputs.count[i] = 1;
+    }
+    return true;
+}
+
 // T is float for float32 arithmetic, double otherwise.
 template <class T>
 Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, const Arithmetic& arithmetic,
                  const Evaluation<T>& kernels) {
-    const bool fused = arithmetic.fma && !from.antialias;
-    const std::vector<double> terms = fused ? about_zero(from) : from.kernel;
+    const bool fused = arithmetic.fma && !from.antialias, mixed = arithmetic.grouped > 0 && from.antialias;
+    const std::vector<double> terms = fused || mixed ? about_zero(from) : from.kernel;
     const std::vector<T> kernel(terms.begin(), terms.end());
     const T scale = static_cast<T>(n_in) / static_cast<T>(axis.size);
     const T stretch = (from.antialias ? std::max(scale, T{1}) : T{1}) * static_cast<T>(from.width);
@@ -155,6 +169,9 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
                              static_cast<T>(from.support) * stretch,
                              T{1} / stretch,
                              static_cast<T>(n_in),
+                             // Aten moves places of linear kernels onto the first pixel: the second has a weight of 0.
+                             from.antialias || from.support > 1 ? -std::numeric_limits<T>::infinity() : T{0.5},
+                             arithmetic.fma,
                              axis.size,
                              workspace<T, 0>(all),
                              workspace<int32_t, 0>(all),
@@ -162,14 +179,16 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
     kernels.windows(outputs);
     Taps taps;
     taps.size = n_in;
-    taps.first = kept_of(outputs.first, axis, 1);
-    taps.count = kept_of(outputs.count, axis, 1);
     taps.widest = *std::max_element(outputs.count, outputs.count + all);
-    const auto values = all * static_cast<size_t>(taps.widest);
-    T* weights = workspace<T, 1>(values);
+    T* weights = workspace<T, 1>(all * static_cast<size_t>(taps.widest));
     const T largest = from.antialias
                           ? kernels.weights(outputs, taps.widest, weights, workspace<T, 2>(all))
                           : plain_weights(outputs, from, fused, taps.widest, weights);
+    if (n_in == axis.size && (from.antialias || from.support == 1) && alone(outputs, taps.widest, weights))
+        taps.widest = 1;
+    const auto values = all * static_cast<size_t>(taps.widest);
+    taps.first = kept_of(outputs.first, axis, 1);
+    taps.count = kept_of(outputs.count, axis, 1);
     if (arithmetic.number == Number::integer) {
         taps.bits = fraction_bits(static_cast<double>(largest), arithmetic);
         int32_t* whole = workspace<int32_t, 2>(values);
@@ -207,13 +226,26 @@ Taps kept(const Axis& axis, const Given& given, int64_t n_in, const Arithmetic& 
     return taps;
 }
 
+Taps evaluate_any(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels) {
+    if (const auto* given = std::get_if<Given>(&axis.weights)) return kept(axis, *given, n_in, arithmetic);
+    const auto& from = std::get<Interpolation>(axis.weights);
+    if (arithmetic.number != Number::float32)
+        return evaluate_as<double>(axis, from, n_in, arithmetic, kernels.doubles);
+    const bool mixed = arithmetic.grouped > 0 && from.antialias;
+    return evaluate_as<float>(axis, from, n_in, arithmetic, mixed ? kernels.mixed : kernels.floats);
+}
+
 }  // namespace
 
 Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels) {
-    if (const auto* given = std::get_if<Given>(&axis.weights)) return kept(axis, *given, n_in, arithmetic);
-    const auto& from = std::get<Interpolation>(axis.weights);
-    return arithmetic.number == Number::float32 ? evaluate_as<float>(axis, from, n_in, arithmetic, kernels.floats)
-                                                : evaluate_as<double>(axis, from, n_in, arithmetic, kernels.doubles);
+    Taps taps = evaluate_any(axis, n_in, arithmetic, kernels);
+    if (taps.real.empty()) return taps;
+    taps.start = static_cast<int32_t>(n_in);
+    for (size_t i = 0; i < taps.first.size(); ++i) {
+        taps.start = std::min(taps.start, taps.first[i]);
+        taps.stop = std::max(taps.stop, taps.first[i] + taps.count[i]);
+    }
+    return taps;
 }
 
 }  // namespace lt

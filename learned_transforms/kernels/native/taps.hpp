@@ -12,6 +12,7 @@ namespace lt {
 struct Taps {
     int64_t size = 0;  // input pixels
     int widest = 0, bits = 0;
+    int32_t start = 0, stop = 0;  // of the pixels that have a weight, for float32 arithmetic
     std::vector<int32_t> first, count;
     std::vector<int32_t> whole;  // units of 2^-bits, for integer arithmetic
     std::vector<float> real;     // for float32 arithmetic
@@ -32,6 +33,8 @@ struct Outputs {
     int64_t support, terms;
     T scale, shift, reach, inverse;  // input pixels an output, of the centres, of half a window, and 1 / stretch
     T size;                          // input pixels
+    T least;                         // of centres from which windows begin
+    bool fused;                      // the kernel, which then is one of the distance itself
     int64_t n;
     T* centre;
     int32_t *first, *count;

@@ -55,29 +55,35 @@ void blur_down(const float* taps, int64_t count, bool fma, const In* const* rows
     (fma ? blur_down_as<true, In> : blur_down_as<false, In>)(taps, count, rows, n, out);
 }
 
-// Sums of `terms` terms on n values; term(k) gives the weight of term k, and its values. They write whole vectors.
-template <bool F, int WIDE, class Term>
-void sum_block(int64_t terms, const Term& term, int64_t at, float* out) {
+// Sums of `terms` terms on n values; term(k) gives the weight of term k, and its values. So many products behind the
+// first are rounded, the rest is fused. They write whole vectors.
+template <int WIDE, class Term>
+void sum_block(int64_t terms, int64_t rounded, const Term& term, int64_t at, float* out) {
     Vector sum[WIDE];
     const auto [first, values] = term(0);
     for (int v = 0; v < WIDE; ++v) sum[v] = load_floats(values + at + v * LANES) * (first - Vector{});
-    for (int64_t k = 1; k < terms; ++k) {
+    int64_t k = 1;
+    for (; k <= rounded; ++k) {
         const auto [weight, x] = term(k);
-        for (int v = 0; v < WIDE; ++v) sum[v] = with_product<F>(load_floats(x + at + v * LANES), weight, sum[v]);
+        for (int v = 0; v < WIDE; ++v) sum[v] = with_product<false>(load_floats(x + at + v * LANES), weight, sum[v]);
+    }
+    for (; k < terms; ++k) {
+        const auto [weight, x] = term(k);
+        for (int v = 0; v < WIDE; ++v) sum[v] = with_product<true>(load_floats(x + at + v * LANES), weight, sum[v]);
     }
     for (int v = 0; v < WIDE; ++v) store_floats(sum[v], out + v * LANES);
 }
 
-template <bool F, class Term>
-void sum_terms(int64_t terms, const Term& term, int64_t start, int64_t n, float* out) {
+template <class Term>
+void sum_terms(int64_t terms, int64_t rounded, const Term& term, int64_t start, int64_t n, float* out) {
     int64_t at = 0;
-    for (; at + 3 * LANES < n; at += 4 * LANES) sum_block<F, 4>(terms, term, start + at, out + at);
-    for (; at < n; at += LANES) sum_block<F, 1>(terms, term, start + at, out + at);
+    for (; at + 3 * LANES < n; at += 4 * LANES) sum_block<4>(terms, rounded, term, start + at, out + at);
+    for (; at < n; at += LANES) sum_block<1>(terms, rounded, term, start + at, out + at);
 }
 
 void blur_along(const float* taps, int64_t count, int64_t step, bool fma, const float* in, int64_t n, float* out) {
     const auto term = [&](int64_t k) { return std::pair{taps[k], in + k * step}; };
-    fma ? sum_terms<true>(count, term, 0, n, out) : sum_terms<false>(count, term, 0, n, out);
+    sum_terms(count, fma ? 0 : count - 1, term, 0, n, out);
 }
 
 template <class In>
@@ -87,8 +93,7 @@ void filter_real(const Filter& filter, const In* const* rows, int64_t step, int6
     float sum[CHUNK];
     for (int64_t start = 0; start < n; start += CHUNK) {
         const int64_t m = std::min(CHUNK, n - start);
-        filter.arithmetic.fma ? sum_terms<true>(filter.terms(), term, start, m, sum)
-                              : sum_terms<false>(filter.terms(), term, start, m, sum);
+        sum_terms(filter.terms(), filter.arithmetic.fma ? 0 : filter.terms() - 1, term, start, m, sum);
         finish(filter.arithmetic, sum, m, start, out);
     }
 }
