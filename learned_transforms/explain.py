@@ -6,7 +6,7 @@ from typing import Any
 
 from learned_transforms.catalog import ROWS, cover
 from learned_transforms.certificate import Certificate
-from learned_transforms.containers import CONTAINERS
+from learned_transforms.containers import CONTAINERS, Twin
 from learned_transforms.images import Form
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
@@ -106,9 +106,11 @@ def explain(
             form = form._replace(several=form.several and type(transform) in (*ROWS, *CONTAINERS))
             continue
         # Where the order is drawn, each transform comes once for each place.
-        for leaf, done in {id(leaf.transform): (leaf, done) for leaf, done in covered}.values():
+        for place, (leaf, done) in enumerate({id(leaf.transform): (leaf, done) for leaf, done in covered}.values()):
             form = done.form
-            name = ("" if leaf.within is None else "  ") + name_of(leaf.transform)
+            name = ("" if leaf.within is None else "  ") + name_of(
+                own if isinstance(leaf.transform, Twin) and not place else leaf.transform
+            )
             for label, one in named(name, done):
                 rows.append(step_row(kind, label, one, layers, certificates, provenance, backend))
     return rows

@@ -150,7 +150,8 @@ class Pipeline(Lowered):
             if covered == CHANGING and chosen and not form.several:
                 # What comes before may give views of the image, which is changed through them.
                 return self.outside(form, start, f"{name_of(transform)} behind it changes the image that it is given")
-            if chosen and (type(transform) in LOOKING or (current.several and type(transform) in (*ALIKE, *CUTTING))):
+            first = next((leaf.transform for leaf in leaves(transform)), None)
+            if chosen and (type(first) in LOOKING or (current.several and type(transform) in (*ALIKE, *CUTTING))):
                 stop = position
                 break
             if form.arrays and any(type(leaf.transform) in ARRAY_TAKING for leaf in leaves(transform)):
