@@ -120,7 +120,8 @@ def size_after(transform: Any, drawn: Outcome, size: Size) -> Size:
     if isinstance(transform, twins.KeepRatio):
         return output_size(size, transform.size, None, transform.longest)
     if isinstance(transform, twins.RandomKeepRatio) and isinstance(drawn, tuple):
-        return next(dict(part)["size"] for part in dict(drawn)["parts"] if part)
+        rows, columns = next(dict(part)["size"] for part in dict(drawn)["parts"] if part)
+        return rows, columns
     if isinstance(transform, v1.Resize | v2.Resize):
         return output_size(size, resize_size(transform), transform.max_size)
     if isinstance(transform, v1.Pad | v2.Pad):

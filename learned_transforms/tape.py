@@ -35,8 +35,8 @@ class Tape:
         own = next((leaf.transform for leaf in segment.leaves if isinstance(leaf.transform, Twin)), None)
         if own is not None and type(own) in RANDOM:
             raise UnsupportedTransformError(
-                f"{type(own).__name__}, which stands for a client's transform, draws as the client does: what it draws can "
-                "be neither written down nor played back. Apply it apart from the others."
+                f"{type(own).__name__}, which stands for a client's transform, draws as the client does: what it draws "
+                "can be neither written down nor played back. Apply it apart from the others."
             )
         if not self.recording:
             return segment.from_params(self.entries[start : segment.stop], image)

@@ -57,6 +57,7 @@ ORDER = (
     "stored",
     "weights",
     "folders",
+    "stand_ins",
     "explain",
     "segment",
     "tape",

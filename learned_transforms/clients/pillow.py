@@ -56,23 +56,23 @@ def read(transform: Any) -> Any:
     """What says the same as a function of Pillow's; None: it is none that is known."""
     if is_lambda(transform):
         return read(transform.lambd)
-    function, arguments, keywords = transform, (), {}
-    if type(transform) is partial:
-        function, arguments, keywords = transform.func, transform.args, transform.keywords
-    if type(function) is not FunctionType:
+    part = isinstance(transform, partial)
+    function, arguments, keywords = (
+        (transform.func, transform.args, transform.keywords) if part else (transform, (), {})
+    )
+    if not isinstance(function, FunctionType):
         return None
     if function in FUNCTIONS and not arguments:
         twin, names = FUNCTIONS[function]
-        fits = keywords.keys() <= set(names) and not function.__kwdefaults__
+        fits = keywords.keys() <= set(names)
         try:
             return twin(**keywords) if fits else None
         except TypeError:  # Arguments are missing, which Pillow says itself.
             return None
-    if function is not transform:
+    if part:
         converts = same_code(function.__code__, convert_image_to_fn.__code__) and not keywords
         if converts and len(arguments) == 1 and isinstance(arguments[0], str):
             return Convert(arguments[0], always=False)
         return None
     mode = next((mode for code, mode in CONVERTING.items() if same_code(function.__code__, code)), None)
-    plain = function.__closure__ is None and function.__defaults__ is None and function.__code__.co_argcount == 1
-    return Convert(mode) if mode is not None and plain else None
+    return None if mode is None else Convert(mode)

@@ -5,12 +5,14 @@ and the functions of its module that it calls. Comments, docstrings and blank li
 """
 
 import ast
+import dis
 import hashlib
 import inspect
 import math
 import numbers
 import random
 import sys
+import typing
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from types import CodeType, FunctionType
@@ -33,6 +35,7 @@ TRUSTED: dict[str, tuple[Any, ...]] = {
     "Image": (PIL.Image, PIL.Image.Image),
     "ImageFilter": (PIL.ImageFilter,),
     "ImageOps": (PIL.ImageOps,),
+    "Sequence": (typing.Sequence, Sequence),
     "Tensor": (torch.Tensor,),
     "math": (math,),
     "np": (np,),
@@ -163,7 +166,8 @@ def same_constant(one: Any, other: Any) -> bool:
 
 
 def names_in(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
+    """The global names that a function looks up."""
+    yield from (one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             yield from names_in(inner)

@@ -5,7 +5,7 @@ Names and arguments of the draws follow the clients' code, so that they can be r
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from learned_transforms.plan import Shape
 Range = tuple[float, float]
 
 
-class MaybeToTensor(Twin, v1.ToTensor):
+class MaybeToTensor(Twin, v1.ToTensor):  # type: ignore[misc]
     """ToTensor, which leaves tensors as they are."""
 
 
@@ -163,7 +163,7 @@ class Erase(Twin):
         values: from the shape of a part to what is written there, which may be drawn.
     """
 
-    parts: Callable[[Shape], Sequence[Window]]
+    parts: Callable[[Shape], Iterable[Window]]
     values: Callable[[Shape], Any]
 
 
@@ -245,7 +245,11 @@ def overwrite(transform: Erase, image: Tensor, outcome: Any) -> None:
         image[:, top : top + height, left : left + width] = transform.values((image.shape[0], height, width))
 
 
-WINDOWS = {**draws.WINDOWS, PythonWindow: python_window, RandomCropOrPad: crop_or_pad}
+WINDOWS: dict[type, Callable[[Any, tuple[int, int], bool], Window]] = {
+    **draws.WINDOWS,
+    PythonWindow: python_window,
+    RandomCropOrPad: crop_or_pad,
+}
 """``draws.WINDOWS`` and those of clients."""
 
 PARAMS: dict[type, Callable[[Any, Shape], Outcome]] = {**draws.PARAMS, RandomKeepRatio: random_size, Erase: erase}
