@@ -315,6 +315,9 @@ class Segment:
             return erased(to_tensor(image), where) if found else image, ((found, *outcomes[1:]), window)
         if self.optional and window is not None and not (window[0] or window[1]) and window[2:] == shape_of(image)[1:]:
             return image, ((False, *outcomes[1:]), None)
+        if window is not None and 0 in window[2:]:
+            # Pillow resizes nothing to a black image.
+            return torch.zeros(shape_of(image)[0], *self.window_size, dtype=torch.uint8), (outcomes, None)
         if window is not None and self.resizing and window[2:] == self.window_size:
             # Nothing is resized: the rest runs on that part alone.
             top, left, height, width = window

@@ -17,6 +17,7 @@ from torch import Tensor
 from learned_transforms import draws
 from learned_transforms.containers import Twin
 from learned_transforms.draws import Outcome
+from learned_transforms.errors import EmptyImageError
 from learned_transforms.images import Window
 from learned_transforms.layers import check_padding
 from learned_transforms.plan import Shape
@@ -180,7 +181,11 @@ def numpy_below(p: float) -> bool:
 
 
 def python_window(transform: PythonWindow, size: tuple[int, int], limited: bool) -> Window:
-    """Where timm's RandomResizedCropAndInterpolation cuts: up to ten tries of an area and a ratio, then the middle."""
+    """Where timm's RandomResizedCropAndInterpolation cuts: up to ten tries of an area and a ratio, then the middle.
+
+    Raises:
+        EmptyImageError: nothing, of a tensor.
+    """
     height, width = size
     scale, ratio = transform.scale, transform.ratio
     area = width * height
@@ -190,8 +195,10 @@ def python_window(transform: PythonWindow, size: tuple[int, int], limited: bool)
         aspect = math.exp(random.uniform(*logarithms))
         w, h = round(math.sqrt(target * aspect)), round(math.sqrt(target / aspect))
         if w <= width and h <= height:
-            top = random.randint(0, height - h)
-            return top, random.randint(0, width - w), h, w
+            top, left = random.randint(0, height - h), random.randint(0, width - w)
+            if limited and not (h and w):
+                raise EmptyImageError(f"A crop of {h, w} out of {size} (rows, columns) is left with nothing.")
+            return top, left, h, w
     whole = width / height
     w = round(height * max(ratio)) if whole > max(ratio) else width
     h = round(width / min(ratio)) if whole < min(ratio) else height
