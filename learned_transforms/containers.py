@@ -8,14 +8,7 @@ import torch
 import torchvision.transforms as v1
 from torchvision.transforms import v2
 
-from learned_transforms.draws import Outcome
-
-
-class Twin:
-    """A transform of our own that says in terms of layers what a client's does; nothing calls it, and no file names it.
-
-    Where no layer takes an image, the client's own object runs.
-    """
+from learned_transforms.draws import Outcome, Twin
 
 
 class Sometimes(Twin):

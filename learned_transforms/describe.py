@@ -11,7 +11,8 @@ from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
 from torchvision.tv_tensors import BoundingBoxFormat
 
 from learned_transforms.catalog import ROWS, Altered, name_of
-from learned_transforms.containers import COMPOSES, CONTAINERS, ORDERS, Twin
+from learned_transforms.containers import COMPOSES, CONTAINERS, ORDERS
+from learned_transforms.draws import Twin
 from learned_transforms.errors import PipelineTypeError, WeightsError, brief
 
 MOST_NUMBERS = 2**20

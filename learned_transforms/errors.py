@@ -50,6 +50,10 @@ class ChannelsError(InputTypeError, InputShapeError, RuntimeError):
     """An image of another number of channels than a transform takes: torchvision raises either of the three types."""
 
 
+class NoPictureError(InputTypeError, AttributeError):
+    """One of Pillow's functions came to something that is no PIL image."""
+
+
 class EmptyImageError(InputShapeError, RuntimeError):
     """A resize would leave nothing of an image, for which torchvision raises one of these by container."""
 

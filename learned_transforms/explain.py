@@ -6,7 +6,8 @@ from typing import Any
 
 from learned_transforms.catalog import ROWS, cover
 from learned_transforms.certificate import Certificate
-from learned_transforms.containers import CONTAINERS, Twin
+from learned_transforms.containers import CONTAINERS
+from learned_transforms.draws import Twin
 from learned_transforms.images import Form
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network

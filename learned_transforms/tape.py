@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from learned_transforms.containers import Twin
+from learned_transforms.draws import Twin
 from learned_transforms.errors import PipelineValueError, UnsupportedTransformError
 from learned_transforms.replay import RANDOM
 from learned_transforms.segment import Drawn, Segment

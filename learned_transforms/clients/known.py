@@ -13,7 +13,7 @@ from learned_transforms.catalog import Altered
 from learned_transforms.clients import lightly, open_clip, others, pillow, references, selfsupervised, timm
 from learned_transforms.clients.entries import Entry, Table
 from learned_transforms.clients.source import ASIDE, BASES, changed, getter
-from learned_transforms.containers import Twin
+from learned_transforms.draws import Twin
 from learned_transforms.watch import watch_values
 
 TABLE: Table = {

@@ -3,12 +3,14 @@
 import torch
 
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.errors import EmptyImageError
+from learned_transforms.errors import EmptyImageError, NoPictureError, PipelineValueError
 from learned_transforms.keep import Keep, Listed, bordered
 from learned_transforms.layers import Layer, Params, centred, check_padding, fill_of
-from learned_transforms.plan import Gather, Mix, Shape, Stage
+from learned_transforms.plan import BoxBlur, Gather, Mix, Shape, Stage
 
 EXACT = Arithmetic("float32")
+PASSES = 3
+"""Boxes along each axis, of which Pillow makes a Gaussian blur."""
 
 
 class Trimming(Layer):
@@ -53,6 +55,26 @@ class Placing(Layer):
             check_padding((left, top, right, bottom), (size[0], size[1]), border)
         listed = (Listed(tuple(bordered(n, k.start, k.start + k.count, border).tolist())) for k, n in axes)
         return [Gather(rows=next(listed), columns=next(listed))]
+
+
+class Refusing(Layer):
+    """Refuse tensors, as a function of Pillow's does where it is applied. Params: its ``name``.
+
+    Raises:
+        NoPictureError: always.
+    """
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        raise NoPictureError(f"{params['name']} takes PIL images only. Put it before the conversion to a tensor.")
+
+
+class Boxing(Layer):
+    """Smooth as Pillow does; see ``plan.BoxBlur``. Params: ``sigma``, in pixels."""
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        if relaxed:
+            raise PipelineValueError("Pillow's blur passes no gradients; a pipeline with it cannot be trained.")
+        return [BoxBlur(params["sigma"], PASSES)]
 
 
 class Scaling(Layer):

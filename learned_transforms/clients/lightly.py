@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import numpy as np
+import torchvision.transforms as v1
+
 from learned_transforms.clients.entries import Table, entry
-from learned_transforms.clients.twins import Solarize, numpy_below
+from learned_transforms.clients.twins import FromPillow, Solarize, blur_between, numpy_below
 from learned_transforms.containers import Sometimes
 
 VIEWS = {
@@ -31,7 +34,9 @@ def rotated(transform: Any, read: Any) -> Any:
 
 
 def blurred(transform: Any, read: Any) -> Any:
-    return Sometimes([], transform.prob, numpy_below) if transform.prob <= 0 else "Pillow's blur is not learned yet"
+    """Tensors are PIL images in between, blurred or not."""
+    blur = blur_between(np.random.uniform, *transform.sigmas)
+    return blur if isinstance(blur, str) else v1.Compose([Sometimes([blur], transform.prob, numpy_below), FromPillow()])
 
 
 def solarized(transform: Any, read: Any) -> Any:

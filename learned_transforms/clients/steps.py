@@ -7,9 +7,11 @@ import torch
 
 from learned_transforms import steps
 from learned_transforms.clients import twins
-from learned_transforms.clients.layers import Placing, Scaling, Trimming
+from learned_transforms.clients.layers import Boxing, Placing, Refusing, Scaling, Trimming
+from learned_transforms.factors import PillowBlur
 from learned_transforms.images import MODES, Form
 from learned_transforms.layers import Arranging, Lookup, Windowing
+from learned_transforms.plan import Slot
 from learned_transforms.steps import Step
 
 Stepping = Callable[[Any, Form, str], Step | str]
@@ -18,6 +20,14 @@ PIL_ONLY = "it takes PIL images only"
 
 def pil_only(step: Stepping) -> Stepping:
     return lambda transform, form, api: step(transform, form, api) if form.container == "pil" else PIL_ONLY
+
+
+def pictures(name: str, step: Stepping) -> Stepping:
+    """A function of Pillow's, which raises for anything else; but only where it is applied."""
+    refused = {"name": f"PIL.ImageOps.{name}"}
+    return lambda transform, form, api: (
+        step(transform, form, api) if form.container == "pil" else Step(form, layer=Refusing(), params=refused)
+    )
 
 
 def maybe_float(transform: Any, form: Form, api: str) -> Step | str:
@@ -103,6 +113,20 @@ def erased(transform: Any, form: Form, api: str) -> Step | str:
     return Step(form) if form.plain else "it is not one image of one or three channels"
 
 
+def boxed(transform: PillowBlur, form: Form, api: str) -> Step | str:
+    if form.dtype != "uint8" or not form.plain or form.container not in ("pil", "tensor"):
+        return "it takes one image of levels"
+    return Step(form, layer=Boxing(), params={"sigma": Slot(0)})
+
+
+def from_pillow(transform: twins.FromPillow, form: Form, api: str) -> Step | str:
+    if form.container == "pil":
+        return Step(form)
+    if form.container != "tensor" or form.dtype != "uint8" or not form.plain:
+        return "it takes one image of levels"
+    return Step(form._replace(dtype="float32", fresh=True), "pil/to_float", params={})
+
+
 def none(transform: Any) -> tuple[str, ...]:
     return ()
 
@@ -122,10 +146,12 @@ TWINS: dict[type, tuple[Stepping, Callable[[Any], tuple[str, ...]]]] = {
     twins.Unscaled: (pil_only(unscaled), none),
     twins.Convert: (converted, needs("gray")),
     twins.Invert: (pil_only(steps.pointwise("invert", floats=steps.unchanged)), none),
-    twins.Solarize: (pil_only(steps.pointwise("solarize", "threshold", floats=steps.unchanged)), none),
+    twins.Solarize: (pictures("solarize", steps.pointwise("solarize", "threshold", floats=steps.unchanged)), none),
     twins.Posterize: (pil_only(steps.pointwise("posterize", "bits", floats=steps.unchanged)), none),
     twins.Equalize: (pil_only(steps.equalized), needs("equalize")),
     twins.Autocontrast: (pil_only(steps.colour("autocontrast")), needs("autocontrast")),
+    PillowBlur: (boxed, none),
+    twins.FromPillow: (from_pillow, needs("to_float")),
     twins.Trim: (trimmed, none),
     twins.Scale: (scaled, none),
     twins.SwapChannels: (swapped, none),

@@ -15,14 +15,16 @@ import torchvision.transforms as v1
 from torch import Tensor
 
 from learned_transforms import draws
-from learned_transforms.containers import Twin
-from learned_transforms.draws import Outcome
+from learned_transforms.draws import Outcome, Twin
 from learned_transforms.errors import EmptyImageError
+from learned_transforms.factors import PillowBlur
 from learned_transforms.images import Window
 from learned_transforms.layers import check_padding
 from learned_transforms.plan import Shape
 
 Range = tuple[float, float]
+WIDEST = 16
+"""Radius of a blur, beyond which Pillow's way is faster."""
 
 
 class MaybeToTensor(Twin, v1.ToTensor):  # type: ignore[misc]
@@ -78,6 +80,10 @@ class Posterize(Twin):
     """``ImageOps.posterize``."""
 
     bits: int
+
+
+class FromPillow(Twin):
+    """A tensor of levels that was a PIL image for a while, as ToTensor makes it; PIL images stay what they are."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,13 @@ def python_up_to(p: float) -> bool:
 
 def numpy_below(p: float) -> bool:
     return bool(np.random.random_sample() < p)
+
+
+def blur_between(uniform: Callable[[float, float], float], low: float, high: float) -> PillowBlur | str:
+    """Pillow's blur, of a radius that ``uniform`` draws; or why layers leave it to Pillow."""
+    if not 0 < low <= high <= WIDEST:
+        return f"radii of {low} to {high} are left to Pillow: layers take those above 0, and up to {WIDEST}"
+    return PillowBlur(lambda: uniform(low, high))
 
 
 def python_window(transform: PythonWindow, size: tuple[int, int], limited: bool) -> Window:

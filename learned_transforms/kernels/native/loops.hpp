@@ -313,6 +313,7 @@ constexpr Kernels PLAIN = {
     blur_down<uint8_t>,
     blur_down<float>,
     blur_along,
+    box,
     {windows<float>, weights<float>, quantise<float>},
     {windows<double>, weights<double>, quantise<double>},
 };
