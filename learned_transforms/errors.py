@@ -50,8 +50,8 @@ class ChannelsError(InputTypeError, InputShapeError, RuntimeError):
     """An image of another number of channels than a transform takes: torchvision raises either of the three types."""
 
 
-class NoPictureError(InputTypeError, AttributeError):
-    """One of Pillow's functions came to something that is no PIL image."""
+class NoPictureError(InputTypeError, OSError):
+    """One of Pillow's functions came to a tensor, whose mode it does not know."""
 
 
 class EmptyImageError(InputShapeError, RuntimeError):

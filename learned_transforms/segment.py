@@ -317,7 +317,7 @@ class Segment:
             return image, ((False, *outcomes[1:]), None)
         if window is not None and 0 in window[2:]:
             # Pillow resizes nothing to a black image.
-            return torch.zeros(shape_of(image)[0], *self.window_size, dtype=torch.uint8), (outcomes, None)
+            return torch.zeros((shape_of(image)[0], *(self.window_size or ())), dtype=torch.uint8), (outcomes, None)
         if window is not None and self.resizing and window[2:] == self.window_size:
             # Nothing is resized: the rest runs on that part alone.
             top, left, height, width = window

@@ -65,7 +65,7 @@ class Refusing(Layer):
     """
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        raise NoPictureError(f"{params['name']} takes PIL images only. Put it before the conversion to a tensor.")
+        raise NoPictureError(f"{params['name']} is not supported for tensors. Put it before the conversion to one.")
 
 
 class Boxing(Layer):

@@ -56,10 +56,10 @@ def read(transform: Any) -> Any:
     """What says the same as a function of Pillow's; None: it is none that is known."""
     if is_lambda(transform):
         return read(transform.lambd)
-    part = isinstance(transform, partial)
-    function, arguments, keywords = (
-        (transform.func, transform.args, transform.keywords) if part else (transform, (), {})
-    )
+    part = transform if isinstance(transform, partial) else partial(transform) if callable(transform) else None
+    if part is None:
+        return None
+    function, arguments, keywords = part.func, part.args, part.keywords
     if not isinstance(function, FunctionType):
         return None
     if function in FUNCTIONS and not arguments:
@@ -69,7 +69,7 @@ def read(transform: Any) -> Any:
             return twin(**keywords) if fits else None
         except TypeError:  # Arguments are missing, which Pillow says itself.
             return None
-    if part:
+    if isinstance(transform, partial):
         converts = same_code(function.__code__, convert_image_to_fn.__code__) and not keywords
         if converts and len(arguments) == 1 and isinstance(arguments[0], str):
             return Convert(arguments[0], always=False)

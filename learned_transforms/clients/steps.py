@@ -23,10 +23,11 @@ def pil_only(step: Stepping) -> Stepping:
 
 
 def pictures(name: str, step: Stepping) -> Stepping:
-    """A function of Pillow's, which raises for anything else; but only where it is applied."""
+    """A function of Pillow's, which raises for tensors; but only where it is applied."""
     refused = {"name": f"PIL.ImageOps.{name}"}
+    known = pil_only(step)
     return lambda transform, form, api: (
-        step(transform, form, api) if form.container == "pil" else Step(form, layer=Refusing(), params=refused)
+        Step(form, layer=Refusing(), params=refused) if form.container == "tensor" else known(transform, form, api)
     )
 
 
