@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from learned_transforms import steps
+from learned_transforms.clients.steps import TWINS
 from learned_transforms.containers import CONTAINERS, Leaf, leaves
 from learned_transforms.draws import sides_of_crop
 from learned_transforms.factors import JITTERED
@@ -137,7 +138,9 @@ ROWS: dict[type, Row] = {
     v2.ToPureTensor: Row(steps.to_container("tensor", ("image",))),
     v2.Identity: Row(steps.unchanged),
     ToTensorIfPIL: Row(steps.to_container("tensor", ("pil",))),
+    **{twin: Row(step, role=role) for twin, (step, role) in TWINS.items()},
 }
+"""By class; those of the clients' stand at the end."""
 
 SHALLOW = (
     v1.Resize,

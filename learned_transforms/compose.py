@@ -268,7 +268,9 @@ class LearnedCompose(Pipeline):
         rows: list[Row] = []
         for name in FORMS if kind is None else (kind,):
             known = self.layers, self.certificates, self.provenance
-            rows += explain(name, FORMS[name], self.pieces, *known, self.backend, self.routes.get(name, {}), outside)
+            rows += explain(
+                name, FORMS[name], self.pieces, *known, self.backend, self.routes.get(name, {}), outside, self.stand_in
+            )
         return Explanation(rows)
 
     def certify(self, images: Any, teacher: Callable[[Any], Any] | None = None) -> Certificate:

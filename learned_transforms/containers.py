@@ -8,10 +8,31 @@ import torch
 import torchvision.transforms as v1
 from torchvision.transforms import v2
 
-from learned_transforms.draws import Outcome
+from learned_transforms.draws import Outcome, Twin
+
+
+class Sometimes(Twin):
+    """Apply transforms, or none of them.
+
+    Args:
+        transforms: in order.
+        p: how often.
+        toss: from ``p`` to whether they are applied; draws from the client's generator.
+    """
+
+    def __init__(self, transforms: Sequence[Any], p: float, toss: Callable[[float], bool]) -> None:
+        self.transforms, self.p, self.toss = list(transforms), p, toss
+
+
+class OneOf(Twin):
+    """Apply one of several transforms, which ``random.choice`` draws."""
+
+    def __init__(self, transforms: Sequence[Any]) -> None:
+        self.transforms = list(transforms)
+
 
 COMPOSES = (v1.Compose, v2.Compose)
-APPLIES = (v1.RandomApply, v2.RandomApply)
+APPLIES = (v1.RandomApply, v2.RandomApply, Sometimes)
 ORDERS = (v1.RandomOrder, v2.RandomOrder)
 
 CHOOSING: dict[type, Callable[[Any], Outcome]] = {
@@ -19,6 +40,8 @@ CHOOSING: dict[type, Callable[[Any], Outcome]] = {
     v2.RandomChoice: lambda t: (("choice", int(torch.multinomial(torch.tensor(t.p), 1))),),
     v1.RandomOrder: lambda t: (("order", shuffled(len(t.transforms))),),
     v2.RandomOrder: lambda t: (("order", tuple(torch.randperm(len(t.transforms)).tolist())),),
+    Sometimes: lambda t: t.toss(t.p),
+    OneOf: lambda t: (("choice", random.choice(range(len(t.transforms)))),),
 }
 """Containers that choose among the transforms in them, or their order: v1 draws from Python's generator."""
 
@@ -52,10 +75,16 @@ def flat(transforms: Sequence[Any]) -> list[Any]:
 
 
 def leaves(transform: Any, first: int = 0, within: int | None = None, branch: Any = None) -> Iterator[Leaf]:
-    """A transform, then those in it if it is a container; ``first`` is its position.
+    """A transform, then those in it if it is a container; ``first`` is its position. A Compose is what is in it.
 
     Where the order is drawn, all transforms come once for each place.
     """
+    if type(transform) in COMPOSES:
+        for part in flat([transform]):
+            for leaf in leaves(part, first, within, branch):
+                yield leaf
+                first += 1
+        return
     yield Leaf(transform, within, branch)
     if type(transform) not in CONTAINERS:
         return
@@ -63,10 +92,9 @@ def leaves(transform: Any, first: int = 0, within: int | None = None, branch: An
     for place in range(len(inner) if type(transform) in ORDERS else 1):
         for number, one in enumerate(inner):
             own = None if type(transform) in APPLIES else (place, number) if type(transform) in ORDERS else (number,)
-            for part in flat([one]):
-                for leaf in leaves(part, position, first, own):
-                    yield leaf
-                    position += 1
+            for leaf in leaves(one, position, first, own):
+                yield leaf
+                position += 1
 
 
 def reached(outcome: Outcome, branch: tuple[int, ...] | None) -> bool:

@@ -12,6 +12,7 @@ from torchvision.tv_tensors import BoundingBoxFormat
 
 from learned_transforms.catalog import ROWS, Altered, name_of
 from learned_transforms.containers import COMPOSES, CONTAINERS, ORDERS
+from learned_transforms.draws import Twin
 from learned_transforms.errors import PipelineTypeError, WeightsError, brief
 
 MOST_NUMBERS = 2**20
@@ -47,7 +48,8 @@ def class_name(transform_class: type) -> str:
 
 
 OTHERS = {getattr(api, name) for api, names in BESIDES.items() for name in names if hasattr(api, name)}
-NAMES = {class_name(known): known for known in (*ROWS, *CONTAINERS, *COMPOSES, *OTHERS)}
+KNOWN = [known for known in (*ROWS, *CONTAINERS, *COMPOSES, *OTHERS) if not issubclass(known, Twin)]
+NAMES = {class_name(known): known for known in KNOWN}
 
 
 def describe(transform: Any) -> dict[str, Any]:
@@ -57,13 +59,13 @@ def describe(transform: Any) -> dict[str, Any]:
         PipelineTypeError: a foreign one, by name, or one whose arguments cannot be written down.
     """
     found = type(transform)
-    if found in (*CONTAINERS, *COMPOSES):
+    if found in (*CONTAINERS, *COMPOSES) and not isinstance(transform, Twin):
         own = {"p": to_plain(transform.p)} if hasattr(transform, "p") else {}
         inner = [describe(t) for t in transform.transforms]
         return {"transform": class_name(found), "arguments": own, "transforms": inner}
     if isinstance(transform, Altered):
         raise PipelineTypeError(f"{name_of(transform)} cannot be saved: {transform.reason}.")
-    if found not in ROWS and found not in OTHERS:
+    if isinstance(transform, Twin) or (found not in ROWS and found not in OTHERS):
         name = getattr(transform, "__qualname__", found.__qualname__)
         raise PipelineTypeError(
             f"{brief(name)} cannot be saved: it is none of torchvision's transforms that a file can name. "

@@ -25,6 +25,13 @@ Outcome = bool | tuple[tuple[str, Any], ...]
 """What was drawn for a transform: whether it is applied; or, where it is, params for its layer."""
 
 
+class Twin:
+    """A transform of our own that says in terms of layers what a client's does; nothing calls it, and no file names it.
+
+    Where no layer takes an image, the client's own object runs.
+    """
+
+
 def single(value: float) -> float:
     """A number rounded to float32, in which torchvision compares."""
     return float(struct.unpack("f", struct.pack("f", value))[0])

@@ -54,6 +54,10 @@ class ProcessorInputError(InputTypeError, InputShapeError, RuntimeError):
     """Images, or options of a call, that a processor's layers do not take."""
 
 
+class NoPictureError(InputTypeError, OSError):
+    """One of Pillow's functions came to a tensor, whose mode it does not know."""
+
+
 class EmptyImageError(InputShapeError, RuntimeError):
     """A resize would leave nothing of an image, for which torchvision raises one of these by container."""
 

@@ -180,7 +180,8 @@ class Run:
             raise InputTypeError(f"{ONE_IMAGE} Got {reason}.")
         self.known = None
         self.route[self.position] = reason
-        idle = reason == UNTOUCHED or (isinstance(self.value, Tensor) and not self.value.numel())
+        found = self.pipeline.stand_in(self.position)
+        idle = found is not None or reason == UNTOUCHED or (isinstance(self.value, Tensor) and not self.value.numel())
         if not idle:  # Where nothing is computed, nothing is worth telling.
             self.reasons[name_of(piece.transform)] = reason
         if self.pipeline.fallback == "error":
@@ -191,10 +192,11 @@ class Run:
             self.value, self.array = self.as_array(), False
         self.source = None
         inputs: Sequence[Any] = self.value if self.packed else (self.value,)
+        transform = piece.transform if found is None else found
         if self.tape is None:
-            self.value = piece.transform(*inputs)
+            self.value = transform(*inputs)
         else:
-            self.value = self.tape.pass_through(piece.transform, inputs, self.position)
+            self.value = self.tape.pass_through(transform, inputs, self.position)
         if self.array:
             self.array = type(self.value) is Tensor or isinstance(self.value, tuple)
         elif held:

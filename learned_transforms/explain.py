@@ -1,15 +1,17 @@
 """What runs each transform of a pipeline, and where its numbers come from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from learned_transforms.catalog import ROWS, cover
 from learned_transforms.certificate import Certificate
 from learned_transforms.containers import CONTAINERS
+from learned_transforms.draws import Twin
 from learned_transforms.images import Form
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
+from learned_transforms.stand_ins import members
 from learned_transforms.steps import Step
 
 
@@ -76,6 +78,7 @@ def explain(
     backend: str,
     route: Mapping[int, str | Form],
     outside: str | None,
+    stand_in: Callable[[int], Any],
 ) -> list[Row]:
     """The rows for one kind of input.
 
@@ -87,6 +90,7 @@ def explain(
         route: of the last call with such an input, by position: why torchvision ran a transform, or the form of the
             image with which layers began.
         outside: why torchvision runs everything; None: it does not.
+        stand_in: from a position to what runs there in part in layers, see ``stand_ins.stand_in``.
     """
     rows = []
     for position, (own, transform) in enumerate(pieces):
@@ -101,17 +105,33 @@ def explain(
         known = route.get(position, outside)
         form = known if isinstance(known, Form) else form
         covered = known if isinstance(known, str) else cover(transform, form, layers)
+        mixed = stand_in(position) if isinstance(covered, str) and outside is None else None
+        if mixed is not None:
+            rows.append(Row(kind, name_of(own), "-", "-", {}, "-"))
+            for part in members(mixed, transform):
+                rows += [replace(row, transform=f"  {row.transform}") for row in part_rows(kind, form, part, backend)]
+            continue
         if isinstance(covered, str):
             rows.append(Row(kind, name_of(own), "torchvision", "-", {}, "torchvision", covered))
             form = form._replace(several=form.several and type(transform) in (*ROWS, *CONTAINERS))
             continue
         # Where the order is drawn, each transform comes once for each place.
-        for leaf, done in {id(leaf.transform): (leaf, done) for leaf, done in covered}.values():
+        for place, (leaf, done) in enumerate({id(leaf.transform): (leaf, done) for leaf, done in covered}.values()):
             form = done.form
-            name = ("" if leaf.within is None else "  ") + name_of(leaf.transform)
+            name = ("" if leaf.within is None else "  ") + name_of(
+                own if isinstance(leaf.transform, Twin) and not place else leaf.transform
+            )
             for label, one in named(name, done):
                 rows.append(step_row(kind, label, one, layers, certificates, provenance, backend))
     return rows
+
+
+def part_rows(kind: str, form: Form, part: Any, backend: str) -> list[Row]:
+    """The rows of a pipeline, or of a foreign transform, within something that runs in part in layers."""
+    if not hasattr(part, "pieces"):
+        return [Row(kind, name_of(part), "torchvision", "-", {}, "torchvision", "not in the catalogue")]
+    known = part.layers, part.certificates, part.provenance
+    return explain(kind, form, part.pieces, *known, backend, {}, None, part.stand_in)
 
 
 def named(name: str, done: Step) -> list[tuple[str, Step]]:

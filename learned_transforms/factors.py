@@ -9,7 +9,7 @@ import torch
 import torchvision.transforms as v1
 from torchvision.transforms import v2
 
-from learned_transforms.draws import Outcome, buffer_of, single, toss, usual
+from learned_transforms.draws import Outcome, Twin, buffer_of, single, toss, usual
 from learned_transforms.plan import Shape
 
 Drawn = tuple[tuple[str, Any], ...]
@@ -82,9 +82,21 @@ def blur(transform: Any, shape: Shape) -> Drawn:
     return (("sigma", between(*transform.sigma)),)
 
 
+class PillowBlur(Twin):
+    """``image.filter(ImageFilter.GaussianBlur(radius))``.
+
+    Args:
+        radius: draws it.
+    """
+
+    def __init__(self, radius: Callable[[], float]) -> None:
+        self.radius = radius
+
+
 FACTOR, ORDER = (float, int, type(None)), (tuple, list)
 JITTER = Factored(jitter, {"fn_idx": ORDER, **dict.fromkeys(FACTORS, FACTOR)}, jitter_parts)
 BLUR = Factored(blur, {"sigma": (float, int)}, lambda drawn: (True,))
+BOXES = BLUR._replace(draw=lambda transform, shape: (("sigma", float(transform.radius())),))
 DISTORT = {**dict.fromkeys(FACTORS, FACTOR), "contrast_before": (bool,), "channel_permutation": (*ORDER, type(None))}
 
 FACTORED: Mapping[type, Factored] = {
@@ -92,6 +104,7 @@ FACTORED: Mapping[type, Factored] = {
     v2.ColorJitter: JITTER,
     v1.GaussianBlur: BLUR,
     v2.GaussianBlur: BLUR,
+    PillowBlur: BOXES,
     v2.RandomPhotometricDistort: Factored(distort, DISTORT, distort_parts),
 }
 """Transforms that draw factors."""

@@ -11,6 +11,7 @@ from torchvision.transforms import _presets as presets
 from torchvision.transforms import v2
 
 from learned_transforms.catalog import ROWS, Altered, ToTensorIfPIL
+from learned_transforms.clients import known as clients
 from learned_transforms.containers import COMPOSES, CONTAINERS
 from learned_transforms.errors import PipelineTypeError, PipelineValueError
 from learned_transforms.network import Lowered
@@ -92,6 +93,8 @@ def opened(transform: Any) -> Sequence[Any] | None:
     if apart(transform):
         return list(transform.transforms)
     base = published_class(type(transform))
+    if base is None:
+        return clients.opened(transform)
     if base not in (*COMPOSES, nn.Sequential, *PRESETS) or altered(transform, base):
         return None
     if base in PRESETS:
@@ -142,7 +145,8 @@ def read(transform: Any) -> Any:
     """
     base = published_class(type(transform))
     if base is None:
-        return transform
+        inner = clients.opened(transform)
+        return clients.read(transform, read) if inner is None else v1.Compose([read(one) for one in inner])
     reason = altered(transform, base)
     if reason is not None:
         return Altered(transform, reason)
@@ -251,6 +255,8 @@ def watch_all(watch: Any, transforms: Sequence[Any], classes: set[type]) -> None
     for transform in transforms:
         base = published_class(type(transform))
         if base is None:
+            clients.watch(watch, transform, IDLE)
+            watch_all(watch, tuple(clients.held(transform)), classes)
             continue
         classes.add(type(transform))
         watch_values(watch, vars(transform), IDLE)

@@ -186,7 +186,7 @@ class Resampling(Layer):
         return fixes_size(shape, params)
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"))
+        size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"), params.get("longest"))
         if size == shape[1:] and not self.shift.any():
             return []
         arithmetic, antialias = self.effective(relaxed), params.get("antialias", True)
@@ -205,12 +205,22 @@ class Resampling(Layer):
 
 def fixes_size(shape: Shape, params: Params) -> bool:
     """Whether a resize gives one size, whatever it is given: where the size stays the same, it does nothing."""
-    return len(params["size"]) == 2 and tuple(params["size"]) != shape[1:]
+    fixed = len(params["size"]) == 2 and params.get("longest") is None
+    return fixed and tuple(params["size"]) != shape[1:]
 
 
-def output_size(size: tuple[int, int], wanted: Sequence[int], max_size: int | None) -> tuple[int, int]:
-    """(rows, columns) of a resized image; one wanted number is the length of the shorter side."""
-    if len(wanted) == 2:
+def output_size(
+    size: tuple[int, int], wanted: Sequence[int], max_size: int | None, longest: float | None = None
+) -> tuple[int, int]:
+    """(rows, columns) of a resized image; one wanted number is the length of the shorter side.
+
+    With ``longest``, the ratio of the sides is kept: at 0 the image covers what is wanted, at 1 it lies in it.
+    """
+    if longest is not None:
+        ratios = size[0] / wanted[0], size[1] / wanted[1]
+        ratio = max(ratios) * longest + min(ratios) * (1.0 - longest)
+        found = round(size[0] / ratio), round(size[1] / ratio)
+    elif len(wanted) == 2:
         found = wanted[0], wanted[1]
     else:
         short, long = sorted(size)
@@ -247,7 +257,7 @@ class Picking(Layer):
         return fixes_size(shape, params)
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"))
+        size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"), params.get("longest"))
         if size == shape[1:]:
             return []
         rows, columns = (Nearest(n, float(self.offset.detach()), self.arithmetic, Keep(0, 1, n)) for n in size)

@@ -12,6 +12,7 @@ import torchvision.transforms as v1
 from PIL import Image, ImageEnhance
 from torchvision.transforms import v2
 
+from learned_transforms.clients import twins
 from learned_transforms.draws import Outcome, sides, sides_of_crop
 from learned_transforms.factors import FACTORS
 from learned_transforms.layers import output_size
@@ -28,6 +29,8 @@ KEEPING: Mapping[str, frozenset[type]] = {
             v2.ConvertImageDtype,
             v2.ToPILImage,
             v2.ToPureTensor,
+            twins.KeepRatio,
+            twins.RandomKeepRatio,
         }
     ),
     "image": frozenset({v2.RandomCrop, v2.Identity, v2.ToImage, v2.PILToTensor}),
@@ -64,6 +67,10 @@ def rgb(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image
     return pixel.convert("RGB")
 
 
+def convert(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+    return pixel.convert(transform.mode)
+
+
 def pad(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
     made: Image.Image = v1.functional.pad(pixel, 0, padding_mode=transform.padding_mode)
     return made
@@ -71,7 +78,8 @@ def pad(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image
 
 def center_crop(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
     beyond = any(wanted > length for wanted, length in zip(transform.size, size, strict=True))
-    return v1.functional.pad(pixel, 0) if beyond else pixel
+    mode = getattr(transform, "padding_mode", "constant")
+    return v1.functional.pad(pixel, 0, padding_mode=mode) if beyond else pixel
 
 
 def random_crop(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
@@ -98,15 +106,22 @@ EFFECTS: Mapping[type, Effect] = {
     **dict.fromkeys((v1.Grayscale, v2.Grayscale, v1.RandomGrayscale, v2.RandomGrayscale), grayscale),
     v2.RGB: rgb,
     **dict.fromkeys((v1.Pad, v2.Pad), pad),
-    **dict.fromkeys((v1.CenterCrop, v2.CenterCrop), center_crop),
+    **dict.fromkeys((v1.CenterCrop, v2.CenterCrop, twins.CropOrPad, twins.RandomCropOrPad), center_crop),
+    **dict.fromkeys((twins.MaybeToTensor, twins.MaybePILToTensor, twins.Unscaled), drop),
+    twins.Convert: convert,
     **dict.fromkeys((v1.RandomCrop, v2.RandomCrop), random_crop),
     **dict.fromkeys((v1.ColorJitter, v2.ColorJitter, v2.RandomPhotometricDistort), jitter),
 }
 """Transforms that do not just keep it."""
 
 
-def size_after(transform: Any, size: Size) -> Size:
+def size_after(transform: Any, drawn: Outcome, size: Size) -> Size:
     """The size of what a transform makes of an image."""
+    if isinstance(transform, twins.KeepRatio):
+        return output_size(size, transform.size, None, transform.longest)
+    if isinstance(transform, twins.RandomKeepRatio) and isinstance(drawn, tuple):
+        rows, columns = next(dict(part)["size"] for part in dict(drawn)["parts"] if part)
+        return rows, columns
     if isinstance(transform, v1.Resize | v2.Resize):
         return output_size(size, resize_size(transform), transform.max_size)
     if isinstance(transform, v1.Pad | v2.Pad):
@@ -133,5 +148,5 @@ def carried(image: Image.Image, applied: Iterable[tuple[Any, Outcome]]) -> dict[
         effect = EFFECTS.get(type(transform))
         if effect is not None:
             pixel = effect(transform, drawn, pixel, size)
-        size = size_after(transform, size)
+        size = size_after(transform, drawn, size)
     return pixel.info

@@ -10,9 +10,10 @@ from torch import nn
 from torchvision.transforms import v2
 
 from learned_transforms import weights as weight_files
-from learned_transforms.catalog import ROWS, Altered, cover, name_of
+from learned_transforms.catalog import ROWS, cover, name_of
 from learned_transforms.certificate import Certificate
-from learned_transforms.containers import CONTAINERS, Leaf, leaves
+from learned_transforms.clients.known import Views
+from learned_transforms.containers import Leaf, leaves
 from learned_transforms.errors import (
     InputTypeError,
     PipelineValueError,
@@ -33,6 +34,7 @@ from learned_transforms.network import Lowered, Network
 from learned_transforms.plan import Slot
 from learned_transforms.replay import LOOKING
 from learned_transforms.segment import MOST_LANES, Budget, Lane, Owner, Segment
+from learned_transforms.stand_ins import foreign, stand_in
 from learned_transforms.steps import CHANGING
 from learned_transforms.watch import UNWATCHED, make_watch
 from learned_transforms.weights import Weights
@@ -43,7 +45,7 @@ ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time
 MOST_BYTES = 2**25
 """Held by compiled calls for the sizes and draws lately seen; beyond that all are forgotten."""
 
-CACHES = ("segments", "lanes", "pieces", "watch", "told", "routes", "budget")
+CACHES = ("segments", "lanes", "pieces", "stand_ins", "watch", "told", "routes", "budget")
 """What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
 
 
@@ -92,6 +94,7 @@ class Pipeline(Lowered):
         self.segments: dict[Any, Segment] = {}
         self.lanes: dict[Any, Lane] = {}
         self.pieces: list[Piece] = []
+        self.stand_ins: dict[int, Any] = {}
         self.watch: Any = UNWATCHED
         self.budget = Budget(MOST_BYTES, self.relower)
         self.told: set[str] = set()
@@ -107,7 +110,21 @@ class Pipeline(Lowered):
             watch, pieces = make_watch(), list(pieces_of(self.transforms))
             watch_pieces(watch, self.transforms)
             self.add_layers(pieces)
-        self.watch, self.pieces = watch, pieces
+        self.watch, self.pieces, self.stand_ins = watch, pieces, {}
+        for position, piece in enumerate(pieces):
+            if isinstance(piece.read, Views):  # What is foreign in it is told of at once.
+                self.stand_in(position)
+
+    def stand_in(self, position: int) -> Any:
+        """What runs in place of a transform that layers run only in part; None: the transform itself; kept."""
+        if self.trained or self.networks:
+            return None
+        if position not in self.stand_ins:
+            options: dict[str, Any] = {"fallback": self.fallback, "backend": self.backend, "weights": self.given}
+            piece = self.pieces[position]
+            found = stand_in(piece.transform, piece.read, lambda some: type(self)(list(some), **options))
+            self.stand_ins[position] = found
+        return self.stand_ins[position]
 
     def add_layers(self, pieces: Sequence[Piece]) -> None:
         """Copy the learned layers that transforms need, and that are not there yet, with what is known of them."""
@@ -150,7 +167,8 @@ class Pipeline(Lowered):
             if covered == CHANGING and chosen and not form.several:
                 # What comes before may give views of the image, which is changed through them.
                 return self.outside(form, start, f"{name_of(transform)} behind it changes the image that it is given")
-            if chosen and (type(transform) in LOOKING or (current.several and type(transform) in (*ALIKE, *CUTTING))):
+            first = next((leaf.transform for leaf in leaves(transform)), None)
+            if chosen and (type(first) in LOOKING or (current.several and type(transform) in (*ALIKE, *CUTTING))):
                 stop = position
                 break
             if form.arrays and any(type(leaf.transform) in ARRAY_TAKING for leaf in leaves(transform)):
@@ -267,18 +285,6 @@ class Pipeline(Lowered):
 def torchvision_of(transforms: Any) -> Any:
     """What torchvision runs, of a list of transforms or a Compose or Sequential."""
     return v2.Compose(list(transforms)) if isinstance(transforms, list | tuple | nn.ModuleList) else transforms
-
-
-def foreign(read: Any) -> list[str]:
-    """Why nothing in this library runs a transform, whatever the image; or no reason."""
-    if isinstance(read, Network):
-        return []
-    inner = [leaf.transform for leaf in leaves(read)]
-    odd = [one for one in inner if type(one) not in (*ROWS, *CONTAINERS)]
-    if not odd:
-        return []
-    reason = odd[0].reason if isinstance(odd[0], Altered) else "not in the catalogue"
-    return [reason if odd[0] is read else f"{name_of(odd[0])} within: {reason}"]
 
 
 def moved(params: Params, slots: int) -> Params:

@@ -256,6 +256,18 @@ class Blur(Alike):
     arithmetic: Arithmetic
 
 
+@dataclass(frozen=True, eq=False)
+class BoxBlur(Alike):
+    """Smooth uint8 images with ``passes`` boxes after another, along rows, then down columns, near a Gaussian of sigma.
+
+    A box counts pixels up to ``radius`` away alike, and those behind them less; beyond the image lies its nearest
+    pixel; each pass rounds half up. See ``kernels.colour.box_of``.
+    """
+
+    sigma: Factor
+    passes: int
+
+
 Stage = (
     Resample
     | Product
@@ -271,6 +283,7 @@ Stage = (
     | Equalise
     | Turn
     | Blur
+    | BoxBlur
 )
 
 

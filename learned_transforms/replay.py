@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torchvision.transforms import v2
 
+from learned_transforms.clients.twins import PARAMS, WINDOWS
 from learned_transforms.containers import CHOOSING
-from learned_transforms.draws import COINS, ERASING, PARAMS, WINDOWS, Outcome, sides_of_crop
+from learned_transforms.draws import COINS, ERASING, Outcome, sides_of_crop
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, played_back
 from learned_transforms.images import Window

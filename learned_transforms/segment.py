@@ -10,8 +10,9 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from learned_transforms.clients.twins import PARAMS, WINDOWS, Erase, overwrite
 from learned_transforms.containers import CHOOSING, CONTAINERS, Leaf, opened, reached, reopened
-from learned_transforms.draws import COINS, ERASING, PARAMS, WINDOWS, Outcome, chance, toss
+from learned_transforms.draws import COINS, ERASING, Outcome, chance, toss
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, split, takes_effect
 from learned_transforms.given import Cutting, Posterizing, erased
@@ -105,11 +106,14 @@ class Segment:
         self.free = all(leaf.within is None for leaf in leaves)
         self.tossing = self.free and len(self.chances) == len(self.random)
         self.factored = [p for p in self.random if type(leaves[p].transform) in FACTORED]
+        # Of several layers, what is drawn says what becomes of each.
+        self.several = {position for position, part in owners if part is not None or position in self.factored}
         self.window_size = (network.params[0] or {})["size"] if self.drawing else None
         self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
         # Where v2's RandomCrop would take the whole image, it does nothing.
         self.optional = self.drawing and type(leaves[0].transform) is v2.RandomCrop
         self.erasing = bool(leaves) and type(leaves[0].transform) in ERASING
+        self.overwriting = bool(leaves) and type(leaves[0].transform) is Erase
         layers = zip(network.members, owners, strict=True)
         self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
         self.altering = any(type(leaf.transform) in EFFECTS for leaf in leaves)
@@ -300,6 +304,9 @@ class Segment:
     def begin(self, image: Any, drawn: Drawn) -> tuple[Any, Drawn]:
         """Do at once what the first transform drew, where it needs no plan; and what is left."""
         outcomes, window = drawn
+        if self.overwriting and outcomes[0] is not False:
+            overwrite(self.leaves[0].transform, image, outcomes[0])
+            return image, ((True, *outcomes[1:]), window)
         if self.erasing and isinstance(outcomes[0], tuple):
             where = dict(outcomes[0])
             found = where["v"] is not None
@@ -308,6 +315,9 @@ class Segment:
             return erased(to_tensor(image), where) if found else image, ((found, *outcomes[1:]), window)
         if self.optional and window is not None and not (window[0] or window[1]) and window[2:] == shape_of(image)[1:]:
             return image, ((False, *outcomes[1:]), None)
+        if window is not None and 0 in window[2:]:
+            # Pillow resizes nothing to a black image.
+            return torch.zeros((shape_of(image)[0], *(self.window_size or ())), dtype=torch.uint8), (outcomes, None)
         if window is not None and self.resizing and window[2:] == self.window_size:
             # Nothing is resized: the rest runs on that part alone.
             top, left, height, width = window
@@ -358,8 +368,10 @@ class Segment:
         drawn = {position: self.applied(position, outcomes) for position in dict.fromkeys(p for p, _ in self.owners)}
         parts = {
             position: FACTORED[type(self.leaves[position].transform)].parts(what)
+            if position in self.factored
+            else dict(what)["parts"]
             for position, what in drawn.items()
-            if position in self.factored and not isinstance(what, bool)
+            if position in self.several and not isinstance(what, bool)
         }
         return tuple(parts[p][part or 0] if p in parts else drawn[p] for p, part in self.owners)
 

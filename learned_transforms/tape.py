@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
+from learned_transforms.draws import Twin
 from learned_transforms.errors import PipelineValueError, UnsupportedTransformError
+from learned_transforms.replay import RANDOM
 from learned_transforms.segment import Drawn, Segment
 
 
@@ -30,6 +32,12 @@ class Tape:
 
     def draw(self, segment: Segment, image: Any, start: int) -> Drawn:
         """What the transforms of a segment, which begins with transform ``start``, draw for an image."""
+        own = next((leaf.transform for leaf in segment.leaves if isinstance(leaf.transform, Twin)), None)
+        if own is not None and type(own) in RANDOM:
+            raise UnsupportedTransformError(
+                f"{type(own).__name__}, which stands for a client's transform, draws as the client does: what it draws "
+                "can be neither written down nor played back. Apply it apart from the others."
+            )
         if not self.recording:
             return segment.from_params(self.entries[start : segment.stop], image)
         drawn = segment.draw(image)

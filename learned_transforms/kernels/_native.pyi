@@ -102,6 +102,7 @@ def turn(
     ceiling: float,
     arithmetic: tuple[Any, ...],
 ) -> Stage: ...
+def box_blur(sigma: tuple[float, int | None], passes: int) -> Stage: ...
 def blur(
     coefficients: Sequence[float],
     sigma: tuple[float, int | None],

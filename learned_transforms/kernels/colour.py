@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,7 +10,7 @@ from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.keep import bordered
 from learned_transforms.kernels.sums import DTYPES, multiply_add, to_levels
 from learned_transforms.modes import shape_of
-from learned_transforms.plan import Blend, Blur, Equalise, Filter, Stretch, Turn, number
+from learned_transforms.plan import Blend, Blur, BoxBlur, Equalise, Filter, Stretch, Turn, number
 
 
 def finish(value: Tensor, ceiling: float, arithmetic: Arithmetic) -> Tensor:
@@ -151,3 +152,34 @@ def blur(image: Tensor, stage: Blur) -> Tensor:
             total = multiply_add(padded.narrow(axis, k, size), tap, total, stage.arithmetic)
         value = padded if total is None else total
     return to_levels(value, stage.arithmetic.rounding)
+
+
+def box_of(sigma: float, passes: int) -> tuple[int, int, int]:
+    """The box that, so many times, comes to a Gaussian, computed in float32 as Pillow does.
+
+    Returns:
+        radius: of the pixels that count alike; their weight, and that of the two behind them, in units of 2 ** -24.
+    """
+    given = np.float32(sigma)
+    variance = given * given / np.float32(passes)
+    length = np.float32(math.sqrt(12.0 * float(variance) + 1.0))
+    whole = np.float32(math.floor((float(length) - 1.0) / 2.0))
+    one, two, three, six = (np.float32(n) for n in (1, 2, 3, 6))
+    part = (two * whole + one) * (whole * (whole + one) - three * variance)
+    radius = whole + part / (six * (variance - (whole + one) * (whole + one)))
+    inside, count = int(np.float32(2**24) / (radius * two + one)), 2 * int(radius) + 1
+    return int(radius), inside, (2**24 - count * inside) // 2
+
+
+def box_blur(image: Tensor, stage: BoxBlur) -> Tensor:
+    radius, inside, beyond = box_of(number(stage.sigma), stage.passes)
+    value = image.long()
+    for axis in (-1, -2):
+        size = shape_of(value)[axis]
+        index = bordered(size, -radius - 1, size + radius + 1, "edge").to(image.device)
+        for _ in range(stage.passes):
+            padded = value.index_select(axis, index)
+            total = sum(padded.narrow(axis, k, size) for k in range(1, 2 * radius + 2))
+            ends = padded.narrow(axis, 0, size) + padded.narrow(axis, 2 * radius + 2, size)
+            value = (total * inside + ends * beyond + 2**23) >> 24
+    return value.to(torch.uint8)

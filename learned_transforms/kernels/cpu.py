@@ -26,6 +26,7 @@ from learned_transforms.kernels.reference import Reference
 from learned_transforms.plan import (
     Blend,
     Blur,
+    BoxBlur,
     Equalise,
     Factor,
     Filter,
@@ -235,6 +236,7 @@ NATIVE: dict[type, Callable[[Any], Any]] = {
     Equalise: lambda stage: _native.equalise(stage.levels, stage.offset),
     Turn: turn_of,
     Blur: blur_of,
+    BoxBlur: lambda stage: _native.box_blur(factor_of(stage.sigma), stage.passes),
 }
 """By stage: what makes the native code's own."""
 

@@ -21,6 +21,7 @@ from learned_transforms.plan import (
     Around,
     Blend,
     Blur,
+    BoxBlur,
     Equalise,
     Filter,
     Gather,
@@ -274,4 +275,5 @@ STAGES: dict[type, Callable[[Tensor, Any], Tensor]] = {
     Equalise: colour.equalise,
     Turn: colour.turn,
     Blur: colour.blur,
+    BoxBlur: colour.box_blur,
 }

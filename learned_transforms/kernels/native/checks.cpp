@@ -190,12 +190,18 @@ void check(const Blur& blur) {
         require(std::isfinite(coefficient), "a coefficient is no finite number");
 }
 
+void check(const BoxBlur& blur) {
+    check(blur.sigma);
+    require(blur.passes > 0 && blur.passes <= 16, "a blur takes 1 to 16 boxes");
+}
+
 }  // namespace
 
 const Factor* factor_of(const Stage& stage) {
     if (const auto* blend = std::get_if<Blend>(&stage)) return &blend->factor;
     if (const auto* turn = std::get_if<Turn>(&stage)) return &turn->factor;
     if (const auto* blur = std::get_if<Blur>(&stage)) return &blur->sigma;
+    if (const auto* blur = std::get_if<BoxBlur>(&stage)) return &blur->sigma;
     return nullptr;
 }
 
@@ -238,6 +244,8 @@ int64_t check(const Stage& stage, int64_t channels) {
         check(*turn, channels);
     } else if (const auto* blur = std::get_if<Blur>(&stage)) {
         check(*blur);
+    } else if (const auto* box = std::get_if<BoxBlur>(&stage)) {
+        check(*box);
     } else {
         const auto& normalise = std::get<Normalise>(stage);
         require(static_cast<int64_t>(normalise.mean.size()) == channels &&
@@ -256,6 +264,7 @@ const char* misfit(const Stage& stage, bool floats) {
         if (const auto* filter = std::get_if<Filter>(&blend->other)) return misfit(*filter, floats);
     }
     if (std::holds_alternative<Equalise>(stage) && floats) return "a histogram is of uint8 images";
+    if (std::holds_alternative<BoxBlur>(stage) && floats) return "boxes are for uint8 images";
     if (std::holds_alternative<Table>(stage) && floats) return "a table is for uint8 images";
     if (std::holds_alternative<Normalise>(stage) && !floats) return "mean and std are for float images";
     return nullptr;

@@ -88,6 +88,21 @@ std::vector<float> taps_of(const Blur& blur, double sigma, int64_t length, bool 
     return {made.begin() + static_cast<std::ptrdiff_t>(ends), made.end() - static_cast<std::ptrdiff_t>(ends)};
 }
 
+// The box that, so many times, comes to a Gaussian (Gwosdek et al., Theoretical Foundations of Gaussian Convolution by
+// Extended Box Filtering), in Pillow's float32.
+Box box_of(double sigma, int64_t passes) {
+    const auto given = static_cast<float>(sigma);
+    const float variance = given * given / static_cast<float>(passes);
+    const auto length = static_cast<float>(std::sqrt(12.0 * static_cast<double>(variance) + 1.0));
+    const auto whole = static_cast<float>(std::floor((static_cast<double>(length) - 1.0) / 2.0));
+    float part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance);
+    part /= 6 * (variance - (whole + 1) * (whole + 1));
+    const float radius = whole + part;
+    Box box{static_cast<int64_t>(radius), static_cast<uint32_t>(16777216.0f / (radius * 2 + 1)), 0};
+    box.beyond = ((1u << 24) - static_cast<uint32_t>(2 * box.radius + 1) * box.inside) / 2;
+    return box;
+}
+
 Blending blending_of(const Blend& blend, const std::vector<double>& factors) {
     const double factor = blend.factor.of(factors);
     const auto term = [&](size_t n) { return static_cast<float>(blend.terms[n] + blend.terms[n + 1] * factor); };
@@ -222,6 +237,8 @@ void Settled::settle(const Pass& pass, const View& from, const std::vector<doubl
         const bool levels = !from.floating && blur->arithmetic.rounding != Rounding::none;
         down = taps_of(*blur, sigma, blur->height, levels);
         along = taps_of(*blur, sigma, blur->width, levels);
+    } else if (const auto* blur = std::get_if<BoxBlur>(&pass.change)) {
+        box = box_of(blur->sigma.of(factors), blur->passes);
     } else if (const auto* blend = std::get_if<Blend>(&pass.change)) {
         blending = blending_of(*blend, factors);
     }

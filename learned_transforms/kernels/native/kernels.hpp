@@ -60,6 +60,12 @@ struct Turning {
     int32_t shift;  // whole steps, in [0, 255]
 };
 
+// A box: pixels up to `radius` away count `inside`, those behind them `beyond`, in units of 2^-24.
+struct Box {
+    int64_t radius;
+    uint32_t inside, beyond;
+};
+
 // Rows of a blur that are summed at a time.
 constexpr int BLURRED = 4;
 
@@ -141,6 +147,8 @@ struct Kernels {
                              float* const* out);
     void (*blur_along)(const float* taps, int64_t count, int64_t step, bool fma, const float* in, int64_t n,
                        float* out);
+    // n values of which the first box begins at in[0], its pixels `step` values apart; it writes whole vectors.
+    void (*box)(const Box& box, const uint8_t* in, int64_t step, int64_t n, uint8_t* out);
 
     Evaluation<float> floats, mixed;  // mixed: as Arithmetic::grouped has it
     Evaluation<double> doubles;

@@ -293,6 +293,7 @@ constexpr Kernels PLAIN = {
     blur_down<uint8_t>,
     blur_down<float>,
     blur_along,
+    box,
     {windows<float, float>, weights<float, float>, quantise<float>},
     {windows<float, double>, weights<float, double>, quantise<float>},
     {windows<double, double>, weights<double, double>, quantise<double>},

@@ -236,6 +236,8 @@ lt::Blur blur_of(const std::vector<double>& coefficients, const FactorTuple& sig
     return {coefficients, factor_of(sigma), size[0], size[1], named(BORDERS, border), arithmetic_of(arithmetic)};
 }
 
+lt::BoxBlur box_blur_of(const FactorTuple& sigma, int64_t passes) { return {factor_of(sigma), passes}; }
+
 // A stage, made once for all programs that have it.
 struct Stage {
     lt::Stage what;
@@ -328,6 +330,7 @@ NB_MODULE(_native, m) {
     m.def("equalise", stage(&equalise_of), "levels"_a, "offset"_a);
     m.def("turn", stage(&turn_of), "centres"_a, "factor"_a, "span"_a, "form"_a, "steps"_a, "ceiling"_a,
           "arithmetic"_a);
+    m.def("box_blur", stage(&box_blur_of), "sigma"_a, "passes"_a);
     m.def("blur", stage(&blur_of), "coefficients"_a, "sigma"_a, "size"_a, "border"_a, "arithmetic"_a);
     nb::class_<lt::Call>(m, "Call")
         .def_prop_ro("output",

@@ -127,6 +127,8 @@ Source source_of(const Change& change, const View& from, const Geometry* geometr
         return filtered(std::get<Filter>(blend->other), &settled.blending, from, begin, kernels, scratch);
     if (const auto* blur = std::get_if<Blur>(&change))
         return blurred(*blur, settled.down, settled.along, from, begin, kernels, scratch);
+    if (const auto* box = std::get_if<BoxBlur>(&change))
+        return boxed(settled.box, box->passes, from, begin, end, kernels, scratch);
     const auto* gather = std::get_if<Gather>(&change);
     return copied(gather ? *gather : EVERYTHING, from, kernels, scratch);
 }
@@ -156,7 +158,8 @@ bool Pass::floats_between(bool floating) const {
     return std::visit(
         [&](const auto& how) {
             using How = std::decay_t<decltype(how)>;
-            if constexpr (std::is_same_v<How, std::monostate> || std::is_same_v<How, Gather>)
+            if constexpr (std::is_same_v<How, std::monostate> || std::is_same_v<How, Gather> ||
+                          std::is_same_v<How, BoxBlur>)
                 return floating;
             else
                 return how.arithmetic.rounding == Rounding::none;

@@ -79,7 +79,7 @@ bool floats_after(const Stage& stage, bool floating);
 int64_t channels_after(const Stage& stage, int64_t channels);
 
 // Gather: of rows and columns. Blend: with a filter.
-using Change = std::variant<std::monostate, Gather, Resample, Sparse, Filter, Blend, Blur>;
+using Change = std::variant<std::monostate, Gather, Resample, Sparse, Filter, Blend, Blur, BoxBlur>;
 
 class Settled;
 

@@ -227,7 +227,13 @@ struct Blur {
     Arithmetic arithmetic;
 };
 
-using Stage =
-    std::variant<Resample, Sparse, Filter, Gather, Mix, Table, Normalise, Blend, Stretch, Equalise, Turn, Blur>;
+// Boxes one after another, along rows and then down columns, that come close to a Gaussian of `sigma`.
+struct BoxBlur {
+    Factor sigma;
+    int64_t passes;
+};
+
+using Stage = std::variant<Resample, Sparse, Filter, Gather, Mix, Table, Normalise, Blend, Stretch, Equalise, Turn,
+                           Blur, BoxBlur>;
 
 }  // namespace lt

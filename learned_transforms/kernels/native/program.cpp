@@ -25,13 +25,15 @@ const Kernels* choose(const std::string& name) {
 namespace {
 
 constexpr size_t MOST_GEOMETRIES = 8;
+constexpr double MOST_SIGMA = 64;  // whose boxes sum up to fewer than 257 pixels
 constexpr int64_t WORK = 1 << 18;  // values that are worth a thread of their own: several times what it costs to start
 
 bool changes_geometry(const Stage& stage) {
     const auto* gather = std::get_if<Gather>(&stage);
     const auto* blend = std::get_if<Blend>(&stage);
     return std::holds_alternative<Resample>(stage) || std::holds_alternative<Sparse>(stage) ||
-           std::holds_alternative<Filter>(stage) || std::holds_alternative<Blur>(stage) || (blend && blend->of_filter()) ||
+           std::holds_alternative<Filter>(stage) || std::holds_alternative<Blur>(stage) ||
+           std::holds_alternative<BoxBlur>(stage) || (blend && blend->of_filter()) ||
            (gather && (gather->rows || gather->columns));
 }
 
@@ -103,6 +105,8 @@ void Program::add(Stage stage) {
             pass.change = std::move(*blend);
         } else if (auto* blur = std::get_if<Blur>(&stage)) {
             pass.change = std::move(*blur);
+        } else if (auto* box = std::get_if<BoxBlur>(&stage)) {
+            pass.change = std::move(*box);
         } else {
             auto& gather = std::get<Gather>(stage);
             pass.change = Gather{std::nullopt, gather.rows, gather.columns, gather.fill};
@@ -187,6 +191,9 @@ void Program::check_factors(const Factors& factors) const {
     for (const Pass& pass : passes_) {
         if (const auto* blur = std::get_if<Blur>(&pass.change))
             require(blur->sigma.of(factors) > 0, "Expected a sigma above 0.");
+        if (const auto* box = std::get_if<BoxBlur>(&pass.change))
+            require(box->sigma.of(factors) > 0 && box->sigma.of(factors) <= MOST_SIGMA,
+                    "Expected a sigma above 0, and of 64 at most.");
         for (const Stage& stage : pass.pointwise)
             if (const auto* turn = std::get_if<Turn>(&stage))
                 require(std::abs(turn->factor.of(factors)) <= MOST_TURNS, "Expected a turn of hue of 2^20 at most.");

@@ -31,6 +31,7 @@ class Settled {
     std::vector<Step> steps;
     Blending blending;               // with a filter
     std::vector<float> down, along;  // taps of a blur
+    Box box;
 
   private:
     friend struct Settler;

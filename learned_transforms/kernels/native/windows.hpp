@@ -86,6 +86,24 @@ void blur_along(const float* taps, int64_t count, int64_t step, bool fma, const 
     sum_terms(count, fma ? 0 : count - 1, term, 0, n, out);
 }
 
+// Rounded half up; a sum of bytes fits 16 bits.
+void box(const Box& box, const uint8_t* in, int64_t step, int64_t n, uint8_t* out) {
+    constexpr int64_t BLOCK = PADDING;
+    for (int64_t at = 0; at < n; at += BLOCK, in += BLOCK) {
+        uint16_t sum[BLOCK] = {};
+        const uint8_t* pixel = in;
+        for (int64_t k = 0; k < 2 * box.radius + 1; ++k) {
+            pixel += step;
+            for (int64_t j = 0; j < BLOCK; ++j) sum[j] = static_cast<uint16_t>(sum[j] + pixel[j]);
+        }
+        pixel += step;
+        for (int64_t j = 0; j < BLOCK; ++j) {
+            const uint32_t ends = static_cast<uint32_t>(in[j]) + pixel[j];
+            out[at + j] = static_cast<uint8_t>((sum[j] * box.inside + ends * box.beyond + (1u << 23)) >> 24);
+        }
+    }
+}
+
 template <class In>
 void filter_real(const Filter& filter, const In* const* rows, int64_t step, int64_t n, void* out) {
     const float* weights = filter.weights.floats.data();
