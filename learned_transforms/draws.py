@@ -258,6 +258,32 @@ PARAMS: dict[type, Callable[[Any, Shape], Outcome]] = {
 """Transforms that draw params for their layer: from the transform and the shape (C, H, W) of the image."""
 
 
+def by_torchvision(transform: Any, shape: Shape, boxes: Sequence[Tensor] = ()) -> Outcome:
+    """What torchvision's own function draws for an image of ``shape`` (C, H, W), and for boxes beside it."""
+    if isinstance(transform, v2.RandomZoomOut) and not toss((single(transform.p),))[0]:
+        return False
+    # An image of one number: its size is all that is looked at.
+    image = torch.empty((), device="cpu").expand(shape)
+    drawn = transform.make_params([image, *boxes])
+    return tuple((name, as_plain(value)) for name, value in drawn.items()) or False
+
+
+def as_plain(value: Any) -> Any:
+    """A param of torchvision's without tensors and lists, which have no hash."""
+    value = value.tolist() if isinstance(value, Tensor) else value
+    return tuple(value) if isinstance(value, list) else value
+
+
+RESIZING = (v2.RandomShortestSize, v2.RandomResize, v2.ScaleJitter)
+"""Transforms that draw a size."""
+
+MOVING: dict[type, Callable[[Any, Shape, Sequence[Tensor]], Outcome]] = dict.fromkeys(
+    (*RESIZING, v2.RandomZoomOut, v2.RandomIoUCrop), by_torchvision
+)
+"""Transforms that draw where the image goes, from the size that those before have left, and from boxes: they may come
+anywhere."""
+
+
 @contextmanager
 def visible() -> Iterator[None]:
     """Draw where torch sees it, as torchvision does."""

@@ -9,14 +9,16 @@ import torchvision.transforms as v1
 from PIL import Image
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from learned_transforms.beside import Beside
 from learned_transforms.catalog import Altered, name_of
 from learned_transforms.containers import CONTAINERS, leaves
 from learned_transforms.draws import visible
 from learned_transforms.errors import InputTypeError
 from learned_transforms.identify import Piece
-from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
+from learned_transforms.images import Form, form_of, from_tensor, shape_of, signature, to_tensor
 from learned_transforms.modes import observed
 from learned_transforms.nested import (
     ALIKE,
@@ -148,6 +150,8 @@ class Run:
         values, structure = tree_flatten(self.value)
         taken = together(values)
         images = [i for i in taken if signature(values[i]) is not None and not isinstance(values[i], BESIDE)]
+        # Videos beside images are moved as these are.
+        images = [i for i in images if not isinstance(values[i], tv_tensors.Video)] or images
         form = common([form_of(values[i]) for i in images])
         if form is None:
             return f"input {', '.join(describe_leaf(v) for v in values[:3])}"
@@ -155,17 +159,31 @@ class Run:
         segment = self.pipeline.segment(form, self.position, self.observed)
         if segment.stop > self.position:
             first = values[images[0]]
-            if segment.drawing:
+            if segment.drawing or segment.tracking:
                 check_sizes([values[i] for i in taken])
             if segment.cutting is not None:
                 check_cut(values)
-            drawn = segment.draw(first) if self.tape is None else self.tape.draw(segment, first, self.position)
+            beside = self.beside(segment, values, [i for i in taken if i not in images], structure, shape_of(first)[0])
+            drawn = segment.draw(first, beside) if self.tape is None else self.tape.draw(segment, first, self.position, beside)
             if segment.leaves and type(segment.leaves[0].transform) in ALIKE and drawn[0][0] is not False:
                 check_shapes([values[i] for i in taken])
-            for i in taken:
-                values[i] = segment(values[i], drawn) if i in images else segment.beside(values[i], drawn, first)
+            beside.finish(drawn)
+            for i in images:
+                values[i] = segment(values[i], drawn)
             self.value = tree_unflatten(values, structure)
         return self.past(segment)
+
+    def beside(self, segment: Segment, values: list[Any], others: Sequence[int], structure: Any, channels: int) -> Beside:
+        """What goes with the images of the sample."""
+        start, pipeline = self.position, self.pipeline
+        return Beside(
+            segment,
+            values,
+            others,
+            lambda flat: tree_unflatten(flat, structure),
+            lambda form: None if self.observed else pipeline.companion(segment, start, form),
+            channels,
+        )
 
     def past(self, segment: Segment) -> str | None:
         """Go on behind a segment."""

@@ -12,10 +12,10 @@ import torchvision.transforms as v1
 from PIL import Image, ImageEnhance
 from torchvision.transforms import v2
 
-from learned_transforms.draws import Outcome, sides, sides_of_crop
+from learned_transforms.draws import RESIZING, Outcome, sides, sides_of_crop
 from learned_transforms.factors import FACTORS
 from learned_transforms.layers import output_size
-from learned_transforms.steps import resize_size
+from learned_transforms.steps import NUMERIC, resize_size
 
 KEEPING: Mapping[str, frozenset[type]] = {
     "pil": frozenset(
@@ -28,9 +28,11 @@ KEEPING: Mapping[str, frozenset[type]] = {
             v2.ConvertImageDtype,
             v2.ToPILImage,
             v2.ToPureTensor,
+            *RESIZING,
+            *NUMERIC,
         }
     ),
-    "image": frozenset({v2.RandomCrop, v2.Identity, v2.ToImage, v2.PILToTensor}),
+    **dict.fromkeys(("image", "video"), frozenset({v2.RandomCrop, v2.Identity, v2.ToImage, v2.PILToTensor, *NUMERIC})),
 }
 """By container, transforms that give back the object that they got where they leave its values as they are; of plain
 tensors, all."""
@@ -69,6 +71,11 @@ def pad(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image
     return made
 
 
+def zoom_out(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+    made: Image.Image = v1.functional.pad(pixel, 0)
+    return made
+
+
 def center_crop(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
     beyond = any(wanted > length for wanted, length in zip(transform.size, size, strict=True))
     return v1.functional.pad(pixel, 0) if beyond else pixel
@@ -98,6 +105,7 @@ EFFECTS: Mapping[type, Effect] = {
     **dict.fromkeys((v1.Grayscale, v2.Grayscale, v1.RandomGrayscale, v2.RandomGrayscale), grayscale),
     v2.RGB: rgb,
     **dict.fromkeys((v1.Pad, v2.Pad), pad),
+    v2.RandomZoomOut: zoom_out,
     **dict.fromkeys((v1.CenterCrop, v2.CenterCrop), center_crop),
     **dict.fromkeys((v1.RandomCrop, v2.RandomCrop), random_crop),
     **dict.fromkeys((v1.ColorJitter, v2.ColorJitter, v2.RandomPhotometricDistort), jitter),
@@ -105,8 +113,16 @@ EFFECTS: Mapping[type, Effect] = {
 """Transforms that do not just keep it."""
 
 
-def size_after(transform: Any, size: Size) -> Size:
-    """The size of what a transform makes of an image."""
+def size_after(transform: Any, size: Size, drawn: Outcome = True) -> Size:
+    """The size of what a transform makes of an image, from what it drew."""
+    params = dict(drawn) if isinstance(drawn, tuple) else {}
+    if "size" in params:
+        return output_size(size, params["size"], None)
+    if "padding" in params:
+        left, top, right, bottom = params["padding"]
+        return size[0] + top + bottom, size[1] + left + right
+    if "height" in params:
+        return params["height"], params["width"]
     if isinstance(transform, v1.Resize | v2.Resize):
         return output_size(size, resize_size(transform), transform.max_size)
     if isinstance(transform, v1.Pad | v2.Pad):
@@ -133,5 +149,5 @@ def carried(image: Image.Image, applied: Iterable[tuple[Any, Outcome]]) -> dict[
         effect = EFFECTS.get(type(transform))
         if effect is not None:
             pixel = effect(transform, drawn, pixel, size)
-        size = size_after(transform, size)
+        size = size_after(transform, size, drawn)
     return pixel.info

@@ -11,8 +11,8 @@ from torchvision.transforms import v2
 from learned_transforms.errors import InputShapeError, InputTypeError
 from learned_transforms.images import Form, shape_of
 
-BESIDE = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints, tv_tensors.Video)
-"""What v2 transforms besides images."""
+BESIDE = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints)
+"""What v2 transforms besides images and videos."""
 
 UNMARKING = (v2.ToPureTensor, v2.PILToTensor, v2.ToTensor)
 """Transforms behind which v2 takes other inputs than before, since they make plain tensors."""
@@ -22,7 +22,7 @@ def together(values: Sequence[Any]) -> list[int]:
     """Which of several inputs v2 transforms: of plain tensors the first, and only where there is no other image."""
     shown = any(isinstance(v, tv_tensors.Image | tv_tensors.Video | Image.Image) for v in values)
     plain = [i for i, v in enumerate(values) if isinstance(v, Tensor) and not isinstance(v, tv_tensors.TVTensor)]
-    images = [i for i, v in enumerate(values) if isinstance(v, (Image.Image, tv_tensors.Image, *BESIDE))]
+    images = [i for i, v in enumerate(values) if isinstance(v, (Image.Image, tv_tensors.Image, tv_tensors.Video, *BESIDE))]
     return images if shown else sorted(images + plain[:1])
 
 

@@ -45,6 +45,8 @@ ORDER = (
     "folders",
     "explain",
     "segment",
+    "masks",
+    "beside",
     "tape",
     "pipeline",
     "executor",
