@@ -170,16 +170,19 @@ def differing(ours: Any, theirs: Any, given: list[Sample], seeds: range) -> Iter
 
 
 def timed(ours: Any, theirs: Any, given: list[Sample], times: int) -> tuple[float, float]:
-    """Milliseconds of a sample, the median over all: the two take turns, and each photo comes with draws of its own."""
+    """Milliseconds of a sample, the median over all: the two take turns, and each photo comes with draws of its own.
+
+    They run in one thread, whose own time is taken: other processes have no part in it.
+    """
     spent: tuple[list[float], list[float]] = ([], [])
     for turn in range(-2, times):
         for number, sample in enumerate(given):
             for run, into in zip((ours, theirs), spent, strict=True):
                 torch.manual_seed(1000 + turn * len(given) + number)
-                start = time.perf_counter()
+                start = time.thread_time()
                 run(*sample)
                 if turn >= 0:
-                    into.append(1000 * (time.perf_counter() - start))
+                    into.append(1000 * (time.thread_time() - start))
     return statistics.median(spent[0]), statistics.median(spent[1])
 
 

@@ -58,6 +58,8 @@ class Beside:
         self.segment, self.values, self.sample, self.channels = segment, values, sample, channels
         self.position = 0
         self.selecting = any(type(leaf.transform) in SELECTING for leaf in segment.leaves)
+        # Masks that torchvision would have copied.
+        self.copied: set[int] = set()
         chosen = {i: self.layers_of(values[i], companion) for i in taken}
         self.layered = {i: one for i, one in chosen.items() if one is not None}
         self.moved = [i for i in taken if i not in self.layered]
@@ -111,12 +113,15 @@ class Beside:
             # It refuses, in its own words.
             transform(self.sample(self.values))
             raise InputShapeError(f"Expected labels for each of {type(transform).__name__}'s objects.")
-        params = {"valid": choose(transform, looked_at), "labels": labels}
+        kept = choose(transform, looked_at)
+        params = {"valid": kept, "labels": labels}
         for i, value in enumerate(self.values):
-            if i in self.layered and isinstance(value, tv_tensors.Mask) and len(value) == len(params["valid"]):
-                # The same as indexing, which takes value by value.
-                kept = value.as_subclass(Tensor).index_select(0, params["valid"].nonzero()[:, 0])
-                self.values[i] = tv_tensors.wrap(kept, like=value)
+            if i in self.layered and isinstance(value, tv_tensors.Mask) and len(value) == len(kept):
+                self.copied.add(i)
+                if not kept.all():
+                    # The same as indexing, which takes value by value.
+                    some = value.as_subclass(Tensor).index_select(0, kept.nonzero()[:, 0])
+                    self.values[i] = tv_tensors.wrap(some, like=value)
             else:
                 self.values[i] = transform.transform(value, params)
 
@@ -125,27 +130,32 @@ class Beside:
         outcomes = dict(zip(self.segment.random, drawn[0], strict=True))
         self.advance(len(self.segment.leaves), outcomes, drawn[1])
         for i, layers in self.layered.items():
-            value = self.values[i]
-            self.values[i] = layers(value, drawn) if isinstance(value, tv_tensors.Video) else self.mask(layers, value, drawn)
+            masked = isinstance(self.values[i], tv_tensors.Mask)
+            self.values[i] = self.mask(i, layers, drawn) if masked else layers(self.values[i], drawn)
 
-    def mask(self, layers: Segment, mask: Tensor, drawn: Drawn) -> Any:
-        """One mask, behind all transforms."""
-        outcomes = dict(zip(self.segment.random, drawn[0], strict=True))
-        applied = [(leaf.transform, self.segment.applied(n, outcomes)) for n, leaf in enumerate(self.segment.leaves)]
-        used = [(n, t, what) for n, (t, what) in enumerate(applied) if what is not False and type(t) in AFFECTING]
-        made: Any = mask
-        if any(type(t) in GEOMETRIC for _, t, _ in used):
-            plain = mask.as_subclass(Tensor)
-            moved = masks.uncarried(layers(masks.carried(plain), drawn), mask.dtype)
-            if masks.rounded(moved):
+    def mask(self, i: int, layers: Segment, drawn: Drawn) -> Any:
+        """A mask behind all transforms."""
+        mask, window, outcomes = self.values[i], drawn[1], dict(zip(self.segment.random, drawn[0], strict=True))
+        applied = [(n, leaf.transform, self.segment.applied(n, outcomes)) for n, leaf in enumerate(self.segment.leaves)]
+        used = [(n, t, what) for n, t, what in applied if what is not False and type(t) in AFFECTING]
+        plain = mask.as_subclass(Tensor)
+        carried = masks.carried(plain)
+        geometric = any(type(transform) in GEOMETRIC for _, transform, _ in used)
+        moved = layers(carried, drawn) if geometric else carried
+        if moved is not carried:
+            plain = masks.uncarried(moved, plain.dtype)
+            if masks.rounded(plain):
                 for n, transform, what in used:
-                    made = self.played(transform, made, what, None if n else drawn[1])
-                return made
-            made = tv_tensors.wrap(moved, like=mask)
+                    mask = self.played(transform, mask, what, None if n else window)
+                return mask
+        elif i in self.copied:
+            plain = plain.clone(memory_format=torch.contiguous_format)
+        if geometric or i in self.copied:
+            mask = tv_tensors.wrap(plain, like=mask)
         for _, transform, what in used:
             if type(transform) in CONVERTING:
-                made = self.played(transform, made, what, None)
-        return made
+                mask = self.played(transform, mask, what, None)
+        return mask
 
 
 def fitting(labels: Any, count: int) -> bool:

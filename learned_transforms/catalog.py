@@ -14,10 +14,11 @@ from torchvision.transforms import v2
 
 from learned_transforms import steps
 from learned_transforms.containers import CONTAINERS, Leaf, leaves
-from learned_transforms.draws import MOVING, sides_of_crop
+from learned_transforms.draws import sides_of_crop
 from learned_transforms.factors import JITTERED
 from learned_transforms.given import Cutting
 from learned_transforms.images import Form
+from learned_transforms.moving import MOVING
 from learned_transforms.nested import ALIKE
 from learned_transforms.replay import LOOKING
 from learned_transforms.steps import Step

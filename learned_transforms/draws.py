@@ -183,17 +183,24 @@ def sides_of_crop(transform: Any) -> tuple[int, int, int, int]:
     return sides(transform.padding)
 
 
-def random_crop(transform: Any, size: tuple[int, int], limited: bool) -> Window:
-    """Where :class:`RandomCrop` cuts, against the image without its padding: parts may lie outside."""
-    new = isinstance(transform, v2.Transform)
+def sides_around(transform: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom): by how much a RandomCrop pads an image of a size (rows, columns)."""
     left, top, right, bottom = sides_of_crop(transform)
-    limited = limited and transform.padding_mode in ("reflect", "symmetric")
-    rows, columns = transform.size
     if transform.pad_if_needed:
+        rows, columns = transform.size
         more = max(columns - size[1] - left - right, 0)
         left, right = left + more, right + more
         more = max(rows - size[0] - top - bottom, 0)
         top, bottom = top + more, bottom + more
+    return left, top, right, bottom
+
+
+def random_crop(transform: Any, size: tuple[int, int], limited: bool) -> Window:
+    """Where :class:`RandomCrop` cuts, against the image without its padding: parts may lie outside."""
+    new = isinstance(transform, v2.Transform)
+    left, top, right, bottom = sides_around(transform, size)
+    limited = limited and transform.padding_mode in ("reflect", "symmetric")
+    rows, columns = transform.size
     if limited and not new:  # v1 pads before it looks at the size.
         check_padding((left, top, right, bottom), size, transform.padding_mode)
     height, width = size[0] + top + bottom, size[1] + left + right
@@ -256,32 +263,6 @@ PARAMS: dict[type, Callable[[Any, Shape], Outcome]] = {
     **dict.fromkeys(ERASING, erasing),
 }
 """Transforms that draw params for their layer: from the transform and the shape (C, H, W) of the image."""
-
-
-def by_torchvision(transform: Any, shape: Shape, boxes: Sequence[Tensor] = ()) -> Outcome:
-    """What torchvision's own function draws for an image of ``shape`` (C, H, W), and for boxes beside it."""
-    if isinstance(transform, v2.RandomZoomOut) and not toss((single(transform.p),))[0]:
-        return False
-    # An image of one number: its size is all that is looked at.
-    image = torch.empty((), device="cpu").expand(shape)
-    drawn = transform.make_params([image, *boxes])
-    return tuple((name, as_plain(value)) for name, value in drawn.items()) or False
-
-
-def as_plain(value: Any) -> Any:
-    """A param of torchvision's without tensors and lists, which have no hash."""
-    value = value.tolist() if isinstance(value, Tensor) else value
-    return tuple(value) if isinstance(value, list) else value
-
-
-RESIZING = (v2.RandomShortestSize, v2.RandomResize, v2.ScaleJitter)
-"""Transforms that draw a size."""
-
-MOVING: dict[type, Callable[[Any, Shape, Sequence[Tensor]], Outcome]] = dict.fromkeys(
-    (*RESIZING, v2.RandomZoomOut, v2.RandomIoUCrop), by_torchvision
-)
-"""Transforms that draw where the image goes, from the size that those before have left, and from boxes: they may come
-anywhere."""
 
 
 @contextmanager

@@ -12,9 +12,10 @@ import torchvision.transforms as v1
 from PIL import Image, ImageEnhance
 from torchvision.transforms import v2
 
-from learned_transforms.draws import RESIZING, Outcome, sides, sides_of_crop
+from learned_transforms.draws import Outcome, sides, sides_of_crop
 from learned_transforms.factors import FACTORS
 from learned_transforms.layers import output_size
+from learned_transforms.moving import RESIZING
 from learned_transforms.steps import NUMERIC, resize_size
 
 KEEPING: Mapping[str, frozenset[type]] = {

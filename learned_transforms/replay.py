@@ -8,16 +8,16 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2._utils import check_type
 
 from learned_transforms.containers import CHOOSING
-from learned_transforms.draws import COINS, ERASING, MOVING, PARAMS, RESIZING, WINDOWS, Outcome, as_plain, sides_of_crop
+from learned_transforms.draws import COINS, ERASING, PARAMS, WINDOWS, Outcome, sides_around
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, played_back
 from learned_transforms.images import Window
+from learned_transforms.moving import MOVING, RESIZING, SIDES, as_plain
 
 LOOKING = WINDOWS.keys() | PARAMS.keys() | {v2.RandomPhotometricDistort}
 """Transforms that must see the image before they draw, and so begin a segment."""
 
 RANDOM = COINS.keys() | FACTORED.keys() | CHOOSING.keys() | MOVING.keys() | LOOKING
-SIDES = ("top", "left", "height", "width")
 NAMES: dict[type, Sequence[str]] = {
     **dict.fromkeys(WINDOWS, SIDES),
     **dict.fromkeys(ERASING, "ijhwv"),
@@ -107,19 +107,17 @@ def params_of_v2(
     found = {"top": top, "left": left, "height": height, "width": width}
     if not isinstance(transform, v2.RandomCrop):
         return found
-    (rows, columns), (before, above, after_, below_) = shape[1:], sides_of_crop(transform)
-    # Enough on each side for the window to lie within.
-    padding = [
-        max(before, -left),
-        max(above, -top),
-        max(after_, left + width - columns),
-        max(below_, top + height - rows),
-    ]
+    rows, columns = shape[1:]
+    own = sides_around(transform, (rows, columns))
+    # Windows that are played back may lie anywhere: enough on each side for them, too.
+    needed = -left, -top, left + width - columns, top + height - rows
+    padding = [max(sides) for sides in zip(own, needed, strict=True)]
+    padded = rows + padding[1] + padding[3], columns + padding[0] + padding[2]
     return {
         **found,
         "top": top + padding[1],
         "left": left + padding[0],
-        "needs_crop": True,
+        "needs_crop": padded != (height, width),
         "needs_pad": any(padding),
         "padding": padding,
     }

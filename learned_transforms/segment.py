@@ -11,7 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from learned_transforms.containers import CHOOSING, CONTAINERS, Leaf, opened, reached, reopened
-from learned_transforms.draws import COINS, ERASING, MOVING, PARAMS, WINDOWS, Outcome, chance, toss
+from learned_transforms.draws import COINS, ERASING, PARAMS, WINDOWS, Outcome, chance, toss
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, split, takes_effect
 from learned_transforms.given import Cutting, Posterizing, erased
@@ -29,9 +29,10 @@ from learned_transforms.images import (
 from learned_transforms.kernels import cpu
 from learned_transforms.layers import Arranging, Windowing
 from learned_transforms.metadata import EFFECTS, KEEPING, carried, size_after
+from learned_transforms.moving import MOVING, SIDES
 from learned_transforms.network import Network
 from learned_transforms.plan import Equalise, Shape
-from learned_transforms.replay import RANDOM, SIDES, from_params, to_params
+from learned_transforms.replay import RANDOM, from_params, to_params
 
 CPU = torch.device("cpu")
 TO_PIL = (v1.ToPILImage, v2.ToPILImage)

@@ -1,5 +1,6 @@
 """What each torchvision transform does to an image of one form, in terms of layers."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -218,11 +219,12 @@ def filled(fill: Any, border: str, form: Form, api: str) -> dict[str, Any] | str
     if len(fill) > 1 and border != "zero":
         return "a fill for each channel is not learned here"
     level = form.dtype == "uint8"
-    if any(isinstance(f, bool) or not isinstance(f, int if level else int | float) for f in fill):
+    if any(isinstance(f, bool) or not isinstance(f, int | float) or not math.isfinite(f) for f in fill):
         return f"a fill of {fill!r} is not learned"
     if level and not all(0 <= f <= 255 for f in fill):
         return "a fill beyond 0 to 255 is not learned"
-    return {"border": border, "fill": tuple(float(f) for f in fill)}
+    # Levels are cut off behind the point.
+    return {"border": border, "fill": tuple(float(int(f) if level else f) for f in fill)}
 
 
 def mask_fill(fill: Any, form: Form) -> tuple[float, ...] | None:

@@ -31,6 +31,7 @@ ORDER = (
     "fixed",
     "network",
     "draws",
+    "moving",
     "factors",
     "containers",
     "replay",
