@@ -3,36 +3,45 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import keystr, tree_flatten_with_path
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from learned_transforms import masks
-from learned_transforms.catalog import GEOMETRIC
-from learned_transforms.containers import CONTAINERS
+from learned_transforms.catalog import CONVERTING, GEOMETRIC
 from learned_transforms.draws import Outcome
 from learned_transforms.errors import InputShapeError
 from learned_transforms.images import Form, Window, form_of
 from learned_transforms.nested import size_of
 from learned_transforms.replay import params_of_v2, played
 from learned_transforms.segment import Drawn, Segment
-from learned_transforms.steps import NUMERIC
+
+def boxes_kept(transform: Any, boxes: Any) -> Tensor:
+    """Which boxes SanitizeBoundingBoxes keeps: those that are large enough, and lie on their canvas."""
+    values = boxes.as_subclass(Tensor).detach()
+    straight = not tv_tensors.is_rotated_bounding_format(boxes.format)
+    if not (straight and values.dtype == torch.float32 and values.device.type == "cpu"):
+        how = {"format": boxes.format, "canvas_size": boxes.canvas_size}
+        sizes = {"min_size": transform.min_size, "min_area": transform.min_area}
+        return v2.functional.sanitize_bounding_boxes(values, **how, **sizes)[1]
+    corners = v2.functional.convert_bounding_box_format(values, old_format=boxes.format, new_format="XYXY").numpy()
+    sides = corners[:, 2:] - corners[:, :2]
+    kept = (sides >= transform.min_size).all(1) & (sides[:, 0] * sides[:, 1] >= transform.min_area)
+    kept &= (corners >= 0).all(1) & (corners <= np.array(boxes.canvas_size[::-1] * 2)).all(1)
+    return torch.from_numpy(kept)
+
+
+Applied = tuple[int, Any, Outcome]
+"""The position of a transform, it, and what it drew."""
 
 SELECTING: dict[type, tuple[type, Callable[[Any, Tensor], Tensor]]] = {
-    v2.SanitizeBoundingBoxes: (
-        tv_tensors.BoundingBoxes,
-        lambda t, boxes: v2.functional.sanitize_bounding_boxes(boxes, min_size=t.min_size, min_area=t.min_area)[1],
-    ),
+    v2.SanitizeBoundingBoxes: (tv_tensors.BoundingBoxes, boxes_kept),
     v2.SanitizeKeyPoints: (tv_tensors.KeyPoints, lambda t, points: v2.functional.sanitize_keypoints(points)[1]),
 }
 """Transforms that drop some of the objects of a sample: what they look at, and how they choose."""
-
-CONVERTING = (v2.ToDtype, v2.ConvertImageDtype, v2.ToPureTensor, v2.RandomErasing)
-"""Transforms that do more to masks than to move pixels, or warn that they do nothing."""
-
-AFFECTING = (*GEOMETRIC, *CONVERTING, *NUMERIC)
-"""Transforms that do anything to what is no image."""
 
 class Beside:
     """What goes with the images of one sample.
@@ -57,7 +66,7 @@ class Beside:
     ) -> None:
         self.segment, self.values, self.sample, self.channels = segment, values, sample, channels
         self.position = 0
-        self.selecting = any(type(leaf.transform) in SELECTING for leaf in segment.leaves)
+        self.selecting = any(type(segment.leaves[n].transform) in SELECTING for n in segment.affecting)
         # Masks that torchvision would have copied.
         self.copied: set[int] = set()
         chosen = {i: self.layers_of(values[i], companion) for i in taken}
@@ -79,51 +88,69 @@ class Beside:
 
     def advance(self, stop: int, outcomes: Mapping[int, Outcome], window: Window | None) -> None:
         """Apply the transforms before number ``stop``."""
-        for position in range(self.position, stop):
-            transform = self.segment.leaves[position].transform
-            outcome = self.segment.applied(position, outcomes)
-            if outcome is False or type(transform) not in AFFECTING:
+        applied = self.applied(outcomes)
+        for number, (position, transform, outcome) in enumerate(applied):
+            if not self.position <= position < stop:
                 continue
             if type(transform) in SELECTING:
-                self.select(transform)
+                self.select(transform, applied[:number], window)
                 continue
-            own = None if position else window
             for i in self.moved:
-                self.values[i] = self.played(transform, self.values[i], outcome, own)
+                self.values[i] = self.played(self.values[i], [(position, transform, outcome)], window)
         self.position = stop
 
-    def played(self, transform: Any, value: Any, outcome: Outcome, window: Window | None) -> Any:
-        """What torchvision makes of a value; of plain tensors the image alone is transformed."""
-        if type(value) is Tensor:
-            return value
-        shape = (self.channels, *size_of(value))
-        return played(transform, value, params_of_v2(transform, outcome, window, shape))
+    def applied(self, outcomes: Mapping[int, Outcome]) -> list[Applied]:
+        """The transforms that do anything to what goes with images, with their numbers and what they drew."""
+        found = ((n, self.segment.applied(n, outcomes)) for n in self.segment.affecting)
+        return [(n, self.segment.leaves[n].transform, what) for n, what in found if what is not False]
 
-    def select(self, transform: Any) -> None:
-        """Drop objects: their boxes or keypoints, labels and masks.
+    def played(self, value: Any, applied: Sequence[Applied], window: Window | None) -> Any:
+        """What torchvision makes of a value; of plain tensors the image alone is transformed."""
+        for position, transform, outcome in applied:
+            if type(value) is Tensor:
+                break
+            shape = (self.channels, *size_of(value))
+            params = params_of_v2(transform, outcome, None if position else window, shape)
+            value = played(transform, value, params)
+        return value
+
+    def select(self, transform: Any, before: Sequence[Applied], window: Window | None) -> None:
+        """Drop objects: their boxes or keypoints, labels and masks; ``before``: what was applied to masks until then.
 
         Raises:
-            InputShapeError: as many labels as objects were expected.
+            InputShapeError: there are no objects, or not as many labels.
         """
-        kind, choose = SELECTING[type(transform)]
-        labels = transform._labels_getter(self.sample(self.values))
-        labels = (labels,) if isinstance(labels, Tensor) else labels
-        looked_at = next((value for value in self.values if isinstance(value, kind)), None)
-        if looked_at is None or not (labels is None or fitting(labels, len(looked_at))):
-            # It refuses, in its own words.
-            transform(self.sample(self.values))
-            raise InputShapeError(f"Expected labels for each of {type(transform).__name__}'s objects.")
-        kept = choose(transform, looked_at)
-        params = {"valid": kept, "labels": labels}
+        labels, kept = self.chosen(transform)
         for i, value in enumerate(self.values):
-            if i in self.layered and isinstance(value, tv_tensors.Mask) and len(value) == len(kept):
+            if i in self.layered and any(value is label for label in labels or ()):
+                # It becomes a plain tensor, of which no transform takes notice.
+                del self.layered[i]
+                self.moved.append(i)
+                value = self.played(value, before, window)
+                labels = tuple(value if label is self.values[i] else label for label in labels)
+            if i in self.layered and isinstance(value, tv_tensors.Mask) and value.shape[0] == len(kept):
                 self.copied.add(i)
                 if not kept.all():
                     # The same as indexing, which takes value by value.
                     some = value.as_subclass(Tensor).index_select(0, kept.nonzero()[:, 0])
                     self.values[i] = tv_tensors.wrap(some, like=value)
             else:
-                self.values[i] = transform.transform(value, params)
+                self.values[i] = transform.transform(value, {"valid": kept, "labels": labels})
+
+    def chosen(self, transform: Any) -> tuple[Any, Tensor]:
+        """The labels of the objects, and which objects are kept."""
+        kind, choose = SELECTING[type(transform)]
+        sample = self.sample(self.values)
+        try:
+            labels = transform._labels_getter(sample)
+            labels = (labels,) if isinstance(labels, Tensor) else labels
+            looked_at = next((value for value in self.values if isinstance(value, kind)), None)
+            if looked_at is None or not (labels is None or fitting(labels, looked_at.shape[0])):
+                transform(sample)  # It refuses, in its own words.
+        except ValueError as error:
+            where = f"{kind.__name__} lie at {places(sample, kind)}, other tensors at {places(sample, Tensor, kind)}"
+            raise InputShapeError(f"{type(transform).__name__}: {error} In this sample, {where}.") from error
+        return labels, choose(transform, looked_at)
 
     def finish(self, drawn: Drawn) -> None:
         """Apply what is left of the transforms, and move masks and videos by all of them."""
@@ -135,27 +162,27 @@ class Beside:
 
     def mask(self, i: int, layers: Segment, drawn: Drawn) -> Any:
         """A mask behind all transforms."""
-        mask, window, outcomes = self.values[i], drawn[1], dict(zip(self.segment.random, drawn[0], strict=True))
-        applied = [(n, leaf.transform, self.segment.applied(n, outcomes)) for n, leaf in enumerate(self.segment.leaves)]
-        used = [(n, t, what) for n, t, what in applied if what is not False and type(t) in AFFECTING]
+        mask, window, applied = self.values[i], drawn[1], self.applied(dict(zip(self.segment.random, drawn[0], strict=True)))
         plain = mask.as_subclass(Tensor)
         carried = masks.carried(plain)
-        geometric = any(type(transform) in GEOMETRIC for _, transform, _ in used)
+        geometric = any(type(transform) in GEOMETRIC for _, transform, _ in applied)
         moved = layers(carried, drawn) if geometric else carried
         if moved is not carried:
             plain = masks.uncarried(moved, plain.dtype)
             if masks.rounded(plain):
-                for n, transform, what in used:
-                    mask = self.played(transform, mask, what, None if n else window)
-                return mask
+                return self.played(mask, [one for one in applied if type(one[1]) not in SELECTING], window)
         elif i in self.copied:
             plain = plain.clone(memory_format=torch.contiguous_format)
         if geometric or i in self.copied:
             mask = tv_tensors.wrap(plain, like=mask)
-        for _, transform, what in used:
-            if type(transform) in CONVERTING:
-                mask = self.played(transform, mask, what, None)
-        return mask
+        return self.played(mask, [one for one in applied if type(one[1]) in CONVERTING], window)
+
+
+def places(sample: Any, kind: type, other: type | None = None) -> str:
+    """Where values of a kind, and not of another, lie in a sample, in words."""
+    leaves = tree_flatten_with_path(sample)[0]
+    found = [keystr(path) for path, leaf in leaves if isinstance(leaf, kind) and not (other and isinstance(leaf, other))]
+    return ", ".join(found) or "no key"
 
 
 def fitting(labels: Any, count: int) -> bool:

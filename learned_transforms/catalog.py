@@ -168,6 +168,12 @@ GEOMETRIC = (
 )
 """Transforms that move pixels, which those of masks follow."""
 
+CONVERTING = (v2.ToDtype, v2.ConvertImageDtype, v2.ToPureTensor, v2.RandomErasing)
+"""Transforms that do more to masks than to move pixels, or warn that they do nothing."""
+
+AFFECTING = (*GEOMETRIC, *CONVERTING, *steps.NUMERIC)
+"""Transforms that do anything to what goes with images."""
+
 SHALLOW = (
     v1.Resize,
     v1.RandomResizedCrop,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageMode
 from torch import Tensor
+from torch._C import DisableTorchFunctionSubclass
 from torchvision import tv_tensors
 
 from learned_transforms import modes
@@ -65,10 +66,12 @@ def signature(image: Any) -> Any:
     threads = torch.get_num_threads()
     if isinstance(image, Tensor):
         try:
-            stride = image.stride()
-        except RuntimeError:  # Sparse and nested tensors have none.
+            # What subclasses hold is asked of the tensor in them, which is faster.
+            with DisableTorchFunctionSubclass():
+                held = image.dtype, image.shape, image.stride(), image.device, image.requires_grad
+        except RuntimeError:  # Sparse and nested tensors have no strides.
             return None
-        return type(image), image.dtype, image.shape, stride, image.device, image.requires_grad, threads
+        return type(image), *held, threads
     if isinstance(image, Image.Image):
         return image.mode, image.size, threads
     if isinstance(image, np.ndarray):
@@ -95,7 +98,10 @@ def form_of(image: Any) -> Form | None:
 
 
 def tensor_form(image: Tensor) -> Form | None:
-    kind, dtype = type(image), DTYPES.get(image.dtype)
+    kind = type(image)
+    if kind in MARKED:
+        image = image.as_subclass(Tensor)
+    dtype = DTYPES.get(image.dtype)
     known = dtype is not None and (kind is Tensor or kind in MARKED)
     if not known or image.layout != torch.strided or image.is_nested or image.is_meta or image.ndim < 3:
         return None

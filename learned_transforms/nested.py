@@ -30,17 +30,20 @@ ARRAY_TAKING = (v2.ToImage, v2.ToPILImage)
 """Transforms that take the arrays of a sample, too, which all others leave as they are."""
 
 
+def differ(values: Sequence[Any]) -> bool:
+    """Whether there are several sizes."""
+    return len({size_of(value) for value in values}) > 1
+
+
 def check_sizes(values: Sequence[Any]) -> None:
     """Require one size, as a window is drawn for all of them.
 
     Raises:
         InputShapeError: there are several.
     """
-    sizes = {size_of(value) for value in values}
-    if len(sizes) > 1:
-        raise InputShapeError(
-            f"Found multiple sizes (rows, columns) in the sample: {sorted(sizes)}. Resize them first."
-        )
+    if differ(values):
+        sizes = sorted({size_of(value) for value in values})
+        raise InputShapeError(f"Found multiple sizes (rows, columns) in the sample: {sizes}. Resize them first.")
 
 
 ALIKE = (v2.RandomGrayscale, v2.RandomErasing, v2.RandomChannelPermutation, v2.RandomPhotometricDistort)

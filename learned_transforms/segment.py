@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from learned_transforms.catalog import AFFECTING
 from learned_transforms.containers import CHOOSING, CONTAINERS, Leaf, opened, reached, reopened
 from learned_transforms.draws import COINS, ERASING, PARAMS, WINDOWS, Outcome, chance, toss
 from learned_transforms.errors import PipelineValueError
@@ -124,6 +125,10 @@ class Segment:
         # Later ones draw from the size that those before leave.
         kinds = [type(leaf.transform) for leaf in leaves]
         self.tracking = any(kind in MOVING or (n and kind in WINDOWS) for n, kind in enumerate(kinds))
+        # The first of them that asks for one size of all that lies together.
+        asking = (n for n, kind in enumerate(kinds) if kind in WINDOWS or (kind in MOVING and kind is not v2.RandomResize))
+        self.sized = next(asking, None)
+        self.affecting = [n for n, kind in enumerate(kinds) if kind in AFFECTING]
         self.erasing = bool(leaves) and kinds[0] in ERASING and taken.container != "mask"
         layers = zip(network.members, owners, strict=True)
         self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
