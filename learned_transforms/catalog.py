@@ -19,6 +19,7 @@ from learned_transforms.draws import sides_of_crop
 from learned_transforms.factors import JITTERED
 from learned_transforms.given import Cutting
 from learned_transforms.images import Form
+from learned_transforms.moving import MOVING
 from learned_transforms.nested import ALIKE
 from learned_transforms.replay import LOOKING
 from learned_transforms.steps import Step
@@ -91,8 +92,19 @@ def erasing_argument(transform: Any, name: str) -> Any:
     return "random" if value is None else value
 
 
+def kept_as(name: str) -> str:
+    """The attribute under which torchvision keeps an argument."""
+    return "options" if name == "sampler_options" else name
+
+
+def kept_argument(transform: Any, name: str) -> Any:
+    return getattr(transform, kept_as(name))
+
+
 RESIZED_CROP = ("size", "scale", "ratio", "interpolation", "antialias")
+RESIZE = ("interpolation", "antialias")
 PADDING = ("fill", "padding_mode")
+IOU_CROP = ("min_scale", "max_scale", "min_aspect_ratio", "max_aspect_ratio", "sampler_options", "trials")
 
 BOTH: dict[str, Row] = {
     "Resize": Row(steps.resize, ("size", "interpolation", "max_size", "antialias"), steps.resize_role),
@@ -135,12 +147,35 @@ ROWS: dict[type, Row] = {
     v2.RGB: Row(steps.rgb),
     v2.ToDtype: Row(steps.to_dtype, ("dtype", "scale"), needs("to_float")),
     v2.ToImage: Row(steps.to_container("image", ("pil", "tensor", "numpy"))),
-    v2.ToPureTensor: Row(steps.to_container("tensor", ("image",))),
+    v2.ToPureTensor: Row(steps.to_container("tensor", ("image", "video"))),
     v2.Identity: Row(steps.unchanged),
+    v2.RandomShortestSize: Row(steps.resized_as_drawn, ("min_size", "max_size", *RESIZE), steps.resize_role),
+    v2.RandomResize: Row(steps.resized_as_drawn, ("min_size", "max_size", *RESIZE), steps.resize_role),
+    v2.ScaleJitter: Row(steps.resized_as_drawn, ("target_size", "scale_range", *RESIZE), steps.resize_role),
+    v2.RandomZoomOut: Row(steps.zoomed_out, ("fill", "side_range", "p")),
+    v2.RandomIoUCrop: Row(steps.window, IOU_CROP, read=kept_argument),
+    v2.ConvertBoundingBoxFormat: Row(steps.numeric, ("format",)),
+    v2.ClampBoundingBoxes: Row(steps.numeric, ("clamping_mode",)),
+    v2.ClampKeyPoints: Row(steps.numeric),
+    v2.SetClampingMode: Row(steps.numeric, ("clamping_mode",)),
+    v2.SanitizeBoundingBoxes: Row(steps.numeric, ("min_size", "min_area", "labels_getter")),
+    v2.SanitizeKeyPoints: Row(steps.numeric, ("labels_getter",)),
     ToTensorIfPIL: Row(steps.to_container("tensor", ("pil",))),
     **{twin: Row(step, role=role) for twin, (step, role) in TWINS.items()},
 }
 """By class; those of the clients' stand at the end."""
+
+GEOMETRIC = (
+    *(v2.Resize, v2.RandomResizedCrop, v2.CenterCrop, v2.RandomCrop, v2.Pad, v2.RandomHorizontalFlip),
+    *(v2.RandomVerticalFlip, *MOVING),
+)
+"""Transforms that move pixels, which those of masks follow."""
+
+CONVERTING = (v2.ToDtype, v2.ConvertImageDtype, v2.ToPureTensor, v2.RandomErasing)
+"""Transforms that do more to masks than to move pixels, or warn that they do nothing."""
+
+AFFECTING = (*GEOMETRIC, *CONVERTING, *steps.NUMERIC)
+"""Transforms that do anything to what goes with images."""
 
 SHALLOW = (
     v1.Resize,
@@ -190,7 +225,11 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
         return Step(form)
     if form.deep and type(transform) in SHALLOW:
         return "v1 takes at most one batch dimension here"
-    if api == "v1" and form.container == "image":
+    if form.container == "video" and type(transform) in (v2.Grayscale, v2.RandomGrayscale, v2.RGB):
+        return Step(form)
+    if form.container == "mask" and type(transform) not in (*GEOMETRIC, v2.ToDtype, v2.ConvertImageDtype):
+        return Step(form)
+    if api == "v1" and form.container in ("image", "video"):
         return "v1 transforms make plain tensors of tv_tensors"
     done = row.step(transform, form, api)
     if isinstance(done, str):

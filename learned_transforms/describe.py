@@ -27,17 +27,11 @@ BESIDES = {
         *("RandomRotation", "TrivialAugmentWide"),
     ),
     v2: (
-        *("AugMix", "AutoAugment", "ClampBoundingBoxes", "ClampKeyPoints", "ConvertBoundingBoxFormat"),
-        *("ElasticTransform", "GaussianNoise", "JPEG", "RandAugment", "RandomAffine", "RandomIoUCrop"),
-        *("RandomPerspective", "RandomResize", "RandomRotation", "RandomShortestSize", "RandomZoomOut"),
-        *("SanitizeBoundingBoxes", "SanitizeKeyPoints", "ScaleJitter", "SetClampingMode", "TrivialAugmentWide"),
-        "UniformTemporalSubsample",
+        *("AugMix", "AutoAugment", "ElasticTransform", "GaussianNoise", "JPEG", "RandAugment", "RandomAffine"),
+        *("RandomPerspective", "RandomRotation", "TrivialAugmentWide", "UniformTemporalSubsample"),
     ),
 }
 """Names of torchvision's transforms outside the catalogue that keep their arguments; older releases lack some."""
-
-KEPT_AS = {"sampler_options": "options"}
-"""Arguments that torchvision keeps under another name."""
 
 ENUMS = {"interpolation": InterpolationMode, "policy": AutoAugmentPolicy, "format": BoundingBoxFormat}
 """Named values, by what a description calls them."""
@@ -87,7 +81,7 @@ def arguments_of(transform: Any) -> dict[str, Any]:
     if row is not None:
         return {name: to_plain(row.read(transform, name)) for name in (*row.arguments, *row.tensors)}
     names = inspect.signature(type(transform)).parameters
-    return {name: to_plain(getattr(transform, KEPT_AS.get(name, name))) for name in names}
+    return {name: to_plain(getattr(transform, name)) for name in names}
 
 
 def restore(description: Any) -> Any:

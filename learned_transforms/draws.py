@@ -190,17 +190,24 @@ def sides_of_crop(transform: Any) -> tuple[int, int, int, int]:
     return sides(transform.padding)
 
 
-def random_crop(transform: Any, size: tuple[int, int], limited: bool) -> Window:
-    """Where :class:`RandomCrop` cuts, against the image without its padding: parts may lie outside."""
-    new = isinstance(transform, v2.Transform)
+def sides_around(transform: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom): by how much a RandomCrop pads an image of a size (rows, columns)."""
     left, top, right, bottom = sides_of_crop(transform)
-    limited = limited and transform.padding_mode in ("reflect", "symmetric")
-    rows, columns = transform.size
     if transform.pad_if_needed:
+        rows, columns = transform.size
         more = max(columns - size[1] - left - right, 0)
         left, right = left + more, right + more
         more = max(rows - size[0] - top - bottom, 0)
         top, bottom = top + more, bottom + more
+    return left, top, right, bottom
+
+
+def random_crop(transform: Any, size: tuple[int, int], limited: bool) -> Window:
+    """Where :class:`RandomCrop` cuts, against the image without its padding: parts may lie outside."""
+    new = isinstance(transform, v2.Transform)
+    left, top, right, bottom = sides_around(transform, size)
+    limited = limited and transform.padding_mode in ("reflect", "symmetric")
+    rows, columns = transform.size
     if limited and not new:  # v1 pads before it looks at the size.
         check_padding((left, top, right, bottom), size, transform.padding_mode)
     height, width = size[0] + top + bottom, size[1] + left + right

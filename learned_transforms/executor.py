@@ -9,14 +9,16 @@ import torchvision.transforms as v1
 from PIL import Image
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from learned_transforms.beside import Beside
 from learned_transforms.catalog import Altered, name_of
 from learned_transforms.containers import CONTAINERS, leaves
 from learned_transforms.draws import visible
 from learned_transforms.errors import InputTypeError
 from learned_transforms.identify import Piece
-from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
+from learned_transforms.images import Form, form_of, from_tensor, shape_of, to_tensor
 from learned_transforms.modes import observed
 from learned_transforms.nested import (
     ALIKE,
@@ -26,6 +28,7 @@ from learned_transforms.nested import (
     check_sizes,
     common,
     describe_leaf,
+    differ,
     together,
 )
 from learned_transforms.network import Network
@@ -85,9 +88,7 @@ class Run:
             self.take_array()
         while self.position < len(pieces):
             form = None if self.packed else self.form()
-            reason = self.why_torchvision()
-            if reason is None:
-                reason = self.abreast() if form is None else self.alone(form)
+            reason = self.abreast() if form is None else self.alone(form)
             if reason is not None:
                 self.pass_through(pieces[self.position], reason)
                 self.position += 1
@@ -117,18 +118,18 @@ class Run:
         form = form_of(self.value)
         return form._replace(container="numpy") if self.array and form is not None else form
 
-    def why_torchvision(self) -> str | None:
-        """Why no layer should run what comes next, whatever it is."""
+    def why_torchvision(self, values: Sequence[Any]) -> str | None:
+        """Why no layer should run what comes next on values, whatever it is."""
         if self.tape is not None or self.observed:
             return None
-        values = [self.value] if isinstance(self.value, Tensor) else []
-        if not values and not isinstance(self.value, Image.Image):
-            values = [value for value in tree_flatten(self.value)[0] if isinstance(value, Tensor)]
-        return self.pipeline.why_torchvision(values[0].device if values else CPU)
+        return self.pipeline.why_torchvision(next((v.device for v in values if isinstance(v, Tensor)), CPU))
 
     def alone(self, form: Form) -> str | None:
         """Take one image past the segment that begins here; give the reason why torchvision runs what follows it."""
         pipeline, start = self.pipeline, self.position
+        reason = self.why_torchvision([self.value])
+        if reason is not None:
+            return reason
         segment = pipeline.segment(form, start, self.observed)
         if segment.stop == start:
             return segment.reason
@@ -146,8 +147,13 @@ class Run:
     def abreast(self) -> str | None:
         """The same for nested values: images in layers, what goes with them in torchvision beside them."""
         values, structure = tree_flatten(self.value)
+        reason = self.why_torchvision(values)
+        if reason is not None:
+            return reason
         taken = together(values)
-        images = [i for i in taken if signature(values[i]) is not None and not isinstance(values[i], BESIDE)]
+        images = [i for i in taken if not isinstance(values[i], BESIDE)]
+        # Videos beside images are moved as these are.
+        images = [i for i in images if not isinstance(values[i], tv_tensors.Video)] or images
         form = common([form_of(values[i]) for i in images])
         if form is None:
             return f"input {', '.join(describe_leaf(v) for v in values[:3])}"
@@ -155,17 +161,39 @@ class Run:
         segment = self.pipeline.segment(form, self.position, self.observed)
         if segment.stop > self.position:
             first = values[images[0]]
-            if segment.drawing:
+            if segment.sized is not None and differ([values[i] for i in taken]):
+                if segment.sized:
+                    return "what lies together is of several sizes"
                 check_sizes([values[i] for i in taken])
             if segment.cutting is not None:
                 check_cut(values)
-            drawn = segment.draw(first) if self.tape is None else self.tape.draw(segment, first, self.position)
+            beside = self.beside(segment, values, [i for i in taken if i not in images], structure, shape_of(first)[0])
+            drawn = (
+                segment.draw(first, beside)
+                if self.tape is None
+                else self.tape.draw(segment, first, self.position, beside)
+            )
             if segment.leaves and type(segment.leaves[0].transform) in ALIKE and drawn[0][0] is not False:
                 check_shapes([values[i] for i in taken])
-            for i in taken:
-                values[i] = segment(values[i], drawn) if i in images else segment.beside(values[i], drawn, first)
+            beside.finish(drawn)
+            for i in images:
+                values[i] = segment(values[i], drawn)
             self.value = tree_unflatten(values, structure)
         return self.past(segment)
+
+    def beside(
+        self, segment: Segment, values: list[Any], others: Sequence[int], structure: Any, channels: int
+    ) -> Beside:
+        """What goes with the images of the sample."""
+        start, pipeline = self.position, self.pipeline
+        return Beside(
+            segment,
+            values,
+            others,
+            lambda flat: tree_unflatten(flat, structure),
+            lambda form: None if self.observed else pipeline.companion(segment, start, form),
+            channels,
+        )
 
     def past(self, segment: Segment) -> str | None:
         """Go on behind a segment."""

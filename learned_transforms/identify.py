@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.transforms import _presets as presets
 from torchvision.transforms import v2
 
-from learned_transforms.catalog import ROWS, Altered, ToTensorIfPIL
+from learned_transforms.catalog import ROWS, Altered, ToTensorIfPIL, kept_as
 from learned_transforms.clients import known as clients
 from learned_transforms.containers import COMPOSES, CONTAINERS
 from learned_transforms.errors import PipelineTypeError, PipelineValueError
@@ -172,7 +172,7 @@ def arguments_of(transform: Any, base: type) -> dict[str, Any]:
         if given["transforms"] == list(transform.transforms):
             given = {"transforms": transform.transforms}
         return given if not hasattr(transform, "p") else {**given, "p": plain(transform.p)}
-    given = {name: getattr(transform, name) for name in ROWS[base].arguments}
+    given = {name: getattr(transform, name) for name in map(kept_as, ROWS[base].arguments)}
     for name, value in given.items():
         check_argument(base, name, value)
     return {name: plain(value) for name, value in given.items()}

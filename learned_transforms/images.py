@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageMode
 from torch import Tensor
+from torch._C import DisableTorchFunctionSubclass
 from torchvision import tv_tensors
 
 from learned_transforms import modes
@@ -28,14 +29,17 @@ shape, strides and dtype."""
 
 DTYPES = {torch.uint8: "uint8", torch.float32: "float32"}
 CONTAINERS = ("pil", "tensor", "image", "numpy")
+MARKED = {tv_tensors.Image: "image", tv_tensors.Video: "video"}
+"""Containers of tensors of a class of their own."""
 
 
 class Form(NamedTuple):
     """The form of an image.
 
     Attributes:
-        container: ``"pil"``, ``"tensor"``, ``"image"`` (tv_tensors.Image) or ``"numpy"`` (HWC).
-        dtype: ``"uint8"`` or ``"float32"``.
+        container: ``"pil"``, ``"tensor"``, ``"image"`` (tv_tensors.Image), ``"video"`` (tv_tensors.Video) or
+            ``"numpy"`` (HWC); ``"mask"`` of the masks beside an image, see ``masks.py``.
+        dtype: ``"uint8"`` or ``"float32"``; of masks, any that they come in.
         plain: one image, of one or three channels, which is what PIL images have.
         narrow: it has at most four channels, which torch resizes as levels.
         several: it is one of several images, which only v2 takes.
@@ -63,10 +67,12 @@ def signature(image: Any) -> Any:
     threads = torch.get_num_threads()
     if isinstance(image, Tensor):
         try:
-            stride = image.stride()
-        except RuntimeError:  # Sparse and nested tensors have none.
+            # What subclasses hold is asked of the tensor in them, which is faster.
+            with DisableTorchFunctionSubclass():
+                held = image.dtype, image.shape, image.stride(), image.device, image.requires_grad
+        except RuntimeError:  # Sparse and nested tensors have no strides.
             return None
-        return type(image), image.dtype, image.shape, stride, image.device, image.requires_grad, threads
+        return type(image), *held, threads
     if isinstance(image, Image.Image):
         return image.mode, image.size, threads
     if isinstance(image, np.ndarray):
@@ -93,13 +99,16 @@ def form_of(image: Any) -> Form | None:
 
 
 def tensor_form(image: Tensor) -> Form | None:
-    kind, dtype = type(image), DTYPES.get(image.dtype)
-    known = dtype is not None and (kind is Tensor or kind is tv_tensors.Image)
+    kind = type(image)
+    if kind in MARKED:
+        image = image.as_subclass(Tensor)
+    dtype = DTYPES.get(image.dtype)
+    known = dtype is not None and (kind is Tensor or kind in MARKED)
     if not known or image.layout != torch.strided or image.is_nested or image.is_meta or image.ndim < 3:
         return None
     if 0 in image.shape:
         return None
-    container = "image" if kind is tv_tensors.Image else "tensor"
+    container = MARKED.get(kind, "tensor")
     plain = image.ndim == 3 and image.shape[0] in (1, 3)
     return Form(container, str(dtype), plain, bool(image.shape[-3] <= 4), deep=image.ndim > 4)
 
@@ -172,7 +181,9 @@ def from_tensor(image: Tensor, container: str) -> Any:
     """A tensor of values in a container, of which it has the dtype."""
     if container == "image":
         return tv_tensors.Image(image)
-    if container == "tensor":
+    if container == "video":
+        return tv_tensors.Video(image)
+    if container in ("tensor", "mask"):
         return image
     pixels = image.movedim(-3, -1).contiguous().numpy(force=True)
     if container == "numpy":

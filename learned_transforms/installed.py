@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 import PIL
 import torch
 from PIL import Image
+from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
@@ -136,3 +137,17 @@ def takes_rows_first() -> bool:
     """Whether Pillow resizes the rows of a tall image before its columns, as it does since 13."""
     image = Image.frombytes("L", (20, 200), bytes(place * 97 % 256 for place in range(4000)))
     return image.resize((10, 10)).tobytes() == image.resize((20, 10)).resize((10, 10)).tobytes()
+
+
+@cache
+def resizes_masks_exactly() -> bool:
+    """Whether v2 resizes masks by the exact nearest pixel where that is asked for; it once took the other always."""
+    return aside(masks_differ)
+
+
+def masks_differ() -> bool:
+    mask = tv_tensors.Mask(torch.arange(5, device="cpu").to(torch.uint8).expand(5, 5).clone())
+    resized = (
+        functional.resize(mask, [3, 3], how) for how in (InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT)
+    )
+    return not next(resized).equal(next(resized))

@@ -212,7 +212,7 @@ def fixes_size(shape: Shape, params: Params) -> bool:
 def output_size(
     size: tuple[int, int], wanted: Sequence[int], max_size: int | None, longest: float | None = None
 ) -> tuple[int, int]:
-    """(rows, columns) of a resized image; one wanted number is the length of the shorter side.
+    """(rows, columns) of a resized image; one wanted number is the length of the shorter side, none the largest size.
 
     With ``longest``, the ratio of the sides is kept: at 0 the image covers what is wanted, at 1 it lies in it.
     """
@@ -224,8 +224,11 @@ def output_size(
         found = wanted[0], wanted[1]
     else:
         short, long = sorted(size)
-        new_short, new_long = wanted[0], int(wanted[0] * long / short)
-        if max_size is not None and new_long > max_size:
+        if wanted:
+            new_short, new_long = wanted[0], int(wanted[0] * long / short)
+        elif max_size is not None:
+            new_short, new_long = int(max_size * short / long), max_size
+        if wanted and max_size is not None and new_long > max_size:
             new_short, new_long = int(max_size * new_short / new_long), max_size
         found = (new_long, new_short) if size[1] <= size[0] else (new_short, new_long)
     if min(found) < 1:
@@ -397,7 +400,8 @@ class Cropping(Layer):
 class Windowing(Layer):
     """Use a window of the image that is drawn for each; it may reach beyond the image.
 
-    Params: ``size`` of the window; ``border`` and ``fill`` as those of :class:`Padding`.
+    Params: ``size`` of the window; ``border`` and ``fill`` as those of :class:`Padding`. ``top``, ``left``, ``height``
+    and ``width``: where it is and how large; without them, it is cut out before, and comes with the image.
     """
 
     takes = Fields({"size": listed(integer(1), 2), **FILLED})
@@ -406,11 +410,25 @@ class Windowing(Layer):
         return Around(params["border"], fill_of(params["fill"], channels))
 
     def elastic(self, shape: Shape, params: Params) -> bool:
-        return True
+        return "top" not in params
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        if "top" in params:
+            return self.part(shape, params)
         height, width = params["size"]
         return [Gather(rows=Keep(0, 1, height), columns=Keep(0, 1, width), outside=True)]
+
+    def part(self, shape: Shape, params: Params) -> list[Stage]:
+        """The window, where it is known."""
+        top, left, height, width = (params[side] for side in ("top", "left", "height", "width"))
+        rows, columns = Keep(top, 1, height), Keep(left, 1, width)
+        if rows.inside(shape[1]) and columns.inside(shape[2]):
+            return [Gather(rows=rows, columns=columns)]
+        if params["border"] == "zero":
+            return [Gather(rows=rows, columns=columns, outside=True, fill=fill_of(params["fill"], shape[0]))]
+        axes = ((shape[1], top, height), (shape[2], left, width))
+        kept = (Listed(tuple(bordered(n, first, first + c, params["border"]).tolist())) for n, first, c in axes)
+        return [Gather(rows=next(kept), columns=next(kept))]
 
 
 class Padding(Layer):

@@ -16,7 +16,8 @@ from learned_transforms.clients import twins
 from learned_transforms.draws import Outcome, sides, sides_of_crop
 from learned_transforms.factors import FACTORS
 from learned_transforms.layers import output_size
-from learned_transforms.steps import resize_size
+from learned_transforms.moving import RESIZING
+from learned_transforms.steps import NUMERIC, resize_size
 
 KEEPING: Mapping[str, frozenset[type]] = {
     "pil": frozenset(
@@ -31,9 +32,11 @@ KEEPING: Mapping[str, frozenset[type]] = {
             v2.ToPureTensor,
             twins.KeepRatio,
             twins.RandomKeepRatio,
+            *RESIZING,
+            *NUMERIC,
         }
     ),
-    "image": frozenset({v2.RandomCrop, v2.Identity, v2.ToImage, v2.PILToTensor}),
+    **dict.fromkeys(("image", "video"), frozenset({v2.RandomCrop, v2.Identity, v2.ToImage, v2.PILToTensor, *NUMERIC})),
 }
 """By container, transforms that give back the object that they got where they leave its values as they are; of plain
 tensors, all."""
@@ -76,6 +79,11 @@ def pad(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image
     return made
 
 
+def zoom_out(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+    made: Image.Image = v1.functional.pad(pixel, 0)
+    return made
+
+
 def center_crop(transform: Any, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
     beyond = any(wanted > length for wanted, length in zip(transform.size, size, strict=True))
     mode = getattr(transform, "padding_mode", "constant")
@@ -106,6 +114,7 @@ EFFECTS: Mapping[type, Effect] = {
     **dict.fromkeys((v1.Grayscale, v2.Grayscale, v1.RandomGrayscale, v2.RandomGrayscale), grayscale),
     v2.RGB: rgb,
     **dict.fromkeys((v1.Pad, v2.Pad), pad),
+    v2.RandomZoomOut: zoom_out,
     **dict.fromkeys((v1.CenterCrop, v2.CenterCrop, twins.CropOrPad, twins.RandomCropOrPad), center_crop),
     **dict.fromkeys((twins.MaybeToTensor, twins.MaybePILToTensor, twins.Unscaled), drop),
     twins.Convert: convert,
@@ -115,13 +124,21 @@ EFFECTS: Mapping[type, Effect] = {
 """Transforms that do not just keep it."""
 
 
-def size_after(transform: Any, drawn: Outcome, size: Size) -> Size:
-    """The size of what a transform makes of an image."""
+def size_after(transform: Any, size: Size, drawn: Outcome = True) -> Size:
+    """The size of what a transform makes of an image, from what it drew."""
+    params = dict(drawn) if isinstance(drawn, tuple) else {}
     if isinstance(transform, twins.KeepRatio):
         return output_size(size, transform.size, None, transform.longest)
-    if isinstance(transform, twins.RandomKeepRatio) and isinstance(drawn, tuple):
-        rows, columns = next(dict(part)["size"] for part in dict(drawn)["parts"] if part)
+    if isinstance(transform, twins.RandomKeepRatio) and params:
+        rows, columns = next(dict(part)["size"] for part in params["parts"] if part)
         return rows, columns
+    if "size" in params:
+        return output_size(size, params["size"], None)
+    if "padding" in params:
+        left, top, right, bottom = params["padding"]
+        return size[0] + top + bottom, size[1] + left + right
+    if "height" in params:
+        return params["height"], params["width"]
     if isinstance(transform, v1.Resize | v2.Resize):
         return output_size(size, resize_size(transform), transform.max_size)
     if isinstance(transform, v1.Pad | v2.Pad):
@@ -148,5 +165,5 @@ def carried(image: Image.Image, applied: Iterable[tuple[Any, Outcome]]) -> dict[
         effect = EFFECTS.get(type(transform))
         if effect is not None:
             pixel = effect(transform, drawn, pixel, size)
-        size = size_after(transform, drawn, size)
+        size = size_after(transform, size, drawn)
     return pixel.info

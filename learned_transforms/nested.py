@@ -11,8 +11,8 @@ from torchvision.transforms import v2
 from learned_transforms.errors import InputShapeError, InputTypeError
 from learned_transforms.images import Form, shape_of
 
-BESIDE = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints, tv_tensors.Video)
-"""What v2 transforms besides images."""
+BESIDE = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints)
+"""What v2 transforms besides images and videos."""
 
 UNMARKING = (v2.ToPureTensor, v2.PILToTensor, v2.ToTensor)
 """Transforms behind which v2 takes other inputs than before, since they make plain tensors."""
@@ -22,12 +22,19 @@ def together(values: Sequence[Any]) -> list[int]:
     """Which of several inputs v2 transforms: of plain tensors the first, and only where there is no other image."""
     shown = any(isinstance(v, tv_tensors.Image | tv_tensors.Video | Image.Image) for v in values)
     plain = [i for i, v in enumerate(values) if isinstance(v, Tensor) and not isinstance(v, tv_tensors.TVTensor)]
-    images = [i for i, v in enumerate(values) if isinstance(v, (Image.Image, tv_tensors.Image, *BESIDE))]
+    images = [
+        i for i, v in enumerate(values) if isinstance(v, (Image.Image, tv_tensors.Image, tv_tensors.Video, *BESIDE))
+    ]
     return images if shown else sorted(images + plain[:1])
 
 
 ARRAY_TAKING = (v2.ToImage, v2.ToPILImage)
 """Transforms that take the arrays of a sample, too, which all others leave as they are."""
+
+
+def differ(values: Sequence[Any]) -> bool:
+    """Whether there are several sizes."""
+    return len({size_of(value) for value in values}) > 1
 
 
 def check_sizes(values: Sequence[Any]) -> None:
@@ -36,11 +43,9 @@ def check_sizes(values: Sequence[Any]) -> None:
     Raises:
         InputShapeError: there are several.
     """
-    sizes = {size_of(value) for value in values}
-    if len(sizes) > 1:
-        raise InputShapeError(
-            f"Found multiple sizes (rows, columns) in the sample: {sorted(sizes)}. Resize them first."
-        )
+    if differ(values):
+        sizes = sorted({size_of(value) for value in values})
+        raise InputShapeError(f"Found multiple sizes (rows, columns) in the sample: {sizes}. Resize them first.")
 
 
 ALIKE = (v2.RandomGrayscale, v2.RandomErasing, v2.RandomChannelPermutation, v2.RandomPhotometricDistort)

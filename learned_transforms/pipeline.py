@@ -131,7 +131,7 @@ class Pipeline(Lowered):
         roles = tuple(roles_of(piece.read for piece in pieces))
         if not roles:
             return
-        source = shipped() if self.given is None else self.given
+        source = self.source
         own = {
             key: layer
             for key, layer in source.layers.items()
@@ -141,6 +141,11 @@ class Pipeline(Lowered):
         self.provenance |= {name: mark for name, mark in source.provenance.items() if name.rpartition(".")[0] in own}
         if not self.trained:
             self.certificates |= {key: known for key, known in source.certificates.items() if key in own}
+
+    @property
+    def source(self) -> Weights:
+        """Where its layers come from."""
+        return shipped() if self.given is None else self.given
 
     def segment(self, form: Form, start: int, observed: bool = False) -> Segment:
         """What begins with transform ``start``, for images of ``form``; kept.
@@ -153,22 +158,32 @@ class Pipeline(Lowered):
             segment = self.segments[form, start, observed] = self.gather(form, start, observed)
         return segment
 
-    def gather(self, form: Form, start: int, observed: bool = False) -> Segment:
-        """As many transforms from ``start`` on as learned layers cover, for images of ``form``."""
+    def companion(self, segment: Segment, start: int, form: Form) -> Segment | None:
+        """What does to masks or videos of ``form`` what a segment does to the images with them; None: nothing does."""
+        if self.trainable:
+            return None
+        other = self.segments.get((form, start, segment.stop))
+        if other is None:
+            other = self.segments[form, start, segment.stop] = self.gather(form, start, stop=segment.stop)
+        return other if other.stop == segment.stop else None
+
+    def gather(self, form: Form, start: int, observed: bool = False, stop: int | None = None) -> Segment:
+        """As many transforms from ``start`` on as learned layers cover, for images of ``form``; none behind ``stop``."""
+        # Masks are moved by layers that no training changes.
+        known = self.source.layers if form.container == "mask" else self.layers
         layers: list[Layer] = []
         params: list[Params | None] = []
         chosen: list[Leaf] = []
         owners: list[Owner] = []
         slots = 0
         cutting: Cutting | None = None
-        current, reason, stop = form, None, len(self.pieces)
-        for position, (_, transform) in enumerate(self.pieces[start:], start):
-            covered = cover(transform, current, self.layers.keys(), len(chosen))
+        current, reason, stop = form, None, len(self.pieces) if stop is None else stop
+        for position, (_, transform) in enumerate(self.pieces[start:stop], start):
+            covered = cover(transform, current, known.keys(), len(chosen))
             if covered == CHANGING and chosen and not form.several:
                 # What comes before may give views of the image, which is changed through them.
                 return self.outside(form, start, f"{name_of(transform)} behind it changes the image that it is given")
-            first = next((leaf.transform for leaf in leaves(transform)), None)
-            if chosen and (type(first) in LOOKING or (current.several and type(transform) in (*ALIKE, *CUTTING))):
+            if chosen and looks(transform, current):
                 stop = position
                 break
             if form.arrays and any(type(leaf.transform) in ARRAY_TAKING for leaf in leaves(transform)):
@@ -190,7 +205,7 @@ class Pipeline(Lowered):
                 break
             for leaf, done in covered:
                 for part, one in done.layers():
-                    layer = one.layer if one.key is None else self.layers[one.key]
+                    layer = one.layer if one.key is None else known[one.key]
                     if isinstance(layer, Cutting):
                         cutting = layer
                     elif layer is not None:
@@ -280,6 +295,15 @@ class Pipeline(Lowered):
         self.renew()
         # What was told where it was made is not told again.
         self.told = {name_of(piece.transform) for piece in self.pieces if foreign(piece.read)}
+
+
+def looks(transform: Any, form: Form) -> bool:
+    """Whether a transform looks at images before it draws, or at all that is there, and so must come first."""
+    getting = callable(getattr(transform, "labels_getter", None))
+    if form.several and (type(transform) in (*ALIKE, *CUTTING) or getting):
+        return True
+    first = next((type(leaf.transform) for leaf in leaves(transform)), None)
+    return first in LOOKING and not (form.several and first is v2.RandomCrop)
 
 
 def torchvision_of(transforms: Any) -> Any:

@@ -1,28 +1,31 @@
 """What random transforms drew, as plain values; such values played back; and the same as v2's own params."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torchvision.transforms import v2
+from torchvision.transforms.v2._utils import check_type
 
 from learned_transforms.clients.twins import PARAMS, WINDOWS
 from learned_transforms.containers import CHOOSING
-from learned_transforms.draws import COINS, ERASING, Outcome, sides_of_crop
+from learned_transforms.draws import COINS, ERASING, Outcome, sides_around
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, played_back
 from learned_transforms.images import Window
+from learned_transforms.moving import MOVING, RESIZING, SIDES, as_plain
 
 LOOKING = WINDOWS.keys() | PARAMS.keys() | {v2.RandomPhotometricDistort}
-"""Transforms that must see the image before they draw."""
+"""Transforms that must see the image before they draw, and so begin a segment."""
 
-RANDOM = COINS.keys() | FACTORED.keys() | CHOOSING.keys() | LOOKING
-SIDES = ("top", "left", "height", "width")
+RANDOM = COINS.keys() | FACTORED.keys() | CHOOSING.keys() | MOVING.keys() | LOOKING
 NAMES: dict[type, Sequence[str]] = {
     **dict.fromkeys(WINDOWS, SIDES),
     **dict.fromkeys(ERASING, "ijhwv"),
     v2.RandomChannelPermutation: ("order",),
+    **dict.fromkeys(RESIZING, ("size",)),
+    v2.RandomZoomOut: ("padding",),
+    v2.RandomIoUCrop: (*SIDES, "is_within_crop_area"),
 }
 """Of what is drawn, in params."""
 
@@ -43,7 +46,8 @@ def from_params(transform: Any, entry: Any) -> Any:
         PipelineValueError: it does not fit the transform.
     """
     kind, name = type(transform), type(transform).__name__
-    if (kind in COINS or kind in ERASING) and entry is None:
+    optional = kind in COINS or kind in ERASING or kind in (v2.RandomZoomOut, v2.RandomIoUCrop)
+    if optional and entry is None:
         return False
     if (kind in COINS or kind not in RANDOM) and entry == {}:
         return True
@@ -58,9 +62,25 @@ def from_params(transform: Any, entry: Any) -> Any:
                 return tuple((name, tuple(value) if name == "v" and value else entry[name]) for name in "ijhwv")
         if kind is v2.RandomChannelPermutation and all(type(c) is int for c in entry["order"]):
             return (("order", tuple(entry["order"])),)
+        if kind in MOVING and fitting(kind, entry):
+            return tuple((name, as_plain(entry[name])) for name in NAMES[kind])
     names = FACTORED[kind].types if kind in FACTORED else NAMES.get(kind, ())
-    wanted = f"{{{', '.join(names)}}}" + (" or None" if kind in COINS or kind in ERASING else "")
+    wanted = f"{{{', '.join(names)}}}" + (" or None" if optional else "")
     raise PipelineValueError(f"Expected params {wanted} for {name}, got {entry!r}. make_params(image) gives them.")
+
+
+def fitting(kind: type, entry: Mapping[str, Any]) -> bool:
+    """Whether params are whole numbers, and as many as a transform of :data:`MOVING` draws."""
+    lengths = {"size": (1,) if kind is v2.RandomResize else (2,), "padding": (4,)}
+    least = 1 if kind in RESIZING else 0
+    return all(
+        (type(value) is int and (value >= 1 or name in ("top", "left")))
+        if name in SIDES
+        else isinstance(value, list | tuple)
+        and len(value) in lengths.get(name, (len(value),))
+        and all(type(one) is bool if name not in lengths else type(one) is int and one >= least for one in value)
+        for name, value in entry.items()
+    )
 
 
 def params_of_v2(
@@ -70,9 +90,16 @@ def params_of_v2(
     if isinstance(transform, v2.RandomErasing) and isinstance(outcome, tuple):
         where = dict(outcome)
         return {**where, "v": None if where["v"] is None else torch.tensor(where["v"])[:, None, None]}
+    if type(transform) in MOVING and isinstance(outcome, tuple):
+        params = {name: list(value) if isinstance(value, tuple) else value for name, value in outcome}
+        if "is_within_crop_area" in params:
+            params["is_within_crop_area"] = torch.tensor(params["is_within_crop_area"], dtype=torch.bool)
+        return params
     if type(transform) in FACTORED and isinstance(outcome, tuple):
         params = {name: torch.tensor(value) if isinstance(value, tuple) else value for name, value in outcome}
         return {"sigma": [params["sigma"]] * 2} if "sigma" in params else params
+    if type(transform) in WINDOWS and isinstance(outcome, tuple):
+        window = tuple(value for _, value in outcome)
     if window is None:
         order = dict(outcome).get("order") if isinstance(outcome, tuple) else None
         # Grayscale's number of channels is what RandomGrayscale would have looked up.
@@ -81,27 +108,22 @@ def params_of_v2(
     found = {"top": top, "left": left, "height": height, "width": width}
     if not isinstance(transform, v2.RandomCrop):
         return found
-    (rows, columns), (before, above, after_, below_) = shape[1:], sides_of_crop(transform)
-    # Enough on each side for the window to lie within.
-    padding = [
-        max(before, -left),
-        max(above, -top),
-        max(after_, left + width - columns),
-        max(below_, top + height - rows),
-    ]
+    rows, columns = shape[1:]
+    own = sides_around(transform, (rows, columns))
+    # Windows that are played back may lie anywhere: enough on each side for them, too.
+    needed = -left, -top, left + width - columns, top + height - rows
+    padding = [max(sides) for sides in zip(own, needed, strict=True)]
+    padded = rows + padding[1] + padding[3], columns + padding[0] + padding[2]
     return {
         **found,
         "top": top + padding[1],
         "left": left + padding[0],
-        "needs_crop": True,
+        "needs_crop": padded != (height, width),
         "needs_pad": any(padding),
         "padding": padding,
     }
 
 
 def played(transform: v2.Transform, value: Any, params: Mapping[str, Any]) -> Any:
-    """What v2 makes of a value where ``params`` are drawn; a transform leaves values of other types as they are."""
-    again = copy.copy(transform)
-    again.make_params = lambda flat_inputs: params
-    # Not its own forward, which may toss a coin before.
-    return v2.Transform.forward(again, value)
+    """What v2 makes of a value that is no plain tensor where ``params`` are drawn; others stay as they are."""
+    return transform.transform(value, params) if check_type(value, transform._transformed_types) else value

@@ -10,19 +10,31 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from learned_transforms.catalog import AFFECTING
 from learned_transforms.clients.twins import PARAMS, WINDOWS, Erase, overwrite
 from learned_transforms.containers import CHOOSING, CONTAINERS, Leaf, opened, reached, reopened
 from learned_transforms.draws import COINS, ERASING, Outcome, chance, toss
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, split, takes_effect
 from learned_transforms.given import Cutting, Posterizing, erased
-from learned_transforms.images import Call, Form, Window, channels_last, from_tensor, shape_of, signature, to_tensor
+from learned_transforms.images import (
+    MARKED,
+    Call,
+    Form,
+    Window,
+    channels_last,
+    from_tensor,
+    shape_of,
+    signature,
+    to_tensor,
+)
 from learned_transforms.kernels import cpu
 from learned_transforms.layers import Arranging, Windowing
-from learned_transforms.metadata import EFFECTS, KEEPING, carried
+from learned_transforms.metadata import EFFECTS, KEEPING, carried, size_after
+from learned_transforms.moving import MOVING, SIDES
 from learned_transforms.network import Network
-from learned_transforms.plan import Equalise
-from learned_transforms.replay import RANDOM, from_params, params_of_v2, played, to_params
+from learned_transforms.plan import Equalise, Shape
+from learned_transforms.replay import RANDOM, from_params, to_params
 
 CPU = torch.device("cpu")
 TO_PIL = (v1.ToPILImage, v2.ToPILImage)
@@ -70,7 +82,8 @@ class Segment:
 
     Args:
         network: their layers.
-        leaves: the transforms; only the first may draw a part of the image, or anything else that depends on it.
+        leaves: the transforms; of those that look at the image before they draw, only the first, or such as draw from
+            the size that those before leave.
         owners: for each layer, which transform it belongs to.
         stop: index, in the pipeline, past the last.
         taken, form: forms of the input and of the output.
@@ -112,17 +125,27 @@ class Segment:
         self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
         # Where v2's RandomCrop would take the whole image, it does nothing.
         self.optional = self.drawing and type(leaves[0].transform) is v2.RandomCrop
-        self.erasing = bool(leaves) and type(leaves[0].transform) in ERASING
-        self.overwriting = bool(leaves) and type(leaves[0].transform) is Erase
+        # Later ones draw from the size that those before leave.
+        kinds = [type(leaf.transform) for leaf in leaves]
+        self.tracking = any(kind in MOVING or (n and kind in WINDOWS) for n, kind in enumerate(kinds))
+        # The first of them that asks for one size of all that lies together.
+        asking = (
+            n for n, kind in enumerate(kinds) if kind in WINDOWS or (kind in MOVING and kind is not v2.RandomResize)
+        )
+        self.sized = next(asking, None)
+        self.affecting = [n for n, kind in enumerate(kinds) if kind in AFFECTING]
+        self.erasing = bool(leaves) and kinds[0] in ERASING and taken.container != "mask"
+        self.overwriting = bool(leaves) and kinds[0] is Erase
         layers = zip(network.members, owners, strict=True)
         self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
         self.altering = any(type(leaf.transform) in EFFECTS for leaf in leaves)
         # Plain tensors that are made of something else are others, even if nothing is done to them.
-        kinds = {type(leaf.transform) for leaf in leaves}
         wrapped = taken.container != form.container or v2.ToImage in kinds
         self.remade = form.container == "tensor" and wrapped
         # An array's memory is the caller's, and a PIL image has its own.
-        self.copying = taken.container == "numpy" or (taken.container != "pil" and not kinds.isdisjoint(TO_PIL))
+        self.copying = taken.container == "numpy" or (
+            taken.container != "pil" and any(kind in TO_PIL for kind in kinds)
+        )
         self.lanes: dict[Any, Lane] = {}
 
     def __call__(self, image: Any, drawn: Drawn | None = None) -> Any:
@@ -135,7 +158,9 @@ class Segment:
         if self.cutting is None:
             return made
         parts = self.cutting(made.as_subclass(Tensor) if isinstance(made, Tensor) else made)
-        return tuple(from_tensor(p, self.form.container) if isinstance(made, tv_tensors.Image) else p for p in parts)
+        return tuple(
+            from_tensor(p, self.form.container) if self.form.container in MARKED.values() else p for p in parts
+        )
 
     def release(self) -> None:
         """Drop what was compiled, at once: what is left refers to itself, and waits for the garbage collector."""
@@ -169,8 +194,8 @@ class Segment:
                 "ToDtype(torch.float32, scale=True)."
             )
 
-    def draw(self, image: Any) -> Drawn:
-        """What the random transforms draw for an image."""
+    def draw(self, image: Any, beside: Any = None) -> Drawn:
+        """What the random transforms draw for an image, and for the :class:`~beside.Beside` that goes with it."""
         if self.tossing:
             return toss(self.chances) if self.chances else (), None
         window: Window | None = None
@@ -181,9 +206,12 @@ class Segment:
             first = self.leaves[0].transform
             window = WINDOWS[type(first)](first, shape[1:], limited)
             return (True, *(toss(self.chances) if self.chances else ())), window
+        known = 0
         for position in self.random:
             transform = self.leaves[position].transform
             kind = type(transform)
+            if self.tracking:
+                shape, known = self.shape_behind(shape, known, position, outcomes), position
             if not self.reached(position, outcomes):
                 outcomes[position] = False
             elif kind in COINS:
@@ -194,9 +222,25 @@ class Segment:
                 outcomes[position] = FACTORED[kind].draw(transform, shape)
             elif kind in PARAMS:
                 outcomes[position] = PARAMS[kind](transform, shape)
+            elif kind in MOVING:
+                if beside is not None:
+                    beside.advance(position, outcomes, window)
+                outcomes[position] = MOVING[kind](transform, shape, () if beside is None else beside.boxes())
+            elif position:
+                part = WINDOWS[kind](transform, shape[1:], limited)
+                outcomes[position] = tuple(zip(SIDES, part, strict=True))
             else:
                 window, outcomes[position] = WINDOWS[kind](transform, shape[1:], limited), True
         return tuple(outcomes.values()), window
+
+    def shape_behind(self, shape: Shape, first: int, stop: int, outcomes: Mapping[int, Outcome]) -> Shape:
+        """(C, H, W) of an image behind the transforms from number ``first`` up to ``stop``, excluded."""
+        size = shape[1:]
+        for position in range(first, stop):
+            outcome = self.applied(position, outcomes)
+            if outcome is not False:
+                size = size_after(self.leaves[position].transform, size, outcome)
+        return shape[0], *size
 
     def ran(self, drawn: Drawn) -> list[tuple[Any, Outcome]]:
         """The transforms that did something and are no containers, with what they drew."""
@@ -265,8 +309,11 @@ class Segment:
                     lists[position] = inner if outcome is not False else None
                 else:
                     outcome = from_params(transform, entry)
-            if type(transform) in WINDOWS:
-                window, outcome = outcome, True
+            if type(transform) in WINDOWS and outcome is not False:
+                if position:
+                    outcome = tuple(zip(SIDES, outcome, strict=True))
+                else:
+                    window, outcome = outcome, True
             lists.setdefault(position, None)
             if position in self.random:
                 outcomes[position] = outcome
@@ -275,18 +322,6 @@ class Segment:
         if any(lists.values()):
             raise PipelineValueError("Expected params for each transform in a container, got too many entries.")
         return tuple(outcomes.values()), window
-
-    def beside(self, value: Any, drawn: Drawn, image: Any) -> Any:
-        """What goes with an image, a mask or boxes for instance, in torchvision, under what was drawn for the image."""
-        outcomes = dict(zip(self.random, drawn[0], strict=True))
-        for position, (transform, _, _) in enumerate(self.leaves):
-            outcome = self.applied(position, outcomes)
-            if type(value) is Tensor:  # It was made one, and of plain tensors the image alone is transformed.
-                break
-            if outcome is not False and type(transform) not in CONTAINERS:
-                window = None if position else drawn[1]
-                value = played(transform, value, params_of_v2(transform, outcome, window, shape_of(image)))
-        return value
 
     def check_window(self, window: Window, shape: tuple[int, int, int]) -> None:
         """Require that a part that is resized lies in the image, and that another has the size of the output."""
@@ -346,9 +381,10 @@ class Segment:
             isinstance(layer, Arranging) and what is not False
             for layer, what in zip(self.network.members, applied, strict=True)
         )
-        interleaved = channels_last(image) and not ordered
+        interleaved, masked = channels_last(image) and not ordered, self.form.container == "mask"
         before = compiled.held
-        call = compiled.bind(image, interleaved or self.form.container in ("pil", "numpy"))
+        interleaved = interleaved or self.form.container in ("pil", "numpy") or (masked and shape[0] > 1)
+        call = compiled.bind(image, interleaved)
         self.budget.spend(compiled.held - before)
         return call
 
@@ -434,9 +470,11 @@ class Lane:
                 return self.contain(image, drawn)
             channels, *size = shape_of(plain)
             height, width = size if window is None else window[2:]
-            if len(self.calls) >= MOST_CALLS:
-                self.calls.clear()
-            call = self.calls[key] = self.segment.bind(plain, (channels, height, width), outcomes)
+            call = self.segment.bind(plain, (channels, height, width), outcomes)
+            if not self.segment.tracking:  # Else the next draw is another.
+                if len(self.calls) >= MOST_CALLS:
+                    self.calls.clear()
+                self.calls[key] = call
         made = call(plain, window, factors)
         if made is given:
             return self.contain(image, drawn)

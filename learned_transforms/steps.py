@@ -1,5 +1,6 @@
 """What each torchvision transform does to an image of one form, in terms of layers."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,10 @@ from learned_transforms.plan import Slot
 BORDERS = {"constant": "zero", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
 """Our names of torchvision's padding modes."""
 
-TYPES = {"tensor": torch.Tensor, "numpy": torch.Tensor, "image": tv_tensors.Image}
+TYPES = {
+    **{"tensor": torch.Tensor, "numpy": torch.Tensor, "image": tv_tensors.Image},
+    **{"video": tv_tensors.Video, "mask": tv_tensors.Mask},
+}
 """The types for which v2 looks up a fill, by container."""
 
 KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
@@ -41,6 +45,13 @@ KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 UNTOUCHED = "it leaves arrays as they are"
 CHANGING = "it changes the image that it is given"
 """Why torchvision runs what is ``inplace``, unless the image was made by the transforms before."""
+
+
+NUMERIC = (
+    *(v2.ConvertBoundingBoxFormat, v2.ClampBoundingBoxes, v2.ClampKeyPoints, v2.SetClampingMode),
+    *(v2.SanitizeBoundingBoxes, v2.SanitizeKeyPoints),
+)
+"""Transforms that do nothing to images."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +98,25 @@ def resize_role(transform: Any) -> tuple[str, ...]:
 
 
 def resize(transform: Any, form: Form, api: str) -> Step | str:
-    if transform.size is None:
-        return "a size of None is not learned yet"
     return resampled(transform, form, api, {"size": resize_size(transform), "max_size": transform.max_size})
 
 
 def resize_size(transform: Any) -> tuple[int, ...]:
-    """(rows, columns), or (length of the shorter side,), of a Resize."""
+    """(rows, columns), (length of the shorter side,), or nothing, of a Resize."""
+    if transform.size is None:
+        return ()
     return (transform.size,) if isinstance(transform.size, int) else tuple(transform.size)
 
 
+def resized_as_drawn(transform: Any, form: Form, api: str) -> Step | str:
+    return resampled(transform, form, api, {})
+
+
 def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -> Step | str:
+    """``params`` without a size: it comes with the image."""
     kind, name = kind_of(form, api), interpolation_name(transform.interpolation)
+    if form.container == "mask":
+        return picked(transform, name, form, params)
     pil = form.container == "pil"
     if api == "v1" and isinstance(transform.interpolation, str):
         return "v1 takes no names of interpolations"
@@ -111,11 +129,20 @@ def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -
         return "torchvision refuses Lanczos on tensors here"
     if kind == "uint8" and name == "bilinear" and not installed.resizes_levels():
         kind = "uint8_v1"
-    if not pil and transform.antialias and 1 in params["size"] and not (form.narrow and kind == "uint8"):
+    if not pil and transform.antialias and 1 in (params.get("size") or (1,)) and not (form.narrow and kind == "uint8"):
         return "torch repeats the first row of what becomes one pixel wide"
     if transform.antialias or pil:
         return Step(form, f"{kind}/resize_{name}", None, params)
     return Step(form, f"{kind}/resize_{name}_plain", None, {**params, "antialias": False})
+
+
+def picked(transform: Any, name: str, form: Form, params: Mapping[str, Any]) -> Step | str:
+    """The same for masks: torchvision resizes those of levels as they are, others as floats, which have room for less."""
+    if form.fresh or form.dtype == "float64":
+        return "masks of float64, or of another dtype than they came with, are not resized in layers"
+    exact = name == "nearest-exact" and installed.resizes_masks_exactly() and not hasattr(transform, "ratio")
+    kind = "uint8" if form.dtype == "uint8" else "float32"
+    return Step(form, f"{kind}/nearest_exact" if exact else f"{kind}/nearest", None, params)
 
 
 def resized_crop(transform: Any, form: Form, api: str) -> Step | str:
@@ -149,6 +176,22 @@ def pad(transform: Any, form: Form, api: str) -> Step | str:
     )
 
 
+def zoomed_out(transform: Any, form: Form, api: str) -> Step | str:
+    around = filled(transform.fill, "zero", form, api)
+    return around if isinstance(around, str) else Step(form, layer=Padding(), params={"limited": False, **around})
+
+
+def window(transform: Any, form: Form, api: str) -> Step | str:
+    if not form.several:
+        return "it takes boxes beside the image"
+    return Step(form, layer=Windowing(), params={"border": "zero", "fill": (0.0,)})
+
+
+def numeric(transform: Any, form: Form, api: str) -> Step | str:
+    """Nothing, to images; some of these refuse to be without what they are for."""
+    return Step(form) if form.several else "it takes boxes or keypoints beside the image"
+
+
 def surroundings(transform: Any, form: Form, api: str) -> dict[str, Any] | str:
     """Border and fill of a padding; or why they are left to torchvision."""
     border = BORDERS.get(transform.padding_mode)
@@ -157,23 +200,43 @@ def surroundings(transform: Any, form: Form, api: str) -> dict[str, Any] | str:
         return "padding that is negative or not whole is not learned"
     if border is None:
         return f"padding mode {transform.padding_mode!r} is not learned"
-    fill = transform.fill
+    return filled(transform.fill, border, form, api)
+
+
+def filled(fill: Any, border: str, form: Form, api: str) -> dict[str, Any] | str:
+    """The same, for one of our borders."""
     if isinstance(fill, dict):
         if form.container == "pil" and any(isinstance(k, type) and issubclass(k, Image.Image) for k in fill):
             return "a fill for each class of PIL images is not learned"
         fill = fill.get(TYPES.get(form.container), fill.get("others"))
     fill = 0 if fill is None else fill
+    if form.container == "mask":
+        own = mask_fill(fill, form)
+        return "this fill of masks is not learned" if own is None else {"border": border, "fill": own}
     if isinstance(fill, list | tuple) and api == "v1" and form.container != "pil":
         return "v1 fills tensors with one number only"
     fill = list(fill) if isinstance(fill, list | tuple) else [fill]
     if len(fill) > 1 and border != "zero":
         return "a fill for each channel is not learned here"
     level = form.dtype == "uint8"
-    if any(isinstance(f, bool) or not isinstance(f, int if level else int | float) for f in fill):
-        return f"a fill of {transform.fill!r} is not learned"
+    if any(isinstance(f, bool) or not isinstance(f, int | float) or not math.isfinite(f) for f in fill):
+        return f"a fill of {fill!r} is not learned"
     if level and not all(0 <= f <= 255 for f in fill):
         return "a fill beyond 0 to 255 is not learned"
-    return {"border": border, "fill": tuple(float(f) for f in fill)}
+    # Levels are cut off behind the point.
+    return {"border": border, "fill": tuple(float(int(f) if level else f) for f in fill)}
+
+
+def mask_fill(fill: Any, form: Form) -> tuple[float, ...] | None:
+    """A fill in the values as which masks of a dtype are copied, see ``masks.CARRIERS``; None: there are none."""
+    if form.fresh or isinstance(fill, bool) or not isinstance(fill, int | float):
+        return None
+    most = {"bool": 1, "uint8": 255, "int8": 127, "int16": 2**15 - 1}.get(form.dtype, 0)
+    if form.dtype == "float32":
+        return (float(fill),)
+    if not isinstance(fill, int) or not 0 <= fill <= most:
+        return (0.0,) if fill == 0 else None
+    return (float(fill % 256), float(fill // 256)) if form.dtype == "int16" else (float(fill),)
 
 
 def normalize(transform: Any, form: Form, api: str) -> Step | str:
@@ -350,8 +413,16 @@ def to_float_tensor(transform: Any, form: Form, api: str) -> Step | str:
 def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
     if form.container == "pil":
         return Step(form) if api == "v2" else "tensors only"
-    if transform.dtype != torch.float32:
-        return f"dtype {transform.dtype} is not learned"
+    wanted = transform.dtype
+    if isinstance(wanted, dict):
+        kind = TYPES[form.container]
+        wanted = wanted.get(kind, wanted.get("others", "that nothing says"))
+    if form.container == "mask":
+        return Step(form._replace(fresh=True))
+    if wanted is None and not transform.scale:
+        return Step(form)
+    if wanted != torch.float32:
+        return f"dtype {wanted} is not learned"
     if form.dtype == "float32":
         return Step(form)
     if not getattr(transform, "scale", True):

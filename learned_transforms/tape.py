@@ -30,8 +30,8 @@ class Tape:
             raise PipelineValueError(f"Expected a list of {length} params, one for each transform, got {found}.")
         self.entries: list[Any] = [] if entries is None else list(entries)
 
-    def draw(self, segment: Segment, image: Any, start: int) -> Drawn:
-        """What the transforms of a segment, which begins with transform ``start``, draw for an image."""
+    def draw(self, segment: Segment, image: Any, start: int, beside: Any = None) -> Drawn:
+        """What the transforms of a segment, which begins with transform ``start``, draw for an image (and the rest)."""
         own = next((leaf.transform for leaf in segment.leaves if isinstance(leaf.transform, Twin)), None)
         if own is not None and type(own) in RANDOM:
             raise UnsupportedTransformError(
@@ -40,7 +40,7 @@ class Tape:
             )
         if not self.recording:
             return segment.from_params(self.entries[start : segment.stop], image)
-        drawn = segment.draw(image)
+        drawn = segment.draw(image, beside)
         self.entries += segment.to_params(drawn)
         return drawn
 

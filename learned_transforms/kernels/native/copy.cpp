@@ -1,6 +1,8 @@
 #include "lines.hpp"
 
 #include <algorithm>
+#include <array>
+#include <optional>
 #include <vector>
 
 namespace lt {
@@ -55,6 +57,7 @@ class Copied final : public Lines {
           columns_(gather.columns ? gather.columns->on(from.width) : Keep{0, 1, from.width}),
           from_(from),
           kernels_(kernels),
+          ends_(ends()),
           fill_(static_cast<size_t>(from.channels * from.element())) {
         for (size_t c = 0; c < gather.fill.size(); ++c) {
             if (from.floating)
@@ -62,37 +65,70 @@ class Copied final : public Lines {
             else
                 fill_[c] = static_cast<uint8_t>(gather.fill[c]);
         }
+        const auto& list = columns_.list;
+        if (!list.empty() && std::all_of(list.begin(), list.end(), [&](int64_t x) { return x >= 0 && x < from_.width; }))
+            picks_.emplace(columns_, from_.width, from_.pixel, pixel_bytes(), kernels_.picked);
     }
 
   private:
     void make(int64_t i, uint8_t* to) override {
-        const int64_t bytes = from_.values() * from_.element();
         const int64_t y = rows_.at(i, from_.height);
-        if (y < 0) {
-            for (int64_t plane = 0; plane < from_.planes(); ++plane)
-                to = take(nullptr, 0, bytes, width_, [](int64_t) { return int64_t{-1}; }, fill_of(plane), to);
-            return;
-        }
-        const bool inside = columns_.list.empty() && columns_.at(0, from_.width) >= 0 && columns_.at(width_ - 1, from_.width) >= 0;
-        const auto at = [&](int64_t j) { return columns_.at(j, from_.width); };
-        for (int64_t plane = 0; plane < from_.planes(); ++plane) {
-            const uint8_t* row = from_.data + plane * from_.channel + y * from_.row;
-            if (inside && columns_.step == -1 && from_.pixel == bytes && (bytes == 1 || bytes == 4))
-                to = reversed(row, bytes, to);
-            else if (inside && columns_.step == 1)
-                to = take_run(row, from_.pixel, bytes, width_, columns_.start, to);
-            else
-                to = take(row, from_.pixel, bytes, width_, at, fill_of(plane), to);
-        }
+        if (y == last_ && to == made_) return;  // It is there.
+        last_ = y, made_ = to;
+        for (int64_t plane = 0; plane < from_.planes(); ++plane)
+            to = y < 0 ? filled(plane, width_, to) : taken(from_.data + plane * from_.channel + y * from_.row, plane, to);
     }
 
-    uint8_t* reversed(const uint8_t* row, int64_t bytes, uint8_t* to) const {
-        const uint8_t* in = row + (columns_.start + 1 - width_) * bytes;
-        if (bytes == 1)
-            kernels_.reverse_bytes(in, width_, to);
+    int64_t pixel_bytes() const { return from_.values() * from_.element(); }
+
+    // The pixels of one plane out of a row.
+    uint8_t* taken(const uint8_t* row, int64_t plane, uint8_t* to) const {
+        const int64_t bytes = pixel_bytes();
+        if (picks_) {
+            kernels_.pick(*picks_, row, to);
+            return to + width_ * bytes;
+        }
+        const auto at = [&](int64_t j) { return columns_.at(j, from_.width); };
+        const int64_t step = columns_.step;
+        if (!columns_.list.empty() || (step != 1 && step != -1))
+            return take(row, from_.pixel, bytes, width_, at, fill_of(plane), to);
+        const auto [before, inside, behind] = ends_;
+        to = filled(plane, before, to);
+        const int64_t first = columns_.start + step * before;
+        if (step == 1)
+            to = take_run(row, from_.pixel, bytes, inside, first, to);
+        else if (from_.pixel == bytes && (bytes == 1 || bytes == 4))
+            to = reversed(row, first, inside, bytes, to);
         else
-            kernels_.reverse_words(reinterpret_cast<const uint32_t*>(in), width_, reinterpret_cast<uint32_t*>(to));
-        return to + width_ * bytes;
+            to = take(row, from_.pixel, bytes, inside, [&](int64_t j) { return first - j; }, nullptr, to);
+        return filled(plane, behind, to);
+    }
+
+    // How many pixels of a line lie before those of the image, in it, and behind, where they are in a row.
+    std::array<int64_t, 3> ends() const {
+        const int64_t start = columns_.step == 1 ? columns_.start : from_.width - 1 - columns_.start;
+        const int64_t before = std::clamp<int64_t>(-start, 0, width_);
+        const int64_t stop = std::clamp<int64_t>(from_.width - start, before, width_);
+        return {before, stop - before, width_ - stop};
+    }
+
+    uint8_t* filled(int64_t plane, int64_t pixels, uint8_t* to) const {
+        const int64_t bytes = pixel_bytes();
+        const uint8_t* fill = fill_of(plane);
+        if (std::all_of(fill, fill + bytes, [&](uint8_t byte) { return byte == *fill; })) {
+            std::memset(to, *fill, static_cast<size_t>(pixels * bytes));
+            return to + pixels * bytes;
+        }
+        return take(nullptr, 0, bytes, pixels, [](int64_t) { return int64_t{-1}; }, fill, to);
+    }
+
+    uint8_t* reversed(const uint8_t* row, int64_t first, int64_t pixels, int64_t bytes, uint8_t* to) const {
+        const uint8_t* in = row + (first + 1 - pixels) * bytes;
+        if (bytes == 1)
+            kernels_.reverse_bytes(in, pixels, to);
+        else
+            kernels_.reverse_words(reinterpret_cast<const uint32_t*>(in), pixels, reinterpret_cast<uint32_t*>(to));
+        return to + pixels * bytes;
     }
 
     const uint8_t* fill_of(int64_t plane) const {
@@ -102,10 +138,31 @@ class Copied final : public Lines {
     const Keep rows_, columns_;
     const View& from_;
     const Kernels& kernels_;
+    const std::array<int64_t, 3> ends_;
     std::vector<uint8_t> fill_;  // [channels], values of the type of the image
+    std::optional<Picks> picks_;
+    int64_t last_ = -2;  // the row that was taken last, and where to
+    const uint8_t* made_ = nullptr;
 };
 
 }  // namespace
+
+Picks::Picks(const Keep& columns, int64_t size, int64_t pixel, int64_t bytes, int64_t block) {
+    at.reserve(static_cast<size_t>(columns.count * bytes));
+    for (int64_t j = 0; j < columns.count; ++j)
+        for (int64_t b = 0; b < bytes; ++b) at.push_back(static_cast<int32_t>(columns.at(j, size) * pixel + b));
+    const int64_t all = columns.count * bytes, last = (size - 1) * pixel + bytes - 2 * block;  // of the windows
+    for (int64_t first = 0; block && first < all; first += block) {
+        const auto begin = at.begin() + first, end = at.begin() + std::min(first + block, all);
+        const auto [least, most] = std::minmax_element(begin, end);
+        const int64_t start = std::min<int64_t>(*least, last);
+        const bool fits = start >= 0 && *most - start < 2 * block;
+        base.push_back(static_cast<int32_t>(fits ? start : -1));
+        index.resize(index.size() + static_cast<size_t>(block));
+        const auto to = index.end() - block;
+        if (fits) std::transform(begin, end, to, [&](int32_t x) { return static_cast<uint8_t>(x - start); });
+    }
+}
 
 Source copied(const Gather& gather, const View& from, const Kernels& kernels, Scratch& scratch) {
     return std::make_unique<Copied>(gather, from, kernels, scratch);

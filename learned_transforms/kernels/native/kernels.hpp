@@ -44,6 +44,17 @@ struct Rows {
     const int32_t* high = nullptr;     // the rest, if they are wide
 };
 
+// Which byte of a row each byte of a line is, where they come in any order. Blocks of a line whose bytes all lie in
+// one window of two blocks are picked by a shuffle.
+struct Picks {
+    std::vector<int32_t> at;     // [bytes of a line]
+    std::vector<int32_t> base;   // [blocks]: first byte of the window; -1: there is none
+    std::vector<uint8_t> index;  // [blocks, bytes of a block], in the window
+
+    // `bytes` of each pixel kept, `pixel` bytes apart in a row of `size` pixels; without any outside.
+    Picks(const Keep& columns, int64_t size, int64_t pixel, int64_t bytes, int64_t block);
+};
+
 // Stages of colour with the numbers of one image.
 struct Blending {
     const Mix* mix;  // makes the gray channel that is the other; null: there is but one value, `mean`
@@ -100,6 +111,10 @@ struct Kernels {
 
     // Interleaved pixels to one plane for each channel.
     void (*split)(const uint8_t* in, int channels, int64_t n, uint8_t* const* planes);
+
+    // Bytes of a row in any order; it reads nothing beyond the windows, and writes no more than the line.
+    void (*pick)(const Picks& picks, const uint8_t* row, uint8_t* out);
+    int64_t picked;  // bytes of a block; 0: there are none
 
     // Back to front; words are values, or pixels, of four bytes.
     void (*reverse_bytes)(const uint8_t* in, int64_t n, uint8_t* out);

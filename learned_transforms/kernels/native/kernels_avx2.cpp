@@ -100,6 +100,24 @@ void rows(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* 
     plan.high ? rows_as<true>(plan, rows, bytes, out) : rows_as<false>(plan, rows, bytes, out);
 }
 
+void pick(const Picks& picks, const uint8_t* row, uint8_t* out) {
+    const size_t bytes = picks.at.size();
+    const int32_t* base = picks.base.data();
+    const uint8_t* index = picks.index.data();
+    for (size_t at = 0; at < bytes; at += 16, ++base, index += 16) {
+        const size_t stop = std::min(at + 16, bytes);
+        if (*base < 0 || stop < at + 16) {
+            pick_some(picks, row, at, stop, out);
+            continue;
+        }
+        // A shuffle gives 0 for an index of 128 and more.
+        const __m128i which = load_half(index);
+        const __m128i near = _mm_shuffle_epi8(load_half(row + *base), _mm_adds_epu8(which, _mm_set1_epi8(0x70)));
+        const __m128i far = _mm_shuffle_epi8(load_half(row + *base + 16), _mm_sub_epi8(which, _mm_set1_epi8(16)));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + at), _mm_or_si128(near, far));
+    }
+}
+
 // Of 48 bytes, three channels of 16 pixels: where the bytes of one channel lie in each 16, and where they go.
 struct Third {
     alignas(16) uint8_t from[3][16];
@@ -169,6 +187,7 @@ constexpr Kernels make() {
     made.columns = columns;
     made.rows = rows;
     made.split = split;
+    made.pick = pick, made.picked = 16;
     made.table = table;
     made.levels = levels;
     return made;

@@ -97,6 +97,24 @@ void rows(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* 
     plan.high ? rows_as<true>(plan, rows, bytes, out) : rows_as<false>(plan, rows, bytes, out);
 }
 
+void pick(const Picks& picks, const uint8_t* row, uint8_t* out) {
+    const size_t bytes = picks.at.size();
+    const int32_t* base = picks.base.data();
+    const uint8_t* index = picks.index.data();
+    for (size_t at = 0; at < bytes; at += 64, ++base, index += 64) {
+        const size_t stop = std::min(at + 64, bytes);
+        if (*base < 0) {
+            pick_some(picks, row, at, stop, out);
+            continue;
+        }
+        const __m512i made = _mm512_permutex2var_epi8(load(row + *base), load(index), load(row + *base + 64));
+        if (stop == at + 64)
+            _mm512_storeu_si512(out + at, made);
+        else
+            _mm512_mask_storeu_epi8(out + at, ~uint64_t{0} >> (64 - (stop - at)), made);
+    }
+}
+
 // Where in 192 bytes, three channels of 64 pixels, the bytes of one channel lie.
 struct Third {
     alignas(64) uint8_t first[64];   // in the first 128 bytes, or as it is
@@ -188,6 +206,7 @@ constexpr Kernels make() {
     made.columns = columns;
     made.rows = rows;
     made.split = split;
+    made.pick = pick, made.picked = 64;
     made.table = table;
     made.levels = levels;
     return made;

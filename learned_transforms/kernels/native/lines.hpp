@@ -79,8 +79,10 @@ template <class At>
 uint8_t* take(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, const At& at, const uint8_t* fill,
               uint8_t* to) {
     if (bytes == 1) return take_all<1>(row, pixel, bytes, n, at, fill, to);
+    if (bytes == 2) return take_all<2>(row, pixel, bytes, n, at, fill, to);
     if (bytes == 3) return take_all<3>(row, pixel, bytes, n, at, fill, to);
     if (bytes == 4) return take_all<4>(row, pixel, bytes, n, at, fill, to);
+    if (bytes == 8) return take_all<8>(row, pixel, bytes, n, at, fill, to);
     return take_all<0>(row, pixel, bytes, n, at, fill, to);
 }
 

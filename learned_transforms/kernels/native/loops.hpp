@@ -148,6 +148,14 @@ void table_plain(const Table& table, int64_t channel, const uint8_t* in, int64_t
     for (int64_t i = 0; i < n; ++i) out[i] = values[in[i]];
 }
 
+void pick_some(const Picks& picks, const uint8_t* row, size_t first, size_t stop, uint8_t* out) {
+    for (size_t i = first; i < stop; ++i) out[i] = row[picks.at[i]];
+}
+
+void pick_plain(const Picks& picks, const uint8_t* row, uint8_t* out) {
+    pick_some(picks, row, 0, picks.at.size(), out);
+}
+
 template <class T>
 void reverse(const T* in, int64_t n, T* out) {
     for (int64_t i = 0; i < n; ++i) out[i] = in[n - 1 - i];
@@ -267,6 +275,8 @@ constexpr Kernels PLAIN = {
     to_level<float, uint8_t>,
     to_level<float, float>,
     split_plain,
+    pick_plain,
+    0,
     reverse<uint8_t>,
     reverse<uint32_t>,
     mix<uint8_t>,

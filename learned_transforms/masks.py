@@ -1,0 +1,53 @@
+"""Masks as images that layers move: their bytes, whatever their dtype."""
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+
+CARRIERS = {
+    **dict.fromkeys((torch.uint8, torch.bool, torch.int8, torch.int16, torch.float16, torch.bfloat16), torch.uint8),
+    **dict.fromkeys((torch.int32, torch.float32, torch.int64, torch.float64), torch.float32),
+}
+"""By dtype of masks: of what their values are copied as, one or two side by side."""
+
+FLOATING = (torch.int32, torch.int64)
+"""Dtypes that torchvision resizes and pads as float32, which does not have all of their values."""
+
+MOST = 2**24
+"""Up to here, float32 has every whole number."""
+
+
+def taken(mask: Tensor) -> bool:
+    """Whether layers may move a mask: an exact :class:`tv_tensors.Mask` of known dtype, with values, on the CPU."""
+    return (
+        type(mask) is tv_tensors.Mask
+        and mask.dtype in CARRIERS
+        and mask.layout == torch.strided
+        and mask.device.type == "cpu"
+        and mask.ndim >= 2
+        and not (mask.requires_grad or mask.is_nested)
+        and mask.numel() > 0
+    )
+
+
+def carried(mask: Tensor) -> Tensor:
+    """The values of a mask ``[..., H, W]`` as images ``[..., 1 or 2, H, W]``, in the same memory."""
+    carrier = CARRIERS[mask.dtype]
+    if mask.element_size() == carrier.itemsize:
+        return mask.view(carrier).unsqueeze(-3)
+    return mask.unsqueeze(-1).view(carrier).movedim(-1, -3)
+
+
+def uncarried(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """The opposite."""
+    if images.element_size() == dtype.itemsize:
+        return images.squeeze(-3).view(dtype)
+    return images.movedim(-3, -1).contiguous().view(dtype).squeeze(-1)
+
+
+def rounded(mask: Tensor) -> bool:
+    """Whether float32 would change a value of a mask."""
+    if mask.dtype not in FLOATING or not mask.numel():
+        return False
+    least, most = mask.aminmax()
+    return bool(least < -MOST or most > MOST)
