@@ -85,6 +85,13 @@ class ProcessorKeyError(ProcessorError, KeyError):
         return str(self.args[0])
 
 
+class UnknownProcessorError(ProcessorError, FileNotFoundError):
+    """No configuration of a processor at a path."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class UnevenBatchError(InputShapeError, RuntimeError):
     """Images of different sizes behind a processor, which make no batch."""
 

@@ -580,8 +580,8 @@ def test_files(images, tmp_path):
     path.write_text("[1")
     with pytest.raises(ProcessorError, match="JSON"):
         lt.LearnedCompose.from_processor(path)
-    with pytest.raises(FileNotFoundError):
-        lt.LearnedCompose.from_processor(tmp_path / "nothing.json")
+    with pytest.raises(FileNotFoundError, match="downloaded"):
+        lt.LearnedCompose.from_processor("openai/clip-vit-base-patch32")
     with pytest.raises(ProcessorError, match="backend"):
         lt.LearnedCompose.from_processor(CLIP, backend="numpy")
 

@@ -57,8 +57,9 @@ except ImportError as error:
 SIMD = "LEARNED_TRANSFORMS_SIMD"
 MOST_INTERLEAVED = 4
 """Values of an interleaved pixel that the native code takes; wider ones are copied to planes first."""
-BYTES_TO_ADVISE = 2**23
-"""From so many on, memory for several results is asked for in huge pages; what is smaller is soon used again."""
+BYTES_TO_ADVISE = 2**25
+"""From so many on, memory for several results is asked for in huge pages: the C library maps it anew each time. What is
+smaller is used again mostly, and huge pages may take long to find."""
 PIXELS = {"RGB": (3, 4), "L": (1, 1)}
 """By mode of a PIL image: channels, and bytes from pixel to pixel."""
 MADE: WeakKeyDictionary[Stage, Any] = WeakKeyDictionary()

@@ -136,10 +136,16 @@ def offset(values: Values, name: str, backend: str) -> Steps:
 
 
 def widened(values: Values, name: str, backend: str) -> Steps:
-    """LeViT: resize to 256 where 224 is said, and crop."""
-    size = checks.sizes_in(values, "size", square=False) if checks.switch(values, "do_resize") else {}
-    if set(size) == {"shortest_edge"}:
+    """LeViT: resize to 256 where 224 is said, and crop; a longest edge does not count."""
+    if not checks.switch(values, "do_resize"):
+        return plain(values, name, backend)
+    size = checks.sizes_in(values, "size", square=False)
+    if "shortest_edge" in size:
         size = {"shortest_edge": int((256 / 224) * size["shortest_edge"])}
+    elif set(size) != {"height", "width"}:
+        raise ProcessorError(
+            f'Expected "size" of a {name} with "height" and "width", or "shortest_edge", got {brief(size)}.'
+        )
     return plain({**values, "size": size}, name, backend)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from learned_transforms.errors import ProcessorInputError, UnevenBatchError
+from learned_transforms.errors import ProcessorInputError
 from learned_transforms.images import Call
 from learned_transforms.kernels.cpu import fresh
 from learned_transforms.layers import Arranging, Layer, Lookup
@@ -53,14 +53,14 @@ class Patching:
         """Memory for the patches of images, and the part of each.
 
         Raises:
-            UnevenBatchError: there are more of one image than there is room for.
+            ProcessorInputError: there are more of one image than there is room for.
         """
         length, most = channels * self.how.copies * self.how.size**2, self.how.most
         if most is None:
             made = fresh((sum(counts), length), dtype)
             return made, made.split(list(counts))
         if max(counts) > most:
-            raise UnevenBatchError(
+            raise ProcessorInputError(
                 f'Expected at most {most} patches, got {max(counts)}. Set "do_resize", or a larger "max_num_patches".'
             )
         made = fresh((len(counts), most, length), dtype)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from learned_transforms.errors import ProcessorError, ProcessorKeyError, brief
+from learned_transforms.errors import ProcessorError, ProcessorKeyError, UnknownProcessorError, brief
 from learned_transforms.processors.families import FAMILIES
 from learned_transforms.processors.steps import BACKENDS, Steps
 
@@ -99,10 +99,15 @@ def read_file(path: Path) -> dict[str, Any]:
     if path.is_dir():
         found = next((path / name for name in FILES if (path / name).is_file()), None)
         if found is None:
-            raise ProcessorError(
+            raise UnknownProcessorError(
                 f"Expected one of {', '.join(FILES)} in {path}. Save the processor there, or pass its file."
             )
         path = found
+    if not path.is_file():
+        raise UnknownProcessorError(
+            f"No configuration of a processor at {path}. Nothing is downloaded: pass the processor itself, or the "
+            "folder of its save_pretrained."
+        )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -165,7 +165,7 @@ class Runner:
         """The patches of all images, and how many there are (rows, columns) of each.
 
         Raises:
-            UnevenBatchError: an image has more of them than there is room for, or channels differ.
+            UnevenBatchError: channels differ. ProcessorInputError: an image cannot be cut into as many whole ones.
         """
         patching = cast(Patching, self.patching)
         bounds = [self.bound(image) for image in images]

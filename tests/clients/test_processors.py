@@ -109,7 +109,8 @@ def test_defaults(kind: str) -> None:
     """As published, on one photo and many of mixed sizes, in every container."""
     original = made(kind)
     processor = lt.LearnedCompose.from_processor(original, fallback="error")
-    for images in forms([picture(size) for size in SIZES]):
+    large = kind.removesuffix("Pil") in SMALL
+    for images in forms([picture(size) for size in (SIZES[:2] if large else SIZES)]):
         check_same(outcome(processor, images), outcome(original, images, return_tensors="pt"))
 
 
@@ -165,6 +166,7 @@ def options_of(name: str, dice: random.Random) -> dict[str, Any]:
         options["temporal_patch_size"] = dice.choice((1, 2, 3))
     elif name == "Siglip2ImageProcessor":
         options |= {"patch_size": dice.choice((8, 14, 16)), "max_num_patches": dice.randint(5, 300)}
+        options["do_resize"] = True  # Otherwise there may be more patches than entries of their mask.
         del options["size"]
     elif family:
         options |= {"do_pad": dice.random() < 0.7}
