@@ -224,25 +224,29 @@ def evaluate(
     stretch = (scale.clamp(min=1) if antialias else torch.ones_like(scale)) * width
     reach = kernel.shape[0] * stretch
     outputs = torch.arange(n_out, dtype=half, device=device) + 0.5
-    centre = (scale.to(half) * outputs + shift.to(dtype)).to(dtype)
-    # Of linear kernels without antialiasing aten moves places onto the first pixel, with a weight of 0 for the second.
-    seen = centre.detach().clamp(min=-math.inf if antialias or len(kernel) > 1 else 0.5)
-    low, high = ((seen + side).to(half) + 0.5 for side in (-reach, reach))
-    first = low.long().clamp(0, n_in - 1)
-    count = (high.long().clamp(max=n_in) - first).clamp(min=1)
-    offset = torch.arange(int(count.max()), device=device)
     if antialias:
-        distance = ((offset + first[:, None] - centre[:, None]).to(half) + 0.5) * (1 / stretch).to(half)
-        weights = torch.where(offset < count[:, None], weigh(distance.to(dtype)), 0.0)
+        centre = (scale.to(half) * outputs + shift.to(dtype)).to(dtype)
+        low, high = ((centre.detach() + side).to(half) + 0.5 for side in (-reach, reach))
     else:
         # Places are counted from the middle of the first pixel here, which is rounded otherwise.
         middle = (shift - 0.5).to(dtype)
-        place = (scale * outputs.double() + middle).to(dtype) if fused else scale * outputs + middle
+        centre = (scale * outputs.double() + middle).to(dtype) if fused else scale * outputs + middle
+        # Those of linear kernels are moved onto it, which gives the second a weight of 0 (aten).
+        seen = centre.detach().double().clamp(min=0 if len(kernel) == 1 else -math.inf) + 1
+        low, high = seen - reach.double(), seen + reach.double()
+    first = low.long().clamp(0, n_in - 1)
+    count = (high.long().clamp(max=n_in) - first).clamp(min=1)
+    offset = torch.arange(int(count.max()), device=device)
+    pixels = offset + first[:, None]
+    if antialias:
+        distance = ((pixels - centre[:, None]).to(half) + 0.5) * (1 / stretch).to(half)
+        weights = torch.where(offset < count[:, None], weigh(distance.to(dtype)), 0.0)
+    else:
 
         def weigh_at(pixel: Tensor | int) -> Tensor:
-            return weigh(apart(pixel, place[:, None], fused) * (1 / stretch))
+            return weigh(apart(pixel, centre[:, None], fused) * (1 / stretch))
 
-        weights = torch.where(offset < count[:, None], weigh_at(offset + first[:, None]), 0.0)
+        weights = torch.where(offset < count[:, None], weigh_at(pixels), 0.0)
         weights = weights + beyond(weigh_at, kernel.shape[0], first, count, n_in, len(offset))
     if not fused:
         weights = weights / in_order(weights)[:, None]

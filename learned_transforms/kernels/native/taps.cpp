@@ -103,15 +103,31 @@ T apart(T pixel, T place, bool fused) {
     return steps > 0 ? (T{1} - part) + (steps - T{1}) : steps - part;
 }
 
+// Windows without antialiasing, about places that are counted from the middle of the first pixel. Aten moves those of
+// linear kernels onto it, which gives the second a weight of 0.
+template <class T>
+void plain_windows(const Outputs<T>& outputs, const Interpolation& from, bool fused) {
+    const T middle = static_cast<T>(from.shift - 0.5);
+    const double size = static_cast<double>(outputs.size), reach = static_cast<double>(outputs.reach);
+    const double least = from.support == 1 ? 0 : -std::numeric_limits<double>::infinity();
+    for (int64_t i = 0; i < outputs.n; ++i) {
+        const T place = multiply_add(outputs.scale, static_cast<T>(i) + static_cast<T>(0.5), middle, fused);
+        const double seen = std::max(static_cast<double>(place), least) + 1;
+        const auto first = static_cast<int32_t>(std::clamp(seen - reach, 0.0, size - 1));
+        outputs.centre[i] = place;
+        outputs.first[i] = first;
+        outputs.count[i] = std::max(static_cast<int32_t>(std::clamp(seen + reach, 0.0, size)) - first, 1);
+    }
+}
+
 // Weights [widest, n] without antialiasing: what lies outside the image counts for its nearest pixel. Gives the largest.
 template <class T>
 T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused, int widest, T* weights) {
     T largest = 0;
     const auto size = static_cast<int64_t>(outputs.size);
-    const T middle = static_cast<T>(from.shift - 0.5), inverse = outputs.inverse;
+    const T inverse = outputs.inverse;
     for (int64_t i = 0; i < outputs.n; ++i) {
-        const T number = static_cast<T>(i) + static_cast<T>(0.5);
-        const T place = multiply_add(outputs.scale, number, middle, fused);
+        const T place = outputs.centre[i];
         const auto weigh = [&](int64_t pixel) {
             return phi(outputs.kernel, from, apart(static_cast<T>(pixel), place, fused) * inverse, fused);
         };
@@ -169,14 +185,12 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
                              static_cast<T>(from.support) * stretch,
                              T{1} / stretch,
                              static_cast<T>(n_in),
-                             // Aten moves places of linear kernels onto the first pixel: the second has a weight of 0.
-                             from.antialias || from.support > 1 ? -std::numeric_limits<T>::infinity() : T{0.5},
                              arithmetic.fma,
                              axis.size,
                              workspace<T, 0>(all),
                              workspace<int32_t, 0>(all),
                              workspace<int32_t, 1>(all)};
-    kernels.windows(outputs);
+    from.antialias ? kernels.windows(outputs) : plain_windows(outputs, from, fused);
     Taps taps;
     taps.size = n_in;
     taps.widest = *std::max_element(outputs.count, outputs.count + all);
