@@ -104,12 +104,13 @@ def is_torchvision(transform: Any) -> bool:
 FAULTS = r"INTERNAL ASSERT|Output \d of Unbind is a view"
 """Torch's word for its own faults, and for gradients of hues, which torchvision computes in place and ours does not."""
 
-INFINITE = r"antialias=False|, False\)|v1\.RandomAdjustSharpness"
+PLAIN = r"(antialias=(False|None)|, (False|None)\))"
+INFINITE = rf"{PLAIN}|v1\.RandomAdjustSharpness"
 """With infinite values: without antialiasing torch multiplies the same pixel by several weights where ours has one, and
 sharpening in v1 blends edges with themselves, where ours and v2 leave them."""
 
 ROUNDED = {
-    "tensor": r"GaussianBlur\(|v1\.(Resize|RandomResizedCrop)\(.*(antialias=False|, False\))",
+    "tensor": rf"GaussianBlur\(|v1\.(Resize|RandomResizedCrop)\(.*{PLAIN}",
     "pil": r"GaussianBlur\(",
 }
 INEXACT = r"(Resize|Crop|Blur|Jitter|Normalize|Sharpness|Autocontrast|Grayscale|Distort|Equalize|Transformation)\("

@@ -18,7 +18,7 @@ import learned_transforms as lt
 from learned_transforms import installed
 from learned_transforms import weights as weight_files
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.installed import GROUPS, groups_of_sums, grouping
+from learned_transforms.installed import GROUPS, grouping, groups_of_sums
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference import Reference
 from learned_transforms.layers import Resampling
