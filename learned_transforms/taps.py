@@ -259,7 +259,7 @@ def alone(taps: Taps) -> Taps:
     """Without the weights of 0 of others, where each pixel becomes itself: aten leaves such an axis as it is."""
     pixel = torch.arange(taps.size, device=taps.first.device)
     own = taps.first[:, None] + torch.arange(taps.weights.shape[1], device=pixel.device) == pixel[:, None]
-    if taps.weights[~own].any():
+    if taps.weights[~own].any() or not own.any(1).all():
         return taps
     return replace(taps, first=pixel, count=torch.ones_like(pixel), weights=taps.weights[own][:, None])
 

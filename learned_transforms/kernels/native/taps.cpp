@@ -155,9 +155,11 @@ T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused
 // Whether each pixel becomes itself: aten leaves such an axis as it is, and so do outputs without the weights of 0 then.
 template <class T>
 bool alone(const Outputs<T>& outputs, int64_t widest, T* weights) {
-    for (int64_t i = 0; i < outputs.n; ++i)
+    for (int64_t i = 0; i < outputs.n; ++i) {
+        if (i < outputs.first[i] || i >= outputs.first[i] + widest) return false;
         for (int64_t k = 0; k < widest; ++k)
             if (outputs.first[i] + k != i && weights[k * outputs.n + i] != 0) return false;
+    }
     for (int64_t i = 0; i < outputs.n; ++i) {
         weights[i] = weights[(i - outputs.first[i]) * outputs.n + i];
         outputs.first[i] = static_cast<int32_t>(i), outputs.count[i] = 1;
@@ -165,12 +167,14 @@ bool alone(const Outputs<T>& outputs, int64_t widest, T* weights) {
     return true;
 }
 
+bool mixes(const Interpolation& from, const Arithmetic& arithmetic) { return arithmetic.grouped > 0 && from.antialias; }
+
 // T is float for float32 arithmetic, double otherwise.
 template <class T>
 Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, const Arithmetic& arithmetic,
                  const Evaluation<T>& kernels) {
-    const bool fused = arithmetic.fma && !from.antialias, mixed = arithmetic.grouped > 0 && from.antialias;
-    const std::vector<double> terms = fused || mixed ? about_zero(from) : from.kernel;
+    const bool fused = arithmetic.fma && !from.antialias;
+    const std::vector<double> terms = fused || mixes(from, arithmetic) ? about_zero(from) : from.kernel;
     const std::vector<T> kernel(terms.begin(), terms.end());
     const T scale = static_cast<T>(n_in) / static_cast<T>(axis.size);
     const T stretch = (from.antialias ? std::max(scale, T{1}) : T{1}) * static_cast<T>(from.width);
@@ -245,8 +249,8 @@ Taps evaluate_any(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, 
     const auto& from = std::get<Interpolation>(axis.weights);
     if (arithmetic.number != Number::float32)
         return evaluate_as<double>(axis, from, n_in, arithmetic, kernels.doubles);
-    const bool mixed = arithmetic.grouped > 0 && from.antialias;
-    return evaluate_as<float>(axis, from, n_in, arithmetic, mixed ? kernels.mixed : kernels.floats);
+    const auto& loops = mixes(from, arithmetic) ? kernels.mixed : kernels.floats;
+    return evaluate_as<float>(axis, from, n_in, arithmetic, loops);
 }
 
 }  // namespace
