@@ -52,6 +52,12 @@ class Taps:
             offsets = torch.arange(self.weights.shape[1], device=self.first.device)[:, None]
             return self.first + torch.minimum(offsets, self.count - 1)
 
+    @cached_property
+    def fewest(self) -> int:
+        """Of the counts."""
+        with torch.inference_mode(False), out_of_sight():
+            return int(self.count.min())
+
     def select(self, index: Tensor) -> "Taps":
         """The taps of the output pixels in ``index``: what a crop or flip behind a resample comes to."""
         index = index.to(self.first.device)
