@@ -52,6 +52,12 @@ class Taps:
             offsets = torch.arange(self.weights.shape[1], device=self.first.device)[:, None]
             return self.first + torch.minimum(offsets, self.count - 1)
 
+    @cached_property
+    def fewest(self) -> int:
+        """Of the counts."""
+        with torch.inference_mode(False), out_of_sight():
+            return int(self.count.min())
+
     def select(self, index: Tensor) -> "Taps":
         """The taps of the output pixels in ``index``: what a crop or flip behind a resample comes to."""
         index = index.to(self.first.device)
@@ -224,25 +230,29 @@ def evaluate(
     stretch = (scale.clamp(min=1) if antialias else torch.ones_like(scale)) * width
     reach = kernel.shape[0] * stretch
     outputs = torch.arange(n_out, dtype=half, device=device) + 0.5
-    centre = (scale.to(half) * outputs + shift.to(dtype)).to(dtype)
-    # Of linear kernels without antialiasing aten moves places onto the first pixel, with a weight of 0 for the second.
-    seen = centre.detach().clamp(min=-math.inf if antialias or len(kernel) > 1 else 0.5)
-    low, high = ((seen + side).to(half) + 0.5 for side in (-reach, reach))
-    first = low.long().clamp(0, n_in - 1)
-    count = (high.long().clamp(max=n_in) - first).clamp(min=1)
-    offset = torch.arange(int(count.max()), device=device)
     if antialias:
-        distance = ((offset + first[:, None] - centre[:, None]).to(half) + 0.5) * (1 / stretch).to(half)
-        weights = torch.where(offset < count[:, None], weigh(distance.to(dtype)), 0.0)
+        centre = (scale.to(half) * outputs + shift.to(dtype)).to(dtype)
+        low, high = ((centre.detach() + side).to(half) + 0.5 for side in (-reach, reach))
     else:
         # Places are counted from the middle of the first pixel here, which is rounded otherwise.
         middle = (shift - 0.5).to(dtype)
-        place = (scale * outputs.double() + middle).to(dtype) if fused else scale * outputs + middle
+        centre = (scale * outputs.double() + middle).to(dtype) if fused else scale * outputs + middle
+        # Those of linear kernels are moved onto it, which gives the second a weight of 0 (aten).
+        seen = centre.detach().double().clamp(min=0 if len(kernel) == 1 else -math.inf) + 1
+        low, high = seen - reach.double(), seen + reach.double()
+    first = low.long().clamp(0, n_in - 1)
+    count = (high.long().clamp(max=n_in) - first).clamp(min=1)
+    offset = torch.arange(int(count.max()), device=device)
+    pixels = offset + first[:, None]
+    if antialias:
+        distance = ((pixels - centre[:, None]).to(half) + 0.5) * (1 / stretch).to(half)
+        weights = torch.where(offset < count[:, None], weigh(distance.to(dtype)), 0.0)
+    else:
 
         def weigh_at(pixel: Tensor | int) -> Tensor:
-            return weigh(apart(pixel, place[:, None], fused) * (1 / stretch))
+            return weigh(apart(pixel, centre[:, None], fused) * (1 / stretch))
 
-        weights = torch.where(offset < count[:, None], weigh_at(offset + first[:, None]), 0.0)
+        weights = torch.where(offset < count[:, None], weigh_at(pixels), 0.0)
         weights = weights + beyond(weigh_at, kernel.shape[0], first, count, n_in, len(offset))
     if not fused:
         weights = weights / in_order(weights)[:, None]
@@ -255,7 +265,7 @@ def alone(taps: Taps) -> Taps:
     """Without the weights of 0 of others, where each pixel becomes itself: aten leaves such an axis as it is."""
     pixel = torch.arange(taps.size, device=taps.first.device)
     own = taps.first[:, None] + torch.arange(taps.weights.shape[1], device=pixel.device) == pixel[:, None]
-    if taps.weights[~own].any():
+    if taps.weights[~own].any() or not own.any(1).all():
         return taps
     return replace(taps, first=pixel, count=torch.ones_like(pixel), weights=taps.weights[own][:, None])
 

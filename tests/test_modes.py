@@ -56,8 +56,7 @@ def near(found, expected, tolerance=2e-6):
 @pytest.mark.parametrize(("first", "second"), [(FLOATS, OTHER / 255), (LEVELS, OTHER)], ids=["float32", "uint8"])
 def test_traces(api, called, first, second):
     traced = torch.jit.trace(nn.Sequential(ours(api, called)), first, check_trace=False)
-    # v1 resizes uint8 tensors in floats, and its tier is rounding.
-    near(traced(second), plain(api)(second), 4 / 255 + 1e-6 if api is v1 and first is LEVELS else 2e-6)
+    near(traced(second), plain(api)(second))
     assert not traced(first).equal(traced(second))
 
 

@@ -31,11 +31,12 @@ INT16 = Arithmetic("int", 22, adaptive=True, rounding="half_up", each_pass=True)
 INT22 = Arithmetic("int", 22, rounding="half_up", each_pass=True, tall_first=True)
 FUSED = Arithmetic("float32", fma=True)
 LEVELS = Arithmetic("float32", fma=True, rounding="half_even")
+GROUPED = Arithmetic("float32", fma=True, grouped=4)
 ROUNDED = Arithmetic("float32", rounding="half_up", each_pass=True, tall_first=True)
 NEVER_ROUNDED = Arithmetic("float32", each_pass=True, tall_first=True)
 ARITHMETICS = {
     **{"int16": INT16, "22 bits": INT22, "fused": FUSED},
-    **{"levels": LEVELS, "rounded": ROUNDED, "never rounded": NEVER_ROUNDED},
+    **{"levels": LEVELS, "rounded": ROUNDED, "never rounded": NEVER_ROUNDED, "grouped": GROUPED},
 }
 
 TRIANGLE = torch.tensor([[1.0, -1.0]], dtype=torch.float64)

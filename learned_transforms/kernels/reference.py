@@ -87,19 +87,20 @@ def weighted_sum(image: Tensor, taps: Taps, axis: int, arithmetic: Arithmetic) -
     """Sum ``weights * pixels`` along ``axis`` (-1 or -2), in the order of the taps."""
     total: Tensor | None = None
     count = taps.count[:, None] if axis == -2 else taps.count
-    rounded, fewest = arithmetic.rounded(count - 1), int(count.min())
     for k, (index, weight) in enumerate(zip(taps.index, taps.weights.T, strict=True)):
         pixels = image.index_select(axis, index)
         weight = weight[:, None] if axis == -2 else weight
-        if taps.bits is None:
-            more = multiply_add(pixels, weight, total, arithmetic)
-            if arithmetic.grouped and total is not None:
-                more = torch.where(k <= rounded, total + pixels * weight, more)
-            # Infinite pixels times a weight past the count are no numbers.
-            total = more if total is None or k < fewest else torch.where(k < count, more, total)
-        else:
+        if taps.bits is not None:
             product = pixels * weight
             total = product if total is None else total.add_(product)
+        elif total is None:
+            total = multiply_add(pixels, weight, None, arithmetic)
+        else:
+            more = multiply_add(pixels, weight, total, arithmetic)
+            if arithmetic.grouped:
+                more = torch.where(k <= arithmetic.rounded(count - 1), total + pixels * weight, more)
+            # Infinite pixels times a weight past the count are no numbers.
+            total = more if k < taps.fewest else torch.where(k < count, more, total)
     if total is None:
         raise ValueError("Taps need at least one weight per output pixel.")
     return total

@@ -176,8 +176,8 @@ void windows(const Outputs<T>& o) {
     const Half last = o.size - 1, size = o.size;
     for (int64_t i = 0; i < o.n; ++i) {
         const Half number = static_cast<Half>(static_cast<int32_t>(i)) + Half{0.5};
-        const T centre = static_cast<T>(o.scale * number + o.shift), seen = centre > o.least ? centre : o.least;
-        Half low = Half{seen - o.reach} + Half{0.5}, high = Half{seen + o.reach} + Half{0.5};
+        const T centre = static_cast<T>(o.scale * number + o.shift);
+        Half low = Half{centre - o.reach} + Half{0.5}, high = Half{centre + o.reach} + Half{0.5};
         low = low > 0 ? low : 0;
         low = low < last ? low : last;
         high = high > 0 ? high : 0;

@@ -103,15 +103,31 @@ T apart(T pixel, T place, bool fused) {
     return steps > 0 ? (T{1} - part) + (steps - T{1}) : steps - part;
 }
 
+// Windows without antialiasing, about places that are counted from the middle of the first pixel. Aten moves those of
+// linear kernels onto it, which gives the second a weight of 0.
+template <class T>
+void plain_windows(const Outputs<T>& outputs, const Interpolation& from, bool fused) {
+    const T middle = static_cast<T>(from.shift - 0.5);
+    const double size = static_cast<double>(outputs.size), reach = static_cast<double>(outputs.reach);
+    const double least = from.support == 1 ? 0 : -std::numeric_limits<double>::infinity();
+    for (int64_t i = 0; i < outputs.n; ++i) {
+        const T place = multiply_add(outputs.scale, static_cast<T>(i) + static_cast<T>(0.5), middle, fused);
+        const double seen = std::max(static_cast<double>(place), least) + 1;
+        const auto first = static_cast<int32_t>(std::clamp(seen - reach, 0.0, size - 1));
+        outputs.centre[i] = place;
+        outputs.first[i] = first;
+        outputs.count[i] = std::max(static_cast<int32_t>(std::clamp(seen + reach, 0.0, size)) - first, 1);
+    }
+}
+
 // Weights [widest, n] without antialiasing: what lies outside the image counts for its nearest pixel. Gives the largest.
 template <class T>
 T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused, int widest, T* weights) {
     T largest = 0;
     const auto size = static_cast<int64_t>(outputs.size);
-    const T middle = static_cast<T>(from.shift - 0.5), inverse = outputs.inverse;
+    const T inverse = outputs.inverse;
     for (int64_t i = 0; i < outputs.n; ++i) {
-        const T number = static_cast<T>(i) + static_cast<T>(0.5);
-        const T place = multiply_add(outputs.scale, number, middle, fused);
+        const T place = outputs.centre[i];
         const auto weigh = [&](int64_t pixel) {
             return phi(outputs.kernel, from, apart(static_cast<T>(pixel), place, fused) * inverse, fused);
         };
@@ -139,9 +155,11 @@ T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused
 // Whether each pixel becomes itself: aten leaves such an axis as it is, and so do outputs without the weights of 0 then.
 template <class T>
 bool alone(const Outputs<T>& outputs, int64_t widest, T* weights) {
-    for (int64_t i = 0; i < outputs.n; ++i)
+    for (int64_t i = 0; i < outputs.n; ++i) {
+        if (i < outputs.first[i] || i >= outputs.first[i] + widest) return false;
         for (int64_t k = 0; k < widest; ++k)
             if (outputs.first[i] + k != i && weights[k * outputs.n + i] != 0) return false;
+    }
     for (int64_t i = 0; i < outputs.n; ++i) {
         weights[i] = weights[(i - outputs.first[i]) * outputs.n + i];
         outputs.first[i] = static_cast<int32_t>(i), outputs.count[i] = 1;
@@ -149,12 +167,14 @@ bool alone(const Outputs<T>& outputs, int64_t widest, T* weights) {
     return true;
 }
 
+bool mixes(const Interpolation& from, const Arithmetic& arithmetic) { return arithmetic.grouped > 0 && from.antialias; }
+
 // T is float for float32 arithmetic, double otherwise.
 template <class T>
 Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, const Arithmetic& arithmetic,
                  const Evaluation<T>& kernels) {
-    const bool fused = arithmetic.fma && !from.antialias, mixed = arithmetic.grouped > 0 && from.antialias;
-    const std::vector<double> terms = fused || mixed ? about_zero(from) : from.kernel;
+    const bool fused = arithmetic.fma && !from.antialias;
+    const std::vector<double> terms = fused || mixes(from, arithmetic) ? about_zero(from) : from.kernel;
     const std::vector<T> kernel(terms.begin(), terms.end());
     const T scale = static_cast<T>(n_in) / static_cast<T>(axis.size);
     const T stretch = (from.antialias ? std::max(scale, T{1}) : T{1}) * static_cast<T>(from.width);
@@ -169,14 +189,12 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
                              static_cast<T>(from.support) * stretch,
                              T{1} / stretch,
                              static_cast<T>(n_in),
-                             // Aten moves places of linear kernels onto the first pixel: the second has a weight of 0.
-                             from.antialias || from.support > 1 ? -std::numeric_limits<T>::infinity() : T{0.5},
                              arithmetic.fma,
                              axis.size,
                              workspace<T, 0>(all),
                              workspace<int32_t, 0>(all),
                              workspace<int32_t, 1>(all)};
-    kernels.windows(outputs);
+    from.antialias ? kernels.windows(outputs) : plain_windows(outputs, from, fused);
     Taps taps;
     taps.size = n_in;
     taps.widest = *std::max_element(outputs.count, outputs.count + all);
@@ -231,8 +249,8 @@ Taps evaluate_any(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, 
     const auto& from = std::get<Interpolation>(axis.weights);
     if (arithmetic.number != Number::float32)
         return evaluate_as<double>(axis, from, n_in, arithmetic, kernels.doubles);
-    const bool mixed = arithmetic.grouped > 0 && from.antialias;
-    return evaluate_as<float>(axis, from, n_in, arithmetic, mixed ? kernels.mixed : kernels.floats);
+    const auto& loops = mixes(from, arithmetic) ? kernels.mixed : kernels.floats;
+    return evaluate_as<float>(axis, from, n_in, arithmetic, loops);
 }
 
 }  // namespace

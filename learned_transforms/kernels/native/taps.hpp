@@ -33,7 +33,6 @@ struct Outputs {
     int64_t support, terms;
     T scale, shift, reach, inverse;  // input pixels an output, of the centres, of half a window, and 1 / stretch
     T size;                          // input pixels
-    T least;                         // of centres from which windows begin
     bool fused;                      // the kernel, which then is one of the distance itself
     int64_t n;
     T* centre;
