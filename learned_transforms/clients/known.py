@@ -108,7 +108,9 @@ def read(transform: Any, inner: Callable[[Any], Any]) -> Any:
         inner: reads the transforms in it.
     """
     if type(transform) is nn.Identity:
-        return v2.Identity()
+        own = vars(transform)
+        altered = "forward" in own or any(own.get(name) for name in HOOKS)
+        return Altered(transform, "it was altered") if altered else v2.Identity()
     function = pillow.read(transform)
     if function is not None:
         return function
@@ -143,7 +145,7 @@ def watch(watch: Any, transform: Any, idle: set[str]) -> None:
     found = known(transform)
     if isinstance(transform, partial):
         watch_values(watch, transform.keywords)
-    if pillow.is_lambda(transform):
+    if pillow.is_lambda(transform) or type(transform) is nn.Identity:
         watch_values(watch, vars(transform), idle)
     if found is None:
         return
