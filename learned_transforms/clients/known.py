@@ -60,7 +60,7 @@ def known(transform: Any) -> Known | None:
     if isinstance(transform, FunctionType):
         found = TABLE.get(f"{transform.__module__}.{transform.__qualname__}")
         return None if found is None else Known(transform, found, False)
-    for parent in type(transform).__mro__:
+    for parent in type(transform).__mro__ if hasattr(transform, "__dict__") else ():
         full = TABLE.get(f"{parent.__module__}.{parent.__qualname__}")
         found = full or TABLE.get(parent.__qualname__)
         if found is not None:
