@@ -58,6 +58,10 @@ class NoPictureError(InputTypeError, OSError):
     """One of Pillow's functions came to a tensor, whose mode it does not know."""
 
 
+class FewChannelsError(ChannelsError, IndexError):
+    """A channel is wanted that an image does not have."""
+
+
 class EmptyImageError(InputShapeError, RuntimeError):
     """A resize would leave nothing of an image, for which torchvision raises one of these by container."""
 

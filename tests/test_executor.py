@@ -196,7 +196,7 @@ def test_several_inputs_of_no_transforms_and_of_v1():
 
 def test_explain_tells_what_ran():
     ours = lt.LearnedCompose(
-        [lambda image: image.convert("L"), v1.Resize(20), v1.RandomRotation(9)], fallback="torchvision"
+        [lambda image: image.convert("L").copy(), v1.Resize(20), v1.RandomRotation(9)], fallback="torchvision"
     )
     ours(PIL)
     rows = ours.explain("pil").rows

@@ -191,6 +191,64 @@ def test_it_cannot_be_saved(client, tmp_path):
         lt.LearnedCompose([client.Solarized(0.5)], fallback="error").save_pretrained(tmp_path / "one.safetensors")
 
 
+class GaussianBlur:
+    """Of a name that is known, but nothing else of it; and without a dictionary of its own."""
+
+    __slots__ = ("radius",)
+
+    def __call__(self, image):
+        return image
+
+
+class TwoCropsTransform:
+    """The same, with one."""
+
+    def __init__(self, base_transform):
+        self.base_transform = base_transform
+
+    def __call__(self, x):
+        return [self.base_transform(x)]
+
+
+def test_names_that_others_use_too_say_nothing():
+    assert reasons([GaussianBlur()]) == ["not in the catalogue"]
+    assert reasons([TwoCropsTransform(v1.RandomHorizontalFlip())]) == ["not in the catalogue"]
+
+
+VIEWS = """
+class Views:
+    def __init__(self, transforms):
+        self.transforms = transforms
+
+    def __call__(self, image):
+        return [transform(image) for transform in self.transforms]
+"""
+
+
+def test_views_are_pipelines_of_their_own(tmp_path, monkeypatch):
+    module = module_of(VIEWS, "other_client", tmp_path, monkeypatch)
+    digest = digest_of(definitions_of("other_client"), "Views")
+    monkeypatch.setitem(known.TABLE, "other_client.Views", entry(digest, views=("transforms",)))
+    one = v1.Compose([v1.RandomResizedCrop(20), v1.ColorJitter(0.4), v1.ToTensor()])
+    views = module.Views([one, one, v1.Compose([ForeignBlur(), v1.RandomHorizontalFlip()])])
+    ours = lt.LearnedCompose(views, fallback="torchvision")
+    for seed in range(5):
+        seeded(seed)
+        expected, after = views(PICTURE), states()
+        seeded(seed)
+        for found, wanted in zip(ours(PICTURE), expected, strict=True):
+            compare(found, wanted, "exact")
+        assert states() == after
+    rows = ours.explain("pil").rows
+    assert [row.reason for row in rows if row.reason] == ["not in the catalogue"]
+    assert sum(row.layer == "Resampling" for row in rows) == 1
+    views.transforms.append(v1.RandomVerticalFlip(1.0))
+    assert len(ours(PICTURE)) == 4
+    definitions_of.cache_clear()
+    with pytest.warns(FallbackWarning, match="ForeignBlur"):
+        lt.LearnedCompose(views)
+
+
 def convert_to_rgb(image):
     return image.convert("RGB")
 

@@ -60,7 +60,7 @@ def known(transform: Any) -> Known | None:
     if isinstance(transform, FunctionType):
         found = TABLE.get(f"{transform.__module__}.{transform.__qualname__}")
         return None if found is None else Known(transform, found, False)
-    for parent in type(transform).__mro__:
+    for parent in type(transform).__mro__ if hasattr(transform, "__dict__") else ():
         full = TABLE.get(f"{parent.__module__}.{parent.__qualname__}")
         found = full or TABLE.get(parent.__qualname__)
         if found is not None:
@@ -108,7 +108,9 @@ def read(transform: Any, inner: Callable[[Any], Any]) -> Any:
         inner: reads the transforms in it.
     """
     if type(transform) is nn.Identity:
-        return v2.Identity()
+        own = vars(transform)
+        altered = "forward" in own or any(own.get(name) for name in HOOKS)
+        return Altered(transform, "it was altered") if altered else v2.Identity()
     function = pillow.read(transform)
     if function is not None:
         return function
@@ -143,7 +145,7 @@ def watch(watch: Any, transform: Any, idle: set[str]) -> None:
     found = known(transform)
     if isinstance(transform, partial):
         watch_values(watch, transform.keywords)
-    if pillow.is_lambda(transform):
+    if pillow.is_lambda(transform) or type(transform) is nn.Identity:
         watch_values(watch, vars(transform), idle)
     if found is None:
         return

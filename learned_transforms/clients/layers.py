@@ -3,7 +3,7 @@
 import torch
 
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.errors import EmptyImageError, NoPictureError, PipelineValueError
+from learned_transforms.errors import EmptyImageError, FewChannelsError, NoPictureError, PipelineValueError
 from learned_transforms.keep import Keep, Listed, bordered
 from learned_transforms.layers import Layer, Params, centred, check_padding, fill_of
 from learned_transforms.plan import BoxBlur, Gather, Mix, Shape, Stage
@@ -75,6 +75,19 @@ class Boxing(Layer):
         if relaxed:
             raise PipelineValueError("Pillow's blur passes no gradients; a pipeline with it cannot be trained.")
         return [BoxBlur(params["sigma"], PASSES)]
+
+
+class Swapping(Layer):
+    """Exchange the first and third channel.
+
+    Raises:
+        FewChannelsError: images of fewer.
+    """
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        if shape[0] < 3:
+            raise FewChannelsError(f"Expected an image of at least 3 channels, got {shape[0]}. Convert it to RGB.")
+        return [Gather(channels=(2, 1, 0, *range(3, shape[0])))]
 
 
 class Scaling(Layer):

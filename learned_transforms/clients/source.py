@@ -13,6 +13,7 @@ import numbers
 import random
 import sys
 import typing
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from types import CodeType, FunctionType
@@ -31,7 +32,7 @@ ASIDE = ("__init__", "__repr__", "__str__", "extra_repr")
 """Methods that a call does not come to."""
 
 TRUSTED: dict[str, tuple[Any, ...]] = {
-    "F": (v1.functional, v2.functional),
+    "F": (v1.functional, v2.functional, nn.functional),
     "Image": (PIL.Image, PIL.Image.Image),
     "ImageFilter": (PIL.ImageFilter,),
     "ImageOps": (PIL.ImageOps,),
@@ -43,6 +44,7 @@ TRUSTED: dict[str, tuple[Any, ...]] = {
     "random": (random,),
     "torch": (torch,),
     "transforms": (v1,),
+    "warnings": (warnings,),
 }
 """What names that clients' code relies on may stand for."""
 

@@ -7,10 +7,10 @@ import torch
 
 from learned_transforms import steps
 from learned_transforms.clients import twins
-from learned_transforms.clients.layers import Boxing, Placing, Refusing, Scaling, Trimming
+from learned_transforms.clients.layers import Boxing, Placing, Refusing, Scaling, Swapping, Trimming
 from learned_transforms.factors import PillowBlur
 from learned_transforms.images import MODES, Form
-from learned_transforms.layers import Arranging, Lookup, Windowing
+from learned_transforms.layers import Lookup, Windowing
 from learned_transforms.plan import Slot
 from learned_transforms.steps import Step
 
@@ -74,7 +74,7 @@ def scaled(transform: twins.Scale, form: Form, api: str) -> Step | str:
 def swapped(transform: Any, form: Form, api: str) -> Step | str:
     if form.container != "tensor" or not form.plain:
         return "it takes one image as a tensor"
-    return Step(form._replace(fresh=True), layer=Arranging(), params={"order": (2, 1, 0), "channels": (3,)})
+    return Step(form._replace(fresh=True), layer=Swapping(), params={})
 
 
 def kept_ratio(transform: twins.KeepRatio, form: Form, api: str) -> Step | str:
