@@ -38,6 +38,7 @@ ORDER = (
     "metadata",
     "catalog",
     "watch",
+    "arguments",
     "identify",
     "describe",
     "stored",
