@@ -1,6 +1,7 @@
 """Which published transform an object is: of its class or a plain subclass, unaltered, its arguments as numbers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,9 @@ from learned_transforms.network import Lowered
 from learned_transforms.watch import watch_values
 
 SEQUENCES = (nn.Sequential, nn.ModuleList)
+HOLDERS = (Collection, *SEQUENCES)
+"""What a Compose may hold its transforms in; an iterator would be used up."""
+
 PRESETS = (presets.ImageClassification, presets.SemanticSegmentation, presets.ObjectDetection)
 PUBLISHED = (*ROWS, *CONTAINERS, *COMPOSES, *PRESETS, nn.Sequential)
 
@@ -87,7 +91,7 @@ def opened(transform: Any) -> Sequence[Any] | None:
     if base in PRESETS:
         return preset_steps(transform)
     inner = transform if base is nn.Sequential else transform.transforms
-    return list(inner) if isinstance(inner, list | tuple | nn.ModuleList | nn.Sequential) else None
+    return list(inner) if isinstance(inner, HOLDERS) else None
 
 
 def takes_one(transforms: Any) -> bool:
@@ -199,7 +203,7 @@ def watch_all(watch: Any, transforms: Iterable[Any], classes: set[type]) -> None
         if base is nn.Sequential:
             watch_values(watch, transform._modules)
             watch_all(watch, tuple(transform), classes)
-        elif base in (*CONTAINERS, *COMPOSES) and isinstance(transform.transforms, Sequence | nn.ModuleList):
+        elif base in (*CONTAINERS, *COMPOSES) and isinstance(transform.transforms, HOLDERS):
             watch_all(watch, transform.transforms, classes)
 
 
@@ -208,6 +212,8 @@ def watch_sequence(watch: Any, transforms: Any) -> None:
         watch_values(watch, transforms._modules)
     elif isinstance(transforms, list):
         watch.sequence(transforms, tuple(transforms))
+    elif not isinstance(transforms, tuple):
+        watch.result(partial(tuple, transforms), tuple(transforms))
 
 
 def listed(transforms: Any) -> Any:
