@@ -35,7 +35,7 @@ class Row:
         role: beginnings of the roles of the learned layers that it may need, if there are any.
         read: how to read an argument.
         tensors: arguments that are tensors.
-        depends: what else decides on its layer, asked at every call.
+        depends: what else decides on its layer, asked at every call: the dtype of what bytes times a number become.
     """
 
     step: Callable[[Any, Form, str], Step | str]
@@ -114,17 +114,20 @@ BOTH: dict[str, Row] = {
     "Pad": Row(steps.pad, ("padding", *PADDING)),
     "RandomHorizontalFlip": Row(steps.flip("horizontal"), ("p",)),
     "RandomVerticalFlip": Row(steps.flip("vertical"), ("p",)),
-    "Grayscale": Row(steps.grayscale, ("num_output_channels",), needs("gray")),
-    "RandomGrayscale": Row(steps.random_grayscale, ("p",), needs("gray")),
+    "Grayscale": Row(steps.grayscale, ("num_output_channels",), needs("gray"), depends=torch.get_default_dtype),
+    "RandomGrayscale": Row(steps.random_grayscale, ("p",), needs("gray"), depends=torch.get_default_dtype),
     "RandomInvert": Row(steps.pointwise("invert", floats=steps.inverted), ("p",)),
     "RandomPosterize": Row(steps.pointwise("posterize", "bits", floats=steps.posterized), ("bits", "p")),
     "RandomSolarize": Row(steps.pointwise("solarize", "threshold", floats=steps.solarized), ("threshold", "p")),
     "RandomAdjustSharpness": Row(
-        steps.colour("sharpness", factor="sharpness_factor"), ("sharpness_factor", "p"), needs("sharpness")
+        steps.colour("sharpness", factor="sharpness_factor"),
+        ("sharpness_factor", "p"),
+        needs("sharpness"),
+        depends=torch.get_default_dtype,
     ),
     "RandomAutocontrast": Row(steps.colour("autocontrast"), ("p",), needs("autocontrast")),
-    "RandomEqualize": Row(steps.equalized, ("p",), needs("equalize", "to_float")),
-    "ColorJitter": Row(steps.jitter, JITTERED, steps.jittered, jitter_argument),
+    "RandomEqualize": Row(steps.equalized, ("p",), needs("equalize", "to_float"), depends=torch.get_default_dtype),
+    "ColorJitter": Row(steps.jitter, JITTERED, steps.jittered, jitter_argument, depends=torch.get_default_dtype),
     "GaussianBlur": Row(steps.blur, ("kernel_size", "sigma"), needs("gaussian_blur")),
     "RandomErasing": Row(steps.erased, ("p", "scale", "ratio", "value", "inplace"), read=erasing_argument),
     "LinearTransformation": Row(steps.projected, tensors=("transformation_matrix", "mean_vector")),
@@ -143,7 +146,9 @@ ROWS: dict[type, Row] = {
     **{getattr(v2, name): row for name, row in BOTH.items()},
     v2.RandomCrop: Row(steps.random_crop, ("size", "padding", "pad_if_needed", *PADDING), read=crop_argument),
     v2.RandomChannelPermutation: Row(steps.permuted),
-    v2.RandomPhotometricDistort: Row(steps.distort, (*JITTERED, "p"), needs(*JITTERED)),
+    v2.RandomPhotometricDistort: Row(
+        steps.distort, (*JITTERED, "p"), needs(*JITTERED), depends=torch.get_default_dtype
+    ),
     v2.RGB: Row(steps.rgb),
     v2.ToDtype: Row(steps.to_dtype, ("dtype", "scale"), needs("to_float")),
     v2.ToImage: Row(steps.to_container("image", ("pil", "tensor", "numpy"))),
@@ -231,6 +236,8 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
         return Step(form)
     if api == "v1" and form.container in ("image", "video"):
         return "v1 transforms make plain tensors of tv_tensors"
+    if row.depends is not None and form.container != "pil" and row.depends() != torch.float32:
+        return "the default dtype is not float32"
     done = row.step(transform, form, api)
     if isinstance(done, str):
         return done

@@ -61,7 +61,8 @@ class LearnedCompose(Pipeline):
             other callable as the only one. A :class:`Network` out of ``retrain`` may be a transform.
         fallback: ``"warn"`` runs what no layer covers in torchvision, and says so once, with a
             :class:`FallbackWarning`; ``"torchvision"`` does so silently; ``"error"`` raises
-            :class:`UnsupportedTransformError`.
+            :class:`UnsupportedTransformError`. Where nothing is computed, for tensors without pixels and for arrays
+            that a transform hands on as they are, torchvision runs under any of them.
         backend: ``"auto"``, or a name out of ``backends()``. Where only the slow reference backend could run, on a GPU
             or without a compiler, ``"auto"`` leaves everything to torchvision; ``"reference"`` asks for the network.
         weights: learned layers to use; None: the shipped ones.
@@ -186,7 +187,7 @@ class LearnedCompose(Pipeline):
         if params is not None or per_sample or generator is not None:
             return self.forward_with(inputs, params, per_sample, generator)
         if is_compiling():
-            return Run(self, inputs).go()
+            return uncompiled(self, inputs)
         if not self.watch.same():
             self.renew()
         # As modes.observed(), without the call.
@@ -310,6 +311,13 @@ class LearnedCompose(Pipeline):
     def __repr__(self) -> str:
         lines = "\n".join(f"    {transform}" for transform in self.transforms)
         return f"{type(self).__name__}(\n{lines}\n)"
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def uncompiled(pipeline: Pipeline, inputs: tuple[Any, ...]) -> Any:
+    """A call that no compiler looks into, so that changes of transforms are seen, as without it."""
+    pipeline.renew()
+    return Run(pipeline, inputs).go()
 
 
 def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:

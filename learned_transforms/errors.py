@@ -161,16 +161,30 @@ def warn_fallback(reasons: Mapping[str, str]) -> None:
     Args:
         reasons: why, by name of the transform.
     """
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((PACKAGE, MODULE_CALL)):
-        frame, level = frame.f_back, level + 1
     named = ", ".join(f"{name} ({reason})" for name, reason in reasons.items())
     warnings.warn(
         f"Without a learned layer, run as they are: {named:.2000}. explain() tells what runs everything; "
         "fallback='torchvision' says that this is meant.",
         FallbackWarning,
-        stacklevel=level,
+        stacklevel=users_level(),
     )
+
+
+def warn_antialias() -> None:
+    """Warn, as torchvision does, that Pillow antialiases whatever a resize says."""
+    warnings.warn(
+        "Anti-alias option is always applied for PIL Image input. Argument antialias is ignored.",
+        UserWarning,
+        stacklevel=users_level(),
+    )
+
+
+def users_level() -> int:
+    """How many calls the caller lies below the line of the user's own that led here."""
+    frame, level = sys._getframe(2), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((PACKAGE, MODULE_CALL)):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def check_keywords(given: Iterable[str], known: Sequence[str]) -> None:

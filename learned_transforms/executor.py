@@ -18,7 +18,7 @@ from learned_transforms.containers import CONTAINERS, leaves
 from learned_transforms.draws import visible
 from learned_transforms.errors import InputTypeError
 from learned_transforms.identify import Piece
-from learned_transforms.images import Form, form_of, from_tensor, shape_of, to_tensor
+from learned_transforms.images import Form, form_of, from_tensor, is_picture, shape_of, to_tensor
 from learned_transforms.modes import observed
 from learned_transforms.nested import (
     ALIKE,
@@ -229,11 +229,6 @@ class Run:
             self.array = type(self.value) is Tensor or isinstance(self.value, tuple)
         elif held:
             self.take_array()
-
-
-def is_picture(value: Any) -> bool:
-    """Whether it is an array of levels, [H, W] or [H, W, C]."""
-    return isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3)
 
 
 def own_transform(piece: Piece) -> bool:

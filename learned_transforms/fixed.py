@@ -261,7 +261,10 @@ class Unstructured(Layer):
         check_size(shape, self.shape)
         channels = self.output[0]
         rounding = replace(self.effective(relaxed), number="float32")
-        return [Apply(self, self.output), Mix(torch.eye(channels), torch.zeros(channels), rounding)]
+        return [
+            Apply(self, self.output),
+            Mix(torch.eye(channels, dtype=torch.float32), torch.zeros(channels, dtype=torch.float32), rounding),
+        ]
 
 
 LAYERS: dict[str, type[Layer]] = {

@@ -52,8 +52,13 @@ def erased(image: Tensor, where: Mapping[str, Any]) -> Tensor:
         raise PipelineValueError(f"Expected params i, j, h, w within the image of {(height, width)}, got {i, j, h, w}.")
     check_value(value, channels)
     made = image.clone()
-    made[..., i : i + h, j : j + w] = torch.tensor(value)[:, None, None]
+    made[..., i : i + h, j : j + w] = torch.tensor(value, device=image.device)[:, None, None]
     return made
+
+
+def scaled(count: int, factor: float) -> tuple[Tensor, Tensor]:
+    """Weights and biases of a map of ``count`` channels that are multiplied by a factor."""
+    return torch.eye(count, dtype=torch.float32) * factor, torch.zeros(count, dtype=torch.float32)
 
 
 class Quantising(Layer):
@@ -66,7 +71,7 @@ class Quantising(Layer):
         count, factor = shape[0], params["factor"]
         if factor is None:
             return []
-        return [Mix(torch.eye(count) * factor, torch.zeros(count), self.effective(True) if relaxed else TRUNCATED)]
+        return [Mix(*scaled(count, factor), self.effective(True) if relaxed else TRUNCATED)]
 
 
 class Framing(Layer):
@@ -104,8 +109,8 @@ class Posterizing(Layer):
             raise PipelineValueError("Posterizing passes no gradients; a pipeline with it cannot be trained.")
         if params.get("nan"):
             return [Apply(self, shape)]
-        cut = Mix(torch.eye(shape[0]) * self.levels, torch.zeros(shape[0]), TRUNCATED)
-        return [cut, Table((torch.arange(256).clamp(max=self.levels - 1) / self.levels)[None])]
+        cut = Mix(*scaled(shape[0], self.levels), TRUNCATED)
+        return [cut, Table((torch.arange(256.0, dtype=torch.float32).clamp(max=self.levels - 1) / self.levels)[None])]
 
     def provenance(self) -> dict[str, str]:
         return {"bits": "given"}

@@ -1,23 +1,26 @@
 """Which published transform an object is: of its class or a plain subclass, unaltered, its arguments as numbers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torchvision.transforms as v1
-from torch import Tensor, nn
+from torch import nn
 from torchvision.transforms import _presets as presets
-from torchvision.transforms import v2
 
+from learned_transforms.arguments import check_argument, check_container, check_made, plain
 from learned_transforms.catalog import ROWS, Altered, ToTensorIfPIL, kept_as
 from learned_transforms.clients import known as clients
 from learned_transforms.containers import COMPOSES, CONTAINERS
 from learned_transforms.errors import PipelineTypeError, PipelineValueError
 from learned_transforms.network import Lowered
-from learned_transforms.watch import arrays_in, watch_values
+from learned_transforms.watch import watch_values
 
 SEQUENCES = (nn.Sequential, nn.ModuleList)
+HOLDERS = (Collection, *SEQUENCES)
+"""What a Compose may hold its transforms in; an iterator would be used up."""
+
 PRESETS = (presets.ImageClassification, presets.SemanticSegmentation, presets.ObjectDetection)
 PUBLISHED = (*ROWS, *CONTAINERS, *COMPOSES, *PRESETS, nn.Sequential)
 
@@ -40,15 +43,6 @@ HARMLESS = {
     *("get_params", "__annotate_func__", "__annotations_cache__", "__abstractmethods__", "_abc_impl"),
 }
 """What a subclass may define and still do what its parent does; ``get_params`` is compared by itself."""
-
-WHOLE = ("size", "kernel_size", "padding")
-"""Arguments that are whole numbers."""
-
-BUILT_IN = (int, float, str, tuple, list, type(None))
-"""What some arguments must be: for tensors, torchvision refuses numbers of NumPy and torch."""
-
-MANY = (v1.CenterCrop, v1.FiveCrop, v1.TenCrop, v2.CenterCrop, v2.FiveCrop, v2.TenCrop, v1.RandomCrop, v2.RandomCrop)
-"""Transforms that compute with their size as it is, for which tensors have not what it takes."""
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -100,7 +94,7 @@ def opened(transform: Any) -> Sequence[Any] | None:
     if base in PRESETS:
         return preset_steps(transform)
     inner = transform if base is nn.Sequential else transform.transforms
-    return list(inner) if isinstance(inner, list | tuple | nn.ModuleList | nn.Sequential) else None
+    return list(inner) if isinstance(inner, HOLDERS) else None
 
 
 def takes_one(transforms: Any) -> bool:
@@ -166,71 +160,23 @@ def read(transform: Any) -> Any:
 
 
 def arguments_of(transform: Any, base: type) -> dict[str, Any]:
-    """The arguments of a transform as plain values, those in a container read like itself."""
+    """The arguments of a transform as plain values, those in a container read like itself.
+
+    Raises:
+        AttributeError, RuntimeError, TypeError, ValueError: some that torchvision refuses, or uses otherwise.
+    """
     if base in CONTAINERS:
         given = {"transforms": [read(one) for one in transform.transforms]}
         if given["transforms"] == list(transform.transforms):
             given = {"transforms": transform.transforms}
-        return given if not hasattr(transform, "p") else {**given, "p": plain(transform.p)}
+        given = given if not hasattr(transform, "p") else {**given, "p": plain(transform.p)}
+        check_container(base, given)
+        return given
     given = {name: getattr(transform, name) for name in map(kept_as, ROWS[base].arguments)}
     for name, value in given.items():
         check_argument(base, name, value)
+    check_made(transform, base)
     return {name: plain(value) for name, value in given.items()}
-
-
-def check_argument(base: type, name: str, value: Any) -> None:
-    """Require an argument that torchvision takes.
-
-    Raises:
-        TypeError: a number of another kind, over which torchvision fails.
-    """
-    tensors = [one for one in arrays_in(value) if isinstance(one, Tensor)]
-    if name == "bits" and not isinstance(value, int):
-        raise TypeError(f"{name} of type {type(value).__name__}")
-    strict = ("value",) if issubclass(base, v2.Transform) else ("value", "padding", "fill")
-    if name in strict and not isinstance(value, BUILT_IN):
-        raise TypeError(f"{name} of type {type(value).__name__}")
-    if name in WHOLE and fractional(value):
-        raise TypeError(f"{name} of floats")
-    if tensors and base in MANY:
-        raise TypeError(f"{name} of tensors")
-
-
-def fractional(value: Any) -> bool:
-    """Whether there are floats in an argument."""
-    if isinstance(value, Tensor):
-        return value.is_floating_point()
-    if isinstance(value, np.ndarray):
-        return np.issubdtype(value.dtype, np.floating)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return any(fractional(one) for one in value)
-    return isinstance(value, float | np.floating)
-
-
-def plain(value: Any) -> Any:
-    """An argument as Python numbers: tensors, arrays, and sequences of such as tuples; anything else as it is.
-
-    Raises:
-        ValueError: a tensor that is being trained, whose gradients would be lost.
-    """
-    if isinstance(value, Tensor):
-        if value.requires_grad:
-            raise ValueError("a tensor among them is being trained")
-        return plain_list(value.tolist())
-    if isinstance(value, np.ndarray | np.generic):
-        return plain_list(value.tolist())
-    if isinstance(value, dict):
-        made = {name: plain(one) for name, one in value.items()}
-        return value if all(made[name] is one for name, one in value.items()) else made
-    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-        return value
-    numbers = [plain(one) for one in value]
-    unchanged = type(value) in (list, tuple) and all(one is other for one, other in zip(numbers, value, strict=True))
-    return value if unchanged else tuple(numbers)
-
-
-def plain_list(value: Any) -> Any:
-    return tuple(plain_list(one) for one in value) if isinstance(value, list) else value
 
 
 def watch_pieces(watch: Any, transforms: Sequence[Any]) -> None:
@@ -240,16 +186,16 @@ def watch_pieces(watch: Any, transforms: Sequence[Any]) -> None:
     """
     classes: set[type] = set()
     watch_all(watch, transforms, classes)
-    for kind in classes:
-        base = published_class(kind)
-        names = [name for name, value in PRISTINE[base].items() if value is not None]
-        watch.attributes(kind, {name: getattr(kind, name, None) for name in names})
-        depends = ROWS[base].depends if base in ROWS else None
+    bases = {kind: published_class(kind) for kind in classes}
+    for depends in {ROWS[base].depends for base in bases.values() if base in ROWS}:
         if depends is not None:
             watch.result(depends, depends())
+    for kind, base in bases.items():
+        names = [name for name, value in PRISTINE[base].items() if value is not None]
+        watch.attributes(kind, {name: getattr(kind, name, None) for name in names})
 
 
-def watch_all(watch: Any, transforms: Sequence[Any], classes: set[type]) -> None:
+def watch_all(watch: Any, transforms: Iterable[Any], classes: set[type]) -> None:
     """Watch the attributes of transforms, and of those in them; add their classes to ``classes``."""
     watch_sequence(watch, transforms)
     for transform in transforms:
@@ -263,7 +209,7 @@ def watch_all(watch: Any, transforms: Sequence[Any], classes: set[type]) -> None
         if base is nn.Sequential:
             watch_values(watch, transform._modules)
             watch_all(watch, tuple(transform), classes)
-        elif base in (*CONTAINERS, *COMPOSES):
+        elif base in (*CONTAINERS, *COMPOSES) and isinstance(transform.transforms, HOLDERS):
             watch_all(watch, transform.transforms, classes)
 
 
@@ -272,6 +218,8 @@ def watch_sequence(watch: Any, transforms: Any) -> None:
         watch_values(watch, transforms._modules)
     elif isinstance(transforms, list):
         watch.sequence(transforms, tuple(transforms))
+    elif not isinstance(transforms, tuple):
+        watch.result(partial(tuple, transforms), tuple(transforms))
 
 
 def listed(transforms: Any) -> Any:

@@ -28,6 +28,9 @@ only this part of it; ``factors``: what else was drawn for it, see ``plan.Slot``
 shape, strides and dtype."""
 
 DTYPES = {torch.uint8: "uint8", torch.float32: "float32"}
+ARRAYS = (np.ndarray, np.memmap)
+"""Classes of arrays that hold images; others, such as masked ones, hold more than values."""
+
 CONTAINERS = ("pil", "tensor", "image", "numpy")
 MARKED = {tv_tensors.Image: "image", tv_tensors.Video: "video"}
 """Containers of tensors of a class of their own."""
@@ -76,7 +79,7 @@ def signature(image: Any) -> Any:
     if isinstance(image, Image.Image):
         return image.mode, image.size, threads
     if isinstance(image, np.ndarray):
-        return np.ndarray, image.dtype, image.shape, image.strides, image.flags.writeable, threads
+        return type(image), image.dtype, image.shape, image.strides, image.flags.writeable, threads
     return None
 
 
@@ -90,12 +93,17 @@ def form_of(image: Any) -> Form | None:
         return tensor_form(image)
     if isinstance(image, Image.Image):
         return Form("pil", "uint8") if image.mode in MODES and 0 not in image.size else None
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
+    if is_picture(image):
+        if 0 in image.shape:
             return None
         channels = 1 if image.ndim == 2 else image.shape[2]
         return Form("numpy", "uint8", channels in (1, 3), channels <= 4)
     return None
+
+
+def is_picture(value: Any) -> bool:
+    """Whether it is an array of levels, [H, W] or [H, W, C]."""
+    return type(value) in ARRAYS and value.dtype == np.uint8 and value.ndim in (2, 3)
 
 
 def tensor_form(image: Tensor) -> Form | None:

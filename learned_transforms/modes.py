@@ -41,11 +41,11 @@ def shape_of(tensor: Tensor) -> tuple[int, ...]:
 
 @contextmanager
 def out_of_sight() -> Iterator[None]:
-    """Compute constants as if nothing observed them: they belong to no trace, and may be kept."""
+    """Compute constants as if nothing observed them, on the CPU: they belong to no trace, and may be kept."""
     state = tracing_state()
     set_tracing_state(None)
     try:
-        with _disable_current_modes(), temporarily_clear_interpreter_stack():
+        with _disable_current_modes(), temporarily_clear_interpreter_stack(), torch.device("cpu"):
             yield
     finally:
         set_tracing_state(state)

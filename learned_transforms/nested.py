@@ -28,7 +28,7 @@ def together(values: Sequence[Any]) -> list[int]:
     return images if shown else sorted(images + plain[:1])
 
 
-ARRAY_TAKING = (v2.ToImage, v2.ToPILImage)
+ARRAY_TAKING = (v2.ToTensor, v2.ToImage, v2.ToPILImage)
 """Transforms that take the arrays of a sample, too, which all others leave as they are."""
 
 

@@ -19,6 +19,7 @@ from learned_transforms.errors import (
     PipelineValueError,
     UnsupportedTransformError,
     check_keywords,
+    warn_antialias,
     warn_fallback,
 )
 from learned_transforms.explain import unsupported
@@ -70,7 +71,7 @@ class Pipeline(Lowered):
             raise PipelineValueError(f"Expected backend to be auto or one of {', '.join(backends())}, got {backend!r}.")
         if fallback not in FALLBACKS:
             raise PipelineValueError(f"Expected fallback to be one of {', '.join(FALLBACKS)}, got {fallback!r}.")
-        self.transforms = listed(transforms)
+        self.transforms = transforms
         # What takes several inputs in torchvision, where that fails; in a list, so that it is no module of this one.
         self.single = [torchvision_of(transforms)] if takes_one(transforms) else []
         self.fallback, self.backend, self.given = fallback, backend, weights
@@ -78,7 +79,7 @@ class Pipeline(Lowered):
             # Networks are copied like the shipped layers, so that training this pipeline trains no other.
             self.transforms = [copy.deepcopy(t) if isinstance(t, Network) else t for t in self.transforms]
         self.layers: Any = {}
-        self.networks: Any = [t for t in self.transforms if isinstance(t, Network)]
+        self.networks: Any = []
         self.certificates: dict[str, Certificate] = {} if weights is None else dict(weights.certificates)
         self.provenance: dict[str, str] = {}
         for position, transform in enumerate(self.transforms):
@@ -88,6 +89,13 @@ class Pipeline(Lowered):
         self.forget()
         self.renew()
         self.tell({name_of(piece.transform): reason for piece in self.pieces for reason in foreign(piece.read)})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Another list of transforms, checked like the first, or another backend counts from the next call."""
+        if name in ("transforms", "backend"):
+            value = listed(value) if name == "transforms" else value
+            self.__dict__["watch"] = UNWATCHED
+        super().__setattr__(name, value)
 
     def forget(self) -> None:
         """Drop everything that is worked out again when it is needed."""
@@ -105,6 +113,8 @@ class Pipeline(Lowered):
         if self.watch.same():
             return
         self.relower()
+        if not self.trained:
+            self.networks = [t for t in self.transforms if isinstance(t, Network)]
         # Modes would leave their marks on what is kept.
         with torch.inference_mode(False), out_of_sight():
             watch, pieces = make_watch(), list(pieces_of(self.transforms))
@@ -204,6 +214,8 @@ class Pipeline(Lowered):
                 stop = position
                 break
             for leaf, done in covered:
+                if current.container == "pil" and getattr(leaf.transform, "antialias", True) is False:
+                    warn_antialias()
                 for part, one in done.layers():
                     layer = one.layer if one.key is None else known[one.key]
                     if isinstance(layer, Cutting):

@@ -259,9 +259,9 @@ class Segment:
             structure.append(outcome)
         return tuple(structure), tuple(factors)
 
-    def noted(self, image: Tensor, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    def noted(self, image: Any, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
         """Outcomes, with a note for layers that must know of pixels that are no numbers, or that have gradients."""
-        if not (image.requires_grad or image.isnan().any()):
+        if not isinstance(image, Tensor) or not (image.requires_grad or image.isnan().any()):
             return tuple(outcomes)
         drawn = zip(self.random, outcomes, strict=True)
         return tuple((("nan", True),) if p in self.posterizing and what is True else what for p, what in drawn)

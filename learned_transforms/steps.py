@@ -98,7 +98,10 @@ def resize_role(transform: Any) -> tuple[str, ...]:
 
 
 def resize(transform: Any, form: Form, api: str) -> Step | str:
-    return resampled(transform, form, api, {"size": resize_size(transform), "max_size": transform.max_size})
+    size, longest = resize_size(transform), transform.max_size
+    if size and longest is not None and not (isinstance(longest, int) and len(size) == 1 and longest > size[0]):
+        return "torchvision refuses its max_size"
+    return resampled(transform, form, api, {"size": size, "max_size": longest})
 
 
 def resize_size(transform: Any) -> tuple[int, ...]:
@@ -263,6 +266,8 @@ def flip(axis: str) -> Callable[[Any, Form, str], Step | str]:
 
 
 def grayscale(transform: Any, form: Form, api: str) -> Step | str:
+    if transform.num_output_channels not in (1, 3) or not isinstance(transform.num_output_channels, int):
+        return f"torchvision refuses {transform.num_output_channels!r} channels"
     # On one-channel tensors v1 returns one channel, whatever was asked for.
     copy_gray = api == "v2" or form.container == "pil"
     params = {"copies": transform.num_output_channels, "copy_gray": copy_gray}
@@ -464,8 +469,9 @@ def several(transform: Any, form: Form, api: str) -> Step | str:
     size = tuple(transform.size)
     if not all(isinstance(length, int) and length > 0 for length in size):
         return f"a size of {size} is not learned"
-    vertical = getattr(transform, "vertical_flip", None)
-    mirror = None if vertical is None else "vertical" if vertical else "horizontal"
+    mirror = None
+    if hasattr(transform, "vertical_flip"):
+        mirror = "vertical" if transform.vertical_flip else "horizontal"
     return Step(form._replace(several=True), layer=Cutting(size, mirror), params={})
 
 

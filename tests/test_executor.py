@@ -131,6 +131,8 @@ ARRAYS = {
     "statistics": ([np.mean], ARRAY, v1),
     "v2 Lambda": ([v2.Lambda(lambda array: array.shape)], ARRAY, v2),
     "within": ([v2.RandomApply([v2.Lambda(lambda array: array[:7])], p=0.5), np.sum], ARRAY, v2),
+    "masked": ([v2.Resize(10)], np.ma.masked_array(ARRAY, ARRAY > 9), v2),
+    "masked into v1": ([v1.Resize(10)], np.ma.masked_array(ARRAY, ARRAY > 9), v1),
 }
 
 
@@ -186,6 +188,13 @@ def test_samples(name):
     ):
         agree(transforms, SAMPLES[name])
     agree([v1.Resize(20)], SAMPLES[name], v1)
+
+
+@pytest.mark.filterwarnings("ignore:The transform `ToTensor:UserWarning")
+def test_the_old_conversion():
+    agree([v2.ToTensor()], (ARRAY, PIL, 3))
+    agree([v2.RandomHorizontalFlip(), v2.ToTensor()], {"image": PIL, "mask": ARRAY})
+    agree([v2.ToTensor(), v2.RandomPosterize(3, p=1)], PIL)
 
 
 def test_several_inputs_of_no_transforms_and_of_v1():

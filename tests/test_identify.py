@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from collections import UserList, deque
 
 import numpy as np
 import pytest
@@ -131,6 +132,17 @@ def test_what_is_taken_as_a_pipeline(name):
         agree(layered(WHOLE[name]()), WHOLE[name](), image)
         inside = [v2.RandomVerticalFlip(0.5), WHOLE[name]()]
         agree(layered(inside), v2.Compose(inside), image)
+
+
+@pytest.mark.parametrize("hold", [UserList, deque, lambda given: dict(enumerate(given)).values()])
+def test_a_compose_may_hold_them_in_any_collection(hold):
+    inner = v1.Compose(hold([v1.CenterCrop(9), v1.RandomInvert(1)]))
+    pipeline = [v1.RandomVerticalFlip(0.5), inner]
+    ours = layered(pipeline)
+    agree(ours, v1.Compose(pipeline))
+    if hasattr(inner.transforms, "append"):
+        inner.transforms.append(v1.RandomHorizontalFlip(1))
+        agree(ours, v1.Compose(pipeline))
 
 
 def test_objects_with_transforms_of_their_own_are_whole():

@@ -43,6 +43,7 @@ ORDER = (
     "metadata",
     "catalog",
     "watch",
+    "arguments",
     "clients.source",
     "clients.entries",
     "clients.pillow",

@@ -135,6 +135,39 @@ def test_the_default_dtype_may_change():
     assert transform(image).dtype == torch.float32
 
 
+COLOURS = {
+    "saturation": [v2.ColorJitter(saturation=0.5)],
+    "sharpness": [v1.RandomAdjustSharpness(2.3, p=1)],
+    "gray": [v2.Grayscale(3)],
+    "within": [v1.RandomApply([v1.ColorJitter(0.3, 0.3)], p=1)],
+    "distort": [v2.RandomPhotometricDistort(p=1)],
+    "floats": [v2.ToDtype(torch.float32, scale=True), v2.RandomEqualize(1), v2.RandomPosterize(3, p=1)],
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", COLOURS)
+def test_bytes_times_a_number_have_the_default_dtype(name, dtype):
+    transform, plain = lt.LearnedCompose(COLOURS[name], fallback="torchvision"), v2.Compose(COLOURS[name])
+    for default in (torch.float32, dtype, torch.float32):
+        torch.set_default_dtype(default)
+        try:
+            for seed in range(4):
+                torch.manual_seed(seed)
+                expected = plain(LEVELS)
+                torch.manual_seed(seed)
+                near(transform(LEVELS), expected)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("image", [LEVELS, FLOATS])
+def test_another_default_device(image):
+    transform, expected = lt.LearnedCompose(steps()[1:]), v2.Compose(steps()[1:])(image)
+    with torch.device("meta"):
+        near(transform(image), expected)
+
+
 @pytest.mark.parametrize("size", [0, 100, LEVELS.numel() - 1])
 def test_memory_that_was_taken_away(size):
     transform, image = ours(), LEVELS.clone()
@@ -154,13 +187,22 @@ def environment():
 
 
 def test_a_compiled_model():
-    """Compilers break the graph where native code runs."""
+    """Compilers break the graph around a pipeline, and changes of its transforms are seen."""
     code = """
 import torch
+import learned_transforms as lt
 from test_modes import LEVELS, OTHER, ours, plain
 compiled = torch.compile(torch.nn.Sequential(ours()), backend="eager")
 for image in (LEVELS, OTHER):
     assert (compiled(image) - plain()(image)).abs().max() < 1e-5
+from torchvision.transforms import v2
+transform = lt.LearnedCompose([v2.RandomHorizontalFlip(0.0)])
+compiled = torch.compile(transform, backend="eager")
+assert torch.equal(compiled(LEVELS), LEVELS)
+transform.transforms[0].p = 1.0
+assert torch.equal(compiled(LEVELS), LEVELS.flip(-1))
+transform.transforms.append(v2.RandomVerticalFlip(1.0))
+assert torch.equal(compiled(LEVELS), LEVELS.flip(-1, -2))
 print("equal")
 """
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
