@@ -19,6 +19,7 @@ from learned_transforms.factors import JITTERED
 from learned_transforms.given import Cutting
 from learned_transforms.images import Form
 from learned_transforms.nested import ALIKE
+from learned_transforms.operations import OPERATIONS, argument
 from learned_transforms.replay import LOOKING
 from learned_transforms.steps import Step
 
@@ -137,6 +138,7 @@ ROWS: dict[type, Row] = {
     v2.ToPureTensor: Row(steps.to_container("tensor", ("image",))),
     v2.Identity: Row(steps.unchanged),
     ToTensorIfPIL: Row(steps.to_container("tensor", ("pil",))),
+    **{kind: Row(steps.own, operation.arguments, read=argument) for kind, operation in OPERATIONS.items()},
 }
 
 SHALLOW = (

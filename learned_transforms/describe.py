@@ -27,10 +27,9 @@ BESIDES = {
     ),
     v2: (
         *("AugMix", "AutoAugment", "ClampBoundingBoxes", "ClampKeyPoints", "ConvertBoundingBoxFormat"),
-        *("ElasticTransform", "GaussianNoise", "JPEG", "RandAugment", "RandomAffine", "RandomIoUCrop"),
+        *("ElasticTransform", "RandAugment", "RandomAffine", "RandomIoUCrop"),
         *("RandomPerspective", "RandomResize", "RandomRotation", "RandomShortestSize", "RandomZoomOut"),
         *("SanitizeBoundingBoxes", "SanitizeKeyPoints", "ScaleJitter", "SetClampingMode", "TrivialAugmentWide"),
-        "UniformTemporalSubsample",
     ),
 }
 """Names of torchvision's transforms outside the catalogue that keep their arguments; older releases lack some."""

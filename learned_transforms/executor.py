@@ -1,5 +1,6 @@
 """How an image goes through a pipeline: learned layers where they cover what comes, torchvision between them."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,12 +12,14 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torchvision.transforms import v2
 
+from learned_transforms import operations
 from learned_transforms.catalog import Altered, name_of
 from learned_transforms.containers import CONTAINERS, leaves
 from learned_transforms.draws import visible
 from learned_transforms.errors import InputTypeError
 from learned_transforms.identify import Piece
 from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
+from learned_transforms.layout import PIXELS, by_pixels, order_of
 from learned_transforms.modes import observed
 from learned_transforms.nested import (
     ALIKE,
@@ -29,6 +32,7 @@ from learned_transforms.nested import (
     together,
 )
 from learned_transforms.network import Network
+from learned_transforms.operations import OWN
 from learned_transforms.pipeline import ONE_IMAGE, Pipeline
 from learned_transforms.segment import Segment
 from learned_transforms.steps import UNTOUCHED
@@ -61,6 +65,7 @@ class Run:
         self.array = False
         self.source: np.ndarray | None = None  # That array, as long as nothing was done to it.
         self.known: Form | None = None  # The form of the value, where layers have made it.
+        self.order: int | None = None  # That of torchvision's value in memory, where layers have made ours.
         self.position = 0
         self.observed = observed()
         self.reasons: dict[str, str] = {}
@@ -115,7 +120,16 @@ class Run:
         if isinstance(self.value, np.ndarray) and not isinstance(self.pipeline.pieces[self.position].read, READING):
             return None
         form = form_of(self.value)
-        return form._replace(container="numpy") if self.array and form is not None else form
+        if form is None:
+            return None
+        container = "numpy" if self.array else form.container
+        return form._replace(container=container, order=self.order_now((self.value,)))
+
+    def order_now(self, images: Sequence[Any]) -> int:
+        """The order of images in memory, as torchvision has them; only where something depends on it."""
+        if not self.pipeline.ordered:
+            return 0
+        return order_of(images) if self.order is None else self.order
 
     def why_torchvision(self) -> str | None:
         """Why no layer should run what comes next, whatever it is."""
@@ -151,7 +165,8 @@ class Run:
         form = common([form_of(values[i]) for i in images])
         if form is None:
             return f"input {', '.join(describe_leaf(v) for v in values[:3])}"
-        form = form._replace(several=True, arrays=any(isinstance(v, np.ndarray) for v in values))
+        order = self.order_now([values[i] for i in images])
+        form = form._replace(several=True, arrays=any(isinstance(v, np.ndarray) for v in values), order=order)
         segment = self.pipeline.segment(form, self.position, self.observed)
         if segment.stop > self.position:
             first = values[images[0]]
@@ -171,6 +186,7 @@ class Run:
         """Go on behind a segment."""
         if segment.stop > self.position:
             self.route[self.position] = segment.taken
+            self.order = segment.form.order
         self.position = segment.stop
         return segment.reason
 
@@ -180,8 +196,9 @@ class Run:
             raise InputTypeError(f"{ONE_IMAGE} Got {reason}.")
         self.known = None
         self.route[self.position] = reason
-        idle = reason == UNTOUCHED or (isinstance(self.value, Tensor) and not self.value.numel())
-        if not idle:  # Where nothing is computed, nothing is worth telling.
+        operates = operations.operates(piece.read)
+        idle = reason in (UNTOUCHED, OWN) or operates or (isinstance(self.value, Tensor) and not self.value.numel())
+        if not idle:  # Where nothing is computed but by torch itself, nothing is worth telling.
             self.reasons[name_of(piece.transform)] = reason
         if self.pipeline.fallback == "error":
             self.pipeline.tell(self.reasons)
@@ -190,15 +207,28 @@ class Run:
         if held:
             self.value, self.array = self.as_array(), False
         self.source = None
+        if operates and self.order == PIXELS:
+            self.arrange()
+        self.order = None
         inputs: Sequence[Any] = self.value if self.packed else (self.value,)
-        if self.tape is None:
-            self.value = piece.transform(*inputs)
+        if operates and self.tape is not None:
+            self.value = self.tape.operate(piece.transform, inputs, self.position)
+        elif self.tape is None:
+            runs = functools.partial(operations.run, piece.transform) if operates else piece.transform
+            self.value = runs(*inputs)
         else:
             self.value = self.tape.pass_through(piece.transform, inputs, self.position)
         if self.array:
             self.array = type(self.value) is Tensor or isinstance(self.value, tuple)
         elif held:
             self.take_array()
+
+    def arrange(self) -> None:
+        """Have images in memory as torchvision has them, in whose order noise is drawn."""
+        values, structure = tree_flatten(self.value)
+        for i in together(values):
+            values[i] = by_pixels(values[i])
+        self.value = tree_unflatten(values, structure)
 
 
 def is_picture(value: Any) -> bool:

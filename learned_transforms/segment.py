@@ -110,6 +110,7 @@ class Segment:
         # Where v2's RandomCrop would take the whole image, it does nothing.
         self.optional = self.drawing and type(leaves[0].transform) is v2.RandomCrop
         self.erasing = bool(leaves) and type(leaves[0].transform) in ERASING
+        self.inplace = self.erasing and leaves[0].transform.inplace
         layers = zip(network.members, owners, strict=True)
         self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
         self.altering = any(type(leaf.transform) in EFFECTS for leaf in leaves)
@@ -303,9 +304,12 @@ class Segment:
         if self.erasing and isinstance(outcomes[0], tuple):
             where = dict(outcomes[0])
             found = where["v"] is not None
-            if not found and isinstance(self.leaves[0].transform, v1.RandomErasing):
+            if not found and isinstance(self.leaves[0].transform, v1.RandomErasing) and not self.inplace:
                 return image.clone(), drawn  # v1 writes what was there, into a copy.
-            return erased(to_tensor(image), where) if found else image, ((found, *outcomes[1:]), window)
+            # What nobody else sees need not be copied.
+            apart = self.taken.container == "pil" or (self.taken.fresh and not image.requires_grad)
+            made = erased(to_tensor(image), where, self.inplace or apart) if found else image
+            return made, ((found, *outcomes[1:]), window)
         if self.optional and window is not None and not (window[0] or window[1]) and window[2:] == shape_of(image)[1:]:
             return image, ((False, *outcomes[1:]), None)
         if window is not None and self.resizing and window[2:] == self.window_size:

@@ -134,6 +134,9 @@ struct Kernels {
     void (*blur_along)(const float* taps, int64_t count, int64_t step, bool fma, const float* in, int64_t n,
                        float* out);
 
+    // Two images as one: each value of either weighed, then both added, each rounded by itself.
+    void (*weighed)(const float* one, float weight, const float* other, float rest, int64_t n, float* out);
+
     Evaluation<float> floats;
     Evaluation<double> doubles;
 };

@@ -269,6 +269,10 @@ void quantise(const T* __restrict values, int64_t n, T unit, int32_t* __restrict
     }
 }
 
+void weighed(const float* one, float weight, const float* other, float rest, int64_t n, float* __restrict out) {
+    for (int64_t i = 0; i < n; ++i) out[i] = one[i] * weight + other[i] * rest;
+}
+
 // A table of these loops, in which a file puts its own kernels.
 constexpr Kernels PLAIN = {
     "portable",
@@ -313,6 +317,7 @@ constexpr Kernels PLAIN = {
     blur_down<uint8_t>,
     blur_down<float>,
     blur_along,
+    weighed,
     {windows<float>, weights<float>, quantise<float>},
     {windows<double>, weights<double>, quantise<double>},
 };

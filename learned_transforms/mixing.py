@@ -1,0 +1,60 @@
+"""Batches of which each image is mixed with the one before it: torchvision's contract and values, in fewer passes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from learned_transforms.kernels import cpu
+
+IMAGES = (Tensor, tv_tensors.Image, tv_tensors.Video)
+
+FEWEST = 2**12
+"""Values of a batch for which it pays to paste without rolling all of it."""
+
+
+def mixes(images: Tensor) -> bool:
+    """Whether native code mixes a batch: floats that lie side by side in memory, without gradients."""
+    if cpu.why_not(None, images.device, images.requires_grad) is not None or images.dtype != torch.float32:
+        return False
+    bytes_of_all = 4 * (images.storage_offset() + images.numel())
+    whole = images.is_contiguous() and images.untyped_storage().nbytes() >= bytes_of_all
+    return bool(whole and images.numel() and images.data_ptr())
+
+
+def paste(images: Tensor, box: tuple[int, int, int, int]) -> Tensor:
+    """A copy of images ``[N, ..., H, W]``, each with the part ``box`` (left, top, right, bottom) of the one before."""
+    left, top, right, bottom = box
+    made = images.clone()
+    part, source = made[..., top:bottom, left:right], images[..., top:bottom, left:right]
+    part[1:], part[:1] = source[:-1], source[-1:]
+    return made
+
+
+class MixUp(v2.MixUp):  # type: ignore[misc]
+    """torchvision's, with native code for the images."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Labels or images, mixed."""
+        if inpt is params["labels"] or type(inpt) not in IMAGES or not mixes(inpt):
+            return super().transform(inpt, params)
+        self._check_image_or_video(inpt, batch_size=params["batch_size"])
+        return wrapped(cpu.mix_batch(inpt.as_subclass(Tensor), params["lam"]), inpt)
+
+
+class CutMix(v2.CutMix):  # type: ignore[misc]
+    """torchvision's, with :func:`paste` for the images."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Labels or images, mixed."""
+        if inpt is params["labels"] or type(inpt) not in IMAGES or inpt.numel() < FEWEST:
+            return super().transform(inpt, params)
+        self._check_image_or_video(inpt, batch_size=params["batch_size"])
+        return wrapped(paste(inpt.as_subclass(Tensor), params["box"]), inpt)
+
+
+def wrapped(made: Tensor, like: Tensor) -> Tensor:
+    """A plain tensor in the class of another."""
+    return made if type(like) is Tensor else tv_tensors.wrap(made, like=like)
