@@ -1,6 +1,5 @@
 """How an image goes through a pipeline: learned layers where they cover what comes, torchvision between them."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from learned_transforms.errors import InputTypeError
 from learned_transforms.identify import Piece
 from learned_transforms.images import Form, form_of, from_tensor, signature, to_tensor
 from learned_transforms.layout import PIXELS, by_pixels, order_of
-from learned_transforms.modes import observed
+from learned_transforms.modes import is_compiling, observed
 from learned_transforms.nested import (
     ALIKE,
     BESIDE,
@@ -89,10 +88,7 @@ class Run:
         if not self.packed:
             self.take_array()
         while self.position < len(pieces):
-            form = None if self.packed else self.form()
-            reason = self.why_torchvision()
-            if reason is None:
-                reason = self.abreast() if form is None else self.alone(form)
+            reason = OWN if self.pipeline.operating[self.position] else self.layers()
             if reason is not None:
                 self.pass_through(pieces[self.position], reason)
                 self.position += 1
@@ -100,6 +96,14 @@ class Run:
             self.pipeline.routes[kind] = self.route
         self.pipeline.tell(self.reasons)
         return self.as_array() if self.array else self.value
+
+    def layers(self) -> str | None:
+        """Take the value past the segment that begins here; give the reason why torchvision runs what follows it."""
+        form = None if self.packed else self.form()
+        reason = self.why_torchvision()
+        if reason is None:
+            reason = self.abreast() if form is None else self.alone(form)
+        return reason
 
     def take_array(self) -> None:
         """Go on with the tensor of an array, which layers and torchvision's own transforms take."""
@@ -141,7 +145,7 @@ class Run:
         return self.pipeline.why_torchvision(values[0].device if values else CPU)
 
     def alone(self, form: Form) -> str | None:
-        """Take one image past the segment that begins here; give the reason why torchvision runs what follows it."""
+        """The same for one image."""
         pipeline, start = self.pipeline, self.position
         segment = pipeline.segment(form, start, self.observed)
         if segment.stop == start:
@@ -196,8 +200,8 @@ class Run:
             raise InputTypeError(f"{ONE_IMAGE} Got {reason}.")
         self.known = None
         self.route[self.position] = reason
-        operates = operations.operates(piece.read)
-        idle = reason in (UNTOUCHED, OWN) or operates or (isinstance(self.value, Tensor) and not self.value.numel())
+        operates = self.pipeline.operating[self.position]
+        idle = reason in (UNTOUCHED, OWN) or (isinstance(self.value, Tensor) and not self.value.numel())
         if not idle:  # Where nothing is computed but by torch itself, nothing is worth telling.
             self.reasons[name_of(piece.transform)] = reason
         if self.pipeline.fallback == "error":
@@ -211,13 +215,13 @@ class Run:
             self.arrange()
         self.order = None
         inputs: Sequence[Any] = self.value if self.packed else (self.value,)
-        if operates and self.tape is not None:
-            self.value = self.tape.operate(piece.transform, inputs, self.position)
-        elif self.tape is None:
-            runs = functools.partial(operations.run, piece.transform) if operates else piece.transform
-            self.value = runs(*inputs)
+        if self.tape is not None:
+            play = self.tape.operate if operates else self.tape.pass_through
+            self.value = play(piece.transform, inputs, self.position)
+        elif operates and not self.observed and not is_compiling():
+            self.value = operations.run(piece.transform, *inputs)
         else:
-            self.value = self.tape.pass_through(piece.transform, inputs, self.position)
+            self.value = piece.transform(*inputs)
         if self.array:
             self.array = type(self.value) is Tensor or isinstance(self.value, tuple)
         elif held:

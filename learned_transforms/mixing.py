@@ -17,11 +17,10 @@ FEWEST = 2**12
 
 def mixes(images: Tensor) -> bool:
     """Whether native code mixes a batch: floats that lie side by side in memory, without gradients."""
-    if cpu.why_not(None, images.device, images.requires_grad) is not None or images.dtype != torch.float32:
+    floats = images.dtype == torch.float32 and images.layout == torch.strided and images.numel() > 0
+    if not floats or cpu.why_not(None, images.device, images.requires_grad) is not None or not images.is_contiguous():
         return False
-    bytes_of_all = 4 * (images.storage_offset() + images.numel())
-    whole = images.is_contiguous() and images.untyped_storage().nbytes() >= bytes_of_all
-    return bool(whole and images.numel() and images.data_ptr())
+    return images.untyped_storage().nbytes() >= 4 * (images.storage_offset() + images.numel())
 
 
 def paste(images: Tensor, box: tuple[int, int, int, int]) -> Tensor:

@@ -31,6 +31,7 @@ from learned_transforms.layout import ORDERED, UNKNOWN, order_after
 from learned_transforms.modes import out_of_sight
 from learned_transforms.nested import ALIKE, ARRAY_TAKING, CUTTING, UNMARKING
 from learned_transforms.network import Lowered, Network
+from learned_transforms.operations import operates
 from learned_transforms.plan import Slot
 from learned_transforms.replay import LOOKING
 from learned_transforms.segment import MOST_LANES, Budget, Lane, Owner, Segment
@@ -44,7 +45,7 @@ ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time
 MOST_BYTES = 2**25
 """Held by compiled calls for the sizes and draws lately seen; beyond that all are forgotten."""
 
-CACHES = ("segments", "lanes", "pieces", "watch", "told", "routes", "budget", "ordered")
+CACHES = ("segments", "lanes", "pieces", "watch", "told", "routes", "budget", "ordered", "operating")
 """What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
 
 
@@ -96,7 +97,8 @@ class Pipeline(Lowered):
         self.watch: Any = UNWATCHED
         self.budget = Budget(MOST_BYTES, self.relower)
         self.told: set[str] = set()
-        self.ordered = False  # Whether some transform depends on the order of values in memory.
+        # Whether some transform depends on the order of values in memory; and by position, which torch itself computes.
+        self.ordered, self.operating = False, [False]
         self.routes: dict[str, dict[int, str | Form]] = {}
 
     def renew(self) -> None:
@@ -109,7 +111,9 @@ class Pipeline(Lowered):
             watch, pieces = make_watch(), list(pieces_of(self.transforms))
             watch_pieces(watch, self.transforms)
             self.add_layers(pieces)
-        self.watch, self.pieces, self.ordered = watch, pieces, any(ordered(piece.read) for piece in pieces)
+        self.watch, self.pieces = watch, pieces
+        self.ordered = any(ordered(piece.read) for piece in pieces)
+        self.operating = [operates(piece.read) for piece in pieces]
 
     def add_layers(self, pieces: Sequence[Piece]) -> None:
         """Copy the learned layers that transforms need, and that are not there yet, with what is known of them."""

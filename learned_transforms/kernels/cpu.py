@@ -69,7 +69,7 @@ def mix_batch(images: Tensor, share: float) -> Tensor:
         images: float32 ``[N, ...]``, contiguous, in memory of its own.
         share: in [0, 1], of the image itself.
     """
-    made = torch.empty_like(images)
+    made = torch.empty(images.shape, dtype=torch.float32, device="cpu")
     size = len(images), images[0].numel(), share
     _native.mix_batch(images.data_ptr(), made.data_ptr(), *size, torch.get_num_threads(), os.environ.get(SIMD, ""))
     return made
