@@ -64,7 +64,6 @@ def jobs() -> dict[str, tuple[list[Any], tuple[Any, ...]]]:
             f"recipe v2, erasing noise 1, {kind}": (recipe(v2.RandomErasing(1, value="random")), (image,)),
             f"recipe v2, noise, {kind}": (recipe(v2.GaussianNoise()), (image,)),
             f"resize and JPEG, {kind}": ([v2.Resize(224), v2.JPEG((30, 95))], (image,)),
-            f"JPEG, {kind}": ([v2.JPEG((30, 95))], (image,)),
         }
     return made | {
         "erasing noise, float32": ([v2.RandomErasing(1, value="random")], (floats[0],)),

@@ -201,7 +201,8 @@ class Run:
         self.known = None
         self.route[self.position] = reason
         operates = self.pipeline.operating[self.position]
-        idle = reason in (UNTOUCHED, OWN) or (isinstance(self.value, Tensor) and not self.value.numel())
+        empty = isinstance(self.value, Tensor) and not self.value.numel()
+        idle = operates or reason in (UNTOUCHED, OWN) or empty
         if not idle:  # Where nothing is computed but by torch itself, nothing is worth telling.
             self.reasons[name_of(piece.transform)] = reason
         if self.pipeline.fallback == "error":

@@ -1,5 +1,6 @@
 """Batches of which each image is mixed with the one before it: torchvision's contract and values, in fewer passes."""
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -32,7 +33,32 @@ def paste(images: Tensor, box: tuple[int, int, int, int]) -> Tensor:
     return made
 
 
-class MixUp(v2.MixUp):  # type: ignore[misc]
+def mix_labels(labels: Tensor, classes: int, share: float) -> Tensor:
+    """The chances ``[N, classes]`` of labels ``[N]``, int64: ``share`` of each, the rest of the one before.
+
+    Raises:
+        RuntimeError: a label beyond the classes.
+    """
+    made = torch.zeros(len(labels), classes, dtype=torch.float32, device="cpu")
+    made.scatter_(1, labels.roll(1)[:, None], 1.0 - share)
+    return made.scatter_add_(1, labels[:, None], torch.full_like(labels, share, dtype=torch.float32)[:, None])
+
+
+class Labelled:
+    """Of either class, what becomes of labels."""
+
+    num_classes: int | None
+
+    def _mixup_label(self, label: Tensor, *, lam: float) -> Tensor:
+        classes = self.num_classes or 0
+        if classes > 0 and label.ndim == 1 and label.dtype == torch.int64 and label.device.type == "cpu":
+            with suppress(RuntimeError):  # torchvision says more of what is wrong.
+                return mix_labels(label, classes, lam)
+        mixed: Tensor = super()._mixup_label(label, lam=lam)  # type: ignore[misc]
+        return mixed
+
+
+class MixUp(Labelled, v2.MixUp):  # type: ignore[misc]
     """torchvision's, with native code for the images."""
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
@@ -43,7 +69,7 @@ class MixUp(v2.MixUp):  # type: ignore[misc]
         return wrapped(cpu.mix_batch(inpt.as_subclass(Tensor), params["lam"]), inpt)
 
 
-class CutMix(v2.CutMix):  # type: ignore[misc]
+class CutMix(Labelled, v2.CutMix):  # type: ignore[misc]
     """torchvision's, with :func:`paste` for the images."""
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:

@@ -85,7 +85,7 @@ def test_errors_of_construction():
     with pytest.raises(PipelineValueError, match="fallback"):
         lt.LearnedCompose(seed_v2(), fallback="maybe")
     padding = lt.LearnedCompose([v2.Pad(3, fill=0.5)], fallback="error")
-    with pytest.raises(UnsupportedTransformError, match="a fill of 0.5"):
+    with pytest.raises(UnsupportedTransformError, match="a fill of"):
         padding(random_image((3, 9, 8)))
 
 

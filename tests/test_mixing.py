@@ -121,6 +121,7 @@ def test_behind_layers(kind):
     rows = learned.explain("uint8").rows
     assert [row.reason for row in rows] == [""] * 4
     assert rows[-1].numbers == {"alpha": "given", "num_classes": "given"}
+    check([*start, v2.RandomChoice([kind(num_classes=CLASSES), v2.MixUp(num_classes=CLASSES)])], levels, labels)
     check([*start, v2.RandomErasing(1), kind(num_classes=CLASSES), v2.RandomVerticalFlip()], levels, labels)
 
 
@@ -275,9 +276,9 @@ def test_subclasses_copies_and_files(tmp_path):
         expected = learned(images, labels)
         seeded(1)
         assert all(one.equal(two) for one, two in zip(made(images, labels), expected, strict=True))
+    own = lt.LearnedCompose([v2.MixUp(num_classes=CLASSES, labels_getter=len)])
     with pytest.raises(PipelineTypeError, match="labels_getter"):
-        own = v2.MixUp(num_classes=CLASSES, labels_getter=len)
-        lt.LearnedCompose([own]).save_pretrained(tmp_path / "b.safetensors")
+        own.save_pretrained(tmp_path / "b.safetensors")
 
 
 @NATIVE

@@ -165,7 +165,9 @@ def test_parts_of_noise_and_in_place(api, name, inplace, value):
 
 @APIS
 def test_the_usual_recipes_erase_without_a_fallback(api):
-    start = [v1.RandomHorizontalFlip(), v1.ToTensor()] if api is v1 else [v2.RandomHorizontalFlip(), v2.ToImage(), TO_FLOAT]
+    start = (
+        [v1.RandomHorizontalFlip(), v1.ToTensor()] if api is v1 else [v2.RandomHorizontalFlip(), v2.ToImage(), TO_FLOAT]
+    )
     for inplace in (False, True):
         erase = api.RandomErasing(0.6, value="random", inplace=inplace)
         check([*start, api.Normalize(MEAN, STD), erase], IMAGES["pil"])
