@@ -124,8 +124,8 @@ class Run:
         if isinstance(self.value, np.ndarray) and not isinstance(self.pipeline.pieces[self.position].read, READING):
             return None
         form = form_of(self.value)
-        if form is None:
-            return None
+        if form is None or not (self.array or self.pipeline.ordered):
+            return form
         container = "numpy" if self.array else form.container
         return form._replace(container=container, order=self.order_now((self.value,)))
 
