@@ -21,6 +21,7 @@ from learned_transforms.given import Cutting
 from learned_transforms.images import Form
 from learned_transforms.moving import MOVING
 from learned_transforms.nested import ALIKE
+from learned_transforms.operations import OPERATIONS, argument
 from learned_transforms.replay import LOOKING
 from learned_transforms.steps import Step
 
@@ -167,6 +168,7 @@ ROWS: dict[type, Row] = {
     v2.SanitizeKeyPoints: Row(steps.numeric, ("labels_getter",)),
     ToTensorIfPIL: Row(steps.to_container("tensor", ("pil",))),
     **{twin: Row(step, role=role) for twin, (step, role) in TWINS.items()},
+    **{kind: Row(steps.own, operation.arguments, read=argument) for kind, operation in OPERATIONS.items()},
 }
 """By class; those of the clients' stand at the end."""
 

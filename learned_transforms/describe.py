@@ -27,8 +27,8 @@ BESIDES = {
         *("RandomRotation", "TrivialAugmentWide"),
     ),
     v2: (
-        *("AugMix", "AutoAugment", "ElasticTransform", "GaussianNoise", "JPEG", "RandAugment", "RandomAffine"),
-        *("RandomPerspective", "RandomRotation", "TrivialAugmentWide", "UniformTemporalSubsample"),
+        *("AugMix", "AutoAugment", "ElasticTransform", "RandAugment", "RandomAffine", "RandomPerspective"),
+        *("RandomRotation", "TrivialAugmentWide"),
     ),
 }
 """Names of torchvision's transforms outside the catalogue that keep their arguments; older releases lack some."""

@@ -19,6 +19,7 @@ from learned_transforms.errors import InputShapeError, PipelineTypeError, Pipeli
 from learned_transforms.given import check_value
 from learned_transforms.images import Window
 from learned_transforms.layers import check_padding
+from learned_transforms.noise import Noise
 from learned_transforms.plan import Shape
 
 Outcome = bool | tuple[tuple[str, Any], ...]
@@ -241,24 +242,36 @@ def permutation(transform: Any, shape: Shape) -> Outcome:
 
 
 def value_of(transform: Any) -> tuple[float, ...] | None:
-    """What :class:`RandomErasing` writes, one number or one a channel; None: noise, or anything else."""
+    """What :class:`RandomErasing` writes, one number or one a channel; None: anything else."""
     value = transform.value if isinstance(transform.value, list | tuple) else [transform.value]
     return tuple(float(v) for v in value) if all(isinstance(v, int | float) for v in value) else None
 
 
+def writes_noise(transform: Any) -> bool:
+    """Whether :class:`RandomErasing` writes noise; v2 keeps None for it."""
+    return transform.value is None or transform.value == "random"
+
+
 def erasing(transform: Any, shape: Shape) -> Outcome:
-    """Which part :class:`RandomErasing` overwrites: of up to ten tries, the first that is smaller than the image."""
+    """Which part :class:`RandomErasing` overwrites: of up to ten tries, the first that is smaller than the image.
+
+    Noise is drawn before the place of that part.
+    """
     channels, height, width = shape
-    value = value_of(transform) or ()
+    value: Any = value_of(transform) or ()
+    noisy = writes_noise(transform)
     if not toss((single(transform.p),))[0]:
         return False
-    check_value(value, channels)
+    if not noisy:
+        check_value(value, channels)
     if not usual():
         drawn = v2.RandomErasing.make_params(as_v2(transform), [torch.empty(shape, device="cpu")])
+        value = Noise(drawn["v"], None) if noisy else value
         return tuple((drawn | {"v": None if drawn["v"] is None else value}).items())
     found: tuple[Any, ...] = 0, 0, height, width, None
     for h, w in lengths(transform, height * width):
         if h < height and w < width:
+            value = Noise.drawn((channels, h, w)) if noisy else value
             found = *two_below(height - h + 1, width - w + 1), h, w, value
             break
     return tuple(zip("ijhwv", found, strict=True))

@@ -70,6 +70,10 @@ class PaddingError(InputShapeError, RuntimeError, IndexError):
     """More padding by mirrored pixels than the image has, or a fill for another number of channels."""
 
 
+class OperationError(InputTypeError, InputShapeError, RuntimeError, IndexError):
+    """What torch's own operation between layers refuses: torchvision raises either of the four types."""
+
+
 class PipelineTypeError(LearnedTransformsError, TypeError):
     """What was given as a pipeline is not a sequence of callables, or an option is unknown or of a wrong type."""
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision.transforms as v1
-from PIL import Image
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from learned_transforms import operations
 from learned_transforms.beside import Beside
 from learned_transforms.catalog import Altered, name_of
 from learned_transforms.containers import CONTAINERS, leaves
@@ -19,7 +19,8 @@ from learned_transforms.draws import visible
 from learned_transforms.errors import InputTypeError
 from learned_transforms.identify import Piece
 from learned_transforms.images import Form, form_of, from_tensor, is_picture, shape_of, to_tensor
-from learned_transforms.modes import observed
+from learned_transforms.layout import PIXELS, by_pixels, order_of
+from learned_transforms.modes import is_compiling, observed
 from learned_transforms.nested import (
     ALIKE,
     BESIDE,
@@ -32,6 +33,7 @@ from learned_transforms.nested import (
     together,
 )
 from learned_transforms.network import Network
+from learned_transforms.operations import OWN
 from learned_transforms.pipeline import ONE_IMAGE, Pipeline
 from learned_transforms.segment import Segment
 from learned_transforms.steps import UNTOUCHED
@@ -64,6 +66,7 @@ class Run:
         self.array = False
         self.source: np.ndarray | None = None  # That array, as long as nothing was done to it.
         self.known: Form | None = None  # The form of the value, where layers have made it.
+        self.order: int | None = None  # That of torchvision's value in memory, where layers have made ours.
         self.position = 0
         self.observed = observed()
         self.reasons: dict[str, str] = {}
@@ -87,8 +90,7 @@ class Run:
         if not self.packed:
             self.take_array()
         while self.position < len(pieces):
-            form = None if self.packed else self.form()
-            reason = self.abreast() if form is None else self.alone(form)
+            reason = OWN if self.pipeline.operating[self.position] else self.layers()
             if reason is not None:
                 self.pass_through(pieces[self.position], reason)
                 self.position += 1
@@ -96,6 +98,11 @@ class Run:
             self.pipeline.routes[kind] = self.route
         self.pipeline.tell(self.reasons)
         return self.as_array() if self.array else self.value
+
+    def layers(self) -> str | None:
+        """Take the value past the segment that begins here; give the reason why torchvision runs what follows it."""
+        form = None if self.packed else self.form()
+        return self.abreast() if form is None else self.alone(form)
 
     def take_array(self) -> None:
         """Go on with the tensor of an array, which layers and torchvision's own transforms take."""
@@ -116,7 +123,16 @@ class Run:
         if isinstance(self.value, np.ndarray) and not isinstance(self.pipeline.pieces[self.position].read, READING):
             return None
         form = form_of(self.value)
-        return form._replace(container="numpy") if self.array and form is not None else form
+        if form is None or not (self.array or self.pipeline.ordered):
+            return form
+        container = "numpy" if self.array else form.container
+        return form._replace(container=container, order=self.order_now((self.value,)))
+
+    def order_now(self, images: Sequence[Any]) -> int:
+        """The order of images in memory, as torchvision has them; only where something depends on it."""
+        if not self.pipeline.ordered:
+            return 0
+        return order_of(images) if self.order is None else self.order
 
     def why_torchvision(self, values: Sequence[Any]) -> str | None:
         """Why no layer should run what comes next on values, whatever it is."""
@@ -125,7 +141,7 @@ class Run:
         return self.pipeline.why_torchvision(next((v.device for v in values if isinstance(v, Tensor)), CPU))
 
     def alone(self, form: Form) -> str | None:
-        """Take one image past the segment that begins here; give the reason why torchvision runs what follows it."""
+        """The same for one image."""
         pipeline, start = self.pipeline, self.position
         reason = self.why_torchvision([self.value])
         if reason is not None:
@@ -157,7 +173,8 @@ class Run:
         form = common([form_of(values[i]) for i in images])
         if form is None:
             return f"input {', '.join(describe_leaf(v) for v in values[:3])}"
-        form = form._replace(several=True, arrays=any(isinstance(v, np.ndarray) for v in values))
+        order = self.order_now([values[i] for i in images])
+        form = form._replace(several=True, arrays=any(isinstance(v, np.ndarray) for v in values), order=order)
         segment = self.pipeline.segment(form, self.position, self.observed)
         if segment.stop > self.position:
             first = values[images[0]]
@@ -199,6 +216,7 @@ class Run:
         """Go on behind a segment."""
         if segment.stop > self.position:
             self.route[self.position] = segment.taken
+            self.order = segment.form.order
         self.position = segment.stop
         return segment.reason
 
@@ -208,9 +226,11 @@ class Run:
             raise InputTypeError(f"{ONE_IMAGE} Got {reason}.")
         self.known = None
         self.route[self.position] = reason
-        found = self.pipeline.stand_in(self.position)
-        idle = found is not None or reason == UNTOUCHED or (isinstance(self.value, Tensor) and not self.value.numel())
-        if not idle:  # Where nothing is computed, nothing is worth telling.
+        operates = self.pipeline.operating[self.position]
+        found = None if operates else self.pipeline.stand_in(self.position)
+        empty = isinstance(self.value, Tensor) and not self.value.numel()
+        idle = operates or found is not None or reason in (UNTOUCHED, OWN) or empty
+        if not idle:  # Where nothing is computed but by torch itself, nothing is worth telling.
             self.reasons[name_of(piece.transform)] = reason
         if self.pipeline.fallback == "error":
             self.pipeline.tell(self.reasons)
@@ -219,16 +239,29 @@ class Run:
         if held:
             self.value, self.array = self.as_array(), False
         self.source = None
+        if operates and self.order == PIXELS:
+            self.arrange()
+        self.order = None
         inputs: Sequence[Any] = self.value if self.packed else (self.value,)
         transform = piece.transform if found is None else found
-        if self.tape is None:
-            self.value = transform(*inputs)
+        if self.tape is not None:
+            play = self.tape.operate if operates else self.tape.pass_through
+            self.value = play(transform, inputs, self.position)
+        elif operates and not self.observed and not is_compiling():
+            self.value = operations.run(transform, *inputs)
         else:
-            self.value = self.tape.pass_through(transform, inputs, self.position)
+            self.value = transform(*inputs)
         if self.array:
             self.array = type(self.value) is Tensor or isinstance(self.value, tuple)
         elif held:
             self.take_array()
+
+    def arrange(self) -> None:
+        """Have images in memory as torchvision has them, in whose order noise is drawn."""
+        values, structure = tree_flatten(self.value)
+        for i in together(values):
+            values[i] = by_pixels(values[i])
+        self.value = tree_unflatten(values, structure)
 
 
 def own_transform(piece: Piece) -> bool:

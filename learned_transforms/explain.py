@@ -6,11 +6,12 @@ from typing import Any
 
 from learned_transforms.catalog import ROWS, cover
 from learned_transforms.certificate import Certificate
-from learned_transforms.containers import CONTAINERS
+from learned_transforms.containers import CONTAINERS, leaves
 from learned_transforms.draws import Twin
 from learned_transforms.images import Form
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
+from learned_transforms.operations import OPERATIONS, OWN, operates
 from learned_transforms.stand_ins import members
 from learned_transforms.steps import Step
 
@@ -22,9 +23,10 @@ class Row:
     Attributes:
         kind: of the input of the pipeline.
         transform: its repr.
-        layer: what runs it: a layer's name, ``"torchvision"``, or ``"-"`` where no value changes.
+        layer: what runs it: a layer's name, ``"torchvision"``, what torch itself computes, or ``"-"`` where no value
+            changes.
         tier: of the layer's certificate, and what that was measured on where other versions are installed here, as
-            ``"exact (torch 2.15.0)"``; ``"-"`` where values are only copied.
+            ``"exact (torch 2.15.0)"``; ``"-"`` where values are only copied, or torch computes them.
         numbers: every number, as ``name: learned | selected | given``.
         backend: what runs the layer.
         reason: why torchvision runs it; empty otherwise.
@@ -105,6 +107,9 @@ def explain(
         known = route.get(position, outside)
         form = known if isinstance(known, Form) else form
         covered = known if isinstance(known, str) else cover(transform, form, layers)
+        if covered == OWN or operates(transform):
+            rows += operation_rows(kind, transform)
+            continue
         mixed = stand_in(position) if isinstance(covered, str) and outside is None else None
         if mixed is not None:
             rows.append(Row(kind, name_of(own), "-", "-", {}, "-"))
@@ -132,6 +137,18 @@ def part_rows(kind: str, form: Form, part: Any, backend: str) -> list[Row]:
         return [Row(kind, name_of(part), "torchvision", "-", {}, "torchvision", "not in the catalogue")]
     known = part.layers, part.certificates, part.provenance
     return explain(kind, form, part.pieces, *known, backend, {}, None, part.stand_in)
+
+
+def operation_rows(kind: str, transform: Any) -> list[Row]:
+    """The rows for what torch itself computes; of a container, for each transform in it too."""
+    rows = []
+    for leaf in {id(leaf.transform): leaf for leaf in leaves(transform)}.values():
+        one, operation = leaf.transform, OPERATIONS.get(type(leaf.transform))
+        runs = "-" if type(one) in CONTAINERS else "torch" if operation is None else operation.runs(kind)
+        numbers = dict.fromkeys(ROWS[type(one)].arguments if type(one) in ROWS else (), "given")
+        name = ("" if leaf.within is None else "  ") + name_of(one)
+        rows.append(Row(kind, name, runs, "-", numbers, "-" if runs == "-" else "torch"))
+    return rows
 
 
 def named(name: str, done: Step) -> list[tuple[str, Step]]:

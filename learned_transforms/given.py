@@ -12,13 +12,14 @@ from learned_transforms.errors import InputShapeError, InputTypeError, PipelineV
 from learned_transforms.images import shape_of
 from learned_transforms.keep import Keep
 from learned_transforms.layers import Layer, Params, centred, fill_of
+from learned_transforms.noise import Noise
 from learned_transforms.plan import Apply, Gather, Mix, Shape, Stage, Table
 
 TRUNCATED = Arithmetic("float32", rounding="truncate")
 
 
 class Erasing(Layer):
-    """Overwrite a part of the image that is drawn. Params: ``value``, one number, or one a channel.
+    """Overwrite a part of the image that is drawn. Params: ``value``, one number, one a channel, or ``"random"``.
 
     The part is another at every call, and plans are kept: so this takes no stage, see :func:`erased`.
     """
@@ -40,8 +41,12 @@ def check_value(value: Sequence[float], channels: int) -> None:
         )
 
 
-def erased(image: Tensor, where: Mapping[str, Any]) -> Tensor:
-    """A copy of an image ``[..., C, H, W]`` with ``h`` rows from ``i`` on and ``w`` columns from ``j`` on set to ``v``.
+def erased(image: Tensor, where: Mapping[str, Any], inplace: bool = False) -> Tensor:
+    """An image ``[..., C, H, W]`` with ``h`` rows from ``i`` on and ``w`` columns from ``j`` on set to ``v``.
+
+    Args:
+        where: these, by name; ``v`` is numbers, or noise.
+        inplace: change the image itself; False: a copy.
 
     Raises:
         PipelineValueError: they do not lie in the image, or values that do not fit it.
@@ -50,9 +55,13 @@ def erased(image: Tensor, where: Mapping[str, Any]) -> Tensor:
     channels, height, width = image.shape[-3:]
     if min(i, j, h, w) < 0 or i + h > height or j + w > width:
         raise PipelineValueError(f"Expected params i, j, h, w within the image of {(height, width)}, got {i, j, h, w}.")
-    check_value(value, channels)
-    made = image.clone()
-    made[..., i : i + h, j : j + w] = torch.tensor(value, device=image.device)[:, None, None]
+    if isinstance(value, Noise):
+        written = value.of((channels, h, w))
+    else:
+        check_value(value, channels)
+        written = torch.tensor(value, device=image.device)[:, None, None]
+    made = image if inplace else image.clone()
+    made[..., i : i + h, j : j + w] = written
     return made
 
 

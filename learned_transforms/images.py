@@ -49,6 +49,7 @@ class Form(NamedTuple):
         arrays: there are arrays beside it.
         deep: it has more than one batch dimension.
         fresh: its values lie in memory that the transforms before have made, which nobody else sees.
+        order: of torchvision's image in memory, see ``layout``; told only where a transform depends on it.
     """
 
     container: str
@@ -59,6 +60,7 @@ class Form(NamedTuple):
     arrays: bool = False
     deep: bool = False
     fresh: bool = False
+    order: int = 0
 
 
 def signature(image: Any) -> Any:

@@ -29,14 +29,16 @@ from learned_transforms.identify import Piece, listed, pieces_of, takes_one, wat
 from learned_transforms.images import Form
 from learned_transforms.kernels import backends, cpu
 from learned_transforms.layers import Layer, Params
+from learned_transforms.layout import ORDERED, UNKNOWN, order_after
 from learned_transforms.modes import out_of_sight
 from learned_transforms.nested import ALIKE, ARRAY_TAKING, CUTTING, UNMARKING
 from learned_transforms.network import Lowered, Network
+from learned_transforms.operations import operates
 from learned_transforms.plan import Slot
 from learned_transforms.replay import LOOKING
 from learned_transforms.segment import MOST_LANES, Budget, Lane, Owner, Segment
 from learned_transforms.stand_ins import foreign, stand_in
-from learned_transforms.steps import CHANGING
+from learned_transforms.steps import changes
 from learned_transforms.watch import UNWATCHED, make_watch
 from learned_transforms.weights import Weights
 
@@ -46,7 +48,10 @@ ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time
 MOST_BYTES = 2**25
 """Held by compiled calls for the sizes and draws lately seen; beyond that all are forgotten."""
 
-CACHES = ("segments", "lanes", "pieces", "stand_ins", "watch", "told", "routes", "budget")
+CACHES = (
+    *("segments", "lanes", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
+    *("ordered", "operating"),
+)
 """What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
 
 
@@ -106,6 +111,8 @@ class Pipeline(Lowered):
         self.watch: Any = UNWATCHED
         self.budget = Budget(MOST_BYTES, self.relower)
         self.told: set[str] = set()
+        # Whether some transform depends on the order of values in memory; and by position, which torch itself computes.
+        self.ordered, self.operating = False, [False]
         self.routes: dict[str, dict[int, str | Form]] = {}
 
     def renew(self) -> None:
@@ -121,6 +128,8 @@ class Pipeline(Lowered):
             watch_pieces(watch, self.transforms)
             self.add_layers(pieces)
         self.watch, self.pieces, self.stand_ins = watch, pieces, {}
+        self.ordered = any(ordered(piece.read) for piece in pieces)
+        self.operating = [operates(piece.read) for piece in pieces]
         for position, piece in enumerate(pieces):
             if isinstance(piece.read, Views):  # What is foreign in it is told of at once.
                 self.stand_in(position)
@@ -190,7 +199,7 @@ class Pipeline(Lowered):
         current, reason, stop = form, None, len(self.pieces) if stop is None else stop
         for position, (_, transform) in enumerate(self.pieces[start:stop], start):
             covered = cover(transform, current, known.keys(), len(chosen))
-            if covered == CHANGING and chosen and not form.several:
+            if chosen and not form.several and changes(transform, current):
                 # What comes before may give views of the image, which is changed through them.
                 return self.outside(form, start, f"{name_of(transform)} behind it changes the image that it is given")
             if chosen and looks(transform, current):
@@ -216,6 +225,7 @@ class Pipeline(Lowered):
             for leaf, done in covered:
                 if current.container == "pil" and getattr(leaf.transform, "antialias", True) is False:
                     warn_antialias()
+                order = order_after(leaf.transform, current, done.form, current.order)
                 for part, one in done.layers():
                     layer = one.layer if one.key is None else known[one.key]
                     if isinstance(layer, Cutting):
@@ -226,10 +236,12 @@ class Pipeline(Lowered):
                         owners.append((len(chosen), part))
                 slots += len(FACTORED[type(leaf.transform)].factors) if type(leaf.transform) in FACTORED else 0
                 chosen.append(leaf)
-                current = done.form
+                current = done.form._replace(order=order if self.ordered else 0)
             if cutting is not None or (current.several and type(transform) in UNMARKING):
                 stop = position + 1
                 break
+        if current.order == UNKNOWN and any(ordered(piece.read) for piece in self.pieces[start:]):
+            return self.outside(form, start, "noise behind it is drawn in the order of torchvision's memory")
         network = Network(layers, params, form.dtype)
         backend = "reference" if observed and self.backend == "auto" else self.backend
         return Segment(
@@ -316,6 +328,11 @@ def looks(transform: Any, form: Form) -> bool:
         return True
     first = next((type(leaf.transform) for leaf in leaves(transform)), None)
     return first in LOOKING and not (form.several and first is v2.RandomCrop)
+
+
+def ordered(read: Any) -> bool:
+    """Whether what a transform makes of an image depends on the order of its values in memory."""
+    return any(isinstance(leaf.transform, ORDERED) for leaf in leaves(read))
 
 
 def torchvision_of(transforms: Any) -> Any:

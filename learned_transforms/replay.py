@@ -9,11 +9,12 @@ from torchvision.transforms.v2._utils import check_type
 
 from learned_transforms.clients.twins import PARAMS, WINDOWS
 from learned_transforms.containers import CHOOSING
-from learned_transforms.draws import COINS, ERASING, Outcome, sides_around
-from learned_transforms.errors import PipelineValueError
+from learned_transforms.draws import COINS, ERASING, Outcome, sides_around, writes_noise
+from learned_transforms.errors import PipelineValueError, UnsupportedTransformError
 from learned_transforms.factors import FACTORED, played_back
 from learned_transforms.images import Window
 from learned_transforms.moving import MOVING, RESIZING, SIDES, as_plain
+from learned_transforms.noise import Noise, read_state, write_state
 
 LOOKING = WINDOWS.keys() | PARAMS.keys() | {v2.RandomPhotometricDistort}
 """Transforms that must see the image before they draw, and so begin a segment."""
@@ -36,7 +37,23 @@ def to_params(outcome: Outcome | Window) -> dict[str, Any] | None:
         return {} if outcome else None
     if outcome and isinstance(outcome[0], int):
         return dict(zip(SIDES, outcome, strict=True))
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in outcome}
+    return {name: plain(value) for name, value in outcome}
+
+
+def plain(value: Any) -> Any:
+    """A value that was drawn, as JSON can say it: of noise, the state of torch's generator before it.
+
+    Raises:
+        UnsupportedTransformError: noise that was drawn from another generator.
+    """
+    if not isinstance(value, Noise):
+        return list(value) if isinstance(value, tuple) else value
+    if value.state is None:
+        raise UnsupportedTransformError(
+            "The noise of a RandomErasing was drawn on another device, under another default dtype, or where torch "
+            "looks on: it can be neither written down nor played back."
+        )
+    return write_state(value.state)
 
 
 def from_params(transform: Any, entry: Any) -> Any:
@@ -57,9 +74,9 @@ def from_params(transform: Any, entry: Any) -> Any:
         if kind in WINDOWS and all(type(entry[side]) is int for side in SIDES):
             return tuple(entry[side] for side in SIDES)
         if kind in ERASING and all(type(entry[side]) is int for side in "ijhw"):
-            value = entry["v"]
-            if value is None or (value and all(isinstance(v, int | float) for v in value)):
-                return tuple((name, tuple(value) if name == "v" and value else entry[name]) for name in "ijhwv")
+            value = erased_by(transform, entry["v"])
+            if value is not False:
+                return tuple((name, value if name == "v" else entry[name]) for name in "ijhwv")
         if kind is v2.RandomChannelPermutation and all(type(c) is int for c in entry["order"]):
             return (("order", tuple(entry["order"])),)
         if kind in MOVING and fitting(kind, entry):
@@ -83,13 +100,24 @@ def fitting(kind: type, entry: Mapping[str, Any]) -> bool:
     )
 
 
+def erased_by(transform: Any, value: Any) -> tuple[float, ...] | Noise | bool | None:
+    """What a RandomErasing writes, from plain values; False: they are none."""
+    if isinstance(value, str):
+        return Noise(None, read_state(value)) if writes_noise(transform) else False
+    numbers = isinstance(value, list | tuple) and value and all(isinstance(v, int | float) for v in value)
+    return tuple(value) if numbers else None if value is None else False
+
+
 def params_of_v2(
     transform: v2.Transform, outcome: Outcome, window: Window | None, shape: tuple[int, int, int]
 ) -> dict[str, Any]:
     """What was drawn, as v2's own ``make_params`` gives it for an image of ``shape`` (C, H, W)."""
     if isinstance(transform, v2.RandomErasing) and isinstance(outcome, tuple):
         where = dict(outcome)
-        return {**where, "v": None if where["v"] is None else torch.tensor(where["v"])[:, None, None]}
+        value = where["v"]
+        if isinstance(value, Noise):
+            return {**where, "v": value.of((shape[0], where["h"], where["w"]))}
+        return {**where, "v": None if value is None else torch.tensor(value)[:, None, None]}
     if type(transform) in MOVING and isinstance(outcome, tuple):
         params = {name: list(value) if isinstance(value, tuple) else value for name, value in outcome}
         if "is_within_crop_area" in params:

@@ -7,7 +7,6 @@ import torch
 import torchvision.transforms as v1
 from PIL import Image
 from torch import Tensor
-from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from learned_transforms.catalog import AFFECTING
@@ -136,6 +135,7 @@ class Segment:
         self.affecting = [n for n, kind in enumerate(kinds) if kind in AFFECTING]
         self.erasing = bool(leaves) and kinds[0] in ERASING and taken.container != "mask"
         self.overwriting = bool(leaves) and kinds[0] is Erase
+        self.inplace = self.erasing and leaves[0].transform.inplace
         layers = zip(network.members, owners, strict=True)
         self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
         self.altering = any(type(leaf.transform) in EFFECTS for leaf in leaves)
@@ -345,9 +345,12 @@ class Segment:
         if self.erasing and isinstance(outcomes[0], tuple):
             where = dict(outcomes[0])
             found = where["v"] is not None
-            if not found and isinstance(self.leaves[0].transform, v1.RandomErasing):
+            if not found and isinstance(self.leaves[0].transform, v1.RandomErasing) and not self.inplace:
                 return image.clone(), drawn  # v1 writes what was there, into a copy.
-            return erased(to_tensor(image), where) if found else image, ((found, *outcomes[1:]), window)
+            # What nobody else sees need not be copied.
+            apart = self.taken.container == "pil" or (self.taken.fresh and not image.requires_grad)
+            made = erased(to_tensor(image), where, self.inplace or apart) if found else image
+            return made, ((found, *outcomes[1:]), window)
         if self.optional and window is not None and not (window[0] or window[1]) and window[2:] == shape_of(image)[1:]:
             return image, ((False, *outcomes[1:]), None)
         if window is not None and 0 in window[2:]:

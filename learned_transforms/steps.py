@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms import installed
-from learned_transforms.draws import sides, value_of
+from learned_transforms.draws import ERASING, sides, value_of, writes_noise
 from learned_transforms.factors import DISTORTED, JITTERED
 from learned_transforms.given import Cutting, Erasing, Posterizing, Projecting, Quantising, Solarising
 from learned_transforms.images import Form, to_tensor
@@ -27,6 +27,7 @@ from learned_transforms.layers import (
     Params,
     Windowing,
 )
+from learned_transforms.operations import OWN
 from learned_transforms.plan import Slot
 
 BORDERS = {"constant": "zero", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
@@ -45,6 +46,9 @@ KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 UNTOUCHED = "it leaves arrays as they are"
 CHANGING = "it changes the image that it is given"
 """Why torchvision runs what is ``inplace``, unless the image was made by the transforms before."""
+
+INPLACE = (v1.Normalize, v2.Normalize, *ERASING)
+"""Transforms that may change the image that they are given."""
 
 
 NUMERIC = (
@@ -248,11 +252,16 @@ def normalize(transform: Any, form: Form, api: str) -> Step | str:
     mean, std = (numbers(value) for value in (transform.mean, transform.std))
     if mean is None or std is None or 0 in std or (api == "v1" and len(mean) != len(std)):
         return "its mean and std are no sequences of numbers to normalise by"
-    if transform.inplace and not form.fresh:
+    if changes(transform, form):
         return CHANGING
     # torchvision divides in place, and v1 subtracts so too.
     copy_gray = api == "v2" and not transform.inplace and len(mean) >= len(std)
     return Step(form, layer=Normalising(), params={"mean": mean, "std": std, "copy_gray": copy_gray})
+
+
+def changes(transform: Any, form: Form) -> bool:
+    """Whether a transform changes the image that it is given, which others may see."""
+    return isinstance(transform, INPLACE) and transform.inplace and form.container != "pil" and not form.fresh
 
 
 def numbers(value: Any) -> tuple[float, ...] | None:
@@ -385,13 +394,11 @@ def solarized(transform: Any, form: Form, api: str) -> Step | str:
 
 def erased(transform: Any, form: Form, api: str) -> Step | str:
     """The part that was drawn is overwritten before; see segment.py."""
-    value = value_of(transform)
+    value = "random" if writes_noise(transform) else value_of(transform)
     if form.container == "pil" and api == "v1":
         return "v1 erases tensors only"
     if value is None:
-        return "the noise that it writes is torch's own"
-    if transform.inplace and not form.fresh:
-        return CHANGING
+        return "its value is no number, and no numbers"
     return Step(form, layer=Erasing(), params={"value": value})
 
 
@@ -424,14 +431,10 @@ def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
         wanted = wanted.get(kind, wanted.get("others", "that nothing says"))
     if form.container == "mask":
         return Step(form._replace(fresh=True))
-    if wanted is None and not transform.scale:
+    if (wanted is None and not transform.scale) or (wanted == torch.float32 and form.dtype == "float32"):
         return Step(form)
-    if wanted != torch.float32:
-        return f"dtype {wanted} is not learned"
-    if form.dtype == "float32":
-        return Step(form)
-    if not getattr(transform, "scale", True):
-        return "scale=False is not learned"
+    if wanted != torch.float32 or not getattr(transform, "scale", True):
+        return OWN
     return Step(form._replace(dtype="float32", fresh=True), f"{kind_of(form, api)}/to_float", params={})
 
 
@@ -477,3 +480,8 @@ def several(transform: Any, form: Form, api: str) -> Step | str:
 
 def unchanged(transform: Any, form: Form, api: str) -> Step | str:
     return Step(form)
+
+
+def own(transform: Any, form: Form, api: str) -> Step | str:
+    """One of torch's own operations."""
+    return OWN

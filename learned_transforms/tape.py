@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from learned_transforms import operations
 from learned_transforms.draws import Twin
 from learned_transforms.errors import PipelineValueError, UnsupportedTransformError
 from learned_transforms.replay import RANDOM
@@ -43,6 +44,14 @@ class Tape:
         drawn = segment.draw(image, beside)
         self.entries += segment.to_params(drawn)
         return drawn
+
+    def operate(self, transform: Any, inputs: Sequence[Any], position: int) -> Any:
+        """One of torch's own operations."""
+        if not self.recording:
+            return operations.replay(transform, inputs, self.entries[position])
+        made, entry = operations.record(transform, inputs)
+        self.entries.append(entry)
+        return made
 
     def pass_through(self, transform: Any, inputs: Sequence[Any], position: int) -> Any:
         """A transform that torchvision runs; it may draw nothing.

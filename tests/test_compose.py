@@ -228,8 +228,7 @@ def test_arrays_stop_being_arrays_where_the_pipeline_converts():
     array = random_image((3, 20, 24)).permute(1, 2, 0).numpy()
     found = lt.LearnedCompose([v1.ToTensor(), v1.Normalize([0.5] * 3, [0.5] * 3)])(array)
     assert found.equal(v1.Compose([v1.ToTensor(), v1.Normalize([0.5] * 3, [0.5] * 3)])(array))
-    with pytest.warns(FallbackWarning):
-        floats = lt.LearnedCompose([v2.ToDtype(torch.float64, scale=True)])(array)
+    floats = lt.LearnedCompose([v2.ToDtype(torch.float64, scale=True)], fallback="error")(array)
     assert (floats.shape, floats.dtype) == ((20, 24, 3), np.float64)
     shared = lt.LearnedCompose([v2.ToImage()])(array)
     shared.zero_()

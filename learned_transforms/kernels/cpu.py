@@ -66,6 +66,19 @@ MADE: WeakKeyDictionary[Stage, Any] = WeakKeyDictionary()
 """The native code's own of stages that are in use: plans share them."""
 
 
+def mix_batch(images: Tensor, share: float) -> Tensor:
+    """``images.roll(1, 0) * (1 - share) + images * share``, with each product and the sum rounded by itself.
+
+    Args:
+        images: float32 ``[N, ...]``, contiguous, in memory of its own.
+        share: in [0, 1], of the image itself.
+    """
+    made = torch.empty(images.shape, dtype=torch.float32, device="cpu")
+    size = len(images), images[0].numel(), share
+    _native.mix_batch(images.data_ptr(), made.data_ptr(), *size, torch.get_num_threads(), os.environ.get(SIMD, ""))
+    return made
+
+
 def instructions() -> list[str]:
     """The sets of instructions that can be forced here, fastest first."""
     return [] if MISSING else _native.simd()

@@ -9,6 +9,8 @@ namespace lt {
 
 namespace {
 
+constexpr int64_t PIECE = 1 << 14;  // values of an image that are still in the cache when the next one takes them
+
 int64_t product(std::initializer_list<int64_t> factors) {
     int64_t result = 1;
     for (const int64_t factor : factors)
@@ -93,6 +95,19 @@ void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const st
     const Target shape = program_->output(height, width, view.floating);
     require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
     program_->run(batch, to, program_->geometries(view), factors, threads);
+}
+
+void mix_batch(const float* source, float* target, int64_t images, int64_t values, double share, int64_t threads,
+               const Kernels& kernels) {
+    require(source != nullptr && target != nullptr && images >= 1, "a batch needs at least one image");
+    advise(reinterpret_cast<uint8_t*>(target), product({images, values, 4}));
+    const int64_t pieces = (values + PIECE - 1) / PIECE;
+    const auto own = static_cast<float>(share), rest = static_cast<float>(1.0 - share);
+    parallel(images * pieces, std::min(threads, images * values / WORK), [&](int64_t task) {
+        const int64_t image = task % images, first = task / images * PIECE, n = std::min(PIECE, values - first);
+        const int64_t at = image * values + first, before = (image + images - 1) % images * values + first;
+        kernels.weighed(source + before, rest, source + at, own, n, target + at);
+    });
 }
 
 }  // namespace lt

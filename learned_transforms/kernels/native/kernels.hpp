@@ -165,6 +165,9 @@ struct Kernels {
     // n values of which the first box begins at in[0], its pixels `step` values apart; it writes whole vectors.
     void (*box)(const Box& box, const uint8_t* in, int64_t step, int64_t n, uint8_t* out);
 
+    // Two images as one: each value of either weighed, then both added, each rounded by itself.
+    void (*weighed)(const float* one, float weight, const float* other, float rest, int64_t n, float* out);
+
     Evaluation<float> floats, mixed;  // mixed: as Arithmetic::grouped has it
     Evaluation<double> doubles;
 };

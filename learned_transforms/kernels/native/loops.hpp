@@ -257,6 +257,10 @@ void quantise(const T* __restrict values, int64_t n, T unit, int32_t* __restrict
     }
 }
 
+void weighed(const float* one, float weight, const float* other, float rest, int64_t n, float* __restrict out) {
+    for (int64_t i = 0; i < n; ++i) out[i] = one[i] * weight + other[i] * rest;
+}
+
 // A table of these loops, in which a file puts its own kernels.
 constexpr Kernels PLAIN = {
     "portable",
@@ -304,6 +308,7 @@ constexpr Kernels PLAIN = {
     blur_down<float>,
     blur_along,
     box,
+    weighed,
     {windows<float, float>, weights<float, float>, quantise<float>},
     {windows<float, double>, weights<float, double>, quantise<float>},
     {windows<double, double>, weights<double, double>, quantise<double>},

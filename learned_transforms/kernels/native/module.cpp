@@ -350,6 +350,12 @@ NB_MODULE(_native, m) {
 #endif
     });
     m.def("advise", [](uintptr_t memory, int64_t bytes) { lt::advise(reinterpret_cast<uint8_t*>(memory), bytes); });
+    m.def("mix_batch", [](uintptr_t source, uintptr_t target, int64_t images, int64_t values, double share,
+                          int64_t threads, const std::string& simd) {
+        const nb::gil_scoped_release released;
+        lt::mix_batch(reinterpret_cast<const float*>(source), reinterpret_cast<float*>(target), images, values, share,
+                      threads, *lt::choose(simd));
+    }, "source"_a, "target"_a, "images"_a, "values"_a, "share"_a, "threads"_a, "simd"_a);
     m.def("arrow_pixels", &arrow_pixels, "capsule"_a);
     m.def("taps", [](const AxisTuple& axis, int64_t n_in, const ArithmeticTuple& arithmetic, const std::string& simd) {
         if (n_in < 1) throw std::invalid_argument("an axis needs at least one pixel");

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cmath>
 #include <exception>
-#include <functional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -26,7 +25,6 @@ namespace {
 
 constexpr size_t MOST_GEOMETRIES = 8;
 constexpr double MOST_SIGMA = 64;  // whose boxes sum up to fewer than 257 pixels
-constexpr int64_t WORK = 1 << 18;  // values that are worth a thread of their own: several times what it costs to start
 
 bool changes_geometry(const Stage& stage) {
     const auto* gather = std::get_if<Gather>(&stage);
@@ -44,8 +42,8 @@ bool needs_statistic(const Stage& stage) {
            (blend && blend->of_mean());
 }
 
-// task(n) for each n < tasks, a few at a time by whoever is free. What a thread throws is thrown again here, when all
-// have ended.
+}  // namespace
+
 void parallel(int64_t tasks, int64_t threads, const std::function<void(int64_t)>& task) {
     threads = std::clamp<int64_t>(threads, 1, tasks);
     if (threads == 1) {
@@ -74,8 +72,6 @@ void parallel(int64_t tasks, int64_t threads, const std::function<void(int64_t)>
     for (const auto& failure : failures)
         if (failure) std::rethrow_exception(failure);
 }
-
-}  // namespace
 
 Program::Program(int64_t channels, const std::string& simd)
     : channels_(channels), channels_out_(channels), kernels_(choose(simd)) {

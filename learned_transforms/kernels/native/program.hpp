@@ -1,6 +1,7 @@
 // A plan as passes over an image, and batches of them on several threads.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -13,6 +14,13 @@ namespace lt {
 
 // The kernels called portable, avx2 or avx512; without a name, the fastest that there are.
 const Kernels* choose(const std::string& name);
+
+// Values that are worth a thread of their own: several times what it costs to start.
+constexpr int64_t WORK = 1 << 18;
+
+// task(n) for each n < tasks, a few at a time by whoever is free. What a thread throws is thrown again here, when all
+// have ended.
+void parallel(int64_t tasks, int64_t threads, const std::function<void(int64_t)>& task);
 
 // Images of one shape, `image` bytes from one to the next.
 struct Batch {
@@ -103,5 +111,9 @@ class Call {
     int64_t bytes_, extent_;
     Program::Geometries geometries_;
 };
+
+// Each of `images` images of `values` floats, by its share, with the one before it, by the rest; of the first, the last.
+void mix_batch(const float* source, float* target, int64_t images, int64_t values, double share, int64_t threads,
+               const Kernels& kernels);
 
 }  // namespace lt
