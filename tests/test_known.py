@@ -265,6 +265,7 @@ FUNCTIONS = {
     "invert": [v2.Lambda(ImageOps.invert)],
     "grayscale": [ImageOps.grayscale],
     "identity": [nn.Identity()],
+    "identity within": [v1.Lambda(nn.Identity())],
 }
 
 

@@ -107,6 +107,9 @@ def read(transform: Any, inner: Callable[[Any], Any]) -> Any:
     Args:
         inner: reads the transforms in it.
     """
+    if pillow.is_lambda(transform):
+        made = read(transform.lambd, inner)
+        return made if isinstance(made, Twin | v2.Identity) else transform
     if type(transform) is nn.Identity:
         own = vars(transform)
         altered = "forward" in own or any(own.get(name) for name in HOOKS)
@@ -140,19 +143,21 @@ def held(transform: Any) -> Iterator[Any]:
         yield from (one for one in (value if isinstance(value, list | tuple) else (value,)) if callable(one))
 
 
-def watch(watch: Any, transform: Any, idle: set[str]) -> None:
+def watch(watched: Any, transform: Any, idle: set[str]) -> None:
     """Watch what decides on how an object is read: its attributes, its class, and what that relies on."""
     found = known(transform)
     if isinstance(transform, partial):
-        watch_values(watch, transform.keywords)
+        watch_values(watched, transform.keywords)
+    if pillow.is_lambda(transform):
+        watch(watched, transform.lambd, idle)
     if pillow.is_lambda(transform) or type(transform) is nn.Identity:
-        watch_values(watch, vars(transform), idle)
+        watch_values(watched, vars(transform), idle)
     if found is None:
         return
     if isinstance(found.owner, type):
-        watch_values(watch, vars(transform), idle)
+        watch_values(watched, vars(transform), idle)
         names = [name for name in vars(found.owner) if callable(getattr(type(transform), name)) and name not in ASIDE]
-        watch.attributes(type(transform), {name: getattr(type(transform), name) for name in names})
+        watched.attributes(type(transform), {name: getattr(type(transform), name) for name in names})
     if found.entry.helpers and found.owner.__module__ in sys.modules:
         function = getter(found.owner, found.entry.helpers)
-        watch.result(function, function())
+        watched.result(function, function())

@@ -54,8 +54,6 @@ def is_lambda(transform: Any) -> bool:
 
 def read(transform: Any) -> Any:
     """What says the same as a function of Pillow's; None: it is none that is known."""
-    if is_lambda(transform):
-        return read(transform.lambd)
     part = transform if isinstance(transform, partial) else partial(transform) if callable(transform) else None
     if part is None:
         return None
