@@ -18,6 +18,7 @@ import learned_transforms as lt
 from learned_transforms import installed
 from learned_transforms import weights as weight_files
 from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.errors import WeightsError
 from learned_transforms.installed import GROUPS, grouping, groups_of_sums
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference import Reference
@@ -206,7 +207,7 @@ def test_groups_in_files() -> None:
     grouped = Arithmetic("float32", fma=True, grouped=4)
     assert Arithmetic.from_json(grouped.to_json()) == grouped
     for wrong in ({"fma": False}, {"number": "float64", "fma": False}, {"grouped": -1}, {"grouped": True}):
-        with pytest.raises(lt.WeightsError):
+        with pytest.raises(WeightsError):
             Arithmetic.from_json({**grouped.to_json(), **wrong})
 
 
