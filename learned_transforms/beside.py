@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 from learned_transforms import masks
 from learned_transforms.catalog import CONVERTING, GEOMETRIC
 from learned_transforms.draws import Outcome
-from learned_transforms.errors import InputShapeError
+from learned_transforms.errors import InputShapeError, InputTypeError
 from learned_transforms.images import Form, Window, form_of
 from learned_transforms.nested import size_of
 from learned_transforms.replay import params_of_v2, played
@@ -82,8 +82,17 @@ class Beside:
             return None
         return companion(Form("mask", str(value.dtype).removeprefix("torch."), several=True))
 
-    def boxes(self) -> list[Tensor]:
-        """The boxes, as they are now."""
+    def boxes(self, transform: Any) -> list[Tensor]:
+        """The boxes, as they are now, for what a transform draws.
+
+        Raises:
+            InputTypeError: it needs some, or an image, and there are none.
+        """
+        try:
+            transform.check_inputs(self.values)
+        except TypeError as error:
+            where = places(self.sample(self.values), Tensor)
+            raise InputTypeError(f"{error} In this sample, tensors lie at {where}, and no boxes.") from error
         return [value for value in self.values if isinstance(value, tv_tensors.BoundingBoxes)]
 
     def advance(self, stop: int, outcomes: Mapping[int, Outcome], window: Window | None) -> None:
@@ -121,6 +130,7 @@ class Beside:
             InputShapeError: there are no objects, or not as many labels.
         """
         labels, kept = self.chosen(transform)
+        masked = isinstance(transform, v2.SanitizeBoundingBoxes)
         for i, value in enumerate(self.values):
             if i in self.layered and any(value is label for label in labels or ()):
                 # It becomes a plain tensor, of which no transform takes notice.
@@ -128,7 +138,7 @@ class Beside:
                 self.moved.append(i)
                 value = self.played(value, before, window)
                 labels = tuple(value if label is self.values[i] else label for label in labels)
-            if i in self.layered and isinstance(value, tv_tensors.Mask) and value.shape[0] == len(kept):
+            if masked and i in self.layered and isinstance(value, tv_tensors.Mask) and value.shape[0] == len(kept):
                 self.copied.add(i)
                 if not kept.all():
                     # The same as indexing, which takes value by value.
