@@ -152,7 +152,9 @@ def equal(found: Any, expected: Any) -> bool:
     return all(type(one) is type(other) for one, other in pairs) and all(
         one.dtype == other.dtype and vars(one) == vars(other) and torch.equal(one, other)
         if isinstance(other, Tensor)
-        else one.tobytes() == other.tobytes() if isinstance(other, Image.Image) else one == other
+        else one.tobytes() == other.tobytes()
+        if isinstance(other, Image.Image)
+        else one == other
         for one, other in pairs
     )
 

@@ -19,6 +19,7 @@ from learned_transforms.nested import size_of
 from learned_transforms.replay import params_of_v2, played
 from learned_transforms.segment import Drawn, Segment
 
+
 def boxes_kept(transform: Any, boxes: Any) -> Tensor:
     """Which boxes SanitizeBoundingBoxes keeps: those that are large enough, and lie on their canvas."""
     values = boxes.as_subclass(Tensor).detach()
@@ -26,7 +27,8 @@ def boxes_kept(transform: Any, boxes: Any) -> Tensor:
     if not (straight and values.dtype == torch.float32 and values.device.type == "cpu"):
         how = {"format": boxes.format, "canvas_size": boxes.canvas_size}
         sizes = {"min_size": transform.min_size, "min_area": transform.min_area}
-        return v2.functional.sanitize_bounding_boxes(values, **how, **sizes)[1]
+        found: Tensor = v2.functional.sanitize_bounding_boxes(values, **how, **sizes)[1]
+        return found
     corners = v2.functional.convert_bounding_box_format(values, old_format=boxes.format, new_format="XYXY").numpy()
     sides = corners[:, 2:] - corners[:, :2]
     kept = (sides >= transform.min_size).all(1) & (sides[:, 0] * sides[:, 1] >= transform.min_area)
@@ -42,6 +44,7 @@ SELECTING: dict[type, tuple[type, Callable[[Any, Tensor], Tensor]]] = {
     v2.SanitizeKeyPoints: (tv_tensors.KeyPoints, lambda t, points: v2.functional.sanitize_keypoints(points)[1]),
 }
 """Transforms that drop some of the objects of a sample: what they look at, and how they choose."""
+
 
 class Beside:
     """What goes with the images of one sample.
@@ -154,7 +157,7 @@ class Beside:
         try:
             labels = transform._labels_getter(sample)
             labels = (labels,) if isinstance(labels, Tensor) else labels
-            looked_at = next((value for value in self.values if isinstance(value, kind)), None)
+            looked_at: Any = next((value for value in self.values if isinstance(value, kind)), None)
             if looked_at is None or not (labels is None or fitting(labels, looked_at.shape[0])):
                 transform(sample)  # It refuses, in its own words.
         except ValueError as error:
@@ -172,7 +175,8 @@ class Beside:
 
     def mask(self, i: int, layers: Segment, drawn: Drawn) -> Any:
         """A mask behind all transforms."""
-        mask, window, applied = self.values[i], drawn[1], self.applied(dict(zip(self.segment.random, drawn[0], strict=True)))
+        mask, window = self.values[i], drawn[1]
+        applied = self.applied(dict(zip(self.segment.random, drawn[0], strict=True)))
         plain = mask.as_subclass(Tensor)
         carried = masks.carried(plain)
         geometric = any(type(transform) in GEOMETRIC for _, transform, _ in applied)
@@ -190,8 +194,8 @@ class Beside:
 
 def places(sample: Any, kind: type, other: type | None = None) -> str:
     """Where values of a kind, and not of another, lie in a sample, in words."""
-    leaves = tree_flatten_with_path(sample)[0]
-    found = [keystr(path) for path, leaf in leaves if isinstance(leaf, kind) and not (other and isinstance(leaf, other))]
+    leaves = [(path, leaf) for path, leaf in tree_flatten_with_path(sample)[0] if isinstance(leaf, kind)]
+    found = [keystr(path) for path, leaf in leaves if other is None or not isinstance(leaf, other)]
     return ", ".join(found) or "no key"
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision.transforms as v1
-from PIL import Image
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torchvision import tv_tensors
@@ -167,8 +166,12 @@ class Run:
                 check_sizes([values[i] for i in taken])
             if segment.cutting is not None:
                 check_cut(values)
-            beside = self.beside(segment, values, [i for i in taken if i not in images], structure, shape_of(first)[0])
-            drawn = segment.draw(first, beside) if self.tape is None else self.tape.draw(segment, first, self.position, beside)
+            others = [i for i in taken if i not in images]
+            beside = self.beside(segment, values, others, structure, shape_of(first)[0])
+            if self.tape is None:
+                drawn = segment.draw(first, beside)
+            else:
+                drawn = self.tape.draw(segment, first, self.position, beside)
             if segment.leaves and type(segment.leaves[0].transform) in ALIKE and drawn[0][0] is not False:
                 check_shapes([values[i] for i in taken])
             beside.finish(drawn)
@@ -177,7 +180,9 @@ class Run:
             self.value = tree_unflatten(values, structure)
         return self.past(segment)
 
-    def beside(self, segment: Segment, values: list[Any], others: Sequence[int], structure: Any, channels: int) -> Beside:
+    def beside(
+        self, segment: Segment, values: list[Any], others: Sequence[int], structure: Any, channels: int
+    ) -> Beside:
         """What goes with the images of the sample."""
         start, pipeline = self.position, self.pipeline
         return Beside(

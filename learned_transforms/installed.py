@@ -101,5 +101,7 @@ def resizes_masks_exactly() -> bool:
 
 def masks_differ() -> bool:
     mask = tv_tensors.Mask(torch.arange(5, device="cpu").to(torch.uint8).expand(5, 5).clone())
-    resized = (functional.resize(mask, [3, 3], how) for how in (InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT))
+    resized = (
+        functional.resize(mask, [3, 3], how) for how in (InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT)
+    )
     return not next(resized).equal(next(resized))

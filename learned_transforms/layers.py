@@ -201,7 +201,7 @@ def fixes_size(shape: Shape, params: Params) -> bool:
 
 
 def output_size(size: tuple[int, int], wanted: Sequence[int], max_size: int | None) -> tuple[int, int]:
-    """(rows, columns) of a resized image; one wanted number is the length of the shorter side, none the largest size."""
+    """(rows, columns) of a resized image; one wanted number is the shorter side; none: see max_size."""
     if len(wanted) == 2:
         found = wanted[0], wanted[1]
     else:

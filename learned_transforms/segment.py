@@ -7,7 +7,6 @@ import torch
 import torchvision.transforms as v1
 from PIL import Image
 from torch import Tensor
-from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from learned_transforms.catalog import AFFECTING
@@ -127,8 +126,8 @@ class Segment:
         kinds = [type(leaf.transform) for leaf in leaves]
         self.tracking = any(kind in MOVING or (n and kind in WINDOWS) for n, kind in enumerate(kinds))
         # The first of them that asks for one size of all that lies together.
-        asking = (n for n, kind in enumerate(kinds) if kind in WINDOWS or (kind in MOVING and kind is not v2.RandomResize))
-        self.sized = next(asking, None)
+        asking = {*WINDOWS, *MOVING} - {v2.RandomResize}
+        self.sized = next((n for n, kind in enumerate(kinds) if kind in asking), None)
         self.affecting = [n for n, kind in enumerate(kinds) if kind in AFFECTING]
         self.erasing = bool(leaves) and kinds[0] in ERASING and taken.container != "mask"
         layers = zip(network.members, owners, strict=True)
@@ -138,7 +137,9 @@ class Segment:
         wrapped = taken.container != form.container or v2.ToImage in kinds
         self.remade = form.container == "tensor" and wrapped
         # An array's memory is the caller's, and a PIL image has its own.
-        self.copying = taken.container == "numpy" or (taken.container != "pil" and any(kind in TO_PIL for kind in kinds))
+        self.copying = taken.container == "numpy" or (
+            taken.container != "pil" and any(kind in TO_PIL for kind in kinds)
+        )
         self.lanes: dict[Any, Lane] = {}
 
     def __call__(self, image: Any, drawn: Drawn | None = None) -> Any:
@@ -151,7 +152,9 @@ class Segment:
         if self.cutting is None:
             return made
         parts = self.cutting(made.as_subclass(Tensor) if isinstance(made, Tensor) else made)
-        return tuple(from_tensor(p, self.form.container) if self.form.container in MARKED.values() else p for p in parts)
+        return tuple(
+            from_tensor(p, self.form.container) if self.form.container in MARKED.values() else p for p in parts
+        )
 
     def release(self) -> None:
         """Drop what was compiled, at once: what is left refers to itself, and waits for the garbage collector."""

@@ -137,7 +137,7 @@ def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -
 
 
 def picked(transform: Any, name: str, form: Form, params: Mapping[str, Any]) -> Step | str:
-    """The same for masks: torchvision resizes those of levels as they are, others as floats, which have room for less."""
+    """The same for masks: torchvision resizes those of levels as they are, all others as floats."""
     if form.fresh or form.dtype == "float64":
         return "masks of float64, or of another dtype than they came with, are not resized in layers"
     exact = name == "nearest-exact" and installed.resizes_masks_exactly() and not hasattr(transform, "ratio")

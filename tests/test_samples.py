@@ -5,18 +5,15 @@ import os
 import warnings
 from typing import Any
 
-import pytest
 import torch
 from generated_check import Outcome, compare_memory, compare_outcomes, states
 from helpers import noise, to_pil
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms.errors import InputShapeError, InputTypeError
 
 DTYPES = (torch.uint8, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float16)
 FORMATS = ("XYXY", "XYWH", "CXCYWH", "XYWHR", "CXCYWHR", "XYXYXYXY")
