@@ -1,12 +1,14 @@
 """Samples of images, masks, boxes, keypoints, videos and labels: as v2's Compose, whatever comes together."""
 
 import copy
+import json
 import os
 import warnings
 from typing import Any
 
+import pytest
 import torch
-from generated_check import Outcome, compare_memory, compare_outcomes, states
+from generated_check import Outcome, compare, compare_memory, compare_outcomes, states
 from helpers import noise, to_pil
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import learned_transforms as lt
+from learned_transforms.errors import InputShapeError, InputTypeError, PipelineValueError
 
 DTYPES = (torch.uint8, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float16)
 FORMATS = ("XYXY", "XYWH", "CXCYWH", "XYWHR", "CXCYWHR", "XYXYXYXY")
@@ -157,3 +160,96 @@ def test_samples_come_out_as_v2_has_them(transforms: list[Any], inputs: tuple[An
         compare_outcomes(ours, theirs, 0, f"call {number}")
         if theirs.raised is None:
             compare_memory(ours, theirs, f"call {number}")
+
+
+def sample(count: int = 3, size: tuple[int, int] = (26, 34)) -> tuple[Any, dict[str, Any]]:
+    """An image with boxes, labels and masks."""
+    masks = tv_tensors.Mask(torch.randint(0, 5, (count, *size), dtype=torch.uint8))
+    found = {"boxes": boxes(count, "XYXY", size, "soft", torch.float32, 3), "labels": torch.arange(count)}
+    return tv_tensors.Image(noise(1, size)[0]), {**found, "masks": masks}
+
+
+SSD = [
+    v2.RandomPhotometricDistort(),
+    v2.RandomZoomOut(fill={tv_tensors.Mask: 0, "others": [1, 2, 3]}),
+    v2.RandomIoUCrop(),
+    v2.RandomHorizontalFlip(),
+    v2.ToDtype(torch.float32, scale=True),
+    v2.SanitizeBoundingBoxes(),
+]
+"""One segment: what is drawn last depends on boxes that two others have moved."""
+
+
+def test_one_segment_runs_what_draws_from_what_came_before() -> None:
+    learned = lt.LearnedCompose(SSD, fallback="error")
+    learned(*sample())
+    assert [stop for _, _, stop in learned.segments if stop is True or stop is False] == [False]
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        SSD,
+        [v2.ScaleJitter((20, 24)), v2.RandomCrop((18, 22), pad_if_needed=True, fill=FILL)],
+        [v2.RandomShortestSize([12, 20]), v2.RandomHorizontalFlip()],
+        [v2.RandomChoice([v2.RandomResize(9, 30), v2.RandomZoomOut(p=0.5)])],
+    ],
+)
+def test_what_was_drawn_for_a_sample_is_played_back(transforms: list[Any]) -> None:
+    learned, given = lt.LearnedCompose(transforms), sample()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        drawn = learned.make_params(*given)
+        torch.manual_seed(seed)
+        expected = learned(*given)
+        found = learned(*given, params=json.loads(json.dumps(drawn)))
+        compare(found, expected, 0, f"seed {seed}")
+
+
+@pytest.mark.parametrize(
+    ("transform", "entry"),
+    [
+        (v2.RandomShortestSize(20), {"size": [20]}),
+        (v2.RandomResize(5, 9), {"size": [0]}),
+        (v2.ScaleJitter((20, 20)), {"size": [1.5, 2]}),
+        (v2.RandomZoomOut(), {"padding": [1, 2, 3]}),
+        (v2.RandomZoomOut(), {"padding": [1, 2, 3, -1]}),
+        (v2.RandomIoUCrop(), {"top": 0, "left": 0, "height": 4, "width": 4}),
+        (v2.RandomIoUCrop(), {"top": 0, "left": 0, "height": 0, "width": 4, "is_within_crop_area": [True]}),
+    ],
+)
+def test_params_that_do_not_fit_are_refused(transform: Any, entry: Any) -> None:
+    with pytest.raises(PipelineValueError, match=f"for {type(transform).__name__}"):
+        lt.LearnedCompose([transform])(*sample(), params=[entry])
+
+
+def test_refusals_name_keys() -> None:
+    """They are of torchvision's types, and say where in the sample things lie."""
+    image, target = sample()
+    with pytest.raises(InputTypeError, match=r"RandomIoUCrop.*\[1\]\['labels'\]"):
+        lt.LearnedCompose([v2.RandomIoUCrop()])(image, {"labels": target["labels"]})
+    for labels in (torch.arange(2), "none"):
+        with pytest.raises(InputShapeError, match=r"SanitizeBoundingBoxes.*\['boxes'\]"):
+            lt.LearnedCompose([v2.SanitizeBoundingBoxes()])(image, {**target, "labels": labels})
+    with pytest.raises(InputShapeError, match=r"No bounding boxes.*BoundingBoxes lie at no key"):
+        lt.LearnedCompose([v2.SanitizeBoundingBoxes()])(image, {"labels": target["labels"]})
+
+
+def test_sizes_that_differ_go_to_torchvision_where_a_resize_comes_first() -> None:
+    image, target = sample()
+    target["masks"] = tv_tensors.Mask(torch.zeros(3, 8, 9, dtype=torch.uint8))
+    transforms = [v2.Resize((20, 20)), v2.ScaleJitter((30, 30))]
+    ours, theirs = (
+        outcome(make, (image, target), 1) for make in (lt.LearnedCompose(transforms), v2.Compose(transforms))
+    )
+    compare_outcomes(ours, theirs, 0, "")
+
+
+@pytest.mark.parametrize("value", [2**24 + 1, -(2**24) - 1, 2**40 + 3])
+def test_masks_beyond_float32_are_rounded_as_v2_rounds_them(value: int) -> None:
+    image, target = sample()
+    target["masks"] = tv_tensors.Mask(torch.full((3, 26, 34), value))
+    for transforms in ([v2.Resize((13, 17))], [v2.CenterCrop(9)], [v2.Pad(2, padding_mode="reflect")]):
+        target.pop("boxes", None)
+        ours, theirs = (lt.LearnedCompose(transforms), v2.Compose(transforms))
+        compare(ours(image, target), theirs(image, target), 0, str(transforms))
