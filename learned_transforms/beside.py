@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 from learned_transforms import masks
 from learned_transforms.catalog import CONVERTING, GEOMETRIC
 from learned_transforms.draws import Outcome
-from learned_transforms.errors import InputShapeError
+from learned_transforms.errors import InputShapeError, InputTypeError
 from learned_transforms.images import Form, Window, form_of
 from learned_transforms.nested import size_of
 from learned_transforms.replay import params_of_v2, played
@@ -27,7 +27,8 @@ def boxes_kept(transform: Any, boxes: Any) -> Tensor:
     if not (straight and values.dtype == torch.float32 and values.device.type == "cpu"):
         how = {"format": boxes.format, "canvas_size": boxes.canvas_size}
         sizes = {"min_size": transform.min_size, "min_area": transform.min_area}
-        return v2.functional.sanitize_bounding_boxes(values, **how, **sizes)[1]
+        found: Tensor = v2.functional.sanitize_bounding_boxes(values, **how, **sizes)[1]
+        return found
     corners = v2.functional.convert_bounding_box_format(values, old_format=boxes.format, new_format="XYXY").numpy()
     sides = corners[:, 2:] - corners[:, :2]
     kept = (sides >= transform.min_size).all(1) & (sides[:, 0] * sides[:, 1] >= transform.min_area)
@@ -84,8 +85,17 @@ class Beside:
             return None
         return companion(Form("mask", str(value.dtype).removeprefix("torch."), several=True))
 
-    def boxes(self) -> list[Tensor]:
-        """The boxes, as they are now."""
+    def boxes(self, transform: Any) -> list[Tensor]:
+        """The boxes, as they are now, for what a transform draws.
+
+        Raises:
+            InputTypeError: it needs some, or an image, and there are none.
+        """
+        try:
+            transform.check_inputs(self.values)
+        except TypeError as error:
+            where = places(self.sample(self.values), Tensor)
+            raise InputTypeError(f"{error} In this sample, tensors lie at {where}, and no boxes.") from error
         return [value for value in self.values if isinstance(value, tv_tensors.BoundingBoxes)]
 
     def advance(self, stop: int, outcomes: Mapping[int, Outcome], window: Window | None) -> None:
@@ -123,6 +133,7 @@ class Beside:
             InputShapeError: there are no objects, or not as many labels.
         """
         labels, kept = self.chosen(transform)
+        masked = isinstance(transform, v2.SanitizeBoundingBoxes)
         for i, value in enumerate(self.values):
             if i in self.layered and any(value is label for label in labels or ()):
                 # It becomes a plain tensor, of which no transform takes notice.
@@ -130,7 +141,7 @@ class Beside:
                 self.moved.append(i)
                 value = self.played(value, before, window)
                 labels = tuple(value if label is self.values[i] else label for label in labels)
-            if i in self.layered and isinstance(value, tv_tensors.Mask) and value.shape[0] == len(kept):
+            if masked and i in self.layered and isinstance(value, tv_tensors.Mask) and value.shape[0] == len(kept):
                 self.copied.add(i)
                 if not kept.all():
                     # The same as indexing, which takes value by value.
@@ -146,7 +157,7 @@ class Beside:
         try:
             labels = transform._labels_getter(sample)
             labels = (labels,) if isinstance(labels, Tensor) else labels
-            looked_at = next((value for value in self.values if isinstance(value, kind)), None)
+            looked_at: Any = next((value for value in self.values if isinstance(value, kind)), None)
             if looked_at is None or not (labels is None or fitting(labels, looked_at.shape[0])):
                 transform(sample)  # It refuses, in its own words.
         except ValueError as error:
@@ -164,11 +175,8 @@ class Beside:
 
     def mask(self, i: int, layers: Segment, drawn: Drawn) -> Any:
         """A mask behind all transforms."""
-        mask, window, applied = (
-            self.values[i],
-            drawn[1],
-            self.applied(dict(zip(self.segment.random, drawn[0], strict=True))),
-        )
+        mask, window = self.values[i], drawn[1]
+        applied = self.applied(dict(zip(self.segment.random, drawn[0], strict=True)))
         plain = mask.as_subclass(Tensor)
         carried = masks.carried(plain)
         geometric = any(type(transform) in GEOMETRIC for _, transform, _ in applied)
@@ -186,10 +194,8 @@ class Beside:
 
 def places(sample: Any, kind: type, other: type | None = None) -> str:
     """Where values of a kind, and not of another, lie in a sample, in words."""
-    leaves = tree_flatten_with_path(sample)[0]
-    found = [
-        keystr(path) for path, leaf in leaves if isinstance(leaf, kind) and not (other and isinstance(leaf, other))
-    ]
+    leaves = [(path, leaf) for path, leaf in tree_flatten_with_path(sample)[0] if isinstance(leaf, kind)]
+    found = [keystr(path) for path, leaf in leaves if other is None or not isinstance(leaf, other)]
     return ", ".join(found) or "no key"
 
 

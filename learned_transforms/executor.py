@@ -184,12 +184,12 @@ class Run:
                 check_sizes([values[i] for i in taken])
             if segment.cutting is not None:
                 check_cut(values)
-            beside = self.beside(segment, values, [i for i in taken if i not in images], structure, shape_of(first)[0])
-            drawn = (
-                segment.draw(first, beside)
-                if self.tape is None
-                else self.tape.draw(segment, first, self.position, beside)
-            )
+            others = [i for i in taken if i not in images]
+            beside = self.beside(segment, values, others, structure, shape_of(first)[0])
+            if self.tape is None:
+                drawn = segment.draw(first, beside)
+            else:
+                drawn = self.tape.draw(segment, first, self.position, beside)
             if segment.leaves and type(segment.leaves[0].transform) in ALIKE and drawn[0][0] is not False:
                 check_shapes([values[i] for i in taken])
             beside.finish(drawn)

@@ -18,6 +18,10 @@ class Keep:
     step: int
     count: int
 
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        return self.start, self.step, self.count
+
     def then(self, other: "Keep") -> "Keep":
         """The same as keeping by this one, then by ``other``."""
         return Keep(self.start + self.step * other.start, self.step * other.step, other.count)

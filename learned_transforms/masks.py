@@ -42,7 +42,9 @@ def uncarried(images: Tensor, dtype: torch.dtype) -> Tensor:
     """The opposite."""
     if images.element_size() == dtype.itemsize:
         return images.squeeze(-3).view(dtype)
-    return images.movedim(-3, -1).contiguous().view(dtype).squeeze(-1)
+    values = images.movedim(-3, -1).contiguous()
+    # Without any values, strides are whatever they were.
+    return values.view(dtype).squeeze(-1) if values.numel() else values.new_empty(values.shape[:-1], dtype=dtype)
 
 
 def rounded(mask: Tensor) -> bool:

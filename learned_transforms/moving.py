@@ -32,8 +32,8 @@ def zoom_out(transform: Any, shape: Shape, boxes: Sequence[Tensor]) -> Outcome:
 
 
 def iou_crop(transform: Any, shape: Shape, boxes: Sequence[Tensor]) -> Outcome:
-    """Up to 40 tries for each of the overlaps that come, in float32 as torchvision computes them, without its tensors."""
-    first = boxes[0]
+    """Tries for each of the overlaps that come, computed in float32 as torchvision does, without its tensors."""
+    first: Any = boxes[0]
     straight = not tv_tensors.is_rotated_bounding_format(first.format)
     if not (usual() and straight and first.dtype == torch.float32 and first.device.type == "cpu"):
         return by_torchvision(transform, shape, boxes)

@@ -11,6 +11,9 @@ from torchvision.transforms import v2
 from learned_transforms.errors import InputShapeError, InputTypeError
 from learned_transforms.images import Form, shape_of
 
+SHOWN = (Image.Image, tv_tensors.Image, tv_tensors.Video)
+"""What v2 takes for images, so that plain tensors beside it are none."""
+
 BESIDE = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints)
 """What v2 transforms besides images and videos."""
 
@@ -20,11 +23,9 @@ UNMARKING = (v2.ToPureTensor, v2.PILToTensor, v2.ToTensor)
 
 def together(values: Sequence[Any]) -> list[int]:
     """Which of several inputs v2 transforms: of plain tensors the first, and only where there is no other image."""
-    shown = any(isinstance(v, tv_tensors.Image | tv_tensors.Video | Image.Image) for v in values)
+    shown = any(isinstance(v, SHOWN) for v in values)
     plain = [i for i, v in enumerate(values) if isinstance(v, Tensor) and not isinstance(v, tv_tensors.TVTensor)]
-    images = [
-        i for i, v in enumerate(values) if isinstance(v, (Image.Image, tv_tensors.Image, tv_tensors.Video, *BESIDE))
-    ]
+    images = [i for i, v in enumerate(values) if isinstance(v, (*SHOWN, *BESIDE))]
     return images if shown else sorted(images + plain[:1])
 
 

@@ -187,7 +187,7 @@ class Pipeline(Lowered):
         return other if other.stop == segment.stop else None
 
     def gather(self, form: Form, start: int, observed: bool = False, stop: int | None = None) -> Segment:
-        """As many transforms from ``start`` on as learned layers cover, for images of ``form``; none behind ``stop``."""
+        """As many transforms from ``start`` up to ``stop`` as learned layers cover, for images of ``form``."""
         # Masks are moved by layers that no training changes.
         known = self.source.layers if form.container == "mask" else self.layers
         layers: list[Layer] = []

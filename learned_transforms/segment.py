@@ -34,6 +34,7 @@ from learned_transforms.moving import MOVING, SIDES
 from learned_transforms.network import Network
 from learned_transforms.plan import Equalise, Shape
 from learned_transforms.replay import RANDOM, from_params, to_params
+from learned_transforms.steps import leaves_dtype
 
 CPU = torch.device("cpu")
 TO_PIL = (v1.ToPILImage, v2.ToPILImage)
@@ -128,10 +129,8 @@ class Segment:
         kinds = [type(leaf.transform) for leaf in leaves]
         self.tracking = any(kind in MOVING or (n and kind in WINDOWS) for n, kind in enumerate(kinds))
         # The first of them that asks for one size of all that lies together.
-        asking = (
-            n for n, kind in enumerate(kinds) if kind in WINDOWS or (kind in MOVING and kind is not v2.RandomResize)
-        )
-        self.sized = next(asking, None)
+        asking = {*WINDOWS, *MOVING} - {v2.RandomResize}
+        self.sized = next((n for n, kind in enumerate(kinds) if kind in asking), None)
         self.affecting = [n for n, kind in enumerate(kinds) if kind in AFFECTING]
         self.erasing = bool(leaves) and kinds[0] in ERASING and taken.container != "mask"
         self.overwriting = bool(leaves) and kinds[0] is Erase
@@ -225,7 +224,7 @@ class Segment:
             elif kind in MOVING:
                 if beside is not None:
                     beside.advance(position, outcomes, window)
-                outcomes[position] = MOVING[kind](transform, shape, () if beside is None else beside.boxes())
+                outcomes[position] = MOVING[kind](transform, shape, () if beside is None else beside.boxes(transform))
             elif position:
                 part = WINDOWS[kind](transform, shape[1:], limited)
                 outcomes[position] = tuple(zip(SIDES, part, strict=True))
@@ -501,6 +500,6 @@ class Lane:
         if taken.container != form.container:
             return from_tensor(to_tensor(image), form.container)
         kept = KEEPING.get(form.container)
-        if kept is None or all(type(transform) in kept for transform, _ in self.segment.ran(drawn)):
+        if kept is None or all(type(t) in kept or leaves_dtype(t, taken) for t, _ in self.segment.ran(drawn)):
             return image
         return image.copy() if isinstance(image, Image.Image) else from_tensor(image, form.container)

@@ -144,7 +144,7 @@ def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -
 
 
 def picked(transform: Any, name: str, form: Form, params: Mapping[str, Any]) -> Step | str:
-    """The same for masks: torchvision resizes those of levels as they are, others as floats, which have room for less."""
+    """The same for masks: torchvision resizes those of levels as they are, all others as floats."""
     if form.fresh or form.dtype == "float64":
         return "masks of float64, or of another dtype than they came with, are not resized in layers"
     exact = name == "nearest-exact" and installed.resizes_masks_exactly() and not hasattr(transform, "ratio")
@@ -422,16 +422,27 @@ def to_float_tensor(transform: Any, form: Form, api: str) -> Step | str:
     return Step(made, "pil/to_float", params={})
 
 
+def dtype_for(transform: Any, form: Form) -> Any:
+    """The dtype that a conversion gives to images of a form."""
+    if not isinstance(transform.dtype, dict):
+        return transform.dtype
+    return transform.dtype.get(TYPES.get(form.container), transform.dtype.get("others", "that nothing says"))
+
+
+def leaves_dtype(transform: Any, form: Form) -> bool:
+    """Whether it is a ToDtype that is told to leave images of a form as they are."""
+    return isinstance(transform, v2.ToDtype) and dtype_for(transform, form) is None
+
+
 def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
     if form.container == "pil":
         return Step(form) if api == "v2" else "tensors only"
-    wanted = transform.dtype
-    if isinstance(wanted, dict):
-        kind = TYPES[form.container]
-        wanted = wanted.get(kind, wanted.get("others", "that nothing says"))
     if form.container == "mask":
         return Step(form._replace(fresh=True))
-    if (wanted is None and not transform.scale) or (wanted == torch.float32 and form.dtype == "float32"):
+    if leaves_dtype(transform, form):
+        return Step(form) if not transform.scale else "it warns that it scales nothing"
+    wanted = dtype_for(transform, form)
+    if wanted == torch.float32 and form.dtype == "float32":
         return Step(form)
     if wanted != torch.float32 or not getattr(transform, "scale", True):
         return OWN

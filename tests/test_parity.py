@@ -17,6 +17,8 @@ from torchvision.transforms import InterpolationMode, v2
 
 import learned_transforms as lt
 from learned_transforms.catalog import ROWS
+from learned_transforms.moving import MOVING
+from learned_transforms.steps import NUMERIC
 
 Make = Callable[[Any], Any]
 
@@ -291,4 +293,5 @@ def test_every_row_is_tried() -> None:
     converted = {"Normalize", "ToTensor", "ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPureTensor"}
     converted |= {"ToTensorIfPIL"}  # In test_identify.py, with the presets that it is of.
     elsewhere = {"LinearTransformation", *COLOURS}  # In test_given.py and test_parity_colour.py.
+    elsewhere |= {kind.__name__ for kind in (*MOVING, *NUMERIC)}  # In test_samples.py.
     assert {row.__name__ for row in ROWS} - {kind.__name__ for kind in tried} == converted | elsewhere

@@ -8,7 +8,6 @@ variable ``LEARNED_TRANSFORMS_SIMD`` (``avx512``, ``avx2``, ``portable``), read 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -158,7 +157,7 @@ def axis_of(axis: Axis | FixedAxis) -> tuple[Any, ...]:
         taps = axis.fixed
         ends = (value.int().numpy() for value in (taps.first, taps.count))
         weights = taps.size, *ends, taps.weights.T.double().contiguous().numpy(), taps.bits or 0
-    return weights, axis.size, astuple(axis.keep)
+    return weights, axis.size, axis.keep.numbers
 
 
 def arithmetic_of(how: Arithmetic) -> tuple[Any, ...]:
@@ -188,8 +187,8 @@ def kept_of(keep: Kept | None) -> Any:
         return np.array(keep.pixels, dtype=np.int64)
     if isinstance(keep, Nearest):
         how = keep.arithmetic
-        return keep.size, keep.offset, how.number, how.running, astuple(keep.keep)
-    return None if keep is None else astuple(keep)
+        return keep.size, keep.offset, how.number, how.running, keep.keep.numbers
+    return None if keep is None else keep.numbers
 
 
 def sparse_of(stage: Sparse) -> Any:
