@@ -44,7 +44,7 @@ def test_fallback_is_named_once_and_still_right():
     "transform",
     [
         v2.RandomRotation(30),
-        v2.Pad(3, fill=0.5),
+        v2.Pad([-3, 2]),
         lambda x: x,
     ],
 )
