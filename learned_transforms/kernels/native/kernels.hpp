@@ -16,20 +16,30 @@ constexpr int64_t PADDING = 64;
 // Rows that share the shuffles and weights of a pass along them come in fours.
 constexpr int GROUP = 4;
 
-// A pass along a row of bytes, `channels` of them in every `pixel` bytes. Output values are called lanes: `active` of
-// them make a block, whose input bytes all lie in one window of a vector, picked by a shuffle, two taps at a time. From
-// one pair of taps to the next either the shuffle moves on, or the window.
-struct Columns {
+// A pass along a row, `channels` values in every `pixel` of them. Output values are called lanes: `active` of them make a
+// block, and the values of all its lanes for one tap lie in one window of a vector, picked by a shuffle.
+struct Blocks {
     const Taps* taps = nullptr;
     int pixel = 1, channels = 1;
     int active = 0, blocks = 0;
-    bool shared = false;             // all taps of a block lie in one window: the shuffle moves
-    int64_t reach = 0;               // bytes from the start of a row that are read
-    std::vector<int32_t> base;       // [blocks]: first byte of the first window
-    std::vector<int32_t> index;      // [blocks, lanes]: the shuffle of the first pair, two bytes to two words
+    int64_t reach = 0;           // values from the start of a row that are read
+    std::vector<int32_t> base;   // [blocks]: first value of the first window
+    std::vector<int32_t> index;  // [blocks, lanes]: the shuffle
+};
+
+// Of bytes, two taps at a time. From one pair of taps to the next either the shuffle moves on, or the window.
+struct Columns : Blocks {
+    bool shared = false;             // all taps of a block lie in one window: the shuffle, of bytes to words, moves
     std::vector<int32_t> low, high;  // for each group of blocks and each pair of taps: [blocks of a group, lanes]
 
     int step() const { return 2 * pixel; }  // bytes from pair to pair
+};
+
+// Of bytes or floats, summed as floats, tap by tap, for which the window moves on by a pixel.
+struct Sums : Blocks {
+    std::vector<int32_t> terms;             // [blocks]: of its longest sum
+    std::vector<float> weights;             // [blocks, widest, lanes]
+    std::vector<uint16_t> fused, rounded;   // [blocks, widest]: lanes whose product is fused with the sum, or is not
 };
 
 // The taps of one output row, for a pass over rows of bytes; `stride` from one weight, or pair, to the next.
@@ -64,6 +74,8 @@ struct Kernels {
     const char* name;
     int window, lanes, group;  // of Columns: bytes of a window, lanes of a block at most, blocks of a vector; or 0
     bool formulas;             // tables that are formulas are faster than others
+    int many;                  // lanes of a block of Sums; or 0
+    int bytes_seen, floats_seen;  // by Sums, in a window
 
     // Both passes over bytes round half up and clamp; they write whole vectors, into padded memory.
     // `count` rows, a multiple of GROUP.
@@ -73,6 +85,9 @@ struct Kernels {
     // The float passes: weights and sums are float32, in the order of the taps.
     void (*columns_bytes)(const Taps& taps, int pixel, int channels, bool fma, const uint8_t* row, float* out);
     void (*columns_floats)(const Taps& taps, int pixel, int channels, bool fma, const float* row, float* out);
+    // The same of `count` rows, a multiple of GROUP; null where `many` is 0. They write whole vectors.
+    void (*sums_bytes)(const Sums& plan, const uint8_t* const* rows, float* const* out, int count);
+    void (*sums_floats)(const Sums& plan, const float* const* rows, float* const* out, int count);
     void (*rows_bytes)(const Taps& taps, int64_t i, bool fma, const uint8_t* const* rows, int64_t n, float* out);
     void (*rows_floats)(const Taps& taps, int64_t i, bool fma, const float* const* rows, int64_t n, float* out);
 
@@ -144,5 +159,6 @@ const Kernels* avx512();
 
 // The shuffles and weights of `plan`, of which taps, pixel and channels are set.
 void prepare(Columns& plan, const Kernels& kernels);
+void prepare(Sums& plan, bool floating, const Arithmetic& arithmetic, const Kernels& kernels);
 
 }  // namespace lt

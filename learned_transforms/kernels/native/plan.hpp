@@ -18,6 +18,9 @@ struct Arithmetic {
     bool adaptive, fma;
     Rounding rounding;
     bool each_pass, tall_first, quarters;
+
+    // Of so many products behind the first of a resample's sum, how many are rounded before they join it.
+    int64_t rounded(int64_t products) const { return fma ? 0 : products; }
 };
 
 // Of `size` outputs, i takes the pixel at (i + offset) * n_in / size, rounded down; `running`: at a sum of i steps.
