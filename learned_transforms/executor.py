@@ -155,7 +155,7 @@ class Run:
         segment = self.pipeline.segment(form, self.position, self.observed)
         if segment.stop > self.position:
             first = values[images[0]]
-            if segment.drawing:
+            if segment.drawer is not None:
                 check_sizes([values[i] for i in taken])
             if segment.cutting is not None:
                 check_cut(values)

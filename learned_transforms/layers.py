@@ -37,9 +37,11 @@ class Layer(nn.Module):
         whole: names of weights that may be integers, with their dtype.
         options: what a file may give to the constructor besides weights.
         takes: what a file may give as params.
+        pointwise: it maps each pixel by itself, wherever that lies.
     """
 
     arithmetic: Arithmetic | None = None
+    pointwise: ClassVar[bool] = False
     options: ClassVar[Fields] = Fields({})
     takes: ClassVar[Fields] = Fields({})
     nested: ClassVar[bool] = False
@@ -320,6 +322,7 @@ class Lookup(Layer):
     """
 
     values: nn.Parameter
+    pointwise = True
     whole: ClassVar[Mapping[str, torch.dtype]] = {"values": torch.uint8}
 
     def __init__(self, values: Tensor) -> None:
@@ -379,10 +382,10 @@ class Cropping(Layer):
 class Windowing(Layer):
     """Use a window of the image that is drawn for each; it may reach beyond the image.
 
-    Params: ``size`` of the window; ``border`` and ``fill`` as those of :class:`Padding`.
+    Params: ``size`` of the window; ``border``, ``fill`` and ``limited`` as those of :class:`Padding`.
     """
 
-    takes = Fields({"size": listed(integer(1), 2), **FILLED})
+    takes = Fields({"size": listed(integer(1), 2), **FILLED, "limited": switch}, ("limited",))
 
     def around(self, channels: int, params: Params) -> Around | None:
         return Around(params["border"], fill_of(params["fill"], channels))

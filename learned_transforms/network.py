@@ -151,8 +151,9 @@ class Network(Lowered):
         return made
 
     def first(self, params: Sequence[Params | None]) -> tuple[Layer, Params] | None:
-        """The first layer that is applied, with its params."""
-        return next(((layer, p) for layer, p in zip(self.members, params, strict=True) if p is not None), None)
+        """The first layer that is applied and for which size counts, with its params."""
+        layers = zip(self.members, params, strict=True)
+        return next(((layer, p) for layer, p in layers if p is not None and not layer.pointwise), None)
 
     def lower(
         self,

@@ -13,6 +13,7 @@ from learned_transforms import weights as weight_files
 from learned_transforms.catalog import ROWS, Altered, cover, name_of
 from learned_transforms.certificate import Certificate
 from learned_transforms.containers import CONTAINERS, Leaf, leaves
+from learned_transforms.draws import WINDOWS
 from learned_transforms.errors import (
     InputTypeError,
     PipelineValueError,
@@ -26,14 +27,14 @@ from learned_transforms.given import WHOLE, Cutting
 from learned_transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
 from learned_transforms.images import Form
 from learned_transforms.kernels import backends, cpu
-from learned_transforms.layers import Layer, Params
+from learned_transforms.layers import Layer, Lookup, Params, Windowing
 from learned_transforms.modes import out_of_sight
 from learned_transforms.nested import ALIKE, ARRAY_TAKING, CUTTING, UNMARKING
 from learned_transforms.network import Lowered, Network
 from learned_transforms.plan import Slot
-from learned_transforms.replay import LOOKING
+from learned_transforms.replay import LOOKING, RANDOM
 from learned_transforms.segment import MOST_LANES, Budget, Lane, Owner, Segment
-from learned_transforms.steps import CHANGING
+from learned_transforms.steps import CHANGING, Step
 from learned_transforms.watch import UNWATCHED, make_watch
 from learned_transforms.weights import Weights
 
@@ -150,7 +151,8 @@ class Pipeline(Lowered):
             if covered == CHANGING and chosen and not form.several:
                 # What comes before may give views of the image, which is changed through them.
                 return self.outside(form, start, f"{name_of(transform)} behind it changes the image that it is given")
-            if chosen and (type(transform) in LOOKING or (current.several and type(transform) in (*ALIKE, *CUTTING))):
+            alone = type(transform) in LOOKING and not may_cut(covered, layers, chosen)
+            if chosen and (alone or (current.several and type(transform) in (*ALIKE, *CUTTING))):
                 stop = position
                 break
             if form.arrays and any(type(leaf.transform) in ARRAY_TAKING for leaf in leaves(transform)):
@@ -176,9 +178,11 @@ class Pipeline(Lowered):
                     if isinstance(layer, Cutting):
                         cutting = layer
                     elif layer is not None:
-                        layers.append(layer)
-                        params.append(moved(one.params or {}, slots))
-                        owners.append((len(chosen), part))
+                        # What maps pixels by themselves may as well do so in the window alone.
+                        place = 0 if isinstance(layer, Windowing) else len(layers)
+                        layers.insert(place, layer)
+                        params.insert(place, moved(one.params or {}, slots))
+                        owners.insert(place, (len(chosen), part))
                 slots += len(FACTORED[type(leaf.transform)].factors) if type(leaf.transform) in FACTORED else 0
                 chosen.append(leaf)
                 current = done.form
@@ -279,6 +283,25 @@ def foreign(read: Any) -> list[str]:
         return []
     reason = odd[0].reason if isinstance(odd[0], Altered) else "not in the catalogue"
     return [reason if odd[0] is read else f"{name_of(odd[0])} within: {reason}"]
+
+
+def may_cut(covered: Sequence[tuple[Leaf, Step]] | str, layers: Sequence[Layer], before: Sequence[Leaf]) -> bool:
+    """Whether a transform may cut its window out of the image before these layers, not behind them.
+
+    Args:
+        covered: what the transform does.
+        before: the transforms of the layers, which may draw nothing.
+    """
+    if isinstance(covered, str) or type(covered[0][0].transform) not in WINDOWS:
+        return False
+    if not all(layer.pointwise for layer in layers) or any(type(leaf.transform) in RANDOM for leaf in before):
+        return False
+    _, step = covered[0]
+    filled = step.params if isinstance(step.layer, Windowing) else None
+    if filled is None or filled["border"] != "zero" or not layers:
+        return True
+    # What is filled in must be the same before and behind.
+    return not any(filled["fill"]) and all(isinstance(one, Lookup) and not one.values[:, 0].any() for one in layers)
 
 
 def moved(params: Params, slots: int) -> Params:

@@ -69,7 +69,8 @@ class Segment:
 
     Args:
         network: their layers.
-        leaves: the transforms; only the first may draw a part of the image, or anything else that depends on it.
+        leaves: the transforms; only the first may draw what depends on the image, or one that draws a part of it may
+            come behind those that map pixels by themselves.
         owners: for each layer, which transform it belongs to.
         stop: index, in the pipeline, past the last.
         taken, form: forms of the input and of the output.
@@ -99,16 +100,19 @@ class Segment:
         self.stop, self.taken, self.form, self.reason = stop, taken, form, reason
         self.cutting, self.backend, self.trainable = cutting, backend, trainable
         self.random = [position for position, leaf in enumerate(leaves) if type(leaf.transform) in RANDOM]
-        self.drawing = bool(leaves) and type(leaves[0].transform) in WINDOWS
+        # Position of the one that draws a part of the image.
+        self.drawer = next((position for position, leaf in enumerate(leaves) if type(leaf.transform) in WINDOWS), None)
         # Where all that is drawn are coins, each whatever the others, they are tossed together; behind a window, too.
         self.chances = [chance(leaf.transform) for leaf in leaves if type(leaf.transform) in COINS]
         self.free = all(leaf.within is None for leaf in leaves)
         self.tossing = self.free and len(self.chances) == len(self.random)
         self.factored = [p for p in self.random if type(leaves[p].transform) in FACTORED]
-        self.window_size = (network.params[0] or {})["size"] if self.drawing else None
-        self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
+        cut = next((layer for layer, owner in enumerate(owners) if owner == (self.drawer, None)), None)
+        window = {} if cut is None else network.params[cut] or {}
+        self.window_size, self.limited = window.get("size"), window.get("limited", True)
+        self.resizing = cut is not None and not isinstance(network.members[cut], Windowing)
         # Where v2's RandomCrop would take the whole image, it does nothing.
-        self.optional = self.drawing and type(leaves[0].transform) is v2.RandomCrop
+        self.optional = self.drawer is not None and type(leaves[self.drawer].transform) is v2.RandomCrop
         self.erasing = bool(leaves) and type(leaves[0].transform) in ERASING
         layers = zip(network.members, owners, strict=True)
         self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
@@ -172,10 +176,9 @@ class Segment:
         window: Window | None = None
         outcomes: dict[int, Outcome] = {}
         shape = shape_of(image)
-        limited = isinstance(image, Tensor)
-        if self.drawing and self.free and len(self.chances) + 1 == len(self.random):
-            first = self.leaves[0].transform
-            window = WINDOWS[type(first)](first, shape[1:], limited)
+        if self.drawer is not None and self.free and len(self.chances) + 1 == len(self.random):
+            first = self.leaves[self.drawer].transform
+            window = WINDOWS[type(first)](first, shape[1:], self.limited)
             return (True, *(toss(self.chances) if self.chances else ())), window
         for position in self.random:
             transform = self.leaves[position].transform
@@ -191,7 +194,7 @@ class Segment:
             elif kind in PARAMS:
                 outcomes[position] = PARAMS[kind](transform, shape)
             else:
-                window, outcomes[position] = WINDOWS[kind](transform, shape[1:], limited), True
+                window, outcomes[position] = WINDOWS[kind](transform, shape[1:], self.limited), True
         return tuple(outcomes.values()), window
 
     def ran(self, drawn: Drawn) -> list[tuple[Any, Outcome]]:
@@ -232,7 +235,7 @@ class Segment:
                 around.append(entry)
             else:
                 lists[position] = None
-                around.append(to_params(outcome if drawn[1] is None or position else drawn[1]))
+                around.append(to_params(outcome if drawn[1] is None or position != self.drawer else drawn[1]))
         return entries
 
     def from_params(self, entries: Sequence[Any], image: Any) -> Drawn:
@@ -280,7 +283,7 @@ class Segment:
             if type(value) is Tensor:  # It was made one, and of plain tensors the image alone is transformed.
                 break
             if outcome is not False and type(transform) not in CONTAINERS:
-                window = None if position else drawn[1]
+                window = drawn[1] if position == self.drawer else None
                 value = played(transform, value, params_of_v2(transform, outcome, window, shape_of(image)))
         return value
 

@@ -134,7 +134,8 @@ def random_crop(transform: Any, form: Form, api: str) -> Step | str:
     mirrored = around["border"] in ("reflect", "symmetric")
     if api == "v1" and mirrored and transform.pad_if_needed and any(sides(transform.padding)):
         return "v1 mirrors again what it has mirrored before"
-    return Step(form, layer=Windowing(), params={"size": tuple(transform.size), **around})
+    limited = form.container != "pil"  # As for Pad.
+    return Step(form, layer=Windowing(), params={"size": tuple(transform.size), "limited": limited, **around})
 
 
 def pad(transform: Any, form: Form, api: str) -> Step | str:
@@ -350,10 +351,10 @@ def to_float_tensor(transform: Any, form: Form, api: str) -> Step | str:
 def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
     if form.container == "pil":
         return Step(form) if api == "v2" else "tensors only"
+    if transform.dtype == getattr(torch, form.dtype):
+        return Step(form)
     if transform.dtype != torch.float32:
         return f"dtype {transform.dtype} is not learned"
-    if form.dtype == "float32":
-        return Step(form)
     if not getattr(transform, "scale", True):
         return "scale=False is not learned"
     return Step(form._replace(dtype="float32", fresh=True), f"{kind_of(form, api)}/to_float", params={})
