@@ -22,6 +22,7 @@ struct Blocks {
     const Taps* taps = nullptr;
     int pixel = 1, channels = 1;
     int active = 0, blocks = 0;
+    bool shared = false;         // all taps of a block lie in one window: the shuffle moves
     int64_t reach = 0;           // values from the start of a row that are read
     std::vector<int32_t> base;   // [blocks]: first value of the first window
     std::vector<int32_t> index;  // [blocks, lanes]: the shuffle
@@ -29,17 +30,16 @@ struct Blocks {
 
 // Of bytes, two taps at a time. From one pair of taps to the next either the shuffle moves on, or the window.
 struct Columns : Blocks {
-    bool shared = false;             // all taps of a block lie in one window: the shuffle, of bytes to words, moves
     std::vector<int32_t> low, high;  // for each group of blocks and each pair of taps: [blocks of a group, lanes]
 
     int step() const { return 2 * pixel; }  // bytes from pair to pair
 };
 
-// Of bytes or floats, summed as floats, tap by tap, for which the window moves on by a pixel.
+// Of bytes or floats, summed as floats, tap by tap, from which to the next the shuffle moves on, or the window.
 struct Sums : Blocks {
-    std::vector<int32_t> terms;             // [blocks]: of its longest sum
-    std::vector<float> weights;             // [blocks, widest, lanes]
-    std::vector<uint16_t> fused, rounded;   // [blocks, widest]: lanes whose product is fused with the sum, or is not
+    std::vector<int32_t> terms;            // [blocks]: of its longest sum
+    std::vector<float> weights;            // [blocks, widest, lanes]
+    std::vector<uint16_t> fused, rounded;  // [blocks, widest]: lanes whose product is fused with the sum, or is not
 };
 
 // The taps of one output row, for a pass over rows of bytes; `stride` from one weight, or pair, to the next.
@@ -74,8 +74,8 @@ struct Kernels {
     const char* name;
     int window, lanes, group;  // of Columns: bytes of a window, lanes of a block at most, blocks of a vector; or 0
     bool formulas;             // tables that are formulas are faster than others
-    int many;                  // lanes of a block of Sums; or 0
-    int bytes_seen, floats_seen;  // by Sums, in a window
+    int sums, bytes_seen, floats_seen;  // of Sums: lanes of a block at most, values of a window; or 0
+    bool shares;                        // windows of Sums had better be loaded once
 
     // Both passes over bytes round half up and clamp; they write whole vectors, into padded memory.
     // `count` rows, a multiple of GROUP.
@@ -85,7 +85,7 @@ struct Kernels {
     // The float passes: weights and sums are float32, in the order of the taps.
     void (*columns_bytes)(const Taps& taps, int pixel, int channels, bool fma, const uint8_t* row, float* out);
     void (*columns_floats)(const Taps& taps, int pixel, int channels, bool fma, const float* row, float* out);
-    // The same of `count` rows, a multiple of GROUP; null where `many` is 0. They write whole vectors.
+    // The same of `count` rows, a multiple of GROUP; null where `sums` is 0. They write whole vectors.
     void (*sums_bytes)(const Sums& plan, const uint8_t* const* rows, float* const* out, int count);
     void (*sums_floats)(const Sums& plan, const float* const* rows, float* const* out, int count);
     void (*rows_bytes)(const Taps& taps, int64_t i, bool fma, const uint8_t* const* rows, int64_t n, float* out);

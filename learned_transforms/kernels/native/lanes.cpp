@@ -27,6 +27,12 @@ bool fits(const Blocks& plan, int active, int span, int window) {
     return true;
 }
 
+// The most lanes, up to `active`, for which they do.
+int most(const Blocks& plan, int active, int span, int window) {
+    while (active > 1 && !fits(plan, active, span, window)) --active;
+    return active;
+}
+
 }  // namespace
 
 void prepare(Columns& plan, const Kernels& kernels) {
@@ -34,8 +40,7 @@ void prepare(Columns& plan, const Kernels& kernels) {
     const Taps& taps = *plan.taps;
     const int window = kernels.window, lanes = kernels.lanes, group = kernels.group, pairs = taps.pairs;
     const int outputs = static_cast<int>(taps.outputs()), total = outputs * plan.channels;
-    plan.active = std::min(lanes, total);
-    while (plan.active > 1 && !fits(plan, plan.active, 2, window)) --plan.active;
+    plan.active = most(plan, std::min(lanes, total), 2, window);
     plan.shared = fits(plan, plan.active, taps.widest, window);
     const int used = (total + plan.active - 1) / plan.active;
     plan.blocks = (used + group - 1) / group * group;
@@ -67,13 +72,16 @@ void prepare(Columns& plan, const Kernels& kernels) {
 }
 
 void prepare(Sums& plan, bool floating, const Arithmetic& arithmetic, const Kernels& kernels) {
-    if (kernels.many == 0) return;
+    if (kernels.sums == 0) return;
     const Taps& taps = *plan.taps;
-    const int window = floating ? kernels.floats_seen : kernels.bytes_seen, lanes = kernels.many;
+    const int window = floating ? kernels.floats_seen : kernels.bytes_seen, lanes = kernels.sums;
     const int outputs = static_cast<int>(taps.outputs()), total = outputs * plan.channels;
     if (plan.channels > window) return;
-    plan.active = std::min(lanes, total);
-    while (plan.active > 1 && !fits(plan, plan.active, 1, window)) --plan.active;
+    plan.active = most(plan, std::min(lanes, total), 1, window);
+    // A few lanes less are worth one window for all taps.
+    const int fewer = kernels.shares ? most(plan, plan.active, taps.widest, window) : 0;
+    plan.shared = 3 * fewer >= 2 * plan.active && fits(plan, fewer, taps.widest, window);
+    if (plan.shared) plan.active = fewer;
     plan.blocks = (total + plan.active - 1) / plan.active;
     const auto blocks = static_cast<size_t>(plan.blocks), steps = blocks * static_cast<size_t>(taps.widest);
     plan.base.assign(blocks, 0);
@@ -97,7 +105,8 @@ void prepare(Sums& plan, bool floating, const Arithmetic& arithmetic, const Kern
             }
             if (++c == plan.channels) c = 0, ++j;
         }
-        plan.reach = std::max<int64_t>(plan.reach, plan.base[block] + (plan.terms[block] - 1) * plan.pixel + window);
+        const int moved = plan.shared ? 0 : (plan.terms[block] - 1) * plan.pixel;
+        plan.reach = std::max<int64_t>(plan.reach, plan.base[block] + moved + window);
     }
 }
 

@@ -279,6 +279,7 @@ constexpr Kernels PLAIN = {
     0,
     0,
     0,
+    false,
     columns_plain,
     rows_plain,
     columns_real<uint8_t>,
