@@ -102,7 +102,9 @@ ROWS = (
     Row("train, v1", lambda: v1.Compose([*training(v1), *floats(v1)]), ("float32 CHW", *TENSORS), FLOATS),
     Row(
         "eval, floats first",
-        lambda: v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), *evaluation(), v2.Normalize(MEAN, STD)]),
+        lambda: v2.Compose(
+            [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), *evaluation(), v2.Normalize(MEAN, STD)]
+        ),
         ("PIL", *TENSORS),
     ),
     Row(
@@ -153,6 +155,11 @@ def compare(found: Any, wanted: Any) -> Difference:
     return Difference(
         float((error <= FLOAT_TOLERANCE * 255).double().mean()), torch.equal(found, wanted), float(error.max())
     )
+
+
+def of(second: Callable[[Any], Any], first: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """One function, then another."""
+    return lambda image: second(first(image))
 
 
 def outcome(run: Callable[[Any], Any], image: Any, seed: int) -> tuple[Any, Tensor]:
@@ -214,16 +221,24 @@ def main() -> None:
             equal = fidelity(ours, original, images)
             theirs, mine = timed([original, ours], [images, images], options.rounds)
             bar = f"{row.bar[form]:g}x" if form in row.bar else ""
-            print(f"| {row.name} | {form} | {theirs:,.0f} | {mine:,.0f} | {theirs / mine:.2f} | {bar} | {equal} |", flush=True)
-    print("\n| arrays | tensors | tensors, us | arrays, us | arrays / tensors | bar | fidelity |\n" + "| --- " * 7 + "|")
+            print(
+                f"| {row.name} | {form} | {theirs:,.0f} | {mine:,.0f} | {theirs / mine:.2f} | {bar} | {equal} |",
+                flush=True,
+            )
+    print(
+        "\n| arrays | tensors | tensors, us | arrays, us | arrays / tensors | bar | fidelity |\n" + "| --- " * 7 + "|"
+    )
     for name, (make, sizes) in ARRAYS.items():
         for form in (one for one in TENSORS if options.k in f"{name}, array, {one}"):
             tensors, arrays = ([FORMS[one](image) for image in photos(sizes)] for one in (form, "array HWC"))
             ours = lt.LearnedCompose(make(), fallback="error")
             # torchvision leaves arrays as they are: what is right is what becomes of the same values as a tensor.
-            equal = fidelity(lambda x, ours=ours: ours(x), lambda x: v2.Compose(make())(to_tensor(x)), arrays)
+            original = v2.Compose(make())
+            equal = fidelity(of(to_tensor, ours), of(original, to_tensor), arrays)
             base, mine = timed([ours, ours], [tensors, arrays], options.rounds)
-            print(f"| {name} | {form} | {base:,.1f} | {mine:,.1f} | {mine / base:.2f} | {SLOWER} | {equal} |", flush=True)
+            print(
+                f"| {name} | {form} | {base:,.1f} | {mine:,.1f} | {mine / base:.2f} | {SLOWER} | {equal} |", flush=True
+            )
 
 
 if __name__ == "__main__":

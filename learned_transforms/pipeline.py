@@ -1,7 +1,7 @@
 """The transforms of a pipeline as segments: how they are read, what is lowered, and for which images."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -33,7 +33,7 @@ from learned_transforms.nested import ALIKE, ARRAY_TAKING, CUTTING, UNMARKING
 from learned_transforms.network import Lowered, Network
 from learned_transforms.plan import Slot
 from learned_transforms.replay import LOOKING, RANDOM
-from learned_transforms.segment import MOST_LANES, Budget, Lane, Owner, Segment
+from learned_transforms.segment import MOST_LANES, Budget, Owner, Segment
 from learned_transforms.steps import CHANGING, Step
 from learned_transforms.watch import UNWATCHED, make_watch
 from learned_transforms.weights import Weights
@@ -44,7 +44,7 @@ ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time
 MOST_BYTES = 2**25
 """Held by compiled calls for the sizes and draws lately seen; beyond that all are forgotten."""
 
-CACHES = ("segments", "lanes", "pieces", "watch", "told", "routes", "budget")
+CACHES = ("segments", "runs", "pieces", "watch", "told", "routes", "budget")
 """What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
 
 
@@ -91,7 +91,7 @@ class Pipeline(Lowered):
     def forget(self) -> None:
         """Drop everything that is worked out again when it is needed."""
         self.segments: dict[Any, Segment] = {}
-        self.lanes: dict[Any, Lane] = {}
+        self.runs: dict[Any, Callable[[Any], Any]] = {}
         self.pieces: list[Piece] = []
         self.watch: Any = UNWATCHED
         self.budget = Budget(MOST_BYTES, self.relower)
@@ -232,15 +232,15 @@ class Pipeline(Lowered):
         """Forget what was lowered."""
         for segment in self.__dict__.get("segments", {}).values():
             segment.release()
-        self.segments, self.lanes = {}, {}
+        self.segments, self.runs = {}, {}
         for network in self.networks:
             cast(Network, network).relower()
 
-    def keep_lane(self, key: Any, lane: Lane) -> None:
-        """Have images like this one go straight on from now."""
-        if len(self.lanes) >= MOST_LANES:
-            self.lanes.clear()
-        self.lanes[key] = lane
+    def keep_run(self, key: Any, run: Callable[[Any], Any]) -> None:
+        """Have images of one signature go straight on from now."""
+        if len(self.runs) >= MOST_LANES:
+            self.runs.clear()
+        self.runs[key] = run
 
     def tell(self, reasons: Mapping[str, str]) -> None:
         """Say once of each transform by name that torchvision runs it and why, or raise where that is not allowed."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision.transforms as v1
 from PIL import Image
@@ -128,10 +129,12 @@ class Segment:
     def __call__(self, image: Any, drawn: Drawn | None = None) -> Any:
         """Draw, unless that was done before, and run on an image, or a batch; where it is cut, a tuple comes back.
 
-        The values of an array come and go as a tensor.
+        Of an array, a tensor comes back.
         """
         lane = self.lane(image)
         made = lane.run(image) if drawn is None else lane.any_image(image, drawn)
+        if isinstance(made, np.ndarray):
+            made = to_tensor(made)
         if self.cutting is None:
             return made
         parts = self.cutting(made.as_subclass(Tensor) if isinstance(made, Tensor) else made)
@@ -214,9 +217,9 @@ class Segment:
             structure.append(outcome)
         return tuple(structure), tuple(factors)
 
-    def noted(self, image: Tensor, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    def noted(self, image: Any, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
         """Outcomes, with a note for layers that must know of pixels that are no numbers, or that have gradients."""
-        if not (image.requires_grad or image.isnan().any()):
+        if not isinstance(image, Tensor) or not (image.requires_grad or image.isnan().any()):
             return tuple(outcomes)
         drawn = zip(self.random, outcomes, strict=True)
         return tuple((("nan", True),) if p in self.posterizing and what is True else what for p, what in drawn)
@@ -321,7 +324,7 @@ class Segment:
         """The compiled plan for images like this one, for what was drawn.
 
         Args:
-            image: a plain tensor, or a PIL image.
+            image: a plain tensor, a PIL image or an array.
             shape: (C, H, W) of the part of it that is used.
             outcomes: one for each random transform.
         """
@@ -372,9 +375,9 @@ def untouched(image: Any, window: Window | None = None, factors: Sequence[float]
     return image
 
 
-def copied(image: Tensor, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
-    """The same in memory of its own."""
-    return image.clone()
+def copied(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+    """The values of an image in memory of their own."""
+    return to_tensor(image).clone()
 
 
 def plain(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
@@ -433,8 +436,16 @@ class Lane:
             return self.contain(image, drawn)
         return made if self.bare else self.wrap(made, image, drawn)
 
-    def wrap(self, made: Tensor, image: Any, drawn: Drawn) -> Any:
+    def of_array(self, image: Any) -> Any:
+        """Run on an array, which one comes back from unless it is converted."""
+        made = self.run(image)
+        if self.segment.form.container != "numpy" or isinstance(made, np.ndarray):
+            return made
+        return from_tensor(made, "numpy")
+
+    def wrap(self, made: Any, image: Any, drawn: Drawn) -> Any:
         """The result in its container, with what a PIL image carries besides its pixels."""
+        made = to_tensor(made) if isinstance(made, np.ndarray) else made
         result = from_tensor(made, self.segment.form.container)
         if isinstance(image, Image.Image) and isinstance(result, Image.Image) and image.info:
             result.info = carried(image, self.segment.ran(drawn)) if self.segment.altering else dict(image.info)
@@ -443,6 +454,8 @@ class Lane:
     def contain(self, image: Any, drawn: Drawn) -> Any:
         """Values that no layer changes, in the container of the output: the same object where torchvision gives it."""
         taken, form = self.segment.taken, self.segment.form
+        if isinstance(image, np.ndarray):
+            image = to_tensor(image)
         if self.segment.copying:
             order = torch.preserve_format if form.container == "numpy" else torch.contiguous_format
             image = image.clone(memory_format=order)

@@ -102,6 +102,10 @@ struct Kernels {
     // Interleaved pixels to one plane for each channel.
     void (*split)(const uint8_t* in, int channels, int64_t n, uint8_t* const* planes);
 
+    // The opposite.
+    void (*join_bytes)(const uint8_t* const* planes, int64_t channels, int64_t n, uint8_t* out);
+    void (*join_floats)(const float* const* planes, int64_t channels, int64_t n, float* out);
+
     // Back to front; words are values, or pixels, of four bytes.
     void (*reverse_bytes)(const uint8_t* in, int64_t n, uint8_t* out);
     void (*reverse_words)(const uint32_t* in, int64_t n, uint32_t* out);

@@ -242,7 +242,7 @@ void Pass::run(const View& from, const Target& to, int64_t begin, int64_t end, c
             std::visit(Stepping{planes, place, tile.pixels(), step.channels, kernels, scratch, made}, step.what);
             planes = {made, step.channels, step.floating};
         }
-        if (!straight) store(planes, to, tile);
+        if (!straight) store(planes, to, tile, kernels);
     }
 }
 
