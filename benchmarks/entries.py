@@ -7,10 +7,10 @@ object call by call in turn. Every row is compared under equal seeds too: values
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torchvision.transforms as v1
 from contenders import pixels_of
@@ -79,7 +79,7 @@ class Row(NamedTuple):
     name: str
     make: Callable[[], Any]
     forms: tuple[str, ...]
-    bar: dict[str, float] = {}
+    bar: Mapping[str, float] = MappingProxyType({})
     sizes: Sequence[tuple[int, int]] = SIZES
 
 

@@ -22,8 +22,8 @@ Window = tuple[int, int, int, int]
 """Top, left, height, width of a part of an image."""
 
 Call = Callable[..., Any]
-"""``(image, window=None, factors=()) -> [..., C, H, W]``: what runs on a tensor, PIL image or array, from which an array
-``[H, W, C]`` may come back; ``window``: only this part of it; ``factors``: what else was drawn, see ``plan.Slot``."""
+"""``(image, window=None, factors=()) -> [..., C, H, W]``: what runs on a tensor, PIL image or array, of which an array
+``[H, W, C]`` may come; ``window``: only this part of it; ``factors``: what else was drawn for it, see ``plan.Slot``."""
 
 DTYPES = {torch.uint8: "uint8", torch.float32: "float32"}
 CONTAINERS = ("pil", "tensor", "image", "numpy")

@@ -210,7 +210,8 @@ class Network(Lowered):
         """Run on a uint8 or float image ``[..., C, H, W]``."""
         c, h, w = image.shape[-3:]
         _, compiled = self.plan((c, h, w), image.device, None, backend, relaxed, image.requires_grad)
-        return compiled.bind(image)(image)
+        made: Tensor = compiled.bind(image)(image)
+        return made
 
     def describe(self) -> dict[str, Any]:
         """Everything but the layers, as plain values, for weight files."""

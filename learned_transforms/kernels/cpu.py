@@ -312,7 +312,7 @@ class Program:
         copied: list[Call] = []
         empty, threads, arrow_pixels = allocator(dtype), torch.get_num_threads, _native.arrow_pixels
 
-        def run(image: Image.Image, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+        def run(image: Image.Image, window: Window | None = None, factors: Sequence[float] = ()) -> Any:
             try:
                 if not EXPORTS_SAFELY:
                     check_export(image)
@@ -402,7 +402,7 @@ def strides_of(image: Tensor) -> tuple[int, int, int]:
 
 
 def fitted(shape: Sequence[int], channel: int, row: int, pixel: int) -> tuple[int, int, int]:
-    """Strides of an image of ``shape`` (C, H, W); along an axis of one value they may be anything, and are made to fit."""
+    """Strides of an image of ``shape`` (C, H, W); along an axis of one value they may be anything: made to fit."""
     channels, _, width = shape
     return 1 if channels == 1 else channel, row, 1 if width == 1 else pixel
 
