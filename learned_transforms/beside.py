@@ -122,7 +122,7 @@ class Beside:
             if type(value) is Tensor:
                 break
             shape = (self.channels, *size_of(value))
-            params = params_of_v2(transform, outcome, None if position else window, shape)
+            params = params_of_v2(transform, outcome, window if position == self.segment.drawer else None, shape)
             value = played(transform, value, params)
         return value
 

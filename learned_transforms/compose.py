@@ -195,8 +195,8 @@ class LearnedCompose(Pipeline):
         if len(inputs) != 1 or seen or forward_ad._current_level >= 0:
             return Run(self, inputs).go()
         key = signature(inputs[0])
-        lane = self.lanes.get(key)
-        return Run(self, inputs, key).go() if lane is None else lane.run(inputs[0])
+        run = self.runs.get(key)
+        return Run(self, inputs, key).go() if run is None else run(inputs[0])
 
     def forward_with(
         self, inputs: tuple[Any, ...], params: Sequence[Any] | None, per_sample: bool, generator: torch.Generator | None

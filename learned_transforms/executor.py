@@ -149,13 +149,13 @@ class Run:
         segment = pipeline.segment(form, start, self.observed)
         if segment.stop == start:
             return segment.reason
+        image = self.value if self.source is None else self.source
         whole = start == 0 and segment.stop == len(pipeline.pieces) and segment.cutting is None
-        if whole and self.key is not None and not self.array and not (self.observed or pipeline.trainable or self.tape):
-            pipeline.keep_lane(self.key, segment.lane(self.value))
-        if isinstance(self.value, np.ndarray):
-            self.value = to_tensor(self.value)
-        drawn = None if self.tape is None else self.tape.draw(segment, self.value, start)
-        self.value, self.source = segment(self.value, drawn), None
+        if whole and self.key is not None and not (self.observed or pipeline.trainable or self.tape):
+            lane = segment.lane(image)
+            pipeline.keep_run(self.key, lane.of_array if self.array else lane.run)
+        drawn = None if self.tape is None else self.tape.draw(segment, image, start)
+        self.value, self.source = segment(image, drawn), None
         self.known = segment.form if segment.cutting is None else None
         self.array = self.array and segment.form.container == "numpy"
         return self.past(segment)
@@ -179,7 +179,7 @@ class Run:
         if segment.stop > self.position:
             first = values[images[0]]
             if segment.sized is not None and differ([values[i] for i in taken]):
-                if segment.sized:
+                if segment.sized not in (0, segment.drawer):
                     return "what lies together is of several sizes"
                 check_sizes([values[i] for i in taken])
             if segment.cutting is not None:

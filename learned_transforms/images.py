@@ -22,10 +22,10 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 Window = tuple[int, int, int, int]
 """Top, left, height, width of a part of an image."""
 
-Call = Callable[..., Tensor]
-"""``(image, window=None, factors=(), out=None) -> [..., C, H, W]``: what runs on a tensor or PIL image; ``window``:
-only this part of it; ``factors``: what else was drawn for it, see ``plan.Slot``; ``out``: memory for the result, of its
-shape, strides and dtype."""
+Call = Callable[..., Any]
+"""``(image, window=None, factors=(), out=None) -> [..., C, H, W]``: what runs on a tensor, PIL image or array, of which
+an array ``[H, W, C]`` may come; ``window``: only this part of it; ``factors``: what else was drawn for it, see
+``plan.Slot``; ``out``: memory for the result, of its shape, strides and dtype, unless the image is an array."""
 
 DTYPES = {torch.uint8: "uint8", torch.float32: "float32"}
 ARRAYS = (np.ndarray, np.memmap)
@@ -123,10 +123,13 @@ def tensor_form(image: Tensor) -> Form | None:
     return Form(container, str(dtype), plain, bool(image.shape[-3] <= 4), deep=image.ndim > 4)
 
 
-def shape_of(image: Tensor | Image.Image) -> tuple[int, int, int]:
-    """(C, H, W)."""
+def shape_of(image: Any) -> tuple[int, int, int]:
+    """(C, H, W) of a tensor, a PIL image or an array."""
     if isinstance(image, Tensor):
         c, h, w = modes.shape_of(image)[-3:]
+        return c, h, w
+    if isinstance(image, np.ndarray):
+        h, w, c = image.shape if image.ndim == 3 else (*image.shape, 1)
         return c, h, w
     return len(image.getbands()), image.height, image.width
 

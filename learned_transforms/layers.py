@@ -37,9 +37,11 @@ class Layer(nn.Module):
         whole: names of weights that may be integers, with their dtype.
         options: what a file may give to the constructor besides weights.
         takes: what a file may give as params.
+        pointwise: it maps each pixel by itself, wherever that lies.
     """
 
     arithmetic: Arithmetic | None = None
+    pointwise: ClassVar[bool] = False
     options: ClassVar[Fields] = Fields({})
     takes: ClassVar[Fields] = Fields({})
     nested: ClassVar[bool] = False
@@ -341,6 +343,7 @@ class Lookup(Layer):
     """
 
     values: nn.Parameter
+    pointwise = True
     whole: ClassVar[Mapping[str, torch.dtype]] = {"values": torch.uint8}
 
     def __init__(self, values: Tensor) -> None:

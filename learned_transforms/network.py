@@ -151,8 +151,9 @@ class Network(Lowered):
         return made
 
     def first(self, params: Sequence[Params | None]) -> tuple[Layer, Params] | None:
-        """The first layer that is applied, with its params."""
-        return next(((layer, p) for layer, p in zip(self.members, params, strict=True) if p is not None), None)
+        """The first layer that is applied and for which size counts, with its params."""
+        layers = zip(self.members, params, strict=True)
+        return next(((layer, p) for layer, p in layers if p is not None and not layer.pointwise), None)
 
     def lower(
         self,
@@ -209,7 +210,8 @@ class Network(Lowered):
         """Run on a uint8 or float image ``[..., C, H, W]``."""
         c, h, w = image.shape[-3:]
         _, compiled = self.plan((c, h, w), image.device, None, backend, relaxed, image.requires_grad)
-        return compiled.bind(image)(image)
+        made: Tensor = compiled.bind(image)(image)
+        return made
 
     def describe(self) -> dict[str, Any]:
         """Everything but the layers, as plain values, for weight files."""

@@ -1,7 +1,7 @@
 """The transforms of a pipeline as segments: how they are read, what is lowered, and for which images."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from learned_transforms import weights as weight_files
 from learned_transforms.catalog import ROWS, cover, name_of
 from learned_transforms.certificate import Certificate
 from learned_transforms.clients.known import Views
+from learned_transforms.clients.twins import WINDOWS
 from learned_transforms.containers import Leaf, leaves
 from learned_transforms.errors import (
     InputTypeError,
@@ -28,17 +29,17 @@ from learned_transforms.given import WHOLE, Cutting
 from learned_transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
 from learned_transforms.images import Form
 from learned_transforms.kernels import backends, cpu
-from learned_transforms.layers import Layer, Params
+from learned_transforms.layers import Layer, Lookup, Params, Windowing
 from learned_transforms.layout import ORDERED, UNKNOWN, order_after
 from learned_transforms.modes import out_of_sight
 from learned_transforms.nested import ALIKE, ARRAY_TAKING, CUTTING, UNMARKING
 from learned_transforms.network import Lowered, Network
 from learned_transforms.operations import operates
 from learned_transforms.plan import Slot
-from learned_transforms.replay import LOOKING
-from learned_transforms.segment import MOST_LANES, Budget, Lane, Owner, Segment
+from learned_transforms.replay import LOOKING, RANDOM
+from learned_transforms.segment import MOST_LANES, Budget, Owner, Segment
 from learned_transforms.stand_ins import foreign, stand_in
-from learned_transforms.steps import changes
+from learned_transforms.steps import Step, changes
 from learned_transforms.watch import UNWATCHED, make_watch
 from learned_transforms.weights import Weights
 
@@ -49,7 +50,7 @@ MOST_BYTES = 2**25
 """Held by compiled calls for the sizes and draws lately seen; beyond that all are forgotten."""
 
 CACHES = (
-    *("segments", "lanes", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
+    *("segments", "runs", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
     *("ordered", "operating"),
 )
 """What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
@@ -105,7 +106,7 @@ class Pipeline(Lowered):
     def forget(self) -> None:
         """Drop everything that is worked out again when it is needed."""
         self.segments: dict[Any, Segment] = {}
-        self.lanes: dict[Any, Lane] = {}
+        self.runs: dict[Any, Callable[[Any], Any]] = {}
         self.pieces: list[Piece] = []
         self.stand_ins: dict[int, Any] = {}
         self.watch: Any = UNWATCHED
@@ -193,6 +194,8 @@ class Pipeline(Lowered):
         layers: list[Layer] = []
         params: list[Params | None] = []
         chosen: list[Leaf] = []
+        given: list[Form] = []
+        drawer: int | None = None
         owners: list[Owner] = []
         slots = 0
         cutting: Cutting | None = None
@@ -202,13 +205,15 @@ class Pipeline(Lowered):
             if chosen and not form.several and changes(transform, current):
                 # What comes before may give views of the image, which is changed through them.
                 return self.outside(form, start, f"{name_of(transform)} behind it changes the image that it is given")
-            if chosen and looks(transform, current):
+            cuts = may_cut(covered, layers, chosen)
+            if chosen and not cuts and looks(transform, current):
                 stop = position
                 break
             if form.arrays and any(type(leaf.transform) in ARRAY_TAKING for leaf in leaves(transform)):
                 reason, stop = "it takes the arrays beside the image, too", position
                 break
             if isinstance(transform, Network):
+                given.append(current)
                 current = self.check_kind(transform, current)
                 layers += transform.members
                 params += transform.params
@@ -222,6 +227,7 @@ class Pipeline(Lowered):
             if chosen and (whole or any(isinstance(layer, WHOLE) for layer in layers[-1:])):
                 stop = position
                 break
+            drawer = len(chosen) if cuts else drawer
             for leaf, done in covered:
                 if current.container == "pil" and getattr(leaf.transform, "antialias", True) is False:
                     warn_antialias()
@@ -231,11 +237,14 @@ class Pipeline(Lowered):
                     if isinstance(layer, Cutting):
                         cutting = layer
                     elif layer is not None:
-                        layers.append(layer)
-                        params.append(moved(one.params or {}, slots))
-                        owners.append((len(chosen), part))
+                        # What maps pixels by themselves may as well do so in the window alone.
+                        place = 0 if cuts and isinstance(layer, Windowing) else len(layers)
+                        layers.insert(place, layer)
+                        params.insert(place, moved(one.params or {}, slots))
+                        owners.insert(place, (len(chosen), part))
                 slots += len(FACTORED[type(leaf.transform)].factors) if type(leaf.transform) in FACTORED else 0
                 chosen.append(leaf)
+                given.append(current)
                 current = done.form._replace(order=order if self.ordered else 0)
             if cutting is not None or (current.several and type(transform) in UNMARKING):
                 stop = position + 1
@@ -244,14 +253,13 @@ class Pipeline(Lowered):
             return self.outside(form, start, "noise behind it is drawn in the order of torchvision's memory")
         network = Network(layers, params, form.dtype)
         backend = "reference" if observed and self.backend == "auto" else self.backend
-        return Segment(
-            network, chosen, owners, stop, form, current, cutting, reason, backend, self.trainable, self.budget
-        )
+        what = network, chosen, given, drawer, owners
+        return Segment(*what, stop, form, current, cutting, reason, backend, self.trainable, self.budget)
 
     def outside(self, form: Form, start: int, reason: str) -> Segment:
         """A segment of nothing, before a transform that torchvision runs."""
-        around = start, form, form, None, reason
-        return Segment(Network([], [], form.dtype), [], [], *around, self.backend, self.trainable, self.budget)
+        network, around = Network([], [], form.dtype), (start, form, form, None, reason)
+        return Segment(network, [], [], None, [], *around, self.backend, self.trainable, self.budget)
 
     def check_kind(self, network: Network, form: Form) -> Form:
         """The form of a network's output; its input must be of the kind that it learned from."""
@@ -285,15 +293,15 @@ class Pipeline(Lowered):
         """Forget what was lowered."""
         for segment in self.__dict__.get("segments", {}).values():
             segment.release()
-        self.segments, self.lanes = {}, {}
+        self.segments, self.runs = {}, {}
         for network in self.networks:
             cast(Network, network).relower()
 
-    def keep_lane(self, key: Any, lane: Lane) -> None:
-        """Have images like this one go straight on from now."""
-        if len(self.lanes) >= MOST_LANES:
-            self.lanes.clear()
-        self.lanes[key] = lane
+    def keep_run(self, key: Any, run: Callable[[Any], Any]) -> None:
+        """Have images of one signature go straight on from now."""
+        if len(self.runs) >= MOST_LANES:
+            self.runs.clear()
+        self.runs[key] = run
 
     def tell(self, reasons: Mapping[str, str]) -> None:
         """Say once of each transform by name that torchvision runs it and why, or raise where that is not allowed."""
@@ -338,6 +346,25 @@ def ordered(read: Any) -> bool:
 def torchvision_of(transforms: Any) -> Any:
     """What torchvision runs, of a list of transforms or a Compose or Sequential."""
     return v2.Compose(list(transforms)) if isinstance(transforms, list | tuple | nn.ModuleList) else transforms
+
+
+def may_cut(covered: Sequence[tuple[Leaf, Step]] | str, layers: Sequence[Layer], before: Sequence[Leaf]) -> bool:
+    """Whether a transform may cut its window out of the image before these layers, not behind them.
+
+    Args:
+        covered: what the transform does.
+        before: the transforms of the layers, which may draw nothing.
+    """
+    if isinstance(covered, str) or type(covered[0][0].transform) not in WINDOWS:
+        return False
+    if not all(layer.pointwise for layer in layers) or any(type(leaf.transform) in RANDOM for leaf in before):
+        return False
+    _, step = covered[0]
+    filled = step.params if isinstance(step.layer, Windowing) else None
+    if filled is None or filled["border"] != "zero" or not layers:
+        return True
+    # What is filled in must be the same before and behind.
+    return not any(filled["fill"]) and all(isinstance(one, Lookup) and not one.values[:, 0].any() for one in layers)
 
 
 def moved(params: Params, slots: int) -> Params:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision.transforms as v1
 from PIL import Image
@@ -84,6 +85,9 @@ class Segment:
         network: their layers.
         leaves: the transforms; of those that look at the image before they draw, only the first, or such as draw from
             the size that those before leave.
+        given: for each of them, what images it gets.
+        drawer: position of the one whose window is cut out of the image first; what comes before maps pixels by
+            themselves.
         owners: for each layer, which transform it belongs to.
         stop: index, in the pipeline, past the last.
         taken, form: forms of the input and of the output.
@@ -98,6 +102,8 @@ class Segment:
         self,
         network: Network,
         leaves: Sequence[Leaf],
+        given: Sequence[Form],
+        drawer: int | None,
         owners: Sequence[Owner],
         stop: int,
         taken: Form,
@@ -109,11 +115,10 @@ class Segment:
         budget: "Budget",
     ) -> None:
         self.budget = budget
-        self.network, self.leaves, self.owners = network, leaves, owners
+        self.network, self.leaves, self.given, self.drawer, self.owners = network, leaves, given, drawer, owners
         self.stop, self.taken, self.form, self.reason = stop, taken, form, reason
         self.cutting, self.backend, self.trainable = cutting, backend, trainable
         self.random = [position for position, leaf in enumerate(leaves) if type(leaf.transform) in RANDOM]
-        self.drawing = bool(leaves) and type(leaves[0].transform) in WINDOWS
         # Where all that is drawn are coins, each whatever the others, they are tossed together; behind a window, too.
         self.chances = [chance(leaf.transform) for leaf in leaves if type(leaf.transform) in COINS]
         self.free = all(leaf.within is None for leaf in leaves)
@@ -121,13 +126,14 @@ class Segment:
         self.factored = [p for p in self.random if type(leaves[p].transform) in FACTORED]
         # Of several layers, what is drawn says what becomes of each.
         self.several = {position for position, part in owners if part is not None or position in self.factored}
-        self.window_size = (network.params[0] or {})["size"] if self.drawing else None
-        self.resizing = self.drawing and not isinstance(network.members[0], Windowing)
+        cut = next((layer for layer, owner in enumerate(owners) if owner == (drawer, None)), None)
+        self.window_size = None if cut is None else (network.params[cut] or {})["size"]
+        self.resizing = cut is not None and not isinstance(network.members[cut], Windowing)
         # Where v2's RandomCrop would take the whole image, it does nothing.
-        self.optional = self.drawing and type(leaves[0].transform) is v2.RandomCrop
+        self.optional = drawer is not None and type(leaves[drawer].transform) is v2.RandomCrop
         # Later ones draw from the size that those before leave.
         kinds = [type(leaf.transform) for leaf in leaves]
-        self.tracking = any(kind in MOVING or (n and kind in WINDOWS) for n, kind in enumerate(kinds))
+        self.tracking = any(kind in MOVING or (n != drawer and kind in WINDOWS) for n, kind in enumerate(kinds))
         # The first of them that asks for one size of all that lies together.
         asking = {*WINDOWS, *MOVING} - {v2.RandomResize}
         self.sized = next((n for n, kind in enumerate(kinds) if kind in asking), None)
@@ -150,10 +156,12 @@ class Segment:
     def __call__(self, image: Any, drawn: Drawn | None = None) -> Any:
         """Draw, unless that was done before, and run on an image, or a batch; where it is cut, a tuple comes back.
 
-        The values of an array come and go as a tensor.
+        Of an array, a tensor comes back.
         """
         lane = self.lane(image)
         made = lane.run(image) if drawn is None else lane.any_image(image, drawn)
+        if isinstance(made, np.ndarray):
+            made = to_tensor(made)
         if self.cutting is None:
             return made
         parts = self.cutting(made.as_subclass(Tensor) if isinstance(made, Tensor) else made)
@@ -200,10 +208,8 @@ class Segment:
         window: Window | None = None
         outcomes: dict[int, Outcome] = {}
         shape = shape_of(image)
-        limited = isinstance(image, Tensor)
-        if self.drawing and self.free and len(self.chances) + 1 == len(self.random):
-            first = self.leaves[0].transform
-            window = WINDOWS[type(first)](first, shape[1:], limited)
+        if self.drawer is not None and self.free and len(self.chances) + 1 == len(self.random):
+            window = self.draw_window(self.drawer, shape)
             return (True, *(toss(self.chances) if self.chances else ())), window
         known = 0
         for position in self.random:
@@ -225,12 +231,17 @@ class Segment:
                 if beside is not None:
                     beside.advance(position, outcomes, window)
                 outcomes[position] = MOVING[kind](transform, shape, () if beside is None else beside.boxes(transform))
-            elif position:
-                part = WINDOWS[kind](transform, shape[1:], limited)
-                outcomes[position] = tuple(zip(SIDES, part, strict=True))
+            elif position == self.drawer:
+                window, outcomes[position] = self.draw_window(position, shape), True
             else:
-                window, outcomes[position] = WINDOWS[kind](transform, shape[1:], limited), True
+                outcomes[position] = tuple(zip(SIDES, self.draw_window(position, shape), strict=True))
         return tuple(outcomes.values()), window
+
+    def draw_window(self, position: int, shape: Shape) -> Window:
+        """The part that a transform draws of an image of ``shape`` (C, H, W)."""
+        transform = self.leaves[position].transform
+        # As for Pad, mirrored padding of PIL images may be larger than these.
+        return WINDOWS[type(transform)](transform, shape[1:], self.given[position].container != "pil")
 
     def shape_behind(self, shape: Shape, first: int, stop: int, outcomes: Mapping[int, Outcome]) -> Shape:
         """(C, H, W) of an image behind the transforms from number ``first`` up to ``stop``, excluded."""
@@ -279,7 +290,7 @@ class Segment:
                 around.append(entry)
             else:
                 lists[position] = None
-                around.append(to_params(outcome if drawn[1] is None or position else drawn[1]))
+                around.append(to_params(outcome if drawn[1] is None or position != self.drawer else drawn[1]))
         return entries
 
     def from_params(self, entries: Sequence[Any], image: Any) -> Drawn:
@@ -309,7 +320,7 @@ class Segment:
                 else:
                     outcome = from_params(transform, entry)
             if type(transform) in WINDOWS and outcome is not False:
-                if position:
+                if position != self.drawer:
                     outcome = tuple(zip(SIDES, outcome, strict=True))
                 else:
                     window, outcome = outcome, True
@@ -365,7 +376,7 @@ class Segment:
         """The compiled plan for images like this one, for what was drawn.
 
         Args:
-            image: a plain tensor, or a PIL image.
+            image: a plain tensor, a PIL image or an array.
             shape: (C, H, W) of the part of it that is used.
             outcomes: one for each random transform.
         """
@@ -419,9 +430,9 @@ def untouched(image: Any, window: Window | None = None, factors: Sequence[float]
     return image
 
 
-def copied(image: Tensor, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
-    """The same in memory of its own."""
-    return image.clone()
+def copied(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+    """The values of an image in memory of their own."""
+    return to_tensor(image).clone()
 
 
 def plain(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
@@ -482,8 +493,16 @@ class Lane:
             return self.contain(image, drawn)
         return made if self.bare else self.wrap(made, image, drawn)
 
-    def wrap(self, made: Tensor, image: Any, drawn: Drawn) -> Any:
+    def of_array(self, image: Any) -> Any:
+        """Run on an array, which one comes back from unless it is converted."""
+        made = self.run(image)
+        if self.segment.form.container != "numpy" or isinstance(made, np.ndarray):
+            return made
+        return from_tensor(made, "numpy")
+
+    def wrap(self, made: Any, image: Any, drawn: Drawn) -> Any:
         """The result in its container, with what a PIL image carries besides its pixels."""
+        made = to_tensor(made) if isinstance(made, np.ndarray) else made
         result = from_tensor(made, self.segment.form.container)
         if isinstance(image, Image.Image) and isinstance(result, Image.Image) and image.info:
             result.info = carried(image, self.segment.ran(drawn)) if self.segment.altering else dict(image.info)
@@ -492,6 +511,8 @@ class Lane:
     def contain(self, image: Any, drawn: Drawn) -> Any:
         """Values that no layer changes, in the container of the output: the same object where torchvision gives it."""
         taken, form = self.segment.taken, self.segment.form
+        if isinstance(image, np.ndarray):
+            image = to_tensor(image)
         if self.segment.copying:
             order = torch.preserve_format if form.container == "numpy" else torch.contiguous_format
             image = image.clone(memory_format=order)

@@ -442,7 +442,7 @@ def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
     if leaves_dtype(transform, form):
         return Step(form) if not transform.scale else "it warns that it scales nothing"
     wanted = dtype_for(transform, form)
-    if wanted == torch.float32 and form.dtype == "float32":
+    if wanted == getattr(torch, form.dtype):
         return Step(form)
     if wanted != torch.float32 or not getattr(transform, "scale", True):
         return OWN

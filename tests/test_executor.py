@@ -252,7 +252,7 @@ def test_memory_is_bounded_by_bytes(monkeypatch):
         expected = v2.Compose(ours.transforms)(image)
         seeded(n)
         assert ours(image).equal(expected)
-        held.append((ours.budget.spent, len(ours.lanes)))
+        held.append((ours.budget.spent, len(ours.runs)))
     assert max(spent for spent, _ in held) <= 2**17
     assert max(lanes for _, lanes in held) < 60
     assert min(lanes for _, lanes in held[20:]) < 20

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
-from learned_transforms.images import Call, Window, to_tensor
+from learned_transforms.images import Call, Window, shape_of, to_tensor
 from learned_transforms.installed import EXPORTS_SAFELY, check_export
 from learned_transforms.keep import Kept, Listed, Nearest
 from learned_transforms.kernels.reference import Reference
@@ -288,12 +288,14 @@ class Program:
         """What runs on images of the type, shape, strides and dtype of this one.
 
         Args:
-            image: a tensor ``[..., C, H, W]`` or a PIL image.
+            image: a tensor ``[..., C, H, W]``, a PIL image, or a uint8 array ``[H, W, C]`` or ``[H, W]``.
             interleaved: leave the channels of a pixel side by side in memory.
 
         Raises:
             InputShapeError: it does not fit the plan.
         """
+        if isinstance(image, np.ndarray):
+            return self.bind_array(image, interleaved)
         if not isinstance(image, Tensor):
             return self.bind_pil(image, interleaved)
         lead, floating = image.shape[:-3], image.dtype == torch.float32
@@ -334,7 +336,7 @@ class Program:
 
         def run(
             image: Image.Image, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
-        ) -> Tensor:
+        ) -> Any:
             try:
                 if not EXPORTS_SAFELY:
                     check_export(image)
@@ -352,6 +354,30 @@ class Program:
             return made.movedim(-1, -3) if interleaved and out is None else made
 
         return run
+
+    def bind_array(self, image: Any, interleaved: bool) -> Call:
+        """The same for arrays, which are read in place, read-only ones too; an array comes back, if interleaved."""
+        shape, (row, pixel, *channel) = shape_of(image), image.strides
+        strides = fitted(shape, channel[0] if channel else 1, row, pixel)
+        if min(image.strides) < 0 or not readable(shape, strides):
+            bound = self.bind(to_tensor(image), interleaved)
+            return lambda image, window=None, factors=(): bound(to_tensor(image), window, factors)
+        size, dtype = self.output((), interleaved), self.dtype(False)
+        call = self.call(1, shape, strides, 0, False, interleaved)
+        empty, threads, memory_of = allocator(dtype), torch.get_num_threads, _native.memory_of
+        array_type = np.float32 if dtype == torch.float32 else np.uint8
+
+        def run(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+            made = empty(*size)
+            call(memory_of(image), made.data_ptr(), threads(), window, factors)
+            return made
+
+        def run_interleaved(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Any:
+            made = np.empty(size, array_type)
+            call(memory_of(image), memory_of(made), threads(), window, factors)
+            return made
+
+        return run_interleaved if interleaved else run
 
     def call(self, *layout: Any) -> Any:
         """The native program for one layout; its output is what the plan says."""
@@ -403,10 +429,20 @@ def fresh(size: Sequence[int], dtype: torch.dtype) -> Tensor:
 
 
 def strides_of(image: Tensor) -> tuple[int, int, int]:
-    """Strides of one image ``[..., C, H, W]``; along an axis of one value they may be anything, and are made to fit."""
-    channels, _, width = image.shape[-3:]
-    channel, row, pixel = image.stride()[-3:]
+    """Strides of one image ``[..., C, H, W]``."""
+    return fitted(image.shape[-3:], *image.stride()[-3:])
+
+
+def fitted(shape: Sequence[int], channel: int, row: int, pixel: int) -> tuple[int, int, int]:
+    """Strides of an image of ``shape`` (C, H, W); along an axis of one value they may be anything: made to fit."""
+    channels, _, width = shape
     return 1 if channels == 1 else channel, row, 1 if width == 1 else pixel
+
+
+def readable(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether the native code reads images of ``shape`` (C, H, W): planes, or a few channels side by side."""
+    channel, _, pixel = strides
+    return pixel == 1 or (channel == 1 and shape[0] <= pixel <= MOST_INTERLEAVED)
 
 
 def in_memory(image: Tensor) -> Tensor:
@@ -429,7 +465,4 @@ def usable(image: Tensor) -> Tensor:
     image = image.resolve_neg()
     if image.ndim > 4:
         image = image.flatten(0, -4)
-    channel, _, pixel = strides_of(image)
-    if pixel == 1 or (channel == 1 and image.shape[-3] <= pixel <= MOST_INTERLEAVED):
-        return image
-    return image.contiguous()
+    return image if readable(image.shape[-3:], strides_of(image)) else image.contiguous()

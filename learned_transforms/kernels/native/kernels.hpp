@@ -16,23 +16,33 @@ constexpr int64_t PADDING = 64;
 // Rows that share the shuffles and weights of a pass along them come in fours.
 constexpr int GROUP = 4;
 
-// Rows of floats are passed along so many at a time, each in a lane of its own.
+// Where there are no windows for them, rows of floats are passed along so many at a time, each in a lane of its own.
 constexpr int TOGETHER = 8;
 
-// A pass along a row of bytes, `channels` of them in every `pixel` bytes. Output values are called lanes: `active` of
-// them make a block, whose input bytes all lie in one window of a vector, picked by a shuffle, two taps at a time. From
-// one pair of taps to the next either the shuffle moves on, or the window.
-struct Columns {
+// A pass along a row, `channels` values in every `pixel` of them. Output values are called lanes: `active` of them make a
+// block, and the values of all its lanes for one tap lie in one window of a vector, picked by a shuffle.
+struct Blocks {
     const Taps* taps = nullptr;
     int pixel = 1, channels = 1;
     int active = 0, blocks = 0;
-    bool shared = false;             // all taps of a block lie in one window: the shuffle moves
-    int64_t reach = 0;               // bytes from the start of a row that are read
-    std::vector<int32_t> base;       // [blocks]: first byte of the first window
-    std::vector<int32_t> index;      // [blocks, lanes]: the shuffle of the first pair, two bytes to two words
+    bool shared = false;         // all taps of a block lie in one window: the shuffle moves
+    int64_t reach = 0;           // values from the start of a row that are read
+    std::vector<int32_t> base;   // [blocks]: first value of the first window
+    std::vector<int32_t> index;  // [blocks, lanes]: the shuffle
+};
+
+// Of bytes, two taps at a time. From one pair of taps to the next either the shuffle moves on, or the window.
+struct Columns : Blocks {
     std::vector<int32_t> low, high;  // for each group of blocks and each pair of taps: [blocks of a group, lanes]
 
     int step() const { return 2 * pixel; }  // bytes from pair to pair
+};
+
+// Of bytes or floats, summed as floats, tap by tap, from which to the next the shuffle moves on, or the window.
+struct Sums : Blocks {
+    std::vector<int32_t> terms;            // [blocks]: of its longest sum
+    std::vector<float> weights;            // [blocks, widest, lanes]
+    std::vector<uint16_t> fused, rounded;  // [blocks, widest]: lanes whose product is fused with the sum, or is not
 };
 
 // The taps of one output row, for a pass over rows of bytes; `stride` from one weight, or pair, to the next.
@@ -84,6 +94,8 @@ struct Kernels {
     const char* name;
     int window, lanes, group;  // of Columns: bytes of a window, lanes of a block at most, blocks of a vector; or 0
     bool formulas;             // tables that are formulas are faster than others
+    int sums, bytes_seen, floats_seen;  // of Sums: lanes of a block at most, values of a window; or 0
+    bool shares;                        // windows of Sums had better be loaded once
 
     // Both passes over bytes round half up and clamp; they write whole vectors, into padded memory.
     // `count` rows, a multiple of GROUP.
@@ -96,6 +108,9 @@ struct Kernels {
                           float* turned, float* const* out);
     void (*columns_floats)(const Taps& taps, int pixel, int channels, const Arithmetic& how, const float* const* rows,
                            float* turned, float* const* out);
+    // The same of `count` rows, a multiple of GROUP; null where `sums` is 0. They write whole vectors.
+    void (*sums_bytes)(const Sums& plan, const uint8_t* const* rows, float* const* out, int count);
+    void (*sums_floats)(const Sums& plan, const float* const* rows, float* const* out, int count);
     void (*rows_bytes)(const Taps& taps, int64_t i, const Arithmetic& how, const uint8_t* const* rows, int64_t n,
                        float* out);
     void (*rows_floats)(const Taps& taps, int64_t i, const Arithmetic& how, const float* const* rows, int64_t n,
@@ -111,6 +126,10 @@ struct Kernels {
 
     // Interleaved pixels to one plane for each channel.
     void (*split)(const uint8_t* in, int channels, int64_t n, uint8_t* const* planes);
+
+    // The opposite.
+    void (*join_bytes)(const uint8_t* const* planes, int64_t channels, int64_t n, uint8_t* out);
+    void (*join_floats)(const float* const* planes, int64_t channels, int64_t n, float* out);
 
     // Bytes of a row in any order; it reads nothing beyond the windows, and writes no more than the line.
     void (*pick)(const Picks& picks, const uint8_t* row, uint8_t* out);
@@ -178,5 +197,6 @@ const Kernels* avx512();
 
 // The shuffles and weights of `plan`, of which taps, pixel and channels are set.
 void prepare(Columns& plan, const Kernels& kernels);
+void prepare(Sums& plan, bool floating, const Arithmetic& arithmetic, const Kernels& kernels);
 
 }  // namespace lt

@@ -118,6 +118,66 @@ void pick(const Picks& picks, const uint8_t* row, uint8_t* out) {
     }
 }
 
+// Where the values of eight lanes lie in a window: of 16 bytes, or of 16 floats.
+struct Shuffle {
+    __m256i index;   // a value each
+    __m256 second;   // those in the second half of the window
+    __m128i packed;  // a byte each
+
+    explicit Shuffle(__m256i places) : index(places) {
+        second = _mm256_castsi256_ps(_mm256_cmpgt_epi32(index, _mm256_set1_epi32(7)));
+        const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(index), _mm256_extracti128_si256(index, 1));
+        packed = _mm_packus_epi16(words, words);
+    }
+    __m256 values(const uint8_t* window) const {
+        return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_shuffle_epi8(load_half(window), packed)));
+    }
+    __m256 values(const float* window) const {
+        return _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(window), index),
+                                _mm256_permutevar8x32_ps(_mm256_loadu_ps(window + 8), index), second);
+    }
+};
+
+inline __m256 lanes_of(uint16_t mask) {
+    const __m256i bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(mask), bits), bits));
+}
+
+template <class In>
+void sums_of(const Sums& plan, const In* const* rows, float* const* out, int count) {
+    const int blocks = plan.blocks, widest = plan.taps->widest, pixel = plan.pixel, active = plan.active;
+    for (int row = 0; row < count; row += GROUP) {
+        const In* const from[GROUP] = {rows[row], rows[row + 1], rows[row + 2], rows[row + 3]};
+        float* const to[GROUP] = {out[row], out[row + 1], out[row + 2], out[row + 3]};
+        for (int block = 0; block < blocks; ++block) {
+            const int base = plan.base[block], terms = plan.terms[block], at = block * active;
+            const uint16_t *fused = plan.fused.data() + block * widest, *rounded = plan.rounded.data() + block * widest;
+            const float* weights = plan.weights.data() + block * widest * 8;
+            const Shuffle shuffle(load(plan.index.data() + block * 8));
+            __m256 sum[GROUP];
+            for (int r = 0; r < GROUP; ++r)
+                sum[r] = _mm256_mul_ps(shuffle.values(from[r] + base), _mm256_loadu_ps(weights));
+            for (int k = 1; k < terms; ++k) {
+                const __m256 weight = _mm256_loadu_ps(weights + k * 8);
+                const __m256 once = lanes_of(fused[k]), twice = lanes_of(rounded[k]);
+                const int moved = base + k * pixel;
+                const auto add = [&](int r, __m256 x) {
+                    sum[r] = _mm256_blendv_ps(sum[r], _mm256_add_ps(sum[r], _mm256_mul_ps(x, weight)), twice);
+                };
+                const auto fuse = [&](int r, __m256 x) {
+                    sum[r] = _mm256_blendv_ps(sum[r], _mm256_fmadd_ps(x, weight, sum[r]), once);
+                };
+                for (int r = 0; r < GROUP; ++r) {
+                    const __m256 x = shuffle.values(from[r] + moved);
+                    if (rounded[k]) add(r, x);
+                    if (fused[k]) fuse(r, x);
+                }
+            }
+            for (int r = 0; r < GROUP; ++r) _mm256_storeu_ps(to[r] + at, sum[r]);
+        }
+    }
+}
+
 // Of 48 bytes, three channels of 16 pixels: where the bytes of one channel lie in each 16, and where they go.
 struct Third {
     alignas(16) uint8_t from[3][16];
@@ -184,7 +244,10 @@ constexpr Kernels make() {
     made.name = "avx2";
     made.window = 16, made.lanes = 4, made.group = 2;
     made.formulas = true;
+    made.sums = 8, made.bytes_seen = 16, made.floats_seen = 16;
     made.columns = columns;
+    made.sums_bytes = sums_of<uint8_t>;
+    made.sums_floats = sums_of<float>;
     made.rows = rows;
     made.split = split;
     made.pick = pick, made.picked = 16;

@@ -115,6 +115,67 @@ void pick(const Picks& picks, const uint8_t* row, uint8_t* out) {
     }
 }
 
+// Windows of 64 bytes, or of 32 floats, and the values of sixteen lanes in them.
+struct ByteWindow {
+    __m512i part;
+
+    explicit ByteWindow(const uint8_t* from) : part(load(from)) {}
+    __m512 at(__m512i index) const {
+        constexpr __mmask64 FOURTH = 0x1111111111111111;  // each byte becomes an integer of 32 bits
+        return _mm512_cvtepi32_ps(_mm512_maskz_permutexvar_epi8(FOURTH, index, part));
+    }
+};
+
+struct FloatWindow {
+    __m512 near, far;
+
+    explicit FloatWindow(const float* from) : near(_mm512_loadu_ps(from)), far(_mm512_loadu_ps(from + 16)) {}
+    __m512 at(__m512i index) const { return _mm512_permutex2var_ps(near, index, far); }
+};
+
+template <class Window, class In, bool Shared>
+void sums_of(const Sums& plan, const In* const* rows, float* const* out, int count) {
+    const int blocks = plan.blocks, widest = plan.taps->widest, pixel = plan.pixel, active = plan.active;
+    const __m512i step = _mm512_set1_epi32(pixel);
+    for (int row = 0; row < count; row += GROUP) {
+        const In* const from[GROUP] = {rows[row], rows[row + 1], rows[row + 2], rows[row + 3]};
+        float* const to[GROUP] = {out[row], out[row + 1], out[row + 2], out[row + 3]};
+        for (int block = 0; block < blocks; ++block) {
+            const int base = plan.base[block], terms = plan.terms[block], at = block * active;
+            const uint16_t *fused = plan.fused.data() + block * widest, *rounded = plan.rounded.data() + block * widest;
+            const float* weights = plan.weights.data() + block * widest * 16;
+            __m512i index = load(plan.index.data() + block * 16);
+            Window window[GROUP] = {Window(from[0] + base), Window(from[1] + base), Window(from[2] + base),
+                                    Window(from[3] + base)};
+            __m512 sum[GROUP];
+            for (int r = 0; r < GROUP; ++r) sum[r] = _mm512_mul_ps(window[r].at(index), _mm512_loadu_ps(weights));
+            for (int k = 1; k < terms; ++k) {
+                const __m512 weight = _mm512_loadu_ps(weights + k * 16);
+                const __mmask16 once = fused[k], twice = rounded[k];
+                if constexpr (Shared)
+                    index = _mm512_add_epi32(index, step);
+                else
+                    for (int r = 0; r < GROUP; ++r) window[r] = Window(from[r] + base + k * pixel);
+                if (!twice)
+                    for (int r = 0; r < GROUP; ++r)
+                        sum[r] = _mm512_mask3_fmadd_ps(window[r].at(index), weight, sum[r], once);
+                else
+                    for (int r = 0; r < GROUP; ++r) {
+                        const __m512 x = window[r].at(index);
+                        sum[r] = _mm512_mask_add_ps(sum[r], twice, sum[r], _mm512_mul_ps(x, weight));
+                        if (once) sum[r] = _mm512_mask3_fmadd_ps(x, weight, sum[r], once);
+                    }
+            }
+            for (int r = 0; r < GROUP; ++r) _mm512_storeu_ps(to[r] + at, sum[r]);
+        }
+    }
+}
+
+template <class Window, class In>
+void sums_of(const Sums& plan, const In* const* rows, float* const* out, int count) {
+    (plan.shared ? sums_of<Window, In, true> : sums_of<Window, In, false>)(plan, rows, out, count);
+}
+
 // Where in 192 bytes, three channels of 64 pixels, the bytes of one channel lie.
 struct Third {
     alignas(64) uint8_t first[64];   // in the first 128 bytes, or as it is
@@ -203,7 +264,10 @@ constexpr Kernels make() {
     Kernels made = PLAIN;
     made.name = "avx512";
     made.window = 64, made.lanes = 16, made.group = 1;
+    made.sums = 16, made.bytes_seen = 64, made.floats_seen = 32, made.shares = true;
     made.columns = columns;
+    made.sums_bytes = sums_of<ByteWindow, uint8_t>;
+    made.sums_floats = sums_of<FloatWindow, float>;
     made.rows = rows;
     made.split = split;
     made.pick = pick, made.picked = 64;

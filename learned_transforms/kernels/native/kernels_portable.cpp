@@ -1,69 +1,8 @@
-// The portable kernels, and what all of them share: preparing a pass along a row.
+// The portable kernels.
 #include "loops.hpp"
 
 namespace lt {
 
 const Kernels PORTABLE = PLAIN;
-
-namespace {
-
-// The first taps of outputs j to last, of which given weights may have any order: the leftmost and the rightmost.
-std::pair<int, int> ends(const Taps& taps, int j, int last) {
-    const auto [left, right] = std::minmax_element(taps.first.begin() + j, taps.first.begin() + last + 1);
-    return {*left, *right};
-}
-
-// Whether `span` neighbouring taps of every lane of a block lie in one window.
-bool fits(const Columns& plan, int active, int span, int window) {
-    const Taps& taps = *plan.taps;
-    const int outputs = static_cast<int>(taps.outputs()), most = (window - plan.channels) / plan.pixel - span + 1;
-    const int pixels = active / plan.channels, values = active % plan.channels;
-    for (int j = 0, c = 0; j < outputs; j += pixels, c += values) {
-        if (c >= plan.channels) c -= plan.channels, ++j;
-        if (j >= outputs) break;
-        const auto [left, right] = ends(taps, j, std::min(j + (c + active - 1) / plan.channels, outputs - 1));
-        if (right - left > most) return false;
-    }
-    return true;
-}
-
-}  // namespace
-
-void prepare(Columns& plan, const Kernels& kernels) {
-    if (kernels.lanes == 0) return;
-    const Taps& taps = *plan.taps;
-    const int window = kernels.window, lanes = kernels.lanes, group = kernels.group, pairs = taps.pairs;
-    const int outputs = static_cast<int>(taps.outputs()), total = outputs * plan.channels;
-    plan.active = std::min(lanes, total);
-    while (plan.active > 1 && !fits(plan, plan.active, 2, window)) --plan.active;
-    plan.shared = fits(plan, plan.active, taps.widest, window);
-    const int used = (total + plan.active - 1) / plan.active;
-    plan.blocks = (used + group - 1) / group * group;
-    const auto values = static_cast<size_t>(plan.blocks) * static_cast<size_t>(lanes);
-    plan.base.assign(static_cast<size_t>(plan.blocks), 0);
-    plan.index.assign(values, 0);
-    plan.low.assign(values * static_cast<size_t>(pairs), 0);
-    plan.high.assign(taps.wide ? plan.low.size() : 0, 0);
-    const int moved = plan.shared ? 0 : (pairs - 1) * plan.step();
-    for (int block = 0, lane = 0, j = 0, c = 0; block < used; ++block) {
-        const int stop = std::min(lane + plan.active, total), last = j + (c + stop - lane - 1) / plan.channels;
-        const int left = ends(taps, j, last).first;
-        plan.base[block] = left * plan.pixel;
-        plan.reach = std::max<int64_t>(plan.reach, plan.base[block] + moved + window);
-        int32_t* index = plan.index.data() + block * lanes;
-        const int entry = (block / group * pairs * group + block % group) * lanes;  // of the first pair
-        int32_t* low = plan.low.data() + entry;
-        int32_t* high = taps.wide ? plan.high.data() + entry : nullptr;
-        for (int n = 0; lane < stop; ++lane, ++n) {
-            const int byte = (taps.first[j] - left) * plan.pixel + c;
-            index[n] = static_cast<int32_t>(0x80008000u) | byte | (byte + plan.pixel) << 16;
-            for (int p = 0; p < pairs; ++p) {
-                low[p * group * lanes + n] = taps.low[p * outputs + j];
-                if (high) high[p * group * lanes + n] = taps.high[p * outputs + j];
-            }
-            if (++c == plan.channels) c = 0, ++j;
-        }
-    }
-}
 
 }  // namespace lt

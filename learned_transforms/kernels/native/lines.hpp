@@ -48,11 +48,12 @@ class Lines {
     uint8_t* line_;
 };
 
-// What gives the lines [begin, end) of an image after one change; `geometry` belongs to a Resample.
+// What gives the lines [begin, end) of an image after one change; `geometry` belongs to a Resample, and so does
+// `before`, which makes floats of bytes first, if it is not null.
 using Source = std::unique_ptr<Lines>;
 Source copied(const Gather& gather, const View& from, const Kernels& kernels, Scratch& scratch);
-Source resampled(const Resample& resample, const View& from, const Geometry& geometry, int64_t begin, int64_t end,
-                 const Kernels& kernels, Scratch& scratch);
+Source resampled(const Resample& resample, const Table* before, const View& from, const Geometry& geometry, int64_t begin,
+                 int64_t end, const Kernels& kernels, Scratch& scratch);
 Source scattered(const Sparse& sparse, const View& from, const Kernels& kernels, Scratch& scratch);
 // `blending` the image with what the filter makes of it, if it is not null.
 Source filtered(const Filter& filter, const Blending* blending, const View& from, int64_t begin, const Kernels& kernels,

@@ -75,6 +75,17 @@ void split_plain(const uint8_t* in, int channels, int64_t n, uint8_t* const* pla
         for (int64_t i = 0; i < n; ++i) planes[c][i] = in[i * channels + c];
 }
 
+template <class T>
+void join(const T* const* planes, int64_t channels, int64_t n, T* __restrict out) {
+    if (channels == 3) {  // The compiler vectorises this.
+        const T *x = planes[0], *y = planes[1], *z = planes[2];
+        for (int64_t i = 0; i < n; ++i) out[3 * i] = x[i], out[3 * i + 1] = y[i], out[3 * i + 2] = z[i];
+        return;
+    }
+    for (int64_t c = 0; c < channels; ++c)
+        for (int64_t i = 0; i < n; ++i) out[i * channels + c] = planes[c][i];
+}
+
 void mix_whole_three(const int32_t* weight, uint32_t bias, int bits, const uint8_t* const* planes, int64_t n,
                      uint8_t* out) {
     const uint8_t *x = planes[0], *y = planes[1], *z = planes[2];
@@ -268,10 +279,16 @@ constexpr Kernels PLAIN = {
     0,
     0,
     false,
+    0,
+    0,
+    0,
+    false,
     columns_plain,
     rows_plain,
     columns_real<uint8_t>,
     columns_real<float>,
+    nullptr,
+    nullptr,
     rows_real<uint8_t>,
     rows_real<float>,
     columns_sums,
@@ -279,6 +296,8 @@ constexpr Kernels PLAIN = {
     to_level<float, uint8_t>,
     to_level<float, float>,
     split_plain,
+    join<uint8_t>,
+    join<float>,
     pick_plain,
     0,
     reverse<uint8_t>,

@@ -276,6 +276,15 @@ std::tuple<uintptr_t, int64_t> arrow_pixels(const nb::capsule& capsule) {
     return {reinterpret_cast<uintptr_t>(flat->buffers[1]), flat->length};
 }
 
+// Where the first value of an array lies.
+uintptr_t memory_of(nb::handle array) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(array.ptr(), &view, PyBUF_STRIDES) != 0) throw nb::python_error();
+    const auto address = reinterpret_cast<uintptr_t>(view.buf);
+    PyBuffer_Release(&view);
+    return address;
+}
+
 // Python's garbage collector looks into a Watch: a transform may lead back to the pipeline that watches it.
 int traverse_watch(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
@@ -357,6 +366,7 @@ NB_MODULE(_native, m) {
                       threads, *lt::choose(simd));
     }, "source"_a, "target"_a, "images"_a, "values"_a, "share"_a, "threads"_a, "simd"_a);
     m.def("arrow_pixels", &arrow_pixels, "capsule"_a);
+    m.def("memory_of", &memory_of, "array"_a);
     m.def("taps", [](const AxisTuple& axis, int64_t n_in, const ArithmeticTuple& arithmetic, const std::string& simd) {
         if (n_in < 1) throw std::invalid_argument("an axis needs at least one pixel");
         const lt::Resample resample = resample_of(axis, axis, arithmetic);

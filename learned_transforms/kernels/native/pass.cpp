@@ -116,11 +116,12 @@ struct Stepping {
     }
 };
 
-Source source_of(const Change& change, const View& from, const Geometry* geometry, int64_t begin, int64_t end,
+Source source_of(const Pass& pass, const View& from, const Geometry* geometry, int64_t begin, int64_t end,
                  const Settled& settled, const Kernels& kernels, Scratch& scratch) {
     static const Gather EVERYTHING{};
+    const Change& change = pass.change;
     if (const auto* resample = std::get_if<Resample>(&change))
-        return resampled(*resample, from, *geometry, begin, end, kernels, scratch);
+        return resampled(*resample, pass.before ? &*pass.before : nullptr, from, *geometry, begin, end, kernels, scratch);
     if (const auto* sparse = std::get_if<Sparse>(&change)) return scattered(*sparse, from, kernels, scratch);
     if (const auto* filter = std::get_if<Filter>(&change)) return filtered(*filter, nullptr, from, begin, kernels, scratch);
     if (const auto* blend = std::get_if<Blend>(&change))
@@ -136,7 +137,9 @@ Source source_of(const Change& change, const View& from, const Geometry* geometr
 }  // namespace
 
 int64_t Geometry::bytes() const {
-    size_t numbers = along.base.size() + along.index.size() + along.low.size() + along.high.size();
+    size_t numbers = along.low.size() + along.high.size() + sums.terms.size() + sums.weights.size() + sums.fused.size();
+    for (const Blocks* blocks : {static_cast<const Blocks*>(&along), static_cast<const Blocks*>(&sums)})
+        numbers += blocks->base.size() + blocks->index.size();
     for (const Taps* taps : {&rows, &columns})
         numbers += taps->first.size() + taps->count.size() + taps->whole.size() + taps->real.size() +
                    taps->low.size() + taps->high.size();
@@ -147,11 +150,21 @@ Geometry::Geometry(const Resample& resample, const View& view, const Kernels& ke
     : rows(evaluate(resample.rows, view.height, resample.arithmetic, kernels)),
       columns(evaluate(resample.columns, view.width, resample.arithmetic, kernels)),
       rows_first(resample.rows_first(view.height, view.width)) {
-    if (resample.arithmetic.number != Number::integer || resample.arithmetic.quarters) return;
-    along.taps = &columns;
-    along.pixel = static_cast<int>(view.pixel);
-    along.channels = static_cast<int>(view.values());
-    prepare(along, kernels);
+    if (resample.arithmetic.quarters) return;
+    const bool whole = resample.arithmetic.number == Number::integer;
+    Blocks& blocks = whole ? static_cast<Blocks&>(along) : sums;
+    blocks.taps = &columns;
+    blocks.pixel = static_cast<int>(view.pixel / view.element());
+    blocks.channels = static_cast<int>(view.values());
+    if (whole)
+        prepare(along, kernels);
+    else
+        prepare(sums, view.floating, resample.arithmetic, kernels);
+}
+
+View Pass::seen(View view) const {
+    if (before) view.channel *= 4, view.row *= 4, view.pixel *= 4, view.floating = true;
+    return view;
 }
 
 bool Pass::floats_between(bool floating) const {
@@ -193,7 +206,7 @@ void Pass::run(const View& from, const Target& to, int64_t begin, int64_t end, c
                const Settled& settled, const Kernels& kernels, Scratch& scratch) const {
     const bool still = std::holds_alternative<std::monostate>(change) && lies_in_planes(from);
     const Source source =
-        still ? nullptr : source_of(change, from, geometry, begin, end, settled, kernels, scratch);
+        still ? nullptr : source_of(*this, from, geometry, begin, end, settled, kernels, scratch);
     const std::vector<Step>& steps = settled.steps;
     const bool backwards = source && source->backwards();
     const int64_t height = tile_rows(to.width), tiles = (end - begin + height - 1) / height;
@@ -232,7 +245,7 @@ void Pass::run(const View& from, const Target& to, int64_t begin, int64_t end, c
             std::visit(Stepping{planes, place, tile.pixels(), step.channels, kernels, scratch, made}, step.what);
             planes = {made, step.channels, step.floating};
         }
-        if (!straight) store(planes, to, tile);
+        if (!straight) store(planes, to, tile, kernels);
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -37,7 +38,8 @@ struct Target {
 // What a resample needs for images of one size and layout.
 struct Geometry {
     Taps rows, columns;
-    Columns along;  // the pass along a row, for bytes
+    Columns along;  // the pass along a row, for bytes summed as integers
+    Sums sums;      // the same for sums of floats
     bool rows_first = false;
 
     Geometry(const Resample& resample, const View& view, const Kernels& kernels);
@@ -86,6 +88,10 @@ class Settled;
 struct Pass {
     Change change;
     std::vector<Stage> pointwise;
+    std::optional<Table> before;  // of a Resample: makes floats of bytes
+
+    // An image as the change sees it, its memory aside.
+    View seen(View view) const;
 
     // Whether values are floats between the change and the rest.
     bool floats_between(bool floating) const;

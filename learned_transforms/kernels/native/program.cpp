@@ -42,6 +42,14 @@ bool needs_statistic(const Stage& stage) {
            (blend && blend->of_mean());
 }
 
+// Whether a pass makes floats of bytes, alike for all channels, and nothing else; so that a resample behind may do it.
+bool converts(const Pass& pass, const Stage& next) {
+    const auto* table = pass.pointwise.size() == 1 ? std::get_if<Table>(&pass.pointwise.front()) : nullptr;
+    const auto* resample = std::get_if<Resample>(&next);
+    return table && table->floating() && table->channels == 1 && std::holds_alternative<std::monostate>(pass.change) &&
+           resample && resample->arithmetic.number == Number::float32 && !resample->arithmetic.tall_first;
+}
+
 }  // namespace
 
 void parallel(int64_t tasks, int64_t threads, const std::function<void(int64_t)>& task) {
@@ -87,6 +95,11 @@ void Program::add(Stage stage) {
     if (const Factor* factor = factor_of(stage); factor && factor->slot) slots_.push_back(*factor->slot);
     if (folded(stage)) return;
     if (changes_geometry(stage)) {
+        if (!passes_.empty() && converts(passes_.back(), stage)) {
+            Pass& pass = passes_.back();
+            pass.before = std::move(std::get<Table>(pass.pointwise.back()));
+            pass.pointwise.clear();
+        }
         const bool fresh = passes_.empty() || !std::holds_alternative<std::monostate>(passes_.back().change) ||
                            !passes_.back().pointwise.empty();
         if (fresh) passes_.emplace_back();
@@ -137,7 +150,7 @@ Batch Program::seen(const Batch& from, const std::array<int64_t, 4>& window, std
         return keep;
     };
     const Pass pass{Gather{std::nullopt, list(top, height, from.first.height), list(left, width, from.first.width),
-                           around_fill_}, {}};
+                           around_fill_}, {}, {}};
     Target part = pass.output(from.first.channels, height, width, from.first.floating);
     const int64_t size = part.floating ? 4 : 1, plane = height * width * size, image = plane * part.channels;
     memory.resize(static_cast<size_t>(image * from.images + PADDING));
@@ -203,11 +216,11 @@ std::shared_ptr<const Geometry> Program::geometry(size_t pass, const View& view)
     auto& known = known_[pass];
     for (const Known& one : known)
         if (one.height == view.height && one.width == view.width && one.pixel == view.pixel &&
-            one.values == view.values())
+            one.values == view.values() && one.floating == view.floating)
             return one.geometry;
-    auto made = std::make_shared<const Geometry>(*resample, view, *kernels_);
+    auto made = std::make_shared<const Geometry>(*resample, passes_[pass].seen(view), *kernels_);
     if (known.size() >= MOST_GEOMETRIES) known.erase(known.begin());
-    known.push_back({view.height, view.width, view.pixel, view.values(), made});
+    known.push_back({view.height, view.width, view.pixel, view.values(), view.floating, made});
     return made;
 }
 

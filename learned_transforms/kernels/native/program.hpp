@@ -60,6 +60,7 @@ class Program {
   private:
     struct Known {
         int64_t height, width, pixel, values;
+        bool floating;
         std::shared_ptr<const Geometry> geometry;
     };
     bool folded(const Stage& stage);

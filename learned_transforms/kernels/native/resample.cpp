@@ -18,25 +18,29 @@ float* aligned(float* memory) {
 
 class Resampled final : public Lines {
   public:
-    Resampled(const Resample& resample, const View& from, const Geometry& geometry, int64_t begin, int64_t end,
-              const Kernels& kernels, Scratch& scratch);
+    Resampled(const Resample& resample, const Table* before, const View& from, const Geometry& geometry, int64_t begin,
+              int64_t end, const Kernels& kernels, Scratch& scratch);
 
   private:
     void make(int64_t i, uint8_t* to) override;
     void need(int64_t first, int64_t stop);
     void along_rows(int64_t first, int count, int padded);
+    void convert(int count, const uint8_t** rows);
     const uint8_t* row(int64_t plane, int64_t y) const;
     uint8_t** slots(int64_t y) const { return slots_ + (y & (capacity_ - 1)); }
     void copy_tail();
     void finish(const float* sums, uint8_t* to);
 
     const Arithmetic& arithmetic_;
+    const Table* const before_;  // makes floats of bytes, row by row
     const View& from_;
     const Geometry& geometry_;
     const Kernels& kernels_;
     Scratch& scratch_;
     const bool rounds_between_;  // float sums become levels, and are clamped, between the passes
     const bool whole_;  // bytes between the passes; otherwise sums of four bytes, floats or integers
+    const bool windows_;  // rows are read in windows, past their end
+    const bool floats_;  // are summed
     float* sums_ = nullptr;
     // A ring of rows that the pass along them is done with: those from low_ to before high_.
     // Its slots are listed twice, so that neighbouring rows are neighbours in the list wherever they begin.
@@ -49,28 +53,42 @@ class Resampled final : public Lines {
     int64_t reach_ = 0;
     int64_t* tail_starts_ = nullptr;  // by plane
     const uint8_t** pointers_ = nullptr;
+    // Rows as floats, and the pixels of them that are used.
+    float* converted_ = nullptr;
+    int64_t part_ = 0;
+    int32_t left_ = 0, right_ = 0;
 };
 
-Resampled::Resampled(const Resample& resample, const View& from, const Geometry& geometry, int64_t begin, int64_t end,
-                     const Kernels& kernels, Scratch& scratch)
+Resampled::Resampled(const Resample& resample, const Table* before, const View& from, const Geometry& geometry,
+                     int64_t begin, int64_t end, const Kernels& kernels, Scratch& scratch)
     : Lines(geometry.columns.outputs(), from.channels, resample.arithmetic.rounding == Rounding::none,
             from.values() > 1, scratch),
       arithmetic_(resample.arithmetic),
+      before_(before),
       from_(from),
       geometry_(geometry),
       kernels_(kernels),
       scratch_(scratch),
       rounds_between_(arithmetic_.each_pass && arithmetic_.rounding != Rounding::none),
-      whole_(arithmetic_.number == Number::integer && !arithmetic_.quarters) {
+      whole_(arithmetic_.number == Number::integer && !arithmetic_.quarters),
+      windows_(whole_ || geometry.sums.blocks > 0),
+      floats_(before || from.floating) {
     sums_ = whole_ ? nullptr : scratch.get<float>(Scratch::FLOATS, values_);
     const Taps& rows = geometry.rows;
     backwards_ = rows.first.front() > rows.first.back();
     for (int64_t i = begin; i < end; ++i) last_ = std::max<int64_t>(last_, rows.first[i] + rows.count[i]);
     pointers_ = scratch.get<const uint8_t*>(Scratch::POINTERS, rows.widest);
-    group_ = whole_ || arithmetic_.quarters ? GROUP : TOGETHER;
-    if (whole_)
+    group_ = windows_ || arithmetic_.quarters ? GROUP : TOGETHER;
+    if (before_) {
+        const Taps& columns = geometry.columns;
+        left_ = *std::min_element(columns.first.begin(), columns.first.end());
+        for (size_t j = 0; j < columns.first.size(); ++j) right_ = std::max(right_, columns.first[j] + columns.count[j]);
+        part_ = std::max(geometry.sums.reach, from.width * from.pixel);
+        converted_ = scratch.get<float>(Scratch::MIDDLE, MOST_ROWS * part_);
+    } else if (windows_) {
         copy_tail();
-    else
+    }
+    if (!windows_ || geometry.rows_first)
         turned_ = aligned(scratch.get<float>(
             Scratch::TURNED, TOGETHER * geometry.columns.size * (from.pixel / from.element()) + ALIGNED / 4));
     if (geometry.rows_first) return;
@@ -86,7 +104,7 @@ Resampled::Resampled(const Resample& resample, const View& from, const Geometry&
 // Vectors read on behind a row. Where that would leave the image's memory, the row is copied to where it does not.
 void Resampled::copy_tail() {
     const int64_t bytes = from_.width * from_.pixel;
-    reach_ = std::max(geometry_.along.reach, round_up(bytes, PADDING));
+    reach_ = std::max({geometry_.along.reach, geometry_.sums.reach * from_.element(), round_up(bytes, PADDING)});
     tail_starts_ = scratch_.get<int64_t>(Scratch::TAIL_STARTS, from_.planes());
     int64_t copies = 0;
     for (int64_t plane = 0; plane < from_.planes(); ++plane) {
@@ -105,12 +123,22 @@ void Resampled::copy_tail() {
 }
 
 const uint8_t* Resampled::row(int64_t plane, int64_t y) const {
-    if (whole_ && y >= tail_starts_[plane]) {
+    if (tail_starts_ && y >= tail_starts_[plane]) {
         int64_t before = 0;
         for (int64_t p = 0; p < plane; ++p) before += from_.height - tail_starts_[p];
         return tail_ + (before + y - tail_starts_[plane]) * reach_;
     }
     return from_.data + plane * from_.channel + y * from_.row;
+}
+
+// Rows of bytes become rows of floats, as far as these are used.
+void Resampled::convert(int count, const uint8_t** rows) {
+    const int64_t start = left_ * from_.pixel, n = (right_ - left_ - 1) * from_.pixel + from_.values();
+    for (int r = 0; r < count; ++r) {
+        float* to = converted_ + r * part_;
+        kernels_.table(*before_, 0, rows[r] + start, n, to + start);
+        rows[r] = reinterpret_cast<const uint8_t*>(to);
+    }
 }
 
 // The pass along `count` rows from `first` on, into the ring; `padded` is count rounded up to whole groups.
@@ -123,12 +151,13 @@ void Resampled::along_rows(int64_t first, int count, int padded) {
     for (int64_t plane = 0; plane < from_.planes(); ++plane) {
         const int64_t offset = plane * part * (whole_ ? 1 : 4);
         for (int r = 0; r < count; ++r) out[r] = slot[r] + offset;
-        if (whole_ && first + count > tail_starts_[plane]) {
+        if (tail_starts_ && first + count > tail_starts_[plane]) {
             for (int r = 0; r < count; ++r) in[r] = row(plane, first + r);
         } else {
             const uint8_t* start = from_.data + plane * from_.channel + first * from_.row;
             for (int r = 0; r < count; ++r, start += from_.row) in[r] = start;
         }
+        if (before_) convert(count, in);
         for (int r = count; r < padded; ++r) in[r] = in[count - 1], out[r] = out[count - 1];  // It is done again.
         if (whole_) {
             kernels_.columns(geometry_.along, in, out, padded);
@@ -140,16 +169,22 @@ void Resampled::along_rows(int64_t first, int count, int padded) {
             continue;
         }
         float* sums[MOST_ROWS];
-        for (int r = 0; r < padded; ++r) sums[r] = reinterpret_cast<float*>(out[r]);
-        for (int r = 0; r < padded; r += TOGETHER) {
-            if (from_.floating) {
-                const float* floats[TOGETHER];
-                for (int k = 0; k < TOGETHER; ++k) floats[k] = reinterpret_cast<const float*>(in[r + k]);
-                kernels_.columns_floats(geometry_.columns, pixel, values, arithmetic_, floats, turned_, sums + r);
-            } else {
-                kernels_.columns_bytes(geometry_.columns, pixel, values, arithmetic_, in + r, turned_, sums + r);
-            }
+        const float* floats[MOST_ROWS];
+        for (int r = 0; r < padded; ++r) {
+            sums[r] = reinterpret_cast<float*>(out[r]);
+            floats[r] = reinterpret_cast<const float*>(in[r]);
         }
+        if (windows_ && floats_)
+            kernels_.sums_floats(geometry_.sums, floats, sums, padded);
+        else if (windows_)
+            kernels_.sums_bytes(geometry_.sums, in, sums, padded);
+        else
+            for (int r = 0; r < padded; r += TOGETHER) {
+                if (floats_)
+                    kernels_.columns_floats(geometry_.columns, pixel, values, arithmetic_, floats + r, turned_, sums + r);
+                else
+                    kernels_.columns_bytes(geometry_.columns, pixel, values, arithmetic_, in + r, turned_, sums + r);
+            }
         for (int r = 0; rounds_between_ && r < count; ++r)
             kernels_.to_levels(arithmetic_.rounding, sums[r], part, sums[r]);
     }
@@ -221,9 +256,9 @@ void Resampled::make(int64_t i, uint8_t* to) {
 
 }  // namespace
 
-Source resampled(const Resample& resample, const View& from, const Geometry& geometry, int64_t begin, int64_t end,
-                 const Kernels& kernels, Scratch& scratch) {
-    return std::make_unique<Resampled>(resample, from, geometry, begin, end, kernels, scratch);
+Source resampled(const Resample& resample, const Table* before, const View& from, const Geometry& geometry, int64_t begin,
+                 int64_t end, const Kernels& kernels, Scratch& scratch) {
+    return std::make_unique<Resampled>(resample, before, from, geometry, begin, end, kernels, scratch);
 }
 
 }  // namespace lt

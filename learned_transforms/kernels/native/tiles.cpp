@@ -25,14 +25,6 @@ void split_floats(const float* from, int64_t channels, int64_t n, uint8_t* const
     }
 }
 
-template <class T>
-void join(const Planes& planes, int64_t n, T* out) {
-    for (int64_t c = 0; c < planes.channels; ++c) {
-        const T* plane = reinterpret_cast<const T*>(planes.of[c]);
-        for (int64_t i = 0; i < n; ++i) out[i * planes.channels + c] = plane[i];
-    }
-}
-
 }  // namespace
 
 Place in_scratch(Scratch& scratch, Scratch::Use use, int64_t channels, const Tile& tile, bool floating) {
@@ -81,11 +73,16 @@ Planes in_place(const View& view, const Tile& tile, Scratch& scratch) {
     return planes;
 }
 
-void store(const Planes& planes, const Target& to, const Tile& tile) {
+void store(const Planes& planes, const Target& to, const Tile& tile, const Kernels& kernels) {
     const int64_t n = tile.pixels(), size = to.floating ? 4 : 1;
     if (to.interleaved) {
         uint8_t* out = to.data + tile.begin * tile.width * to.channels * size;
-        return to.floating ? join(planes, n, reinterpret_cast<float*>(out)) : join(planes, n, out);
+        if (to.floating)
+            kernels.join_floats(reinterpret_cast<const float* const*>(planes.of), planes.channels, n,
+                                reinterpret_cast<float*>(out));
+        else
+            kernels.join_bytes(planes.of, planes.channels, n, out);
+        return;
     }
     const Place place = in_target(to, tile);
     for (int64_t c = 0; c < planes.channels; ++c) {

@@ -38,7 +38,7 @@ bool lies_in_planes(const View& view);
 Planes in_place(const View& view, const Tile& tile, Scratch& scratch);
 
 // Planes that are not in the output yet are copied there.
-void store(const Planes& planes, const Target& to, const Tile& tile);
+void store(const Planes& planes, const Target& to, const Tile& tile, const Kernels& kernels);
 
 // f(planes, values of each) for all tiles of an image.
 template <class F>
