@@ -15,7 +15,7 @@ from learned_transforms.catalog import CONVERTING, GEOMETRIC
 from learned_transforms.draws import Outcome
 from learned_transforms.errors import InputShapeError, InputTypeError
 from learned_transforms.images import Form, Window, form_of
-from learned_transforms.nested import size_of
+from learned_transforms.nested import BESIDE, size_of
 from learned_transforms.replay import params_of_v2, played
 from learned_transforms.segment import Drawn, Segment
 
@@ -38,6 +38,9 @@ def boxes_kept(transform: Any, boxes: Any) -> Tensor:
 
 Applied = tuple[int, Any, Outcome]
 """The position of a transform, it, and what it drew."""
+
+DRAWING = (*GEOMETRIC, v2.RandomErasing)
+"""Transforms that look at what was drawn."""
 
 SELECTING: dict[type, tuple[type, Callable[[Any, Tensor], Tensor]]] = {
     v2.SanitizeBoundingBoxes: (tv_tensors.BoundingBoxes, boxes_kept),
@@ -121,8 +124,10 @@ class Beside:
         for position, transform, outcome in applied:
             if type(value) is Tensor:
                 break
-            shape = (self.channels, *size_of(value))
-            params = params_of_v2(transform, outcome, window if position == self.segment.drawer else None, shape)
+            params: Mapping[str, Any] = {}
+            if type(transform) in DRAWING:
+                shape = (self.channels, *size_of(value))
+                params = params_of_v2(transform, outcome, window if position == self.segment.drawer else None, shape)
             value = played(transform, value, params)
         return value
 
@@ -147,7 +152,7 @@ class Beside:
                     # The same as indexing, which takes value by value.
                     some = value.as_subclass(Tensor).index_select(0, kept.nonzero()[:, 0])
                     self.values[i] = tv_tensors.wrap(some, like=value)
-            else:
+            elif isinstance(value, BESIDE) or any(value is label for label in labels or ()):
                 self.values[i] = transform.transform(value, {"valid": kept, "labels": labels})
 
     def chosen(self, transform: Any) -> tuple[Any, Tensor]:

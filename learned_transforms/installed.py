@@ -133,6 +133,20 @@ def takes_lanczos() -> bool:
 
 
 @cache
+def resizes_by_name() -> bool:
+    """Whether v2 takes the name of an interpolation, which older torchvision refuses."""
+    return aside(takes_names)
+
+
+def takes_names() -> bool:
+    try:
+        functional.resize(torch.zeros(1, 4, 4, device="cpu"), [2, 2], "bilinear")
+    except ValueError:
+        return False
+    return True
+
+
+@cache
 def takes_rows_first() -> bool:
     """Whether Pillow resizes the rows of a tall image before its columns, as it does since 13."""
     image = Image.frombytes("L", (20, 200), bytes(place * 97 % 256 for place in range(4000)))

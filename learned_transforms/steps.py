@@ -122,11 +122,11 @@ def resized_as_drawn(transform: Any, form: Form, api: str) -> Step | str:
 def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -> Step | str:
     """``params`` without a size: it comes with the image."""
     kind, name = kind_of(form, api), interpolation_name(transform.interpolation)
+    pil = form.container == "pil"
+    if isinstance(transform.interpolation, str) and (api == "v1" or not installed.resizes_by_name()):
+        return "torchvision takes no names of interpolations here"
     if form.container == "mask":
         return picked(transform, name, form, params)
-    pil = form.container == "pil"
-    if api == "v1" and isinstance(transform.interpolation, str):
-        return "v1 takes no names of interpolations"
     if name.startswith("nearest"):
         # Pillow has one nearest neighbour only, which is the exact one.
         return Step(form, f"{kind}/nearest_exact" if name != "nearest" and not pil else f"{kind}/nearest", None, params)
