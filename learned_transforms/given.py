@@ -105,7 +105,7 @@ class Framing(Layer):
 class Posterizing(Layer):
     """Keep ``2 ** bits`` values of floats in [0, 1].
 
-    Params: ``nan``: some pixels are no numbers, and stay so, or have gradients. Otherwise it goes by way of levels,
+    Params: ``nan``: some pixels are no finite numbers, or have gradients. Otherwise it goes by way of levels,
     which cannot say that.
     """
 

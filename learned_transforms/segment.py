@@ -270,8 +270,8 @@ class Segment:
         return tuple(structure), tuple(factors)
 
     def noted(self, image: Any, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
-        """Outcomes, with a note for layers that must know of pixels that are no numbers, or that have gradients."""
-        if not isinstance(image, Tensor) or not (image.requires_grad or image.isnan().any()):
+        """Outcomes, with a note for layers that must know of pixels that are no finite numbers, or have gradients."""
+        if not isinstance(image, Tensor) or (image.isfinite().all() and not image.requires_grad):
             return tuple(outcomes)
         drawn = zip(self.random, outcomes, strict=True)
         return tuple((("nan", True),) if p in self.posterizing and what is True else what for p, what in drawn)

@@ -340,9 +340,10 @@ def test_arguments_that_are_refused_where_chance_applies_them(api):
 
 
 @pytest.mark.parametrize("p", [0.5, 1])
-def test_posterized_floats_that_are_no_numbers(p):
+@pytest.mark.parametrize("number", [torch.nan, torch.inf])
+def test_posterized_floats_that_are_no_numbers(p, number):
     image = torch.rand(3, 9, 8)
-    image[0, 2:4, 3], image[1, 1, 1], image[2, 2, 2] = torch.nan, torch.inf, -torch.inf
+    image[0, 2:4, 3], image[1, 1, 1], image[2, 2, 2] = number, torch.inf, -torch.inf
     for bits in (0, 1, 4, 8):
         posterize = v2.RandomPosterize(bits, p)
         for transforms in ([posterize], [v2.RandomHorizontalFlip(), v2.RandomApply([posterize, v2.RandomInvert(1)])]):

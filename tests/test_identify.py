@@ -190,6 +190,11 @@ class Halved(v1.Resize):
         return super().forward(img)[..., ::2]
 
 
+class Called(v1.Resize):
+    def __call__(self, img):
+        return super().__call__(img)[..., ::2]
+
+
 class Everything(v2.RandomInvert):
     _transformed_types = (str,)
 
@@ -208,7 +213,7 @@ def test_a_plain_subclass_has_layers():
 
 
 @pytest.mark.parametrize(
-    "made", [Other(9), Halved(9), Everything(1), Cropped(30)], ids=lambda made: type(made).__name__
+    "made", [Other(9), Halved(9), Called(9), Everything(1), Cropped(30)], ids=lambda made: type(made).__name__
 )
 def test_a_subclass_that_overrides_runs_as_it_is(made):
     agree(lt.LearnedCompose([made], fallback="torchvision"), made)

@@ -76,6 +76,17 @@ def test_functions_of_functions(name, called):
     near(TRANSFORMED[name](ours(called=called)), TRANSFORMED[name](plain()))
 
 
+def test_what_is_kept_belongs_to_no_level():
+    def twice(function):
+        once = torch.func.grad(lambda image: function(image).pow(3).sum())
+        return torch.func.grad(lambda image: once(image).sum())
+
+    transform = ours(called=False)
+    expected = twice(plain())(FLOATS)
+    for _ in range(2):  # What the first call has made serves the second.
+        near(twice(transform)(FLOATS), expected, 1e-5)
+
+
 @pytest.mark.parametrize(("image", "other"), [(FLOATS, OTHER / 255), (LEVELS, OTHER)])
 def test_graphs(image, other):
     near(make_fx(lt.LearnedCompose(steps()[1:]))(image)(other), v2.Compose(steps()[1:])(other))

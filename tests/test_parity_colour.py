@@ -97,6 +97,21 @@ def test_floats_are_equalized_as_levels() -> None:
 
 
 @pytest.mark.parametrize("api", [v1, v2], ids=["v1", "v2"])
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_floats_beyond_0_to_1(api: Any, backend: str) -> None:
+    """The hue of what was normalized before: torchvision clamps all but the highest channel."""
+    image = torch.rand((3, 37, 46), generator=torch.Generator().manual_seed(1))
+    transform = api.ColorJitter(hue=0.5)
+    learned = lt.LearnedCompose([transform], fallback="error", backend=backend)
+    for beyond in (image * 2 - 1, image * 255, image * 4 - 2.5, torch.full((3, 4, 4), 7.0)):
+        for seed in range(3):
+            seeded(seed)
+            expected = transform(beyond)
+            seeded(seed)
+            torch.testing.assert_close(learned(beyond), expected, rtol=0, atol=2e-6 * float(beyond.abs().max()))
+
+
+@pytest.mark.parametrize("api", [v1, v2], ids=["v1", "v2"])
 def test_wrong_images_and_factors(api: Any) -> None:
     """The same types of errors as torchvision's."""
     image = image_of(3, (20, 30))

@@ -108,11 +108,15 @@ def turn(image: Tensor, stage: Turn) -> Tensor:
     along, rest = hue - sector, 1 - saturation
     falling = 1 - saturation * along
     rising = 1 - saturation * (1 - along) if divide else saturation * along + rest
-    kinds = torch.stack([high, *(value * high for value in (falling, rest, rising))])
+    others = torch.stack([value * high for value in (falling, rest, rising)])
+    # Floats may lie beyond 0 to 1, where the highest channel stays.
+    kinds = torch.cat([high[None], others if steps else others.clamp(0, 1)])
     if not steps:
-        kinds = kinds.clamp(0, 1) * stage.span
+        kinds = kinds * stage.span
     made = [kinds.gather(0, PATTERN.to(x.device)[(sector.long() - c) % 6][None])[0] for c in stage.centres]
-    return finish(torch.stack(made, -3), stage.ceiling, stage.arithmetic)
+    turned = torch.stack(made, -3)
+    floats = stage.ceiling == 1 and stage.arithmetic.rounding == "none"
+    return turned if floats else finish(turned, stage.ceiling, stage.arithmetic)
 
 
 PATTERN = torch.tensor([0, 1, 2, 2, 3, 0])

@@ -171,13 +171,18 @@ void turn_chunk(const Turning& how, const float (*in)[CHUNK], int64_t n, float (
         int32_t sector = static_cast<int32_t>(hue);
         const float along = hue - static_cast<float>(sector), rest = 1 - saturation;
         sector = sector > 5 ? sector - 6 : sector;
-        const float fall = (1 - saturation * along) * high, lowest = rest * high;
-        const float rise = (DIVIDE ? 1 - saturation * (1 - along) : saturation * along + rest) * high;
+        // Floats may lie beyond 0 to 1, where the highest channel stays.
+        const auto within = [](float value) {
+            if constexpr (!STEPS) value = FLOATS ? clamped(value, 1.0f) : (value < 1 ? value : 1);
+            return value;
+        };
+        const float fall = within((1 - saturation * along) * high), lowest = within(rest * high);
+        const float rise = within((DIVIDE ? 1 - saturation * (1 - along) : saturation * along + rest) * high);
         const auto made = [&](const Sixths& at) {
             float value = (sector == at.low) | (sector == at.low_too) ? lowest : high;
             value = sector == at.falls ? fall : value;
             value = sector == at.rises ? rise : value;
-            if constexpr (!STEPS) value = (FLOATS ? clamped(value, 1.0f) : (value < 1 ? value : 1)) * span;
+            if constexpr (!STEPS) value *= span;
             if constexpr (FLOATS) value = (r != r) | (g != g) | (b != b) ? r + g + b : value;
             return value;
         };
@@ -203,7 +208,11 @@ void turn(const Turning& how, const In* const* planes, int64_t n, void* const* o
                 in[c][i] = levels ? (divide ? x / ceiling : x * unit) : x;
             }
         chunk(how, in, m, made);
-        for (int c = 0; c < 3; ++c) finish_all(stage.arithmetic.rounding, stage.ceiling, made[c], m, start, out[c]);
+        for (int c = 0; c < 3; ++c)
+            if (stage.ceiling == 1 && stage.arithmetic.rounding == Rounding::none)
+                copy_values(made[c], m, static_cast<float*>(out[c]) + start);
+            else
+                finish_all(stage.arithmetic.rounding, stage.ceiling, made[c], m, start, out[c]);
     }
 }
 
