@@ -126,7 +126,9 @@ class Segment:
         self.factored = [p for p in self.random if type(leaves[p].transform) in FACTORED]
         # Of several layers, what is drawn says what becomes of each.
         self.several = {position for position, part in owners if part is not None or position in self.factored}
-        cut = next((layer for layer, owner in enumerate(owners) if owner == (drawer, None)), None)
+        # The layer that takes the window: of the transform that draws it, or of the resize behind one that only draws.
+        takers = (layer for layer, (position, _) in enumerate(owners) if drawer is not None and position >= drawer)
+        cut = next(takers, None)
         self.window_size = None if cut is None else (network.params[cut] or {})["size"]
         self.resizing = cut is not None and not isinstance(network.members[cut], Windowing)
         # Where v2's RandomCrop would take the whole image, it does nothing.
