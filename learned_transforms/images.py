@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageMode
 from torch import Tensor
-from torch._C import DisableTorchFunctionSubclass
 from torchvision import tv_tensors
 
 from learned_transforms import modes
@@ -71,13 +70,14 @@ def signature(image: Any) -> Any:
     """
     threads = torch.get_num_threads()
     if isinstance(image, Tensor):
+        kind = type(image)
+        if kind in MARKED:  # Of the tensor in them it is faster to ask.
+            image = image.as_subclass(Tensor)
         try:
-            # What subclasses hold is asked of the tensor in them, which is faster.
-            with DisableTorchFunctionSubclass():
-                held = image.dtype, image.shape, image.stride(), image.device, image.requires_grad
-        except RuntimeError:  # Sparse and nested tensors have no strides.
+            stride = image.stride()
+        except RuntimeError:  # Sparse and nested tensors have none.
             return None
-        return type(image), *held, threads
+        return kind, image.dtype, image.shape, stride, image.device, image.requires_grad, threads
     if isinstance(image, Image.Image):
         return image.mode, image.size, threads
     if isinstance(image, np.ndarray):

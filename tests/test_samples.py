@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms.errors import InputShapeError, InputTypeError, PipelineValueError
+from learned_transforms.moving import iou_crop
 
 DTYPES = (torch.uint8, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float16)
 FORMATS = ("XYXY", "XYWH", "CXCYWH", "XYWHR", "CXCYWHR", "XYXYXYXY")
@@ -178,6 +179,69 @@ SSD = [
     v2.SanitizeBoundingBoxes(),
 ]
 """One segment: what is drawn last depends on boxes that two others have moved."""
+
+
+def preset(*augmentation: Any) -> list[Any]:
+    """As torchvision's detection reference has it."""
+    return [*augmentation, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), *AFTER]
+
+
+AFTER = (v2.ConvertBoundingBoxFormat("XYXY"), v2.SanitizeBoundingBoxes(min_size=3), v2.ToPureTensor())
+PRESETS = {
+    "hflip": preset(v2.RandomHorizontalFlip()),
+    "multiscale": preset(v2.RandomShortestSize([15, 22, 31], max_size=40), v2.RandomHorizontalFlip()),
+    "ssd": preset(
+        v2.RandomPhotometricDistort(), v2.RandomZoomOut(fill=FILL), v2.RandomIoUCrop(), v2.RandomVerticalFlip()
+    ),
+    "lsj": preset(
+        v2.ScaleJitter((30, 30)), v2.RandomCrop(28, pad_if_needed=True, fill=FILL), v2.RandomHorizontalFlip()
+    ),
+    "segmentation": [
+        v2.RandomResize(14, 40),
+        v2.RandomCrop(20, pad_if_needed=True, fill={tv_tensors.Mask: 255, "others": 0}),
+        v2.ToImage(),
+        v2.ToDtype({tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}, scale=True),
+        v2.Normalize([0.5], [0.5]),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", ["pil", "image"])
+@pytest.mark.parametrize("form", FORMATS[:3])
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_of_detection_and_segmentation(name: str, form: str, kind: str) -> None:
+    """Some of the boxes are dropped, with their labels and masks."""
+    ours, theirs = lt.LearnedCompose(PRESETS[name], fallback="error"), v2.Compose(PRESETS[name])
+    image, target = sample(12, (46, 54))
+    target["boxes"] = boxes(12, form, (46, 54), "soft", torch.float32, 5)
+    given = (to_pil(image) if kind == "pil" else image, target)
+    left = set()
+    for seed in range(12):
+        one, other = (outcome(compose, given, seed) for compose in (ours, theirs))
+        compare_outcomes(one, other, 0, f"seed {seed}")
+        compare_memory(one, other, f"seed {seed}")
+        left.add(len(other.value[1]["labels"]))
+    assert name == "segmentation" or left & set(range(1, 12))
+
+
+def test_overlaps_of_crops_are_those_of_torchvision() -> None:
+    """Boxes of the size of crops, so that many overlap by about as much as is asked for."""
+    transform = v2.RandomIoUCrop(sampler_options=[0.2, 0.35, 0.5, 1.0])
+    cut = 0
+    for seed in range(300):
+        given = boxes(5, "XYXY", (64, 80), None, torch.float32, seed)
+        given[:, 2:] = given[:, :2] + given[:, 2:]
+        torch.manual_seed(seed)
+        expected = transform.make_params([torch.empty(3, 64, 80), given])
+        state = torch.get_rng_state()
+        torch.manual_seed(seed)
+        found = dict(iou_crop(transform, (3, 64, 80), [given]) or ())
+        assert torch.get_rng_state().equal(state)
+        cut += bool(expected)
+        if expected:
+            expected["is_within_crop_area"] = tuple(expected["is_within_crop_area"].tolist())
+        assert found == expected
+    assert cut > 100
 
 
 def test_one_segment_runs_what_draws_from_what_came_before() -> None:
