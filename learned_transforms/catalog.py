@@ -178,7 +178,7 @@ GEOMETRIC = (
 )
 """Transforms that move pixels, which those of masks follow."""
 
-CONVERTING = (v2.ToDtype, v2.ConvertImageDtype, v2.ToPureTensor, v2.RandomErasing)
+CONVERTING = (v2.ToDtype, v2.ConvertImageDtype, v2.ToPureTensor, v2.RandomErasing, v2.FiveCrop, v2.TenCrop)
 """Transforms that do more to masks than to move pixels, or warn that they do nothing."""
 
 AFFECTING = (*GEOMETRIC, *CONVERTING, *steps.NUMERIC)

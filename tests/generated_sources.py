@@ -110,6 +110,17 @@ def catalogued(api: str) -> list[Source]:
         call("v2.ToImage"),
         call("v2.ToPureTensor"),
         call("v2.Identity"),
+        call("v2.ScaleJitter", among((9, 12)), scale_range=among((0.5, 1.5))),
+        call("v2.RandomShortestSize", among([7, 9]), max_size=among(20)),
+        call("v2.RandomResize", among(5), among(9)),
+        call("v2.RandomZoomOut", fill=FILL, p=CHANCE),
+        call("v2.RandomIoUCrop"),
+        call("v2.SanitizeBoundingBoxes", labels_getter=among("'default'", None)),
+        call("v2.ClampBoundingBoxes"),
+        call("v2.ConvertBoundingBoxFormat", among("'CXCYWH'", "'XYWH'")),
+        call("v2.SanitizeKeyPoints"),
+        call("v2.ClampKeyPoints"),
+        call("v2.SetClampingMode", among("'soft'", "'hard'", None)),
     ]
     return [
         call(f"{api}.Resize", SIZE, **resized),
@@ -158,14 +169,6 @@ def uncatalogued(api: str) -> list[Source]:
     """Transforms of torchvision that no layer stands for."""
     warped = {"interpolation": among("v2.InterpolationMode.BILINEAR", "v2.InterpolationMode.NEAREST"), "fill": FILL}
     own = [
-        call("v2.ScaleJitter", among((9, 12)), scale_range=among((0.5, 1.5))),
-        call("v2.RandomShortestSize", among([7, 9]), max_size=among(20)),
-        call("v2.RandomResize", among(5), among(9)),
-        call("v2.RandomZoomOut", fill=FILL, p=CHANCE),
-        call("v2.RandomIoUCrop"),
-        call("v2.SanitizeBoundingBoxes", labels_getter=among("'default'", None)),
-        call("v2.ClampBoundingBoxes"),
-        call("v2.ConvertBoundingBoxFormat", among("'CXCYWH'", "'XYWH'")),
         call("v2.GaussianNoise", sigma=among(0.1)),
         call("v2.JPEG", among(50, (20, 90))),
         call("v2.UniformTemporalSubsample", among(2)),
