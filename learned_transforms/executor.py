@@ -227,7 +227,9 @@ class Run:
         self.known = None
         self.route[self.position] = reason
         operates = self.pipeline.operating[self.position]
-        found = None if operates else self.pipeline.stand_in(self.position)
+        # Pipelines take arrays for images, which containers of torchvision's do not.
+        alike = operates or self.array or isinstance(self.value, np.ndarray)
+        found = None if alike else self.pipeline.stand_in(self.position)
         empty = isinstance(self.value, Tensor) and not self.value.numel()
         idle = operates or found is not None or reason in (UNTOUCHED, OWN) or empty
         if not idle:  # Where nothing is computed but by torch itself, nothing is worth telling.

@@ -84,8 +84,8 @@ def test_errors_of_construction():
         lt.LearnedCompose([v2.RandomRotation(9)], fallback="error")
     with pytest.raises(PipelineValueError, match="fallback"):
         lt.LearnedCompose(seed_v2(), fallback="maybe")
-    padding = lt.LearnedCompose([v2.Pad(3, fill=0.5)], fallback="error")
-    with pytest.raises(UnsupportedTransformError, match="a fill of"):
+    padding = lt.LearnedCompose([v2.Pad(3, fill=300)], fallback="error")
+    with pytest.raises(UnsupportedTransformError, match="a fill beyond 0 to 255"):
         padding(random_image((3, 9, 8)))
 
 

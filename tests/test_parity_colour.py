@@ -214,5 +214,6 @@ def test_many_random_pipelines(part: int) -> None:
 
 def test_every_container_and_colour_is_tried() -> None:
     tried = {type(make(api)) for name, make in ALL.items() for api in (v1, v2) if api is v2 or name not in ONLY_V2}
-    assert set(CONTAINERS) <= tried
+    # Those of clients are in test_known.py.
+    assert {kind for kind in CONTAINERS if kind.__module__.startswith("torchvision.")} <= tried
     assert {kind.__name__ for kind in tried} >= COLOURS
