@@ -14,6 +14,7 @@ from learned_transforms.catalog import ROWS, Altered, name_of
 from learned_transforms.containers import COMPOSES, CONTAINERS, ORDERS
 from learned_transforms.draws import Twin
 from learned_transforms.errors import PipelineTypeError, WeightsError, brief
+from learned_transforms.installed import resizes_by_name
 
 MOST_NUMBERS = 2**20
 """Of a tensor in a description."""
@@ -115,6 +116,10 @@ def leaves_in(description: Mapping[str, Any]) -> int:
 def made_of(description: Mapping[str, Any]) -> Any:
     transform_class = NAMES[description["transform"]]
     arguments = {name: from_plain(value) for name, value in description["arguments"].items()}
+    named = arguments.get("interpolation")
+    if isinstance(named, str) and issubclass(transform_class, v2.Transform) and not resizes_by_name():
+        # Written down where v2 takes names.
+        arguments["interpolation"] = InterpolationMode(named)
     if transform_class not in (*CONTAINERS, *COMPOSES):
         return transform_class(**arguments)
     made = transform_class([made_of(entry) for entry in description["transforms"]], **arguments)
