@@ -1,7 +1,10 @@
 """What builds a pipeline out of a client's module, for those clients that build many in one way."""
 
 import importlib
-from collections.abc import Callable
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +14,14 @@ from torchvision import transforms as v1
 
 Build = Callable[[Any], Any]
 """From the client's module, imported, to a new pipeline."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Run client's code, imports above all: what it prints and warns of is its own."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def weights(name: str) -> Build:

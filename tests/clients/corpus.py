@@ -1,11 +1,8 @@
 """Pipelines that other projects' own code builds: a table of what builds each, out of which module."""
 
 import importlib
-import io
 import os
-import warnings
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
 from builders import (
@@ -17,6 +14,7 @@ from builders import (
     numbers,
     open_clip,
     processor,
+    quiet,
     reid,
     settings,
     timm,
@@ -53,9 +51,8 @@ class Pipeline(NamedTuple):
     inputs: tuple[str, ...]
 
     def build(self) -> Any:
-        """Out of the client's code; what that prints and warns of meanwhile is its own."""
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+        """Out of the client's code."""
+        with quiet():
             return self.builder(importlib.import_module(self.module))
 
 

@@ -1,12 +1,12 @@
 """Each client's class that layers stand for against itself: alone, over many draws, sizes and modes."""
 
 import importlib
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 import torchvision.transforms as v1
+from builders import quiet
 from likeness import INPUTS, Replacement, calls, differences, outcome
 from torchvision.transforms import InterpolationMode
 
@@ -99,9 +99,8 @@ CASES = {
 
 
 def built(case: Case) -> Any:
-    """One more; what it warns of is the client's own."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """One more."""
+    with quiet():
         return case.make(importlib.import_module(case.module))
 
 
@@ -135,7 +134,8 @@ def test_every_installed_class_is_what_was_checked():
     for name in TABLE:
         module, _, short = name.rpartition(".")
         if module:
-            owner = getattr(importlib.import_module(module), short)
+            with quiet():
+                owner = getattr(importlib.import_module(module), short)
             sample = object.__new__(owner)
             found = known(sample)
             assert found is not None, name
