@@ -15,7 +15,6 @@ from learned_transforms.layers import (
     Layer,
     Params,
     check_mix,
-    check_padding,
     check_weight,
 )
 from learned_transforms.plain import Fields, integer, listed, maybe, number, one_of, positive
@@ -54,6 +53,7 @@ class Blending(Tinting):
         inner: arithmetic of the gray, or of the smoothing.
     """
 
+    fixed = False
     terms: nn.Parameter
     weight: nn.Parameter
     bias: nn.Parameter
@@ -101,15 +101,13 @@ class Blending(Tinting):
         selected = ("form", *(() if self.inner is None else ("inner",)), *(() if self.mean is None else ("mean",)))
         return {**super().provenance(), **dict.fromkeys(selected, "selected")}
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        check_channels(shape[0], (1, 3))
-        if shape[0] == 1 and hasattr(self, "weight") and self.mean is None:
-            return []
-        if hasattr(self, "window") and any(n < m for n, m in zip(shape[1:], self.window.shape, strict=True)):
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
+        check_channels(channels, (1, 3))
+        if channels == 1 and hasattr(self, "weight") and self.mean is None:
             return []
         mean = "none" if relaxed and self.mean is not None else self.mean
-        arithmetic, other = self.effective(relaxed), self.other(shape[0], relaxed)
-        return [Blend(self.terms, params["factor"], other, mean, self.form, self.ceiling, arithmetic)]
+        arithmetic, other = self.effective(relaxed), self.other(channels, relaxed)
+        return [Blend(self.terms, params["factor"], other, mean, self.form, self.ceiling, arithmetic, limited=True)]
 
     def other(self, channels: int, relaxed: bool) -> Mix | Filter | None:
         """What makes the other end."""
@@ -131,6 +129,7 @@ class Stretching(Tinting):
         form: one of ``FORMS["stretch"]``.
     """
 
+    fixed = False
     ends: nn.Parameter
     options = Fields({**SUMMED.checks, "form": one_of(*FORMS["stretch"])})
 
@@ -161,6 +160,7 @@ class Equalising(Layer):
         offset: ``[1]``, of a step, that is added before the division.
     """
 
+    fixed = False
     levels: nn.Parameter
     offset: nn.Parameter
 
@@ -190,6 +190,7 @@ class Turning(Tinting):
         steps: to which hue and saturation are cut on the way; 0: to none.
     """
 
+    fixed = False
     centres: nn.Parameter
     span: nn.Parameter
     options = Fields({**SUMMED.checks, "form": one_of(*FORMS["turn"]), "steps": integer(0, 255)})
@@ -238,6 +239,7 @@ class Blurring(Layer):
         PaddingError: mirrored borders would be longer than the image.
     """
 
+    fixed = False
     coefficients: nn.Parameter
     arithmetic: Arithmetic
     options = Fields({**SUMMED.checks, "border": one_of(*BORDERS)})
@@ -257,12 +259,10 @@ class Blurring(Layer):
     def provenance(self) -> dict[str, str]:
         return {**super().provenance(), "border": "selected"}
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         height, width = params["size"]
-        if self.border in ("reflect", "symmetric"):
-            check_padding((width // 2, height // 2, width // 2, height // 2), (shape[1], shape[2]), self.border)
-        size = (height, width)
-        return [Blur(self.coefficients, params["sigma"], size, self.border, self.effective(relaxed))]
+        how = self.border, self.effective(relaxed)
+        return [Blur(self.coefficients, params["sigma"], (height, width), *how, limited=True)]
 
 
 LAYERS: Mapping[str, type[Layer]] = {

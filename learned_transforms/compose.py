@@ -28,7 +28,7 @@ from learned_transforms.executor import Run
 from learned_transforms.explain import Explanation, Row, explain
 from learned_transforms.folders import check_config, save_folder
 from learned_transforms.identify import read
-from learned_transforms.images import Form, image_in, items, signature, to_tensor
+from learned_transforms.images import Form, image_in, items, kind_of, signature, to_tensor
 from learned_transforms.layers import Layer
 from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, tracing_state
 from learned_transforms.nested import describe_leaf
@@ -196,7 +196,14 @@ class LearnedCompose(Pipeline):
             return Run(self, inputs).go()
         key = signature(inputs[0])
         run = self.runs.get(key)
-        return Run(self, inputs, key).go() if run is None else run(inputs[0])
+        return self.unseen(inputs[0], key) if run is None else run(inputs[0])
+
+    def unseen(self, image: Any, key: Any) -> Any:
+        """:meth:`forward` for an image of a signature of which no run is kept."""
+        found = None if key is None else self.kinds.get(kind_of(image))
+        if found is None:
+            return Run(self, (image,), key).go()
+        return self.run_in(found[0], key, image, found[1])(image)
 
     def forward_with(
         self, inputs: tuple[Any, ...], params: Sequence[Any] | None, per_sample: bool, generator: torch.Generator | None

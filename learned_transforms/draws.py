@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 from learned_transforms.errors import InputShapeError, PipelineTypeError, PipelineValueError
 from learned_transforms.given import check_value
 from learned_transforms.images import Window
-from learned_transforms.layers import check_padding
+from learned_transforms.keep import check_padding
 from learned_transforms.noise import Noise
 from learned_transforms.plan import Shape
 

@@ -152,8 +152,7 @@ class Run:
         image = self.value if self.source is None else self.source
         whole = start == 0 and segment.stop == len(pipeline.pieces) and segment.cutting is None
         if whole and self.key is not None and not (self.observed or pipeline.trainable or self.tape):
-            lane = segment.lane(image)
-            pipeline.keep_run(self.key, lane.of_array if self.array else lane.run)
+            pipeline.keep_segment(self.key, image, segment, self.array)
         drawn = None if self.tape is None else self.tape.draw(segment, image, start)
         self.value, self.source = segment(image, drawn), None
         self.known = segment.form if segment.cutting is None else None

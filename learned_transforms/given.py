@@ -10,8 +10,8 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import InputShapeError, InputTypeError, PipelineValueError
 from learned_transforms.images import shape_of
-from learned_transforms.keep import Keep
-from learned_transforms.layers import Layer, Params, centred, fill_of
+from learned_transforms.keep import Keep, Part, centred
+from learned_transforms.layers import Layer, Params, fill_of
 from learned_transforms.noise import Noise
 from learned_transforms.plan import Apply, Gather, Mix, Shape, Stage, Table
 
@@ -23,6 +23,8 @@ class Erasing(Layer):
 
     The part is another at every call, and plans are kept: so this takes no stage, see :func:`erased`.
     """
+
+    fixed = False
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         return []
@@ -76,6 +78,8 @@ class Quantising(Layer):
     Params: ``factor``; None: they are levels already.
     """
 
+    fixed = False
+
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         count, factor = shape[0], params["factor"]
         if factor is None:
@@ -90,13 +94,11 @@ class Framing(Layer):
     channel, or one for all.
     """
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        rows, columns = (Keep(s, 1, n) for s, n in zip(params["start"], params["size"], strict=True))
-        if tuple(params["start"]) == (0, 0) and tuple(params["size"]) == shape[1:]:
-            return []
-        if rows.inside(shape[1]) and columns.inside(shape[2]):
-            return [Gather(rows=rows, columns=columns)]
-        return [Gather(rows=rows, columns=columns, outside=True, fill=fill_of(params["fill"], shape[0]))]
+    fixed = False
+
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
+        rows, columns = (Part("start", s, n) for s, n in zip(params["start"], params["size"], strict=True))
+        return [Gather(rows=rows, columns=columns, fill=fill_of(params["fill"], channels))]
 
     def provenance(self) -> dict[str, str]:
         return {"size": "given"}
@@ -109,16 +111,18 @@ class Posterizing(Layer):
     which cannot say that.
     """
 
+    fixed = False
+
     def __init__(self, bits: int) -> None:
         super().__init__()
         self.levels = 1 << bits
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         if relaxed:
             raise PipelineValueError("Posterizing passes no gradients; a pipeline with it cannot be trained.")
         if params.get("nan"):
-            return [Apply(self, shape)]
-        cut = Mix(*scaled(shape[0], self.levels), TRUNCATED)
+            return [Apply(self, None)]
+        cut = Mix(*scaled(channels, self.levels), TRUNCATED)
         return [cut, Table((torch.arange(256.0, dtype=torch.float32).clamp(max=self.levels - 1) / self.levels)[None])]
 
     def provenance(self) -> dict[str, str]:
@@ -135,17 +139,19 @@ class Solarising(Layer):
         InputTypeError: a threshold above 1.
     """
 
+    fixed = False
+
     def __init__(self, threshold: float) -> None:
         super().__init__()
         self.threshold = threshold
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         if self.threshold > 1:
             raise InputTypeError(
                 f"Threshold should be less or equal the maximum value of the dtype, 1, but got {self.threshold}. "
                 "Divide it by 255."
             )
-        return [Apply(self, shape)]
+        return [Apply(self, None)]
 
     def provenance(self) -> dict[str, str]:
         return {"threshold": "given"}
@@ -216,7 +222,7 @@ class Cutting(Layer):
                 "Resize the image first."
             )
         lengths = zip(size, self.size, strict=True)
-        rows, columns = ((Keep(0, 1, n), Keep(n_in - n, 1, n), centred(n_in, n)) for n_in, n in lengths)
+        rows, columns = ((Keep(0, 1, n), Keep(n_in - n, 1, n), Keep(centred(n_in, n), 1, n)) for n_in, n in lengths)
         wholes = (image,) if self.mirror is None else (image, mirrored(image, self.mirror))
         return tuple(part(whole, rows[r], columns[c]) for whole in wholes for r, c in PLACES)
 

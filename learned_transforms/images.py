@@ -85,6 +85,22 @@ def signature(image: Any) -> Any:
     return None
 
 
+def kind_of(image: Any) -> Any:
+    """What images share that the same programs run: all of a signature but size and layout; None: no image."""
+    threads = torch.get_num_threads()
+    if isinstance(image, Tensor):
+        shape = image.shape
+        return (
+            (type(image), image.dtype, shape[:-2], image.device, image.requires_grad, threads) if all(shape) else None
+        )
+    if isinstance(image, Image.Image):
+        return (image.mode, threads) if all(image.size) else None
+    if isinstance(image, np.ndarray):
+        kind = type(image), image.dtype, image.ndim, image.shape[2:], image.flags.writeable, threads
+        return kind if all(image.shape) else None
+    return None
+
+
 def form_of(image: Any) -> Form | None:
     """The form of an image, or None for what only torchvision itself takes or refuses.
 

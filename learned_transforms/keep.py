@@ -1,5 +1,9 @@
-"""Which pixels of an axis are kept: what crops, flips, pads and nearest-neighbour resizes come to."""
+"""Which pixels of an axis are kept: what crops, flips, pads and nearest-neighbour resizes come to.
 
+Some say so by a rule, whatever the length of the axis; ``on`` gives the pixels of one length.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate, repeat
@@ -8,6 +12,7 @@ import torch
 from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.errors import PaddingError
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,10 @@ class Keep:
         """The same, whatever the length of the axis."""
         return self
 
+    def length(self, n_in: int) -> int:
+        """How many are kept of an axis of ``n_in`` pixels."""
+        return self.count
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -62,6 +71,10 @@ class Listed:
         """The same, whatever the length of the axis."""
         return self
 
+    def length(self, n_in: int) -> int:
+        """How many are kept of an axis of ``n_in`` pixels."""
+        return self.count
+
 
 @dataclass(frozen=True)
 class Nearest:
@@ -84,6 +97,14 @@ class Nearest:
         """The same as keeping by this one, then by ``other``."""
         return replace(self, keep=self.keep.then(other))
 
+    def sized(self, size: int) -> "Nearest":
+        """The same for another number of outputs, all of which are wanted."""
+        return replace(self, size=size, keep=Keep(0, 1, size))
+
+    def length(self, n_in: int) -> int:
+        """How many are kept of an axis of ``n_in`` pixels."""
+        return self.count
+
     @lru_cache(maxsize=1024)  # noqa: B019 - equal ones share what is kept
     def on(self, n_in: int) -> Listed:
         """What is kept of an axis of ``n_in`` pixels."""
@@ -98,7 +119,94 @@ class Nearest:
         return Listed(tuple(places.long().clamp(0, n_in - 1)[self.keep.index()].tolist()))
 
 
-Kept = Keep | Listed | Nearest
+@dataclass(frozen=True)
+class Mirrored:
+    """All pixels of an axis of any length, back to front."""
+
+    @property
+    def numbers(self) -> tuple[str, int, int, str]:
+        return "mirror", 0, 0, "zero"
+
+    def on(self, n_in: int) -> Keep:
+        return Keep(n_in - 1, -1, n_in)
+
+    def length(self, n_in: int) -> int:
+        return n_in
+
+
+@dataclass(frozen=True)
+class Part:
+    """``count`` pixels of an axis of any length, from ``start`` on, counted from its ``origin``.
+
+    That is its ``"start"``, its ``"end"``, or, for the ``"middle"``, where a crop or pad of torchvision's would start.
+    What lies outside is ``border``, one of ``BORDERS``.
+    """
+
+    origin: str
+    start: int
+    count: int
+    border: str = "zero"
+
+    @property
+    def numbers(self) -> tuple[str, int, int, str]:
+        return self.origin, self.start, self.count, self.border
+
+    def on(self, n_in: int) -> Keep | Listed:
+        begin = {"start": 0, "end": n_in, "middle": centred(n_in, self.count)}[self.origin] + self.start
+        return around(n_in, begin, self.count, self.border)
+
+    def length(self, n_in: int) -> int:
+        return self.count
+
+
+@dataclass(frozen=True)
+class Padded:
+    """An axis of any length with so many pixels more before and behind it, of a ``border``; fewer, if negative."""
+
+    before: int
+    behind: int
+    border: str = "zero"
+
+    @property
+    def numbers(self) -> tuple[str, int, int, str]:
+        return "padded", self.before, self.behind, self.border
+
+    def on(self, n_in: int) -> Keep | Listed:
+        return around(n_in, -self.before, self.length(n_in), self.border)
+
+    def length(self, n_in: int) -> int:
+        return n_in + self.before + self.behind
+
+
+Rule = Mirrored | Part | Padded
+Kept = Keep | Listed | Nearest | Rule
+
+
+def around(n_in: int, start: int, count: int, border: str) -> Keep | Listed:
+    """``count`` pixels from ``start`` on, which may lie outside an axis of ``n_in`` pixels."""
+    keep = Keep(start, 1, count)
+    if border == "zero" or count < 1 or keep.inside(n_in):
+        return keep
+    return Listed(tuple(bordered(n_in, start, start + count, border).tolist()))
+
+
+def centred(n_in: int, n_out: int) -> int:
+    """Where the middle ``n_out`` pixels begin; an odd remainder goes where torchvision's crop and pad leave it."""
+    return -((n_out - n_in) // 2) if n_out > n_in else round((n_in - n_out) / 2)
+
+
+def check_padding(padding: Sequence[int], size: tuple[int, int], border: str) -> None:
+    """Require that no more than the image has is mirrored into ``padding`` (left, top, right, bottom).
+
+    Raises:
+        PaddingError: otherwise, as torchvision on tensors.
+    """
+    most = [length - (border == "reflect") for length in (size[1], size[0])] * 2
+    if any(pad > limit for pad, limit in zip(padding, most, strict=True)):
+        raise PaddingError(
+            f"Padding size should be less than the corresponding input dimension, but got padding {tuple(padding)} "
+            f"(left, top, right, bottom) and an image of {size} (rows, columns). Use padding_mode='edge' instead."
+        )
 
 
 def follows(first: Kept | None, then: Kept | None) -> bool:

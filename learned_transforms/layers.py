@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from learned_transforms.arithmetic import SMOOTH, Arithmetic
-from learned_transforms.errors import EmptyImageError, PaddingError, PipelineValueError, check_channels
+from learned_transforms.errors import PaddingError, PipelineValueError, check_channels
+from learned_transforms.fold import at
 from learned_transforms.installed import fuses, grouping, takes_rows_first
 from learned_transforms.keep import BORDERS as PADS
-from learned_transforms.keep import Keep, Listed, Nearest, bordered
+from learned_transforms.keep import Keep, Mirrored, Nearest, Padded, Part
 from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
-from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Resample, Shape, Stage, Table
+from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Resize, Shape, Stage, Table
+from learned_transforms.sizing import Sizing
 from learned_transforms.taps import MOST_WHOLE, Axis
 
 Params = Mapping[str, Any]
@@ -38,10 +40,12 @@ class Layer(nn.Module):
         options: what a file may give to the constructor besides weights.
         takes: what a file may give as params.
         pointwise: it maps each pixel by itself, wherever that lies.
+        fixed: it lowers by :meth:`stages`, for each size of images, or each that it takes; others by :meth:`free`.
     """
 
     arithmetic: Arithmetic | None = None
     pointwise: ClassVar[bool] = False
+    fixed: ClassVar[bool] = True
     options: ClassVar[Fields] = Fields({})
     takes: ClassVar[Fields] = Fields({})
     nested: ClassVar[bool] = False
@@ -57,10 +61,14 @@ class Layer(nn.Module):
 
         Any layer's params may have ``channels``, the numbers of them that images may have: the network checks it.
         """
-        raise NotImplementedError
+        return at(self.free(shape[0], params, relaxed), shape)
 
-    def elastic(self, shape: Shape, params: Params) -> bool:
-        """Whether the stages for ``shape`` serve images of any other size too, and give all of them one size."""
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
+        """Lower for images of any size, where they are not ``fixed``: rules in the stages say what follows from it."""
+        return self.stages((channels, 1, 1), params, relaxed)
+
+    def elastic(self, params: Params) -> bool:
+        """Whether it gives images of any size one size."""
         return False
 
     def around(self, channels: int, params: Params) -> Around | None:
@@ -156,6 +164,7 @@ class Resampling(Layer):
         width: input pixels to one unit of the kernel, where nothing is stretched: 1, or half for a box.
     """
 
+    fixed = False
     kernel: nn.Parameter
     shift: nn.Parameter
     arithmetic: Arithmetic
@@ -184,58 +193,31 @@ class Resampling(Layer):
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({} if self.width == 1 else {"width": self.width})}
 
-    def elastic(self, shape: Shape, params: Params) -> bool:
-        return fixes_size(shape, params)
+    def elastic(self, params: Params) -> bool:
+        return sizing_of(params).fixed
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"), params.get("longest"))
-        if size == shape[1:] and not self.shift.any():
-            return []
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         arithmetic, antialias = self.effective(relaxed), params.get("antialias", True)
         if arithmetic.grouped and not antialias:
             arithmetic = replace(arithmetic, grouped=0)
+        larger = None
         if arithmetic.small:
-            alone = shape[0] == 3 and torch.get_num_threads() == 1
-            mode, large = "bilinear" if len(self.kernel) == 1 else "bicubic", sum(size) > arithmetic.small
-            arithmetic = replace(arithmetic, fma=fuses(mode, large and not alone), small=0)
+            alone = channels == 3 and torch.get_num_threads() == 1
+            mode = "bilinear" if len(self.kernel) == 1 else "bicubic"
+            # Up to so many rows and columns, and beyond.
+            arithmetic, larger = (
+                replace(arithmetic, fma=fuses(mode, large and not alone), small=0 if large else arithmetic.small)
+                for large in (False, True)
+            )
         rows, columns = (
-            Axis(self.kernel, shift, n_out, arithmetic, antialias=antialias, width=self.width)
-            for n_out, shift in zip(size, self.shift, strict=True)
+            Axis(self.kernel, shift, 1, arithmetic, antialias=antialias, width=self.width) for shift in self.shift
         )
-        return [Resample(rows, columns, arithmetic)]
+        return [Resize(sizing_of(params), rows, columns, arithmetic, larger, not self.shift.any())]
 
 
-def fixes_size(shape: Shape, params: Params) -> bool:
-    """Whether a resize gives one size, whatever it is given: where the size stays the same, it does nothing."""
-    fixed = len(params["size"]) == 2 and params.get("longest") is None
-    return fixed and tuple(params["size"]) != shape[1:]
-
-
-def output_size(
-    size: tuple[int, int], wanted: Sequence[int], max_size: int | None, longest: float | None = None
-) -> tuple[int, int]:
-    """(rows, columns) of a resized image; one wanted number is the length of the shorter side, none the largest size.
-
-    With ``longest``, the ratio of the sides is kept: at 0 the image covers what is wanted, at 1 it lies in it.
-    """
-    if longest is not None:
-        ratios = size[0] / wanted[0], size[1] / wanted[1]
-        ratio = max(ratios) * longest + min(ratios) * (1.0 - longest)
-        found = round(size[0] / ratio), round(size[1] / ratio)
-    elif len(wanted) == 2:
-        found = wanted[0], wanted[1]
-    else:
-        short, long = sorted(size)
-        if wanted:
-            new_short, new_long = wanted[0], int(wanted[0] * long / short)
-        elif max_size is not None:
-            new_short, new_long = int(max_size * short / long), max_size
-        if wanted and max_size is not None and new_long > max_size:
-            new_short, new_long = int(max_size * new_short / new_long), max_size
-        found = (new_long, new_short) if size[1] <= size[0] else (new_short, new_long)
-    if min(found) < 1:
-        raise EmptyImageError(f"An image of {size} (rows, columns) would be resized to {found}: nothing is left of it.")
-    return found
+def sizing_of(params: Params) -> Sizing:
+    """The rule for the size that a resize with such params gives."""
+    return Sizing(tuple(params["size"]), params.get("max_size"), params.get("longest"))
 
 
 class Picking(Layer):
@@ -245,6 +227,7 @@ class Picking(Layer):
         offset: ``[1]``, where in an output pixel the pixel that is taken lies: 0 at its start, 0.5 in its middle.
     """
 
+    fixed = False
     offset: nn.Parameter
     arithmetic: Arithmetic
     options = SUMMED
@@ -258,15 +241,12 @@ class Picking(Layer):
         self.learn(offset=offset)
         self.arithmetic = arithmetic
 
-    def elastic(self, shape: Shape, params: Params) -> bool:
-        return fixes_size(shape, params)
+    def elastic(self, params: Params) -> bool:
+        return sizing_of(params).fixed
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"), params.get("longest"))
-        if size == shape[1:]:
-            return []
-        rows, columns = (Nearest(n, float(self.offset.detach()), self.arithmetic, Keep(0, 1, n)) for n in size)
-        return [Gather(rows=rows, columns=columns)]
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
+        axis = Nearest(1, float(self.offset.detach()), self.arithmetic, Keep(0, 1, 1))
+        return [Resize(sizing_of(params), axis, axis)]
 
 
 class Mixing(Layer):
@@ -279,6 +259,7 @@ class Mixing(Layer):
         ValueError: weight and bias do not fit each other.
     """
 
+    fixed = False
     weight: nn.Parameter
     bias: nn.Parameter
     arithmetic: Arithmetic
@@ -309,6 +290,8 @@ class Filtering(Layer):
         weights: ``[h, w]``, both odd.
         border: one of ``plan.BORDERS``.
     """
+
+    fixed = False
 
     weights: nn.Parameter
     arithmetic: Arithmetic
@@ -342,6 +325,7 @@ class Lookup(Layer):
         values: float32, or uint8 for a table of levels.
     """
 
+    fixed = False
     values: nn.Parameter
     pointwise = True
     whole: ClassVar[Mapping[str, torch.dtype]] = {"values": torch.uint8}
@@ -372,14 +356,15 @@ class Lookup(Layer):
 class Flipping(Layer):
     """Mirror the image. Params: ``axis``, ``"horizontal"`` or ``"vertical"``."""
 
+    fixed = False
     takes = Fields({"axis": one_of("horizontal", "vertical")})
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         axis = params["axis"]
         if axis == "horizontal":
-            return [Gather(columns=Keep(shape[2] - 1, -1, shape[2]))]
+            return [Gather(columns=Mirrored())]
         if axis == "vertical":
-            return [Gather(rows=Keep(shape[1] - 1, -1, shape[1]))]
+            return [Gather(rows=Mirrored())]
         raise PipelineValueError(f"Expected a flip along 'horizontal' or 'vertical', got {axis!r}.")
 
 
@@ -389,15 +374,16 @@ class Cropping(Layer):
     ``start`` (top, left), if given, is where; negative numbers count from the end. Without it, it is the middle.
     """
 
+    fixed = False
     takes = Fields({"size": listed(integer(1), 2), "start": maybe(listed(integer(-LONGEST), 2))}, ("start",))
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        rows, columns = (centred(n_in, n_out) for n_in, n_out in zip(shape[1:], params["size"], strict=True))
-        if params.get("start") is not None:
-            top, left = (s + n_in if s < 0 else s for s, n_in in zip(params["start"], shape[1:], strict=True))
-            rows, columns = Keep(top, 1, rows.count), Keep(left, 1, columns.count)
-        outside = not (rows.inside(shape[1]) and columns.inside(shape[2]))
-        return [Gather(rows=rows, columns=columns, outside=outside)]
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
+        if params.get("start") is None:
+            rows, columns = (Part("middle", 0, count) for count in params["size"])
+        else:
+            starts = zip(params["start"], params["size"], strict=True)
+            rows, columns = (Part("end" if start < 0 else "start", start, count) for start, count in starts)
+        return [Gather(rows=rows, columns=columns)]
 
 
 class Windowing(Layer):
@@ -407,31 +393,22 @@ class Windowing(Layer):
     and ``width``: where it is and how large; without them, it is cut out before, and comes with the image.
     """
 
+    fixed = False
     takes = Fields({"size": listed(integer(1), 2), **FILLED})
 
     def around(self, channels: int, params: Params) -> Around | None:
         return Around(params["border"], fill_of(params["fill"], channels))
 
-    def elastic(self, shape: Shape, params: Params) -> bool:
-        return "top" not in params
+    def elastic(self, params: Params) -> bool:
+        return True
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        if "top" in params:
-            return self.part(shape, params)
-        height, width = params["size"]
-        return [Gather(rows=Keep(0, 1, height), columns=Keep(0, 1, width), outside=True)]
-
-    def part(self, shape: Shape, params: Params) -> list[Stage]:
-        """The window, where it is known."""
-        top, left, height, width = (params[side] for side in ("top", "left", "height", "width"))
-        rows, columns = Keep(top, 1, height), Keep(left, 1, width)
-        if rows.inside(shape[1]) and columns.inside(shape[2]):
-            return [Gather(rows=rows, columns=columns)]
-        if params["border"] == "zero":
-            return [Gather(rows=rows, columns=columns, outside=True, fill=fill_of(params["fill"], shape[0]))]
-        axes = ((shape[1], top, height), (shape[2], left, width))
-        kept = (Listed(tuple(bordered(n, first, first + c, params["border"]).tolist())) for n, first, c in axes)
-        return [Gather(rows=next(kept), columns=next(kept))]
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
+        if "top" not in params:
+            height, width = params["size"]
+            return [Gather(rows=Keep(0, 1, height), columns=Keep(0, 1, width), outside=True)]
+        axes = ((params["top"], params["height"]), (params["left"], params["width"]))
+        rows, columns = (Part("start", start, count, params["border"]) for start, count in axes)
+        return [Gather(rows=rows, columns=columns, fill=filled(params, channels))]
 
 
 class Padding(Layer):
@@ -444,33 +421,13 @@ class Padding(Layer):
         PaddingError: there would be more.
     """
 
+    fixed = False
     takes = Fields({"padding": listed(integer(-LONGEST), 4), **FILLED, "limited": switch})
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        channels, height, width = shape
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         left, top, right, bottom = params["padding"]
-        if params["limited"] and params["border"] in ("reflect", "symmetric"):
-            check_padding(params["padding"], (height, width), params["border"])
-        if params["border"] == "zero":
-            rows, columns = Keep(-top, 1, height + top + bottom), Keep(-left, 1, width + left + right)
-            return [Gather(rows=rows, columns=columns, outside=True, fill=fill_of(params["fill"], channels))]
-        axes = ((height, top, bottom), (width, left, right))
-        kept = (Listed(tuple(bordered(n, -a, n + b, params["border"]).tolist())) for n, a, b in axes)
-        return [Gather(rows=next(kept), columns=next(kept))]
-
-
-def check_padding(padding: Sequence[int], size: tuple[int, int], border: str) -> None:
-    """Require that no more than the image has is mirrored into ``padding`` (left, top, right, bottom).
-
-    Raises:
-        PaddingError: otherwise, as torchvision on tensors.
-    """
-    most = [length - (border == "reflect") for length in (size[1], size[0])] * 2
-    if any(pad > limit for pad, limit in zip(padding, most, strict=True)):
-        raise PaddingError(
-            f"Padding size should be less than the corresponding input dimension, but got padding {tuple(padding)} "
-            f"(left, top, right, bottom) and an image of {size} (rows, columns). Use padding_mode='edge' instead."
-        )
+        rows, columns = Padded(top, bottom, params["border"]), Padded(left, right, params["border"])
+        return [Gather(rows=rows, columns=columns, fill=filled(params, channels), limited=params["limited"])]
 
 
 def fill_of(fill: Sequence[float], channels: int) -> tuple[float, ...]:
@@ -480,6 +437,11 @@ def fill_of(fill: Sequence[float], channels: int) -> tuple[float, ...]:
     return tuple(fill) * (channels // len(fill))
 
 
+def filled(params: Params, channels: int) -> tuple[float, ...]:
+    """The fill that params have for each channel; none, where something else lies around the image."""
+    return fill_of(params["fill"], channels) if params["border"] == "zero" else ()
+
+
 class Arranging(Layer):
     """Copy channels. Params: ``order``, the channel to take for each of the output; ``gray_only``: of gray images only.
 
@@ -487,6 +449,7 @@ class Arranging(Layer):
         ChannelsError: images of two channels, under ``gray_only``.
     """
 
+    fixed = False
     takes = Fields(
         {"order": listed(integer(0, MOST_CHANNELS - 1), 1, MOST_CHANNELS), "gray_only": switch}, ("gray_only",)
     )
@@ -499,11 +462,6 @@ class Arranging(Layer):
         return [Gather(channels=tuple(params["order"]))]
 
 
-def centred(n_in: int, n_out: int) -> Keep:
-    """The middle ``n_out`` pixels; an odd remainder goes where torchvision's crop and pad leave it."""
-    return Keep(-((n_out - n_in) // 2) if n_out > n_in else round((n_in - n_out) / 2), 1, n_out)
-
-
 class Normalising(Layer):
     """Subtract a mean and divide by a standard deviation.
 
@@ -514,6 +472,7 @@ class Normalising(Layer):
         ChannelsError: images of another number of channels.
     """
 
+    fixed = False
     takes = Fields({name: listed(number, 1, MOST_CHANNELS) for name in ("mean", "std")})
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:

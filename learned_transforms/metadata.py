@@ -15,8 +15,8 @@ from torchvision.transforms import v2
 from learned_transforms.clients import twins
 from learned_transforms.draws import Outcome, sides, sides_of_crop
 from learned_transforms.factors import FACTORS
-from learned_transforms.layers import output_size
 from learned_transforms.moving import RESIZING
+from learned_transforms.sizing import output_size
 from learned_transforms.steps import NUMERIC, resize_size
 
 KEEPING: Mapping[str, frozenset[type]] = {

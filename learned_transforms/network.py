@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import reduce
 from typing import Any, cast
 
@@ -13,11 +12,10 @@ from torch import Tensor, nn
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import PipelineValueError, check_channels
 from learned_transforms.images import CONTAINERS
-from learned_transforms.keep import Keep, follow, follows
 from learned_transforms.kernels import Compiled, choose
 from learned_transforms.layers import Layer, Params
 from learned_transforms.modes import out_of_sight
-from learned_transforms.plan import Gather, Mix, Normalise, Plan, Resample, Shape, Stage, Table
+from learned_transforms.plan import Plan, Shape, Stage
 
 MOST_PLANS = 256
 """Plans kept per network: one for each input shape and set of params lately seen."""
@@ -79,7 +77,7 @@ class Network(Lowered):
                 f"got {len(self.params)} and {output!r}."
             )
         self.plans: dict[Any, tuple[Plan, Compiled]] = {}
-        self.lowered: dict[Any, tuple[list[Stage], Shape]] = {}
+        self.lowered: dict[Any, list[Stage]] = {}
         self.weights: list[nn.Parameter] | None = None
 
     @property
@@ -117,7 +115,7 @@ class Network(Lowered):
     ) -> tuple[Plan, Compiled]:
         """Lower for images of ``shape`` (C, H, W) on ``device``, and compile for a backend.
 
-        Plans are kept, unless weights are being trained. A plan whose first layer gives one size serves every size.
+        Plans are kept, unless weights are being trained. They serve images of every size, but for layers of one size.
 
         Args:
             applied: for each layer, whether it is applied, or pairs of names and values that its params get besides;
@@ -132,8 +130,7 @@ class Network(Lowered):
         """
         applied = (True,) * len(self.params) if applied is None else tuple(applied)
         params = tuple(drawn(p, what) for p, what in zip(self.params, applied, strict=True))
-        first = self.first(params)
-        size = None if first is not None and first[0].elastic(shape, first[1]) else shape[1:]
+        size = shape[1:] if self.sized(params) else None
         if relaxed or any(p.requires_grad for p in self.known_weights()):
             self.lowered = {}
             try:
@@ -155,6 +152,16 @@ class Network(Lowered):
         layers = zip(self.members, params, strict=True)
         return next(((layer, p) for layer, p in layers if p is not None and not layer.pointwise), None)
 
+    def sized(self, params: Sequence[Params | None]) -> bool:
+        """Whether some layer has stages for one size only, and none before it gives images of any size that one."""
+        for layer, given in zip(self.members, params, strict=True):
+            if given is not None:
+                if layer.fixed:
+                    return True
+                if layer.elastic(given):
+                    return False
+        return False
+
     def lower(
         self,
         shape: Shape,
@@ -166,13 +173,13 @@ class Network(Lowered):
         relaxed: bool,
         gradients: bool,
     ) -> tuple[Plan, Compiled]:
-        """Each layer's stages for the shape that reaches it, folded."""
+        """Each layer's stages for what reaches it."""
         # A plan is kept, and may be used with gradients later: inference mode must not leave its mark on it.
         with torch.inference_mode(False), out_of_sight():
-            stages, output = self.lower_layers(shape, size, applied, params, relaxed)
+            stages, output = self.lower_layers(shape, applied, params, relaxed)
             first = self.first(params)
             around = None if first is None else first[0].around(shape[0], first[1])
-            plan = Plan(shape[0], size, stages, output, around)
+            plan = Plan(shape[0], size, stages, output if size else None, around)
             # Layers on the CPU make stages there.
             if device.type != "cpu" or any(p.device.type != "cpu" for p in self.known_weights()):
                 plan = plan.to(device)
@@ -181,30 +188,28 @@ class Network(Lowered):
     def lower_layers(
         self,
         shape: Shape,
-        size: tuple[int, int] | None,
         applied: Sequence[Any],
         params: Sequence[Params | None],
         relaxed: bool,
     ) -> tuple[tuple[Stage, ...], Shape]:
-        """Folded stages, and the shape of the output; what a layer came to in another plan is used again."""
+        """The stages, and the shape of the output; what a layer came to in another plan is used again."""
         stages: list[Stage] = []
         current = shape
-        seen: Any = shape[0], size
         for position, (layer, what, given) in enumerate(zip(self.members, applied, params, strict=True)):
             if given is None:
                 continue
-            key = position, what, seen, relaxed, torch.get_num_threads()
-            if key not in self.lowered:
+            key = position, what, current if layer.fixed else current[0], relaxed, torch.get_num_threads()
+            added = self.lowered.get(key)
+            if added is None:
                 if "channels" in given:
                     check_channels(current[0], given["channels"])
-                added = layer.stages(current, given, relaxed)
+                added = layer.stages(current, given, relaxed) if layer.fixed else layer.free(current[0], given, relaxed)
                 if len(self.lowered) >= MOST_LOWERED:
                     self.lowered.clear()
-                self.lowered[key] = added, reduce(lambda s, stage: stage.output(s), added, current)
-            added, current = self.lowered[key]
-            seen = current
+                self.lowered[key] = added
             stages += added
-        return tuple(fold(stages)), current
+            current = reduce(lambda s, stage: stage.output(s), added, current)
+        return tuple(stages), current
 
     def forward(self, image: Tensor, backend: str = "auto", relaxed: bool = False) -> Tensor:
         """Run on a uint8 or float image ``[..., C, H, W]``."""
@@ -242,40 +247,3 @@ def drawn(params: Params | None, what: Any) -> Params | None:
     if what is False or params is None:
         return None
     return params if what is True else {**params, **dict(what)}
-
-
-def fold(stages: Sequence[Stage]) -> list[Stage]:
-    """Move every copy of rows and columns as early as it goes, and merge stages with those that they meet."""
-    folded: list[Stage] = []
-    for stage in stages:
-        position = len(folded)
-        if isinstance(stage, Gather) and stage.channels is None:
-            while position and passes_through(stage, folded[position - 1]):
-                position -= 1
-        merged = merge(folded[position - 1], stage) if position else None
-        if merged is None:
-            folded.insert(position, stage)
-        else:
-            folded[position - 1] = merged
-    return folded
-
-
-def passes_through(stage: Gather, before: Stage) -> bool:
-    """Whether a copy of rows and columns may as well come before a pointwise stage; fill may not."""
-    return isinstance(before, Mix | Table | Normalise) and not stage.outside
-
-
-def merge(before: Stage, stage: Stage) -> Stage | None:
-    """One stage that does ``before`` and then ``stage``, where there is one."""
-    if not isinstance(stage, Gather) or stage.channels is not None or stage.outside:
-        return None
-    rows, columns = stage.rows, stage.columns
-    if isinstance(before, Resample) and isinstance(rows, Keep | None) and isinstance(columns, Keep | None):
-        return replace(
-            before,
-            rows=before.rows if rows is None else before.rows.kept(rows),
-            columns=before.columns if columns is None else before.columns.kept(columns),
-        )
-    if isinstance(before, Gather) and follows(before.rows, rows) and follows(before.columns, columns):
-        return replace(before, rows=follow(before.rows, rows), columns=follow(before.columns, columns))
-    return None

@@ -27,7 +27,7 @@ from learned_transforms.explain import unsupported
 from learned_transforms.factors import FACTORED
 from learned_transforms.given import WHOLE, Cutting
 from learned_transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
-from learned_transforms.images import Form
+from learned_transforms.images import Form, kind_of
 from learned_transforms.kernels import backends, cpu
 from learned_transforms.layers import Layer, Lookup, Params, Windowing
 from learned_transforms.layout import ORDERED, UNKNOWN, order_after
@@ -46,11 +46,11 @@ from learned_transforms.weights import Weights
 FALLBACKS = ("warn", "torchvision", "error")
 ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time."
 
-MOST_BYTES = 2**25
-"""Held by compiled calls for the sizes and draws lately seen; beyond that all are forgotten."""
+MOST_BYTES = 2**21
+"""Held by calls for the signatures and draws lately seen; beyond that all are forgotten."""
 
 CACHES = (
-    *("segments", "runs", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
+    *("segments", "runs", "kinds", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
     *("ordered", "operating"),
 )
 """What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
@@ -107,10 +107,12 @@ class Pipeline(Lowered):
         """Drop everything that is worked out again when it is needed."""
         self.segments: dict[Any, Segment] = {}
         self.runs: dict[Any, Callable[[Any], Any]] = {}
+        # By kind of images that one segment takes all the way: that, and whether they are arrays.
+        self.kinds: dict[Any, tuple[Segment, bool]] = {}
         self.pieces: list[Piece] = []
         self.stand_ins: dict[int, Any] = {}
         self.watch: Any = UNWATCHED
-        self.budget = Budget(MOST_BYTES, self.relower)
+        self.budget = Budget(MOST_BYTES, self.unbind)
         self.told: set[str] = set()
         # Whether some transform depends on the order of values in memory; and by position, which torch itself computes.
         self.ordered, self.operating = False, [False]
@@ -293,15 +295,34 @@ class Pipeline(Lowered):
         """Forget what was lowered."""
         for segment in self.__dict__.get("segments", {}).values():
             segment.release()
-        self.segments, self.runs = {}, {}
+        self.segments, self.runs, self.kinds = {}, {}, {}
         for network in self.networks:
             cast(Network, network).relower()
 
-    def keep_run(self, key: Any, run: Callable[[Any], Any]) -> None:
-        """Have images of one signature go straight on from now."""
-        if len(self.runs) >= MOST_LANES:
-            self.runs.clear()
-        self.runs[key] = run
+    def unbind(self) -> None:
+        """Forget the calls for images of one signature; what was compiled serves others as well."""
+        for segment in self.segments.values():
+            segment.unbind()
+        self.runs = {}
+
+    def keep_segment(self, key: Any, image: Any, segment: Segment, array: bool) -> None:
+        """Have images like this one, and others of its kind, go straight to a segment from now."""
+        kind = None if self.ordered else kind_of(image)
+        if kind is not None:
+            if len(self.kinds) >= MOST_LANES:
+                self.kinds.clear()
+            self.kinds[kind] = segment, array
+        self.run_in(segment, key, image, array)
+
+    def run_in(self, segment: Segment, key: Any, image: Any, array: bool) -> Callable[[Any], Any]:
+        """What runs on images like this one in a segment that takes them all the way; kept, if the segment does."""
+        lane = segment.lane(image, key)
+        run = lane.of_array if array else lane.run
+        if lane.kept:
+            if len(self.runs) >= MOST_LANES:
+                self.runs.clear()
+            self.runs[key] = run
+        return run
 
     def tell(self, reasons: Mapping[str, str]) -> None:
         """Say once of each transform by name that torchvision runs it and why, or raise where that is not allowed."""

@@ -7,21 +7,35 @@ that can run these stages can run every network. Shapes are ``(C, H, W)``; level
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.errors import PipelineValueError
+from learned_transforms.errors import EmptyImageError, PipelineValueError
 from learned_transforms.keep import BORDERS as PADS
-from learned_transforms.keep import Kept
+from learned_transforms.keep import Keep, Kept, Nearest, Padded, Part, Rule, check_padding
+from learned_transforms.sizing import Sizing
 from learned_transforms.taps import Axis, FixedAxis
 
 Shape = tuple[int, int, int]
 
 
-class Alike:
+class Given:
+    """Base of stages: most are the same whatever the size of the image, or are of one size."""
+
+    def at(self, shape: Shape) -> "Stage | None":
+        """The same for images of one ``shape``, without rules; None: nothing is done to these.
+
+        Raises:
+            InputShapeError: the stage does not take such images; or an error that torchvision raises for them.
+        """
+        return self  # type: ignore[return-value]
+
+
+class Alike(Given):
     """Base of stages whose output has the shape of their input."""
 
     def output(self, shape: Shape) -> Shape:
@@ -29,7 +43,7 @@ class Alike:
 
 
 @dataclass(frozen=True, eq=False)
-class Resample:
+class Resample(Given):
     """Separable resampling in two passes; of input of any size, where no axis is fixed."""
 
     rows: Axis | FixedAxis
@@ -46,7 +60,39 @@ class Resample:
 
 
 @dataclass(frozen=True, eq=False)
-class Product:
+class Resize:
+    """A resize of images of any size, to what a rule gives; where ``still``, images of that size stay as they are.
+
+    ``rows`` and ``columns`` are for any number of outputs: weights of a kernel, or the pixel that is nearest to each.
+    Beyond ``arithmetic.small`` rows and columns of the output together, if it is not 0, ``larger`` is the arithmetic.
+    """
+
+    sizing: Sizing
+    rows: Axis | Nearest
+    columns: Axis | Nearest
+    arithmetic: Arithmetic | None = None
+    larger: Arithmetic | None = None
+    still: bool = True
+
+    def output(self, shape: Shape) -> Shape:
+        return shape[0], *self.sizing.of(shape[1:])
+
+    def at(self, shape: Shape) -> "Stage | None":
+        size = self.sizing.of(shape[1:])
+        if size == shape[1:] and self.still:
+            return None
+        if isinstance(self.rows, Nearest) or isinstance(self.columns, Nearest) or self.arithmetic is None:
+            rows, columns = (
+                cast(Nearest, axis).sized(n) for axis, n in zip((self.rows, self.columns), size, strict=True)
+            )
+            return Gather(rows=rows, columns=columns)
+        beyond = self.larger is not None and sum(size) > self.arithmetic.small
+        arithmetic = cast(Arithmetic, self.larger) if beyond else replace(self.arithmetic, small=0)
+        return Resample(self.rows.sized(size[0], arithmetic), self.columns.sized(size[1], arithmetic), arithmetic)
+
+
+@dataclass(frozen=True, eq=False)
+class Product(Given):
     """``rows [H', H] @ image @ columns.T [W, W']``: full matrices, in a float type, without rounding.
 
     With ``rows [K, H', H]`` and ``columns [K, W', W]``, channels come in K groups, and each has matrices of its own.
@@ -61,7 +107,7 @@ class Product:
 
 
 @dataclass(frozen=True, eq=False)
-class Sparse:
+class Sparse(Given):
     """Each output pixel is ``bias[p] + sum_k weights[p, k] * pixels[index[p, k]]``, in every channel alike.
 
     ``index`` (int64) and ``weights`` (float64) are ``[H' * W', K]``, pixels and outputs counted row by row; ``size`` is
@@ -96,11 +142,11 @@ class Filter(Alike):
 
 
 @dataclass(frozen=True, eq=False)
-class Gather:
+class Gather(Given):
     """Copy chosen channels, rows and columns: crop, flip, channel copies. None keeps an axis as it is.
 
     ``outside``: some of the rows or columns lie outside the image, and are ``fill``, one value for each channel of the
-    image; without any, they are 0.
+    image; without any, they are 0. ``limited``: no more may be mirrored there than the image has.
     """
 
     channels: tuple[int, ...] | None = None
@@ -108,15 +154,42 @@ class Gather:
     columns: Kept | None = None
     outside: bool = False
     fill: tuple[float, ...] = ()
+    limited: bool = False
 
     def output(self, shape: Shape) -> Shape:
         channels = shape[0] if self.channels is None else len(self.channels)
-        height = shape[1] if self.rows is None else self.rows.count
-        return channels, height, shape[2] if self.columns is None else self.columns.count
+        rows, columns = (
+            n if kept is None else kept.length(n) for kept, n in zip((self.rows, self.columns), shape[1:], strict=True)
+        )
+        return channels, rows, columns
+
+    def at(self, shape: Shape) -> "Stage | None":
+        if not isinstance(self.rows, Rule) and not isinstance(self.columns, Rule):
+            return self
+        size = shape[1:]
+        if self.limited:
+            self.check_mirrors(size)
+        if min(self.output(shape)[1:]) < 1:
+            raise EmptyImageError(f"A crop leaves nothing of an image of {size} (rows, columns).")
+        rows, columns = (kept and kept.on(n) for kept, n in zip((self.rows, self.columns), size, strict=True))
+        outside = any(isinstance(k, Keep) and not k.inside(n) for k, n in zip((rows, columns), size, strict=True))
+        return replace(self, rows=rows, columns=columns, outside=self.outside or outside, limited=False)
+
+    def check_mirrors(self, size: tuple[int, int]) -> None:
+        """Require that images of ``size`` are not mirrored more than once."""
+        pads = []
+        for rule, n in zip((self.rows, self.columns), size, strict=True):
+            if isinstance(rule, Part | Padded) and rule.border in ("reflect", "symmetric"):
+                keep = replace(rule, border="zero").on(n)
+                start = cast(Keep, keep).start
+                pads.append((max(-start, 0), max(start + rule.length(n) - n, 0), rule.border))
+        if len(pads) == 2:
+            (top, bottom, border), (left, right, _) = pads
+            check_padding((left, top, right, bottom), size, border)
 
 
 @dataclass(frozen=True, eq=False)
-class Mix:
+class Mix(Given):
     """``weight [C_out, C_in] @ channels + bias [C_out]``, each pixel on its own, summed in channel order."""
 
     weight: Tensor
@@ -143,14 +216,14 @@ class Normalise(Alike):
 
 
 @dataclass(frozen=True, eq=False)
-class Apply:
-    """An unstructured module on the whole image in float32: the dense and convolutional networks."""
+class Apply(Given):
+    """A module on the whole image in float32; ``shape`` of what it gives, None: that of the image."""
 
     module: nn.Module
-    shape: Shape
+    shape: Shape | None
 
     def output(self, shape: Shape) -> Shape:
-        return self.shape
+        return shape if self.shape is None else self.shape
 
 
 class Slot(NamedTuple):
@@ -181,7 +254,8 @@ class Blend(Alike):
     :class:`Filter`). ``mean``: take its mean over the image instead, ``"none"`` as a float32, or with that rounding.
 
     ``form`` is the order of operations: ``"sum"``, as above, image first; ``"from_image"``:
-    ``image + (other - image) * b``; ``"from_other"``: ``other + (image - other) * a``.
+    ``image + (other - image) * b``; ``"from_other"``: ``other + (image - other) * a``. ``limited``: images that are
+    smaller than the window of a filter stay as they are.
     """
 
     terms: Tensor
@@ -191,6 +265,11 @@ class Blend(Alike):
     form: str
     ceiling: float
     arithmetic: Arithmetic
+    limited: bool = False
+
+    def at(self, shape: Shape) -> "Stage | None":
+        window = self.other.weights.shape if self.limited and isinstance(self.other, Filter) else (0, 0)
+        return None if shape[1] < window[0] or shape[2] < window[1] else self
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +325,8 @@ class Blur(Alike):
     """Smooth with taps ``exp(sum_k coefficients[k] * (distance / sigma) ** (2 * k + 2))``, scaled to a sum of 1.
 
     Rows are summed first, into float32, then columns; ``size`` (height, width) of the window, both odd. Beyond the
-    image lies ``border``. Taps are worked out in float64 and rounded to float32.
+    image lies ``border``; ``limited``: no more of it may be mirrored than there is. Taps are worked out in float64 and
+    rounded to float32.
     """
 
     coefficients: Tensor
@@ -254,6 +334,13 @@ class Blur(Alike):
     size: tuple[int, int]
     border: str
     arithmetic: Arithmetic
+    limited: bool = False
+
+    def at(self, shape: Shape) -> "Stage | None":
+        if self.limited and self.border in ("reflect", "symmetric"):
+            down, across = (length // 2 for length in self.size)
+            check_padding((across, down, across, down), shape[1:], self.border)
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,6 +357,7 @@ class BoxBlur(Alike):
 
 Stage = (
     Resample
+    | Resize
     | Product
     | Sparse
     | Filter
@@ -302,15 +390,23 @@ class Plan:
         channels: of the input.
         size: (rows, columns) of the input; None: any.
         stages: what to run.
-        output: shape of one output image.
+        output: shape of one output image; None: it depends on the size of the input.
         around: what lies around the image, for windows that reach beyond it.
     """
 
     channels: int
     size: tuple[int, int] | None
     stages: tuple[Stage, ...]
-    output: Shape
+    output: Shape | None
     around: Around | None = None
+
+    def result(self, shape: Shape) -> Shape:
+        """Shape of the output for images of ``shape``, the errors aside that they may be refused with."""
+        return reduce(lambda s, stage: stage.output(s), self.stages, shape)
+
+    def idle(self, shape: Shape) -> bool:
+        """Whether nothing is done to images of ``shape``."""
+        return all(stage.at(shape) is None for stage in self.stages)
 
     def to(self, device: torch.device) -> "Plan":
         """The same plan with its tensors on ``device``."""

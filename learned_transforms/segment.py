@@ -1,7 +1,7 @@
 """Consecutive transforms that run as one network, and what they do to one image."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,30 +24,34 @@ from learned_transforms.images import (
     Window,
     channels_last,
     from_tensor,
+    kind_of,
     shape_of,
     signature,
     to_tensor,
 )
-from learned_transforms.kernels import cpu
+from learned_transforms.kernels import Compiled, cpu
 from learned_transforms.layers import Arranging, Windowing
 from learned_transforms.metadata import EFFECTS, KEEPING, carried, size_after
 from learned_transforms.moving import MOVING, SIDES
 from learned_transforms.network import Network
-from learned_transforms.plan import Equalise, Shape
+from learned_transforms.plan import Equalise, Plan, Shape
 from learned_transforms.replay import RANDOM, from_params, to_params
 from learned_transforms.steps import leaves_dtype
 
 CPU = torch.device("cpu")
 TO_PIL = (v1.ToPILImage, v2.ToPILImage)
-MOST_LANES = 256
-"""Signatures of images that a segment remembers."""
+MOST_LANES = 32
+"""Signatures, and kinds, of images that a segment remembers. What is kept lies between results that are freed, which then
+may need fresh memory: so few are, and only where two images of one signature follow each other."""
 
 MOST_CALLS = 512
 """Outcomes of draws for which a signature remembers what runs."""
 
-BYTES_TO_TRIM = 2**23
-"""Blocks that are kept lie among larger ones that are freed, so that after so many the system gets these back; not
-sooner, since it takes memory away that the next calls use again."""
+MOST_PROGRAMS = 256
+"""Outcomes of draws for which a kind of images remembers its programs."""
+
+BYTES_OF_CALL = 2**11
+"""Of what runs on images of one signature, besides what native code holds, about."""
 
 Owner = tuple[int, int | None]
 """Position of a transform among the leaves; and of one of several layers, its number."""
@@ -69,12 +73,10 @@ class Budget:
 
     def spend(self, held: int) -> None:
         """Count what one more call holds."""
-        trims = self.spent // BYTES_TO_TRIM
         self.spent += held
         if self.spent > self.most:
             self.spent = held
             self.release()
-        if self.spent // BYTES_TO_TRIM != trims:
             cpu.trim()
 
 
@@ -154,6 +156,9 @@ class Segment:
             taken.container != "pil" and any(kind in TO_PIL for kind in kinds)
         )
         self.lanes: dict[Any, Lane] = {}
+        # By kind of images: what runs on those of any signature; and the signature of the last.
+        self.roaming: dict[Any, Lane] = {}
+        self.last: Any = None
 
     def __call__(self, image: Any, drawn: Drawn | None = None) -> Any:
         """Draw, unless that was done before, and run on an image, or a batch; where it is cut, a tuple comes back.
@@ -171,23 +176,46 @@ class Segment:
             from_tensor(p, self.form.container) if self.form.container in MARKED.values() else p for p in parts
         )
 
-    def release(self) -> None:
-        """Drop what was compiled, at once: what is left refers to itself, and waits for the garbage collector."""
+    def unbind(self) -> None:
+        """Drop what runs on images of one signature, at once: it refers to itself, and would wait for the garbage
+        collector."""
         for lane in self.lanes.values():
             lane.calls.clear()
         self.lanes.clear()
+
+    def release(self) -> None:
+        """Drop all that was compiled."""
+        self.unbind()
+        for lane in self.roaming.values():
+            lane.programs.clear()
+        self.roaming.clear()
         self.network.relower()
 
-    def lane(self, image: Any) -> "Lane":
-        """What runs on images like this one."""
-        key = signature(image)
+    def lane(self, image: Any, key: Any = None) -> "Lane":
+        """What runs on images like this one; calls are kept for sizes that come twice in a row, or that come first.
+
+        Args:
+            key: its signature, if that is known.
+        """
+        key = signature(image) if key is None else key
         lane = self.lanes.get(key)
-        if lane is None:
-            lane = Lane(self, image)
-            if not self.trainable:
-                if len(self.lanes) >= MOST_LANES:
-                    self.lanes.clear()
-                self.lanes[key] = lane
+        if lane is not None:
+            return lane
+        kind = kind_of(image)
+        roaming = self.roaming.get(kind)
+        if roaming is None:
+            roaming = Lane(self, image)
+            if self.trainable:
+                return roaming
+            if len(self.roaming) >= MOST_LANES:
+                self.roaming.clear()
+            self.roaming[kind] = roaming
+        elif key != self.last:
+            self.last = key
+            return roaming
+        if len(self.lanes) >= MOST_LANES:
+            self.lanes.clear()
+        lane = self.lanes[key] = Lane(self, image, roaming)
         return lane
 
     def check_smooth(self) -> None:
@@ -374,8 +402,8 @@ class Segment:
             return to_tensor(image)[..., top : top + height, left : left + width], (outcomes, None)
         return image, drawn
 
-    def bind(self, image: Any, shape: tuple[int, int, int], outcomes: Sequence[Outcome]) -> Call:
-        """The compiled plan for images like this one, for what was drawn.
+    def program(self, image: Any, shape: Shape, outcomes: Sequence[Outcome]) -> "Specialised":
+        """What is compiled for images like this one, for what was drawn.
 
         Args:
             image: a plain tensor, a PIL image or an array.
@@ -387,21 +415,26 @@ class Segment:
         applied = self.owned(dict(zip(self.random, outcomes, strict=True)))
         chosen = None if all(what is True for what in applied) else applied
         plan, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
-        if not plan.stages:
-            if self.copying:
-                return copied
-            return plain if self.remade else untouched
         # Equalizing and permuting channels give contiguous tensors in torchvision, too.
         ordered = any(isinstance(stage, Equalise) for stage in plan.stages) or any(
             isinstance(layer, Arranging) and what is not False
             for layer, what in zip(self.network.members, applied, strict=True)
         )
-        interleaved, masked = channels_last(image) and not ordered, self.form.container == "mask"
-        before = compiled.held
+        return Specialised(plan, compiled, ordered)
+
+    def bind(self, made: "Specialised", image: Any, shape: Shape, windowed: bool) -> Call:
+        """What was compiled, for images like this one in memory.
+
+        Args:
+            windowed: they come with a window, whose part is of ``shape``.
+        """
+        if made.plan.idle(shape):
+            if self.copying:
+                return copied
+            return plain if self.remade else untouched
+        interleaved, masked = channels_last(image) and not made.ordered, self.form.container == "mask"
         interleaved = interleaved or self.form.container in ("pil", "numpy") or (masked and shape[0] > 1)
-        call = compiled.bind(image, interleaved)
-        self.budget.spend(compiled.held - before)
-        return call
+        return made.compiled.bind(image, interleaved, windowed)
 
     def reached(self, position: int, outcomes: Mapping[int, Outcome]) -> bool:
         """Whether the containers around a transform, if there are any, come to it."""
@@ -442,12 +475,31 @@ def plain(image: Any, window: Window | None = None, factors: Sequence[float] = (
     return to_tensor(image).as_subclass(Tensor)
 
 
-class Lane:
-    """A segment, for images of one signature: everything that is the same for all of them is worked out here."""
+class Specialised(NamedTuple):
+    """What a segment is for one kind of images and one outcome of draws.
 
-    def __init__(self, segment: Segment, image: Any) -> None:
+    Attributes:
+        ordered: what it gives lies in memory in torch's usual order.
+    """
+
+    plan: Plan
+    compiled: Compiled
+    ordered: bool
+
+
+class Lane:
+    """A segment, for images of one kind, or of one signature: what is the same for all of them is worked out here.
+
+    Args:
+        image: one of them.
+        roaming: the lane of all images of its kind, for a lane of those of its signature, which keeps calls.
+    """
+
+    def __init__(self, segment: Segment, image: Any, roaming: "Lane | None" = None) -> None:
         self.segment = segment
+        self.kept = roaming is not None
         self.calls: dict[Any, Call] = {}
+        self.programs: dict[Any, Specialised] = {} if roaming is None else roaming.programs
         self.subclass = isinstance(image, Tensor) and type(image) is not Tensor
         # What comes out of the network is what the pipeline gives, as it is.
         self.bare = segment.form.container in ("tensor", "numpy") and bool(segment.owners)
@@ -456,16 +508,43 @@ class Lane:
 
     def whole_image(self) -> Callable[[Any], Any]:
         """Draw, then run: where nothing is left to do but to toss coins and call what is compiled."""
-        calls, chances, bind = self.calls, self.segment.chances, self.segment.bind
+        calls, chances, first = self.calls, self.segment.chances, self.first
 
         def run(image: Any) -> Any:
             coins = toss(chances) if chances else ()
             call = calls.get(coins)
-            if call is None:
-                call = calls[coins] = bind(image, shape_of(image), coins)
-            return call(image)
+            return first(coins, coins, image) if call is None else call(image)
 
         return run
+
+    def first(
+        self,
+        key: Any,
+        outcomes: tuple[Outcome, ...],
+        image: Any,
+        window: Window | None = None,
+        factors: Sequence[float] = (),
+    ) -> Any:
+        """Run on an image for which nothing is bound: of a size, or under a draw, that was not there lately."""
+        segment, shape = self.segment, shape_of(image)
+        if window is not None:
+            shape = shape[0], *window[2:]
+        made = self.programs.get(outcomes)
+        if made is None:
+            made = segment.program(image, shape, outcomes)
+            # Drawn from what those before leave, the next draw is another.
+            if made.plan.size is None and not (segment.tracking or segment.trainable):
+                if len(self.programs) >= MOST_PROGRAMS:
+                    self.programs.clear()
+                self.programs[outcomes] = made
+        before = made.compiled.held
+        call = segment.bind(made, image, shape, window is not None)
+        if self.kept and not segment.tracking:
+            segment.budget.spend(made.compiled.held - before + BYTES_OF_CALL)
+            if len(self.calls) >= MOST_CALLS:
+                self.calls.clear()
+            self.calls[key] = call
+        return call(image, window, factors)
 
     def any_image(self, image: Any, drawn: Drawn | None = None) -> Any:
         """Draw, unless that was done before, and run, in any case."""
@@ -480,17 +559,12 @@ class Lane:
             outcomes = self.segment.noted(plain, outcomes)
         key = outcomes, window is None
         call = self.calls.get(key)
-        if call is None:
-            if not self.segment.owners:
-                return self.contain(image, drawn)
-            channels, *size = shape_of(plain)
-            height, width = size if window is None else window[2:]
-            call = self.segment.bind(plain, (channels, height, width), outcomes)
-            if not self.segment.tracking:  # Else the next draw is another.
-                if len(self.calls) >= MOST_CALLS:
-                    self.calls.clear()
-                self.calls[key] = call
-        made = call(plain, window, factors)
+        if call is not None:
+            made = call(plain, window, factors)
+        elif self.segment.owners:
+            made = self.first(key, outcomes, plain, window, factors)
+        else:
+            return self.contain(image, drawn)
         if made is given:
             return self.contain(image, drawn)
         return made if self.bare else self.wrap(made, image, drawn)

@@ -104,6 +104,10 @@ class Axis:
         kept = self.keep.then(keep)
         return Axis(self.kernel, self.shift, self.size, self.arithmetic, kept, self.antialias, self.width)
 
+    def sized(self, size: int, arithmetic: Arithmetic) -> "Axis":
+        """The same for another number of output pixels, all of which are wanted."""
+        return Axis(self.kernel, self.shift, size, arithmetic, None, self.antialias, self.width)
+
     def to(self, device: torch.device) -> "Axis":
         """The same axis with its weights on ``device``."""
         kernel, shift = self.kernel.to(device), self.shift.to(device)

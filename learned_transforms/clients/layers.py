@@ -3,9 +3,9 @@
 import torch
 
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.errors import EmptyImageError, FewChannelsError, NoPictureError, PipelineValueError
-from learned_transforms.keep import Keep, Listed, bordered
-from learned_transforms.layers import Layer, Params, centred, check_padding, fill_of
+from learned_transforms.errors import FewChannelsError, NoPictureError, PipelineValueError
+from learned_transforms.keep import Padded, Part
+from learned_transforms.layers import Layer, Params, filled
 from learned_transforms.plan import BoxBlur, Gather, Mix, Shape, Stage
 
 EXACT = Arithmetic("float32")
@@ -20,14 +20,11 @@ class Trimming(Layer):
         EmptyImageError: nothing is left.
     """
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        border, (_, height, width) = params["border"], shape
-        rows, columns = height - 2 * border, width - 2 * border
-        if min(rows, columns) < 1:
-            raise EmptyImageError(
-                f"A border of {border} leaves nothing of an image of {height, width} (rows, columns)."
-            )
-        return [Gather(rows=Keep(border, 1, rows), columns=Keep(border, 1, columns))]
+    fixed = False
+
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
+        cut = Padded(-params["border"], -params["border"])
+        return [Gather(rows=cut, columns=cut)]
 
 
 class Placing(Layer):
@@ -39,22 +36,11 @@ class Placing(Layer):
         PaddingError: there would be more, or a fill that does not fit the channels.
     """
 
-    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        channels, *size = shape
-        border = params["border"]
-        rows, columns = (centred(n_in, n_out) for n_in, n_out in zip(size, params["size"], strict=True))
-        if rows.inside(size[0]) and columns.inside(size[1]):
-            return [Gather(rows=rows, columns=columns)]
-        if border == "zero":
-            return [Gather(rows=rows, columns=columns, outside=True, fill=fill_of(params["fill"], channels))]
-        axes = tuple(zip((rows, columns), size, strict=True))
-        if params["limited"] and border in ("reflect", "symmetric"):
-            (top, bottom), (left, right) = (
-                (max(-kept.start, 0), max(kept.start + kept.count - n, 0)) for kept, n in axes
-            )
-            check_padding((left, top, right, bottom), (size[0], size[1]), border)
-        listed = (Listed(tuple(bordered(n, k.start, k.start + k.count, border).tolist())) for k, n in axes)
-        return [Gather(rows=next(listed), columns=next(listed))]
+    fixed = False
+
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
+        rows, columns = (Part("middle", 0, count, params["border"]) for count in params["size"])
+        return [Gather(rows=rows, columns=columns, fill=filled(params, channels), limited=params["limited"])]
 
 
 class Refusing(Layer):
@@ -64,12 +50,16 @@ class Refusing(Layer):
         NoPictureError: always.
     """
 
+    fixed = False
+
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         raise NoPictureError(f"{params['name']} is not supported for tensors. Put it before the conversion to one.")
 
 
 class Boxing(Layer):
     """Smooth as Pillow does; see ``plan.BoxBlur``. Params: ``sigma``, in pixels."""
+
+    fixed = False
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         if relaxed:
@@ -84,6 +74,8 @@ class Swapping(Layer):
         FewChannelsError: images of fewer.
     """
 
+    fixed = False
+
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         if shape[0] < 3:
             raise FewChannelsError(f"Expected an image of at least 3 channels, got {shape[0]}. Convert it to RGB.")
@@ -92,6 +84,8 @@ class Swapping(Layer):
 
 class Scaling(Layer):
     """Multiply floats by ``factor``."""
+
+    fixed = False
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         return [

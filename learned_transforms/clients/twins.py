@@ -19,7 +19,7 @@ from learned_transforms.draws import Outcome, Twin
 from learned_transforms.errors import EmptyImageError
 from learned_transforms.factors import PillowBlur
 from learned_transforms.images import Window
-from learned_transforms.layers import check_padding
+from learned_transforms.keep import check_padding
 from learned_transforms.plan import Shape
 
 Range = tuple[float, float]

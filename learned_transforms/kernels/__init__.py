@@ -21,12 +21,13 @@ class Compiled(Protocol):
 
     held: int
 
-    def bind(self, image: Any, interleaved: bool = False) -> Call:
+    def bind(self, image: Any, interleaved: bool = False, windowed: bool = False) -> Call:
         """What runs on images of the type, shape, strides and dtype of this one.
 
         Args:
             image: a tensor ``[..., C, H, W]`` or a PIL image.
             interleaved: leave the channels of a pixel side by side in memory, where the backend can choose.
+            windowed: images will come with a window.
         """
 
 

@@ -8,6 +8,7 @@ variable ``LEARNED_TRANSFORMS_SIMD`` (``avx512``, ``avx2``, ``portable``), read 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
+from learned_transforms.fold import at
 from learned_transforms.images import Call, Window, shape_of, to_tensor
 from learned_transforms.installed import EXPORTS_SAFELY, check_export
 from learned_transforms.keep import Kept, Listed, Nearest
@@ -34,6 +36,7 @@ from learned_transforms.plan import (
     Normalise,
     Plan,
     Resample,
+    Resize,
     Slot,
     Sparse,
     Stage,
@@ -123,11 +126,11 @@ def unfit(stage: Stage) -> str | None:
         return f"it has no {type(stage).__name__}: full matrices and unstructured networks are left to torch"
     arithmetic = getattr(stage, "arithmetic", None)
     if arithmetic is not None:
-        if arithmetic.number == "float64" and isinstance(stage, Resample | Mix | Blend | Blur):
+        if arithmetic.number == "float64" and isinstance(stage, Resample | Resize | Mix | Blend | Blur):
             return f"its {type(stage).__name__} does not sum in float64"
         if arithmetic.number != "float32" and arithmetic.fma:
             return f"it does not fuse sums in {arithmetic.number}"
-        cut = isinstance(stage, Resample) and arithmetic.quarters
+        cut = isinstance(stage, Resample | Resize) and arithmetic.quarters
         if cut and (arithmetic.number != "int" or not 3 <= arithmetic.bits <= 11):
             return "it cuts products to quarters of a level in integers of 3 to 11 fraction bits only"
         if isinstance(stage, Resample) and arithmetic.number == "int" and not (arithmetic.each_pass or cut):
@@ -178,8 +181,17 @@ def resample_of(stage: Resample) -> Any:
     return _native.resample(axis_of(stage.rows), axis_of(stage.columns), arithmetic_of(stage.arithmetic))
 
 
+def resize_of(stage: Resize) -> Any:
+    if stage.arithmetic is None:
+        return _native.resize_nearest(stage.sizing, kept_of(stage.rows), kept_of(stage.columns))
+    larger = None if stage.larger is None else arithmetic_of(stage.larger)
+    how = arithmetic_of(stage.arithmetic), larger, stage.arithmetic.small, stage.still
+    return _native.resize(stage.sizing, axis_of(stage.rows), axis_of(stage.columns), *how)
+
+
 def gather_of(stage: Gather) -> Any:
-    return _native.gather(stage.channels, kept_of(stage.rows), kept_of(stage.columns), stage.fill)
+    rows, columns = kept_of(stage.rows), kept_of(stage.columns)
+    return _native.gather(stage.channels, rows, columns, stage.fill, stage.outside, stage.limited)
 
 
 def kept_of(keep: Kept | None) -> Any:
@@ -218,7 +230,7 @@ def blend_of(stage: Blend) -> Any:
     other: tuple[Any, ...] | None = None
     if stage.other is not None:
         other = mix_of(stage.other) if isinstance(stage.other, Mix) else filter_of(stage.other)
-    how = stage.mean, stage.form, stage.ceiling, arithmetic_of(stage.arithmetic)
+    how = stage.mean, stage.form, stage.ceiling, arithmetic_of(stage.arithmetic), stage.limited
     return _native.blend(stage.terms.flatten().tolist(), factor_of(stage.factor), other, *how)
 
 
@@ -233,11 +245,13 @@ def turn_of(stage: Turn) -> Any:
 
 def blur_of(stage: Blur) -> Any:
     sigma = factor_of(stage.sigma)
-    return _native.blur(stage.coefficients.tolist(), sigma, stage.size, stage.border, arithmetic_of(stage.arithmetic))
+    how = stage.border, arithmetic_of(stage.arithmetic), stage.limited
+    return _native.blur(stage.coefficients.tolist(), sigma, stage.size, *how)
 
 
 NATIVE: dict[type, Callable[[Any], Any]] = {
     Resample: resample_of,
+    Resize: resize_of,
     Sparse: sparse_of,
     Filter: lambda stage: _native.filter(*filter_of(stage)),
     Gather: gather_of,
@@ -284,30 +298,29 @@ class Program:
         except (TypeError, ValueError) as error:  # Dimensions are part of the types of the native code.
             raise BackendError(f"The cpu backend cannot run this plan: {error}.") from error
 
-    def bind(self, image: Any, interleaved: bool = False) -> Call:
+    def bind(self, image: Any, interleaved: bool = False, windowed: bool = False) -> Call:
         """What runs on images of the type, shape, strides and dtype of this one.
 
         Args:
             image: a tensor ``[..., C, H, W]``, a PIL image, or a uint8 array ``[H, W, C]`` or ``[H, W]``.
             interleaved: leave the channels of a pixel side by side in memory.
+            windowed: images will come with a window, so that nothing need be made for whole ones.
 
         Raises:
             InputShapeError: it does not fit the plan.
         """
         if isinstance(image, np.ndarray):
-            return self.bind_array(image, interleaved)
+            return self.bind_array(image, interleaved, windowed)
         if not isinstance(image, Tensor):
-            return self.bind_pil(image, interleaved)
-        lead, floating = image.shape[:-3], image.dtype == torch.float32
-        size, dtype = self.output(lead, interleaved), self.dtype(floating)
+            return self.bind_pil(image, interleaved, windowed)
         if not image.numel():
-            return lambda image, window=None, factors=(), out=None: image.new_empty(
-                *lead, *self.plan.output, dtype=dtype
-            )
+            return Reference(self.plan).run
+        lead, floating = image.shape[:-3], image.dtype == torch.float32
         memory = usable(image)
         direct = memory is image and not floating
         images, step = (len(memory), memory.stride(0)) if memory.ndim > 3 else (1, 0)
-        call = self.call(images, memory.shape[-3:], strides_of(memory), step, floating, interleaved)
+        call = self.call(images, memory.shape[-3:], strides_of(memory), step, floating, interleaved, windowed)
+        size, dtype = output_of(call, lead, interleaved)
         empty, threads, needed, element = allocator(dtype), torch.get_num_threads, call.reach, image.element_size()
 
         def run(
@@ -324,13 +337,13 @@ class Program:
 
         return run
 
-    def bind_pil(self, image: Image.Image, interleaved: bool) -> Call:
+    def bind_pil(self, image: Image.Image, interleaved: bool, windowed: bool) -> Call:
         """The same for PIL images; they are read in place where Pillow exports their memory in one block."""
         width, height = image.size
         channels, pixel = PIXELS[image.mode]
-        size, dtype = self.output((), interleaved), self.dtype(False)
         strides = (1, width * pixel, pixel)
-        call = self.call(1, (channels, height, width), strides, 0, False, interleaved)
+        call = self.call(1, (channels, height, width), strides, 0, False, interleaved, windowed)
+        size, dtype = output_of(call, (), interleaved)
         copied: list[Call] = []
         empty, threads, arrow_pixels = allocator(dtype), torch.get_num_threads, _native.arrow_pixels
 
@@ -344,7 +357,7 @@ class Program:
             except (AttributeError, ValueError):  # Pillow before 11.2, or memory that it does not export.
                 tensor = to_tensor(image)
                 if not copied:
-                    copied.append(self.bind(tensor, interleaved))
+                    copied.append(self.bind(tensor, interleaved, windowed))
                 return copied[0](tensor, window, factors, out)
             address, length = arrow_pixels(owner)
             if length != width * height * pixel:
@@ -355,15 +368,15 @@ class Program:
 
         return run
 
-    def bind_array(self, image: Any, interleaved: bool) -> Call:
+    def bind_array(self, image: Any, interleaved: bool, windowed: bool) -> Call:
         """The same for arrays, which are read in place, read-only ones too; an array comes back, if interleaved."""
         shape, (row, pixel, *channel) = shape_of(image), image.strides
         strides = fitted(shape, channel[0] if channel else 1, row, pixel)
         if min(image.strides) < 0 or not readable(shape, strides):
-            bound = self.bind(to_tensor(image), interleaved)
+            bound = self.bind(to_tensor(image), interleaved, windowed)
             return lambda image, window=None, factors=(): bound(to_tensor(image), window, factors)
-        size, dtype = self.output((), interleaved), self.dtype(False)
-        call = self.call(1, shape, strides, 0, False, interleaved)
+        call = self.call(1, shape, strides, 0, False, interleaved, windowed)
+        size, dtype = output_of(call, (), interleaved)
         empty, threads, memory_of = allocator(dtype), torch.get_num_threads, _native.memory_of
         array_type = np.float32 if dtype == torch.float32 else np.uint8
 
@@ -380,33 +393,22 @@ class Program:
         return run_interleaved if interleaved else run
 
     def call(self, *layout: Any) -> Any:
-        """The native program for one layout; its output is what the plan says."""
+        """The native program for one layout; its output is what the plan says, if it does."""
         try:
             call = self.native.bind(*layout)
         except ValueError as error:
+            at(self.plan.stages, layout[1])  # Where torchvision refuses such images, so does this.
             raise InputShapeError(f"The image {tuple(layout[1])} does not fit its plan: {error}.") from error
         self.held += call.held
-        floating = self.dtype(layout[4]) == torch.float32
-        if call.output != (*self.plan.output, floating):
-            raise BackendError(
-                f"Expected output {self.plan.output}, float: {floating}, native code gives {call.output}."
-            )
+        if self.plan.output not in (None, call.output[:3]):
+            raise BackendError(f"Expected output {self.plan.output}, native code gives {call.output}.")
         return call
 
-    def output(self, lead: Sequence[int], interleaved: bool) -> tuple[int, ...]:
-        c, h, w = self.plan.output
-        return (*lead, h, w, c) if interleaved else (*lead, c, h, w)
 
-    def dtype(self, floating: bool) -> torch.dtype:
-        """The dtype that the plan gives for float input, or for uint8 input."""
-        for stage in self.plan.stages:
-            if isinstance(stage, Resample | Sparse | Filter | Mix | Blend | Stretch | Turn | Blur):
-                floating = stage.arithmetic.rounding == "none"
-            elif isinstance(stage, Table):
-                floating = stage.values.is_floating_point()
-            elif isinstance(stage, Normalise | Equalise):
-                floating = isinstance(stage, Normalise)
-        return torch.float32 if floating else torch.uint8
+def output_of(call: Any, lead: Sequence[int], interleaved: bool) -> tuple[tuple[int, ...], torch.dtype]:
+    """Shape in memory and dtype of what a native call gives, for ``lead`` dimensions of the batch."""
+    c, h, w, floating = call.output
+    return (*lead, h, w, c) if interleaved else (*lead, c, h, w), torch.float32 if floating else torch.uint8
 
 
 def compile_plan(plan: Plan) -> Program | Reference:
@@ -414,6 +416,7 @@ def compile_plan(plan: Plan) -> Program | Reference:
     return Program(plan) if plan.stages else Reference(plan)
 
 
+@cache
 def allocator(dtype: torch.dtype) -> Callable[..., Tensor]:
     """What makes tensors of a dtype in the CPU's memory, whatever the default device is."""
     with torch.inference_mode(False):

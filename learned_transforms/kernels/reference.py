@@ -11,6 +11,7 @@ from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import InputShapeError
+from learned_transforms.fold import at, fold
 from learned_transforms.images import Call, Window, to_tensor
 from learned_transforms.keep import Kept, Listed, bordered
 from learned_transforms.kernels import colour
@@ -39,6 +40,9 @@ from learned_transforms.plan import (
 )
 from learned_transforms.taps import Taps, away_from_zero
 
+MOST_SIZES = 16
+"""Of images, for which a plan is kept without rules."""
+
 
 class Reference:
     """A plan, to be run stage by stage."""
@@ -47,8 +51,20 @@ class Reference:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.known: dict[tuple[int, ...], list[Stage]] = {}
 
-    def bind(self, image: Any, interleaved: bool = False) -> Call:
+    def stages(self, shape: tuple[int, ...]) -> list[Stage]:
+        """What to carry out on images of ``shape`` (C, H, W); kept."""
+        found = self.known.get(shape)
+        if found is None:
+            if len(self.known) >= MOST_SIZES:
+                self.known.clear()
+            channels, height, width = shape
+            with torch.inference_mode(False), out_of_sight():
+                found = self.known[shape] = fold(at(self.plan.stages, (channels, height, width)))
+        return found
+
+    def bind(self, image: Any, interleaved: bool = False, windowed: bool = False) -> Call:
         """What runs on images like this one; here, on all."""
         return self.run
 
@@ -69,7 +85,7 @@ class Reference:
             top, left, height, width = window
             inner = value[..., top : top + height, left : left + width]
             value = gather(value, part) if part.outside else inner
-        for stage in self.plan.stages:
+        for stage in self.stages(shape_of(value)[-3:]):
             value = carry_out(value, settled(stage, factors))
         return value if out is None else out.copy_(value)
 
@@ -258,7 +274,7 @@ def normalise(image: Tensor, stage: Normalise) -> Tensor:
 def apply(image: Tensor, stage: Apply) -> Tensor:
     flat = image.reshape(-1, *image.shape[-3:]).float()
     result: Tensor = stage.module(flat)
-    return result.reshape(*image.shape[:-3], *stage.shape)
+    return result.reshape(*image.shape[:-3], *result.shape[1:] if stage.shape is None else stage.shape)
 
 
 STAGES: dict[type, Callable[[Tensor, Any], Tensor]] = {

@@ -14,7 +14,7 @@ from learned_transforms.installed import resizes_by_lanczos
 from learned_transforms.kernels.cpu import fresh
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
-from learned_transforms.pipeline import MOST_BYTES, shipped
+from learned_transforms.pipeline import shipped
 from learned_transforms.processors.patching import Patching
 from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Steps
@@ -22,6 +22,9 @@ from learned_transforms.segment import Budget
 from learned_transforms.steps import Step, resampled
 
 CPU = torch.device("cpu")
+MOST_BYTES = 2**25
+"""Held by calls for the sizes lately seen; beyond that all are forgotten."""
+
 FORMS = {"pil": Form("pil", "uint8"), "torchvision": Form("tensor", "uint8")}
 """The images whose arithmetic a backend has, whatever it is given."""
 
@@ -90,7 +93,7 @@ class Runner:
         plan, compiled = self.network.plan(shape, CPU, applied)
         before = compiled.held
         interleaved = self.steps.patches is not None and self.steps.patches.channels_last
-        made = Bound(compiled.bind(image, interleaved), plan.output, resized)
+        made = Bound(compiled.bind(image, interleaved), plan.result(shape), resized)
         self.budget.spend(compiled.held - before)
         return made
 

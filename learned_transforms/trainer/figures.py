@@ -11,6 +11,7 @@ from torch import Tensor
 
 from learned_transforms.errors import MissingExtraError
 from learned_transforms.fixed import Separable
+from learned_transforms.fold import at, fold
 from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
 from learned_transforms.plan import (
@@ -215,7 +216,7 @@ def drawing(networks: Mapping[str, Network], shape: tuple[int, int, int], path: 
         axis.text(-1.1, 0.65, f"{name}: {weights:,} learned numbers", fontsize=9, color=INK, weight="bold")
         current, x = shape, -0.5
         axis.text(x, 0, "x".join(map(str, current)), ha="center", va="center", fontsize=9)
-        for stage in plan.stages:
+        for stage in fold(at(plan.stages, shape)):
             color = BLUE if isinstance(stage, Resample | Product) else GRAY if isinstance(stage, Apply) else ORANGE
             axis.annotate("", (x + 1.0, 0), (x + 0.45, 0), arrowprops={"arrowstyle": "->", "color": INK})
             title, detail = stage_text(stage, current)

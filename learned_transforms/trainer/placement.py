@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.layers import Cropping, Layer, Params, Resampling, centred, output_size
+from learned_transforms.keep import centred
+from learned_transforms.layers import Cropping, Layer, Params, Resampling
 from learned_transforms.plan import Gather, Shape, Stage
+from learned_transforms.sizing import output_size
 from learned_transforms.taps import evaluate
 
 Size = tuple[int, int]
@@ -105,7 +107,7 @@ def where(crop: Params) -> str:
 
 def cut(crop: Params, size: Size) -> list[tuple[int, int]]:
     """For each axis, where a crop starts, and how long it is."""
-    starts = crop.get("start") or [centred(n, n_out).start for n, n_out in zip(size, crop["size"], strict=True)]
+    starts = crop.get("start") or [centred(n, n_out) for n, n_out in zip(size, crop["size"], strict=True)]
     return [
         (start + n if "start" in crop and start < 0 else start, length)
         for start, n, length in zip(starts, size, crop["size"], strict=True)
@@ -121,7 +123,7 @@ def crops(starts: Sequence[int], size: Size, lengths: Size) -> Iterator[Params |
     if size == lengths:
         yield None
         return
-    if all(centred(n, n_out).start == start for n, n_out, start in zip(size, lengths, starts, strict=True)):
+    if all(centred(n, n_out) == start for n, n_out, start in zip(size, lengths, starts, strict=True)):
         yield {"size": lengths}
     for chosen in product(*((start, start - n) for start, n in zip(starts, size, strict=True))):
         yield {"size": lengths, "start": chosen}
@@ -165,6 +167,8 @@ class Placed(Resampling):
     Params: ``size`` (rows, columns) of the output.
     """
 
+    fixed = True
+
     def __init__(self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, placement: Placement) -> None:
         super().__init__(kernel, shift, arithmetic)
         self.placement = placement
@@ -180,6 +184,3 @@ class Placed(Resampling):
                 found.append(stage)
                 shape = stage.output(shape)
         return found or [Gather()]
-
-    def elastic(self, shape: Shape, params: Params) -> bool:
-        return False

@@ -42,9 +42,9 @@ void advise(uint8_t* memory, int64_t bytes) {
 #endif
 }
 
-Call::Call(std::shared_ptr<Program> program, int64_t images, std::array<int64_t, 3> shape,
-           std::array<int64_t, 3> strides, int64_t step, bool floating, bool interleaved)
-    : program_(std::move(program)) {
+Call::Call(std::shared_ptr<const Program> program, int64_t images, std::array<int64_t, 3> shape,
+           std::array<int64_t, 3> strides, int64_t step, bool floating, bool interleaved, bool windowed)
+    : program_(std::move(program)), windowed_(windowed) {
     const auto [channels, height, width] = shape;
     const int64_t element = floating ? 4 : 1;
     require(images >= 1 && channels >= 1 && height >= 1 && width >= 1,
@@ -57,44 +57,50 @@ Call::Call(std::shared_ptr<Program> program, int64_t images, std::array<int64_t,
                 "the values of a row must lie side by side, or be interleaved, 4 to a pixel at most");
     batch_ = {view, images, product({step, element})};
     extent_ = extent(batch_);
-    target_ = program_->output(height, width, floating);
+    passes_ = program_->lower({height, width}, floating);
+    target_ = passes_->output();
     target_.interleaved = interleaved;
     bytes_ = product({images, target_.channels, target_.height, target_.width, target_.floating ? 4 : 1});
-    geometries_ = program_->geometries(view);
 }
 
 int64_t Call::held() const {
-    int64_t bytes = sizeof(Call);
-    for (const auto& geometry : geometries_)
-        if (geometry) bytes += geometry->bytes();
-    return bytes;
+    return static_cast<int64_t>(sizeof(Call)) + passes_->held(windowed_ ? nullptr : &batch_.first);
 }
 
 void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const std::array<int64_t, 4>* window,
-               const Program::Factors& factors) const {
+               const Factors& factors) const {
     require(source != nullptr, "the image has no memory");
-    program_->check_factors(factors);
+    passes_->check_factors(factors);
     advise(target, bytes_);
     Batch batch = batch_;
     Target to = target_;
     batch.first.data = source;
     batch.first.end = source + extent_;
     to.data = target;
-    if (!window) return program_->run(batch, to, geometries_, factors, threads);
-    const auto [top, left, height, width] = *window;
+    const Kernels& kernels = program_->kernels();
+    if (!window && !windowed_) {
+        std::call_once(made_, [&] { geometries_ = passes_->geometries(batch.first, kernels); });
+        return passes_->run(batch, to, geometries_, factors, threads, kernels);
+    }
     View& view = batch.first;
     std::vector<uint8_t> part;
-    if (top >= 0 && left >= 0 && height >= 1 && width >= 1 && height <= view.height - top &&
-        width <= view.width - left) {
-        view.data += top * view.row + left * view.pixel;
-        view.height = height;
-        view.width = width;
-    } else {
-        batch = program_->seen(batch, *window, part);
+    std::shared_ptr<const Passes> passes = passes_;
+    if (window) {
+        const auto [top, left, height, width] = *window;
+        const Size whole{view.height, view.width};
+        if (top >= 0 && left >= 0 && height >= 1 && width >= 1 && height <= view.height - top &&
+            width <= view.width - left) {
+            view.data += top * view.row + left * view.pixel;
+            view.height = height;
+            view.width = width;
+        } else {
+            batch = program_->seen(batch, *window, part);
+        }
+        if (!program_->alike(whole, {height, width})) passes = program_->lower({height, width}, view.floating);
+        const Target& shape = passes->output();
+        require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
     }
-    const Target shape = program_->output(height, width, view.floating);
-    require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
-    program_->run(batch, to, program_->geometries(view), factors, threads);
+    passes->run(batch, to, passes->geometries(view, kernels), factors, threads, kernels);
 }
 
 void mix_batch(const float* source, float* target, int64_t images, int64_t values, double share, int64_t threads,

@@ -52,6 +52,12 @@ bool below(const Keep& keep, int64_t size) {
 }
 
 void check(const Keep& keep) {
+    if (keep.rule) {
+        for (const int64_t value : {keep.rule->first, keep.rule->second})
+            require(std::abs(value) <= LONGEST, "pixels are kept that lie beyond any image");
+        require(keep.rule->border != Border::copy, "a border cannot be a copy");
+        return;
+    }
     check_range(keep);
     if (!keep.nearest) return;
     require(keep.nearest->size > 0 && keep.nearest->size <= LONGEST && below(keep, keep.nearest->size),
@@ -61,8 +67,8 @@ void check(const Keep& keep) {
 }
 
 void check(const Axis& axis, const Arithmetic& arithmetic) {
-    require(axis.keep.list.empty() && !axis.keep.nearest, "a resample keeps evenly spaced pixels");
-    if (const auto* from = std::get_if<Interpolation>(&axis.weights)) {
+    require(axis.keep.list.empty() && !axis.keep.nearest && !axis.keep.rule, "a resample keeps evenly spaced pixels");
+    if (const auto* from = std::get_if<Interpolation>(axis.weights.get())) {
         require(from->support > 0 && from->terms > 0 &&
                     static_cast<int64_t>(from->kernel.size()) == from->support * from->terms,
                 "a kernel needs [support, terms] coefficients");
@@ -74,7 +80,7 @@ void check(const Axis& axis, const Arithmetic& arithmetic) {
             "an output needs at least one pixel, and at most 2^24 along an axis");
     require(below(axis.keep, axis.size),
             "pixels are kept that a resample does not make");
-    if (const auto* given = std::get_if<Given>(&axis.weights)) {
+    if (const auto* given = std::get_if<Given>(axis.weights.get())) {
         const bool whole = arithmetic.number == Number::integer;
         require(whole ? given->bits >= 1 && given->bits <= 22 : given->bits == 0,
                 "whole weights have 1 to 22 fraction bits, others none");
@@ -205,17 +211,48 @@ const Factor* factor_of(const Stage& stage) {
     return nullptr;
 }
 
+void check_kept(const Keep& keep) { check_range(keep); }
+
+namespace {
+
+void check(const Resample& resample, const Arithmetic& arithmetic) {
+    check(arithmetic), check(resample.rows, arithmetic), check(resample.columns, arithmetic);
+    require(arithmetic.number != Number::float64, "resamples are not summed in float64");
+    require(arithmetic.number != Number::integer || arithmetic.each_pass || arithmetic.quarters,
+            "integer passes round after each pass");
+    // Fewer leave nothing to cut; with these, sums fit an int32 where weights add up to 5 at most on either axis.
+    require(!arithmetic.quarters ||
+                (arithmetic.number == Number::integer && arithmetic.bits >= 3 && arithmetic.bits <= 11),
+            "products are cut to quarters of a level in integers of 3 to 11 fraction bits only");
+}
+
+void check(const Resize& resize) {
+    const Sizing& sizing = resize.sizing;
+    require(sizing.wanted.size() <= 2 && (!sizing.wanted.empty() || sizing.most) &&
+                (!sizing.longest || sizing.wanted.size() == 2),
+            "a resize is asked for two numbers at most");
+    for (const int64_t length : sizing.wanted)
+        require(length > 0 && length <= LONGEST, "an output needs at least one pixel, and at most 2^24 along an axis");
+    require(!sizing.most || (*sizing.most > 0 && *sizing.most <= LONGEST), "a side is bounded by one pixel at least");
+    require(!sizing.longest || std::isfinite(*sizing.longest), "a ratio is no finite number");
+    if (const auto* resample = std::get_if<Resample>(&resize.made)) {
+        check(*resample, resample->arithmetic);
+        if (resize.larger) check(*resample, *resize.larger);
+    } else {
+        for (const auto* keep : {&std::get<Gather>(resize.made).rows, &std::get<Gather>(resize.made).columns}) {
+            require(*keep && (*keep)->nearest, "a resize needs to know how");
+            check(**keep);
+        }
+    }
+}
+
+}  // namespace
+
 int64_t check(const Stage& stage, int64_t channels) {
     if (const auto* resample = std::get_if<Resample>(&stage)) {
-        const Arithmetic& arithmetic = resample->arithmetic;
-        check(arithmetic), check(resample->rows, arithmetic), check(resample->columns, arithmetic);
-        require(arithmetic.number != Number::float64, "resamples are not summed in float64");
-        require(arithmetic.number != Number::integer || arithmetic.each_pass || arithmetic.quarters,
-                "integer passes round after each pass");
-        // Fewer leave nothing to cut; with these, sums fit an int32 where weights add up to 5 at most on either axis.
-        require(!arithmetic.quarters ||
-                    (arithmetic.number == Number::integer && arithmetic.bits >= 3 && arithmetic.bits <= 11),
-                "products are cut to quarters of a level in integers of 3 to 11 fraction bits only");
+        check(*resample, resample->arithmetic);
+    } else if (const auto* resize = std::get_if<Resize>(&stage)) {
+        check(*resize);
     } else if (const auto* sparse = std::get_if<Sparse>(&stage)) {
         check(*sparse);
     } else if (const auto* filter = std::get_if<Filter>(&stage)) {

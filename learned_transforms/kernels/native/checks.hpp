@@ -17,6 +17,9 @@ void check_fill(const std::vector<float>& fill, int64_t channels);
 void require(bool holds, const char* message);
 void require(bool holds, const std::string& message);
 
+// Of a copy without rules.
+void check_kept(const Keep& keep);
+
 // Channels after a stage; throws where it does not fit.
 int64_t check(const Stage& stage, int64_t channels);
 

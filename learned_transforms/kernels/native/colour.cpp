@@ -232,18 +232,18 @@ void Settled::settle(const Pass& pass, const View& from, const std::vector<doubl
                      Scratch& scratch) {
     steps.clear();
     used_ = 0;
-    if (const auto* blur = std::get_if<Blur>(&pass.change)) {
+    if (const auto* blur = changes<Blur>(pass.change)) {
         const double sigma = blur->sigma.of(factors);
         const bool levels = !from.floating && blur->arithmetic.rounding != Rounding::none;
         down = taps_of(*blur, sigma, blur->height, levels);
         along = taps_of(*blur, sigma, blur->width, levels);
-    } else if (const auto* blur = std::get_if<BoxBlur>(&pass.change)) {
+    } else if (const auto* blur = changes<BoxBlur>(pass.change)) {
         box = box_of(blur->sigma.of(factors), blur->passes);
-    } else if (const auto* blend = std::get_if<Blend>(&pass.change)) {
+    } else if (const auto* blend = changes<Blend>(pass.change)) {
         blending = blending_of(*blend, factors);
     }
     Settler settler{*this, from, factors, kernels, scratch, from.channels, pass.floats_between(from.floating)};
-    for (const Stage& stage : pass.pointwise) std::visit(settler, stage);
+    for (const Shared& stage : pass.pointwise) std::visit(settler, *stage);
 }
 
 }  // namespace lt

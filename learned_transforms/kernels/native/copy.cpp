@@ -1,7 +1,9 @@
+#include "checks.hpp"
 #include "lines.hpp"
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <optional>
 #include <vector>
 
@@ -35,7 +37,40 @@ void list_nearest(const Nearest& nearest, int64_t size, std::vector<int64_t>& li
 
 }  // namespace
 
+namespace {
+
+// Where the middle `count` pixels begin; an odd remainder goes where torchvision's crop and pad leave it.
+int64_t centred(int64_t size, int64_t count) {
+    return count > size ? -((count - size) / 2) : static_cast<int64_t>(std::nearbyint((size - count) / 2.0));
+}
+
+Keep follow(const Rule& rule, int64_t size) {
+    if (rule.origin == Rule::mirror) return {size - 1, -1, size};
+    Keep keep{rule.first, 1, rule.second};
+    if (rule.origin == Rule::padded) keep = {-rule.first, 1, size + rule.first + rule.second};
+    if (rule.origin == Rule::end) keep.start += size;
+    if (rule.origin == Rule::middle) keep.start += centred(size, keep.count);
+    if (rule.border == Border::zero || keep.count < 1 || !keep.beyond(size)) return keep;
+    check_kept(keep);
+    for (int64_t i = 0; i < keep.count; ++i) keep.list.push_back(bordered(keep.start + i, size, rule.border));
+    keep.start = 0;
+    return keep;
+}
+
+}  // namespace
+
+Keep Keep::followed(const Keep& then) const {
+    if (list.empty() && then.list.empty()) return {start + step * then.start, step * then.step, then.count};
+    Keep found{0, 1, then.count};
+    for (int64_t i = 0; i < then.count; ++i) {
+        const int64_t place = then.at(i, count);
+        found.list.push_back(place < 0 ? -1 : list.empty() ? start + step * place : list[static_cast<size_t>(place)]);
+    }
+    return found;
+}
+
 Keep Keep::on(int64_t size) const {
+    if (rule) return follow(*rule, size);
     if (!nearest) return *this;
     std::vector<int64_t> all;
     all.reserve(static_cast<size_t>(nearest->size));

@@ -51,8 +51,10 @@ Keep keep_of(const KeepTuple& t) { return {std::get<0>(t), std::get<1>(t), std::
 
 // outputs, offset, number, running, those kept
 using NearestTuple = std::tuple<int64_t, double, std::string, bool, KeepTuple>;
-// Evenly spaced pixels, a list of them, or the nearest to outputs.
-using Kept = std::optional<std::variant<Array<int64_t, 1>, KeepTuple, NearestTuple>>;
+// origin, first, second, border
+using RuleTuple = std::tuple<std::string, int64_t, int64_t, std::string>;
+// Evenly spaced pixels, a list of them, the nearest to outputs, or a rule.
+using Kept = std::optional<std::variant<Array<int64_t, 1>, KeepTuple, NearestTuple, RuleTuple>>;
 
 template <class T>
 std::vector<T> flat(const std::vector<std::vector<T>>& rows) {
@@ -78,8 +80,9 @@ lt::Given weights_of(const GivenTuple& t) {
 
 Axis axis_of(const AxisTuple& t) {
     const auto& [weights, size, keep] = t;
+    using Weights = std::variant<lt::Interpolation, lt::Given>;
     Axis axis{{}, size, keep_of(keep)};
-    std::visit([&](const auto& which) { axis.weights = weights_of(which); }, weights);
+    std::visit([&](const auto& which) { axis.weights = std::make_shared<const Weights>(weights_of(which)); }, weights);
     return axis;
 }
 
@@ -99,6 +102,18 @@ const std::pair<const char*, lt::Rounding> ROUNDINGS[] = {{"none", lt::Rounding:
 const std::pair<const char*, lt::Number> NUMBERS[] = {
     {"int", lt::Number::integer}, {"float32", lt::Number::float32}, {"float64", lt::Number::float64}};
 
+const std::pair<const char*, lt::Border> BORDERS[] = {{"copy", lt::Border::copy},
+                                                      {"zero", lt::Border::zero},
+                                                      {"edge", lt::Border::edge},
+                                                      {"reflect", lt::Border::reflect},
+                                                      {"symmetric", lt::Border::symmetric}};
+
+const std::pair<const char*, lt::Rule::Origin> ORIGINS[] = {{"mirror", lt::Rule::mirror},
+                                                            {"start", lt::Rule::start},
+                                                            {"end", lt::Rule::end},
+                                                            {"middle", lt::Rule::middle},
+                                                            {"padded", lt::Rule::padded}};
+
 lt::Arithmetic arithmetic_of(const ArithmeticTuple& t) {
     const auto& [number, bits, adaptive, fma, grouped, rounding, each_pass, tall_first, quarters] = t;
     return {named(NUMBERS, number),     bits,      adaptive,   fma,     grouped,
@@ -112,6 +127,12 @@ std::optional<Keep> keep_of(const Kept& kept) {
         const auto& [size, offset, number, running, outputs] = *t;
         Keep keep = keep_of(outputs);
         keep.nearest = lt::Nearest{size, offset, named(NUMBERS, number), running};
+        return keep;
+    }
+    if (const auto* t = std::get_if<RuleTuple>(&*kept)) {
+        const auto& [origin, first, second, border] = *t;
+        Keep keep{0, 1, 0};
+        keep.rule = lt::Rule{named(ORIGINS, origin), first, second, named(BORDERS, border)};
         return keep;
     }
     const auto list = values_of(std::get<Array<int64_t, 1>>(*kept));
@@ -134,12 +155,6 @@ lt::Sparse sparse_of(const Array<int64_t, 2>& index, const Array<double, 2>& wei
     }
     return sparse;
 }
-
-const std::pair<const char*, lt::Border> BORDERS[] = {{"copy", lt::Border::copy},
-                                                      {"zero", lt::Border::zero},
-                                                      {"edge", lt::Border::edge},
-                                                      {"reflect", lt::Border::reflect},
-                                                      {"symmetric", lt::Border::symmetric}};
 
 // `places` [terms, 2]: row and column in the window of each of the weights.
 lt::Filter filter_of(const std::array<int64_t, 2>& size, const Array<int64_t, 2>& places,
@@ -187,8 +202,8 @@ const std::pair<const char*, lt::Stretch::Form> STRETCHES[] = {{"divide", lt::St
 lt::Blend blend_of(const std::array<double, 4>& terms, const FactorTuple& factor,
                    const std::optional<std::variant<MixTuple, FilterTuple>>& other,
                    const std::optional<std::string>& mean, const std::string& form, double ceiling,
-                   const ArithmeticTuple& arithmetic) {
-    lt::Blend blend{terms, factor_of(factor), {}, {}, named(BLENDS, form), ceiling, arithmetic_of(arithmetic)};
+                   const ArithmeticTuple& arithmetic, bool limited) {
+    lt::Blend blend{terms, factor_of(factor), {}, {}, named(BLENDS, form), ceiling, arithmetic_of(arithmetic), limited};
     if (mean) blend.mean = named(ROUNDINGS, *mean);
     if (!other) return blend;
     if (const auto* mix = std::get_if<MixTuple>(&*other))
@@ -213,8 +228,25 @@ lt::Resample resample_of(const AxisTuple& rows, const AxisTuple& columns, const 
 }
 
 lt::Gather gather_of(const std::optional<std::vector<int64_t>>& channels, const Kept& rows, const Kept& columns,
-                     const std::vector<float>& fill) {
-    return {channels, keep_of(rows), keep_of(columns), fill};
+                     const std::vector<float>& fill, bool outside, bool limited) {
+    return {channels, keep_of(rows), keep_of(columns), fill, outside, limited};
+}
+
+// wanted, bound of the longer side, longest
+using SizingTuple = std::tuple<std::vector<int64_t>, std::optional<int64_t>, std::optional<double>>;
+
+lt::Resize resize_of(const SizingTuple& sizing, const AxisTuple& rows, const AxisTuple& columns,
+                     const ArithmeticTuple& arithmetic, const std::optional<ArithmeticTuple>& larger, int64_t small,
+                     bool still) {
+    const auto& [wanted, most, longest] = sizing;
+    lt::Resize resize{{wanted, most, longest}, resample_of(rows, columns, arithmetic), {}, small, still};
+    if (larger) resize.larger = arithmetic_of(*larger);
+    return resize;
+}
+
+lt::Resize resize_nearest_of(const SizingTuple& sizing, const Kept& rows, const Kept& columns) {
+    const auto& [wanted, most, longest] = sizing;
+    return {{wanted, most, longest}, lt::Gather{{}, keep_of(rows), keep_of(columns)}, {}, 0, true};
 }
 
 lt::Normalise normalise_of(const std::vector<float>& mean, const std::vector<float>& std) { return {mean, std}; }
@@ -232,21 +264,25 @@ lt::Turn turn_of(const std::array<int32_t, 3>& centres, const FactorTuple& facto
 }
 
 lt::Blur blur_of(const std::vector<double>& coefficients, const FactorTuple& sigma,
-                 const std::array<int64_t, 2>& size, const std::string& border, const ArithmeticTuple& arithmetic) {
-    return {coefficients, factor_of(sigma), size[0], size[1], named(BORDERS, border), arithmetic_of(arithmetic)};
+                 const std::array<int64_t, 2>& size, const std::string& border, const ArithmeticTuple& arithmetic,
+                 bool limited) {
+    return {coefficients, factor_of(sigma),         size[0], size[1], named(BORDERS, border),
+            arithmetic_of(arithmetic), limited};
 }
 
 lt::BoxBlur box_blur_of(const FactorTuple& sigma, int64_t passes) { return {factor_of(sigma), passes}; }
 
 // A stage, made once for all programs that have it.
 struct Stage {
-    lt::Stage what;
+    lt::Shared what;
 };
 
 // What makes one, of what makes one of its kind.
 template <class Made, class... Args>
 auto stage(Made (*make)(Args...)) {
-    return [make](Args... args) { return Stage{make(std::forward<Args>(args)...)}; };
+    return [make](Args... args) {
+        return Stage{std::make_shared<const lt::Stage>(make(std::forward<Args>(args)...))};
+    };
 }
 
 void run(const lt::Call& call, uintptr_t source, uintptr_t target, int64_t threads,
@@ -312,7 +348,7 @@ NB_MODULE(_native, m) {
         .def("same", &lt::Watch::same);
     nb::class_<lt::Program>(m, "Program")
         .def(nb::init<int64_t, const std::string&>(), "channels"_a, "simd"_a)
-        .def_prop_ro("simd", &lt::Program::simd)
+        .def_prop_ro("simd", [](const lt::Program& p) { return p.kernels().name; })
         .def("add", [](lt::Program& p, const Stage& stage) { p.add(stage.what); }, "stage"_a)
         .def("surround",
              [](lt::Program& p, const std::string& border, std::vector<float> fill) {
@@ -321,26 +357,31 @@ NB_MODULE(_native, m) {
              "border"_a, "fill"_a)
         .def("bind",
              [](std::shared_ptr<lt::Program> program, int64_t images, std::array<int64_t, 3> shape,
-                std::array<int64_t, 3> strides, int64_t step, bool floating, bool interleaved) {
-                 return lt::Call(std::move(program), images, shape, strides, step, floating, interleaved);
+                std::array<int64_t, 3> strides, int64_t step, bool floating, bool interleaved, bool windowed) {
+                 return std::make_shared<lt::Call>(std::move(program), images, shape, strides, step, floating, interleaved,
+                                                   windowed);
              },
-             "images"_a, "shape"_a, "strides"_a, "step"_a, "floating"_a, "interleaved"_a);
+             "images"_a, "shape"_a, "strides"_a, "step"_a, "floating"_a, "interleaved"_a, "windowed"_a = false);
     nb::class_<Stage>(m, "Stage");
     m.def("resample", stage(&resample_of), "rows"_a, "columns"_a, "arithmetic"_a);
-    m.def("gather", stage(&gather_of), "channels"_a.none(), "rows"_a.none(), "columns"_a.none(), "fill"_a);
+    m.def("resize", stage(&resize_of), "sizing"_a, "rows"_a, "columns"_a, "arithmetic"_a, "larger"_a.none(), "small"_a,
+          "still"_a);
+    m.def("resize_nearest", stage(&resize_nearest_of), "sizing"_a, "rows"_a, "columns"_a);
+    m.def("gather", stage(&gather_of), "channels"_a.none(), "rows"_a.none(), "columns"_a.none(), "fill"_a,
+          "outside"_a = false, "limited"_a = false);
     m.def("sparse", stage(&sparse_of), "index"_a, "weights"_a, "bias"_a, "size"_a, "shape"_a, "arithmetic"_a);
     m.def("filter", stage(&filter_of), "size"_a, "places"_a, "weights"_a, "border"_a, "arithmetic"_a);
     m.def("mix", stage(&mix_of), "weight"_a, "bias"_a, "whole_weight"_a, "whole_bias"_a, "arithmetic"_a);
     m.def("table", stage(&table_of), "values"_a);
     m.def("normalise", stage(&normalise_of), "mean"_a, "std"_a);
     m.def("blend", stage(&blend_of), "terms"_a, "factor"_a, "other"_a.none(), "mean"_a.none(), "form"_a, "ceiling"_a,
-          "arithmetic"_a);
+          "arithmetic"_a, "limited"_a);
     m.def("stretch", stage(&stretch_of), "ends"_a, "form"_a, "ceiling"_a, "arithmetic"_a);
     m.def("equalise", stage(&equalise_of), "levels"_a, "offset"_a);
     m.def("turn", stage(&turn_of), "centres"_a, "factor"_a, "span"_a, "form"_a, "steps"_a, "ceiling"_a,
           "arithmetic"_a);
     m.def("box_blur", stage(&box_blur_of), "sigma"_a, "passes"_a);
-    m.def("blur", stage(&blur_of), "coefficients"_a, "sigma"_a, "size"_a, "border"_a, "arithmetic"_a);
+    m.def("blur", stage(&blur_of), "coefficients"_a, "sigma"_a, "size"_a, "border"_a, "arithmetic"_a, "limited"_a);
     nb::class_<lt::Call>(m, "Call")
         .def_prop_ro("output",
                      [](const lt::Call& call) {
@@ -350,6 +391,7 @@ NB_MODULE(_native, m) {
         .def_prop_ro("bytes", &lt::Call::bytes)
         .def_prop_ro("held", &lt::Call::held)
         .def_prop_ro("reach", &lt::Call::reach)
+        .def_prop_ro("passes", &lt::Call::passes)
         .def("__call__", &run, "source"_a, "target"_a, "threads"_a, "window"_a = nb::none(),
              "factors"_a = std::vector<double>());
     // Freed memory goes back to the system; long-lived small blocks between large ones would else keep it.

@@ -121,14 +121,14 @@ Source source_of(const Pass& pass, const View& from, const Geometry* geometry, i
     static const Gather EVERYTHING{};
     const Change& change = pass.change;
     if (const auto* resample = std::get_if<Resample>(&change))
-        return resampled(*resample, pass.before ? &*pass.before : nullptr, from, *geometry, begin, end, kernels, scratch);
-    if (const auto* sparse = std::get_if<Sparse>(&change)) return scattered(*sparse, from, kernels, scratch);
-    if (const auto* filter = std::get_if<Filter>(&change)) return filtered(*filter, nullptr, from, begin, kernels, scratch);
-    if (const auto* blend = std::get_if<Blend>(&change))
+        return resampled(*resample, pass.before ? &std::get<Table>(*pass.before) : nullptr, from, *geometry, begin, end, kernels, scratch);
+    if (const auto* sparse = changes<Sparse>(change)) return scattered(*sparse, from, kernels, scratch);
+    if (const auto* filter = changes<Filter>(change)) return filtered(*filter, nullptr, from, begin, kernels, scratch);
+    if (const auto* blend = changes<Blend>(change))
         return filtered(std::get<Filter>(blend->other), &settled.blending, from, begin, kernels, scratch);
-    if (const auto* blur = std::get_if<Blur>(&change))
+    if (const auto* blur = changes<Blur>(change))
         return blurred(*blur, settled.down, settled.along, from, begin, kernels, scratch);
-    if (const auto* box = std::get_if<BoxBlur>(&change))
+    if (const auto* box = changes<BoxBlur>(change))
         return boxed(settled.box, box->passes, from, begin, end, kernels, scratch);
     const auto* gather = std::get_if<Gather>(&change);
     return copied(gather ? *gather : EVERYTHING, from, kernels, scratch);
@@ -136,14 +136,12 @@ Source source_of(const Pass& pass, const View& from, const Geometry* geometry, i
 
 }  // namespace
 
-int64_t Geometry::bytes() const {
-    size_t numbers = along.low.size() + along.high.size() + sums.terms.size() + sums.weights.size() + sums.fused.size();
-    for (const Blocks* blocks : {static_cast<const Blocks*>(&along), static_cast<const Blocks*>(&sums)})
-        numbers += blocks->base.size() + blocks->index.size();
-    for (const Taps* taps : {&rows, &columns})
-        numbers += taps->first.size() + taps->count.size() + taps->whole.size() + taps->real.size() +
-                   taps->low.size() + taps->high.size();
-    return static_cast<int64_t>(sizeof(Geometry) + 4 * numbers);
+int64_t Geometry::bytes(const Resample& resample, int64_t height, int64_t width, int64_t values) {
+    const int64_t down = widest(resample.rows, height), along = widest(resample.columns, width);
+    const int64_t lanes = resample.columns.keep.count * values;
+    const int64_t numbers = resample.rows.keep.count * (2 + 2 * down) + resample.columns.keep.count * (2 + 2 * along) +
+                            lanes * (1 + along);
+    return static_cast<int64_t>(sizeof(Geometry)) + 4 * numbers;
 }
 
 Geometry::Geometry(const Resample& resample, const View& view, const Kernels& kernels)
@@ -172,8 +170,10 @@ bool Pass::floats_between(bool floating) const {
         [&](const auto& how) {
             using How = std::decay_t<decltype(how)>;
             if constexpr (std::is_same_v<How, std::monostate> || std::is_same_v<How, Gather> ||
-                          std::is_same_v<How, BoxBlur>)
+                          std::is_same_v<How, const BoxBlur*>)
                 return floating;
+            else if constexpr (std::is_pointer_v<How>)
+                return how->arithmetic.rounding == Rounding::none;
             else
                 return how.arithmetic.rounding == Rounding::none;
         },
@@ -184,20 +184,20 @@ Target Pass::output(int64_t channels, int64_t height, int64_t width, bool floati
     floating = floats_between(floating);
     if (const auto* resample = std::get_if<Resample>(&change)) {
         height = resample->rows.keep.count, width = resample->columns.keep.count;
-    } else if (const auto* sparse = std::get_if<Sparse>(&change)) {
+    } else if (const auto* sparse = changes<Sparse>(change)) {
         require(height == sparse->from[0] && width == sparse->from[1],
                 "its pixels are picked out of an image of another size");
         height = sparse->to[0], width = sparse->to[1];
-    } else if (const auto* blur = std::get_if<Blur>(&change)) {
+    } else if (const auto* blur = changes<Blur>(change)) {
         require(blur->border != Border::reflect || (blur->height / 2 < height && blur->width / 2 < width),
                 "a blur reaches further beyond the image than it can be reflected");
     } else if (const auto* gather = std::get_if<Gather>(&change)) {
         height = gather->rows ? gather->rows->count : height;
         width = gather->columns ? gather->columns->count : width;
     }
-    for (const Stage& stage : pointwise) {
-        channels = channels_after(stage, channels);
-        floating = floats_after(stage, floating);
+    for (const Shared& stage : pointwise) {
+        channels = channels_after(*stage, channels);
+        floating = floats_after(*stage, floating);
     }
     return {nullptr, channels, height, width, floating, false};
 }

@@ -45,7 +45,8 @@ struct Geometry {
     Geometry(const Resample& resample, const View& view, const Kernels& kernels);
     Geometry(const Geometry&) = delete;
 
-    int64_t bytes() const;  // of memory that it holds
+    // Of memory that one holds, about, for images of one size, of so many values side by side for a pixel.
+    static int64_t bytes(const Resample& resample, int64_t height, int64_t width, int64_t values);
 
     Rows of(int64_t i) const {
         return {rows.count[static_cast<size_t>(i)], rows.bits, rows.outputs(), rows.whole.data() + i,
@@ -80,15 +81,24 @@ const Arithmetic* arithmetic_of(const Stage& stage);
 bool floats_after(const Stage& stage, bool floating);
 int64_t channels_after(const Stage& stage, int64_t channels);
 
-// Gather: of rows and columns. Blend: with a filter.
-using Change = std::variant<std::monostate, Gather, Resample, Sparse, Filter, Blend, Blur, BoxBlur>;
+// Gather: of rows and columns. Blend: with a filter. What is pointed to belongs to the pass's `changing`.
+using Change = std::variant<std::monostate, Gather, Resample, const Sparse*, const Filter*, const Blend*, const Blur*,
+                            const BoxBlur*>;
+
+// Of those, the one that a pass has; null: another.
+template <class What>
+const What* changes(const Change& change) {
+    const auto* found = std::get_if<const What*>(&change);
+    return found ? *found : nullptr;
+}
 
 class Settled;
 
 struct Pass {
     Change change;
-    std::vector<Stage> pointwise;
-    std::optional<Table> before;  // of a Resample: makes floats of bytes
+    std::vector<Shared> pointwise;
+    Shared before;  // a Table before a Resample, which makes floats of bytes
+    Shared changing;
 
     // An image as the change sees it, its memory aside.
     View seen(View view) const;

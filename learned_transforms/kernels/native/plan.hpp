@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <variant>
 #include <vector>
@@ -35,14 +36,38 @@ struct Nearest {
     bool running;
 };
 
-// Pixels start + step * i for i < count; or those that are listed; or of those that are nearest to outputs.
+enum class Border { copy, zero, edge, reflect, symmetric };
+
+// Which pixels of an axis of any length are kept: all, back to front; `second` of them from `first` on, counted from the
+// start, the end, or where the middle begins; or all, with `first` more before and `second` more behind. Around the
+// image lies `border`.
+struct Rule {
+    enum Origin { mirror, start, end, middle, padded };
+
+    Origin origin;
+    int64_t first, second;
+    Border border;
+};
+
+// Pixels start + step * i for i < count; or those that are listed; or of those that are nearest to outputs; or by a
+// rule.
 struct Keep {
     int64_t start, step, count;
     std::vector<int64_t> list = {};
     std::optional<Nearest> nearest = {};
+    std::optional<Rule> rule = {};
 
-    // The same for an axis of `size` pixels: what is nearest is listed.
+    // The same for an axis of `size` pixels: what is nearest is listed, and rules are followed.
     Keep on(int64_t size) const;
+
+    // Of what is kept, what `then` keeps; neither is nearest to anything, nor a rule.
+    Keep followed(const Keep& then) const;
+
+    // Whether some pixel that is kept, of those that are not listed, lies outside of an axis of `size` pixels.
+    bool beyond(int64_t size) const {
+        const int64_t last = start + step * (count - 1);
+        return list.empty() && (start < 0 || last < 0 || start >= size || last >= size);
+    }
 
     // Index of the pixel kept as number i, or -1 outside of an axis of `size` pixels.
     int64_t at(int64_t i, int64_t size) const {
@@ -50,8 +75,6 @@ struct Keep {
         return index >= 0 && index < size ? index : -1;
     }
 };
-
-enum class Border { copy, zero, edge, reflect, symmetric };
 
 // A remainder that is never negative.
 inline int64_t modulo(int64_t value, int64_t by) { return (value % by + by) % by; }
@@ -79,7 +102,7 @@ struct Given {
 };
 
 struct Axis {
-    std::variant<Interpolation, Given> weights;
+    std::shared_ptr<const std::variant<Interpolation, Given>> weights;
     int64_t size;
     Keep keep;
 };
@@ -139,6 +162,31 @@ struct Gather {
     std::optional<std::vector<int64_t>> channels;
     std::optional<Keep> rows, columns;
     std::vector<float> fill = {};  // of what lies outside, for each channel of the image; empty: 0
+    bool outside = false;          // some of them may lie there
+    bool limited = false;          // no more may be mirrored there than the image has
+};
+
+using Size = std::array<int64_t, 2>;  // rows and columns
+
+// The size of a resized image: two numbers, or one for the shorter side, where `most` may bound the longer one; or none,
+// and that is what the longer side becomes. With `longest`, the ratio of the sides is kept: at 0 the image covers what
+// is wanted, at 1 it lies in it. See sizing.py.
+struct Sizing {
+    std::vector<int64_t> wanted;
+    std::optional<int64_t> most;
+    std::optional<double> longest;
+
+    bool fixed() const { return wanted.size() == 2 && !longest; }
+    Size of(const Size& size) const;
+};
+
+// A resize of images of any size; see plan.py.
+struct Resize {
+    Sizing sizing;
+    std::variant<Resample, Gather> made;  // for one output, and nearest to one
+    std::optional<Arithmetic> larger;     // beyond `small` rows and columns of the output together
+    int64_t small;
+    bool still;
 };
 
 struct Mix {
@@ -188,6 +236,7 @@ struct Blend {
     Form form;
     double ceiling;
     Arithmetic arithmetic;
+    bool limited;  // images smaller than the window of a filter stay as they are
 
     bool of_mean() const { return mean && std::holds_alternative<Mix>(other); }
     bool of_filter() const { return std::holds_alternative<Filter>(other); }
@@ -225,6 +274,7 @@ struct Blur {
     int64_t height, width;
     Border border;
     Arithmetic arithmetic;
+    bool limited;  // no more may be mirrored than there is
 };
 
 // Boxes one after another, along rows and then down columns, that come close to a Gaussian of `sigma`.
@@ -233,7 +283,10 @@ struct BoxBlur {
     int64_t passes;
 };
 
-using Stage = std::variant<Resample, Sparse, Filter, Gather, Mix, Table, Normalise, Blend, Stretch, Equalise, Turn,
+using Stage = std::variant<Resample, Resize, Sparse, Filter, Gather, Mix, Table, Normalise, Blend, Stretch, Equalise, Turn,
                            Blur, BoxBlur>;
+
+// Stages are shared: by programs, and by what programs come to for images of one size.
+using Shared = std::shared_ptr<const Stage>;
 
 }  // namespace lt

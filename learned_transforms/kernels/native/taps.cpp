@@ -245,8 +245,8 @@ Taps kept(const Axis& axis, const Given& given, int64_t n_in, const Arithmetic& 
 }
 
 Taps evaluate_any(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels) {
-    if (const auto* given = std::get_if<Given>(&axis.weights)) return kept(axis, *given, n_in, arithmetic);
-    const auto& from = std::get<Interpolation>(axis.weights);
+    if (const auto* given = std::get_if<Given>(axis.weights.get())) return kept(axis, *given, n_in, arithmetic);
+    const auto& from = std::get<Interpolation>(*axis.weights);
     if (arithmetic.number != Number::float32)
         return evaluate_as<double>(axis, from, n_in, arithmetic, kernels.doubles);
     const auto& loops = mixes(from, arithmetic) ? kernels.mixed : kernels.floats;
@@ -254,6 +254,13 @@ Taps evaluate_any(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, 
 }
 
 }  // namespace
+
+int64_t widest(const Axis& axis, int64_t n_in) {
+    if (const auto* given = std::get_if<Given>(axis.weights.get())) return given->widest;
+    const auto& from = std::get<Interpolation>(*axis.weights);
+    const double scale = from.antialias ? std::max(static_cast<double>(n_in) / static_cast<double>(axis.size), 1.0) : 1.0;
+    return static_cast<int64_t>(2.0 * static_cast<double>(from.support) * scale * from.width) + 2;
+}
 
 Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels) {
     Taps taps = evaluate_any(axis, n_in, arithmetic, kernels);

@@ -51,6 +51,9 @@ struct Evaluation {
 
 struct Kernels;
 
+// Weights of an output, at most and about.
+int64_t widest(const Axis& axis, int64_t n_in);
+
 // Throws where weights are given, for another size.
 Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels);
 
