@@ -203,7 +203,13 @@ class LearnedCompose(Pipeline):
         found = None if key is None else self.kinds.get(kind_of(image))
         if found is None:
             return Run(self, (image,), key).go()
-        return self.run_in(found[0], key, image, found[1])(image)
+        segment, lane, array = found
+        if key != segment.last:
+            segment.last = key
+        else:  # Twice in a row: there may be more.
+            lane = segment.keep(key, image, lane)
+            self.keep_run(key, lane.entry(array))
+        return lane.entry(array)(image)
 
     def forward_with(
         self, inputs: tuple[Any, ...], params: Sequence[Any] | None, per_sample: bool, generator: torch.Generator | None

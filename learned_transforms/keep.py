@@ -215,12 +215,12 @@ def follows(first: Kept | None, then: Kept | None) -> bool:
 
 
 def follow(first: Kept | None, then: Kept | None) -> Kept | None:
-    """What is kept by ``first``, and of that by ``then``; None keeps an axis as it is."""
+    """What is kept by ``first``, and of that by ``then``, both without rules; None keeps an axis as it is."""
     if first is None or then is None:
         return then if first is None else first
-    if not isinstance(first, Listed) and isinstance(then, Keep):
+    if isinstance(first, Keep | Nearest) and isinstance(then, Keep):
         return first.then(then)
-    count = first.count
+    count = first.length(0)
     pixels = first.on(0).index().tolist()  # Of an axis of any length: see `follows`.
     return Listed(tuple(pixels[i] if 0 <= i < count else -1 for i in then.on(count).index().tolist()))
 

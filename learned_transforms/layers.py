@@ -20,7 +20,7 @@ from learned_transforms.installed import fuses, grouping, takes_rows_first
 from learned_transforms.keep import BORDERS as PADS
 from learned_transforms.keep import Keep, Mirrored, Nearest, Padded, Part
 from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
-from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Resize, Shape, Stage, Table
+from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Pick, Resize, Shape, Stage, Table
 from learned_transforms.sizing import Sizing
 from learned_transforms.taps import MOST_WHOLE, Axis
 
@@ -245,8 +245,8 @@ class Picking(Layer):
         return sizing_of(params).fixed
 
     def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
-        axis = Nearest(1, float(self.offset.detach()), self.arithmetic, Keep(0, 1, 1))
-        return [Resize(sizing_of(params), axis, axis)]
+        nearest = Nearest(1, float(self.offset.detach()), self.arithmetic, Keep(0, 1, 1))
+        return [Pick(sizing_of(params), nearest)]
 
 
 class Mixing(Layer):

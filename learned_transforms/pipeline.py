@@ -37,7 +37,7 @@ from learned_transforms.network import Lowered, Network
 from learned_transforms.operations import operates
 from learned_transforms.plan import Slot
 from learned_transforms.replay import LOOKING, RANDOM
-from learned_transforms.segment import MOST_LANES, Budget, Owner, Segment
+from learned_transforms.segment import MOST_LANES, Budget, Lane, Owner, Segment
 from learned_transforms.stand_ins import foreign, stand_in
 from learned_transforms.steps import Step, changes
 from learned_transforms.watch import UNWATCHED, make_watch
@@ -107,8 +107,8 @@ class Pipeline(Lowered):
         """Drop everything that is worked out again when it is needed."""
         self.segments: dict[Any, Segment] = {}
         self.runs: dict[Any, Callable[[Any], Any]] = {}
-        # By kind of images that one segment takes all the way: that, and whether they are arrays.
-        self.kinds: dict[Any, tuple[Segment, bool]] = {}
+        # By kind of images that one segment takes all the way: that, its lane for them, and whether they are arrays.
+        self.kinds: dict[Any, tuple[Segment, Lane, bool]] = {}
         self.pieces: list[Piece] = []
         self.stand_ins: dict[int, Any] = {}
         self.watch: Any = UNWATCHED
@@ -307,22 +307,19 @@ class Pipeline(Lowered):
 
     def keep_segment(self, key: Any, image: Any, segment: Segment, array: bool) -> None:
         """Have images like this one, and others of its kind, go straight to a segment from now."""
-        kind = None if self.ordered else kind_of(image)
-        if kind is not None:
+        lane, kind = segment.lane(image), kind_of(image)
+        if lane.kept:
+            self.keep_run(key, lane.entry(array))
+        if not self.ordered and kind is not None:
             if len(self.kinds) >= MOST_LANES:
                 self.kinds.clear()
-            self.kinds[kind] = segment, array
-        self.run_in(segment, key, image, array)
+            self.kinds[kind] = segment, segment.roaming[kind], array
 
-    def run_in(self, segment: Segment, key: Any, image: Any, array: bool) -> Callable[[Any], Any]:
-        """What runs on images like this one in a segment that takes them all the way; kept, if the segment does."""
-        lane = segment.lane(image, key)
-        run = lane.of_array if array else lane.run
-        if lane.kept:
-            if len(self.runs) >= MOST_LANES:
-                self.runs.clear()
-            self.runs[key] = run
-        return run
+    def keep_run(self, key: Any, run: Callable[[Any], Any]) -> None:
+        """Have images of one signature go straight on from now."""
+        if len(self.runs) >= MOST_LANES:
+            self.runs.clear()
+        self.runs[key] = run
 
     def tell(self, reasons: Mapping[str, str]) -> None:
         """Say once of each transform by name that torchvision runs it and why, or raise where that is not allowed."""

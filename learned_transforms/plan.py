@@ -61,18 +61,18 @@ class Resample(Given):
 
 @dataclass(frozen=True, eq=False)
 class Resize:
-    """A resize of images of any size, to what a rule gives; where ``still``, images of that size stay as they are.
+    """A resample of images of any size, to what a rule gives; where ``still``, images of that size stay as they are.
 
-    ``rows`` and ``columns`` are for any number of outputs: weights of a kernel, or the pixel that is nearest to each.
-    Beyond ``arithmetic.small`` rows and columns of the output together, if it is not 0, ``larger`` is the arithmetic.
+    ``rows`` and ``columns`` are for any number of outputs. Beyond ``arithmetic.small`` rows and columns of the output
+    together, if it is not 0, ``larger`` is the arithmetic.
     """
 
     sizing: Sizing
-    rows: Axis | Nearest
-    columns: Axis | Nearest
-    arithmetic: Arithmetic | None = None
-    larger: Arithmetic | None = None
-    still: bool = True
+    rows: Axis
+    columns: Axis
+    arithmetic: Arithmetic
+    larger: Arithmetic | None
+    still: bool
 
     def output(self, shape: Shape) -> Shape:
         return shape[0], *self.sizing.of(shape[1:])
@@ -81,14 +81,24 @@ class Resize:
         size = self.sizing.of(shape[1:])
         if size == shape[1:] and self.still:
             return None
-        if isinstance(self.rows, Nearest) or isinstance(self.columns, Nearest) or self.arithmetic is None:
-            rows, columns = (
-                cast(Nearest, axis).sized(n) for axis, n in zip((self.rows, self.columns), size, strict=True)
-            )
-            return Gather(rows=rows, columns=columns)
         beyond = self.larger is not None and sum(size) > self.arithmetic.small
-        arithmetic = cast(Arithmetic, self.larger) if beyond else replace(self.arithmetic, small=0)
-        return Resample(self.rows.sized(size[0], arithmetic), self.columns.sized(size[1], arithmetic), arithmetic)
+        how = self.larger if beyond and self.larger is not None else replace(self.arithmetic, small=0)
+        return Resample(self.rows.sized(size[0], how), self.columns.sized(size[1], how), how)
+
+
+@dataclass(frozen=True, eq=False)
+class Pick:
+    """A resize of images of any size, to what a rule gives, by taking one pixel for each: ``nearest`` to it."""
+
+    sizing: Sizing
+    nearest: Nearest
+
+    def output(self, shape: Shape) -> Shape:
+        return shape[0], *self.sizing.of(shape[1:])
+
+    def at(self, shape: Shape) -> "Stage | None":
+        size = self.sizing.of(shape[1:])
+        return None if size == shape[1:] else Gather(None, self.nearest.sized(size[0]), self.nearest.sized(size[1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,6 +368,7 @@ class BoxBlur(Alike):
 Stage = (
     Resample
     | Resize
+    | Pick
     | Product
     | Sparse
     | Filter
@@ -406,7 +417,8 @@ class Plan:
 
     def idle(self, shape: Shape) -> bool:
         """Whether nothing is done to images of ``shape``."""
-        return all(stage.at(shape) is None for stage in self.stages)
+        # The last are the most likely to do something, whatever the size.
+        return all(isinstance(one, Resize | Pick | Blend) and one.at(shape) is None for one in reversed(self.stages))
 
     def to(self, device: torch.device) -> "Plan":
         """The same plan with its tensors on ``device``."""

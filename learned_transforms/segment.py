@@ -41,8 +41,8 @@ from learned_transforms.steps import leaves_dtype
 CPU = torch.device("cpu")
 TO_PIL = (v1.ToPILImage, v2.ToPILImage)
 MOST_LANES = 32
-"""Signatures, and kinds, of images that a segment remembers. What is kept lies between results that are freed, which then
-may need fresh memory: so few are, and only where two images of one signature follow each other."""
+"""Signatures, and kinds, of images that a segment remembers: few, and only where two images of one follow each other.
+What is kept lies between results that are freed, so that the next ones may need fresh memory."""
 
 MOST_CALLS = 512
 """Outcomes of draws for which a signature remembers what runs."""
@@ -191,18 +191,17 @@ class Segment:
         self.roaming.clear()
         self.network.relower()
 
-    def lane(self, image: Any, key: Any = None) -> "Lane":
-        """What runs on images like this one; calls are kept for sizes that come twice in a row, or that come first.
-
-        Args:
-            key: its signature, if that is known.
-        """
-        key = signature(image) if key is None else key
+    def lane(self, image: Any) -> "Lane":
+        """What runs on images like this one; calls are kept for a signature that comes twice in a row, or first."""
+        key = signature(image)
         lane = self.lanes.get(key)
         if lane is not None:
             return lane
         kind = kind_of(image)
         roaming = self.roaming.get(kind)
+        if roaming is not None and key != self.last:
+            self.last = key
+            return roaming
         if roaming is None:
             roaming = Lane(self, image)
             if self.trainable:
@@ -210,9 +209,10 @@ class Segment:
             if len(self.roaming) >= MOST_LANES:
                 self.roaming.clear()
             self.roaming[kind] = roaming
-        elif key != self.last:
-            self.last = key
-            return roaming
+        return self.keep(key, image, roaming)
+
+    def keep(self, key: Any, image: Any, roaming: "Lane") -> "Lane":
+        """A lane of its own for the signature of an image, whose kind has another."""
         if len(self.lanes) >= MOST_LANES:
             self.lanes.clear()
         lane = self.lanes[key] = Lane(self, image, roaming)
@@ -568,6 +568,10 @@ class Lane:
         if made is given:
             return self.contain(image, drawn)
         return made if self.bare else self.wrap(made, image, drawn)
+
+    def entry(self, array: bool) -> Callable[[Any], Any]:
+        """What takes images, or arrays, that come alone."""
+        return self.of_array if array else self.run
 
     def of_array(self, image: Any) -> Any:
         """Run on an array, which one comes back from unless it is converted."""

@@ -27,6 +27,8 @@ class Call:
     def held(self) -> int: ...
     @property
     def reach(self) -> int: ...
+    @property
+    def passes(self) -> int: ...
     def __call__(
         self,
         source: int,
@@ -55,14 +57,27 @@ class Program:
         step: int,
         floating: bool,
         interleaved: bool,
+        windowed: bool = False,
     ) -> Call: ...
 
 def resample(rows: tuple[Any, ...], columns: tuple[Any, ...], arithmetic: tuple[Any, ...]) -> Stage: ...
+def resize(
+    sizing: tuple[Any, ...],
+    rows: tuple[Any, ...],
+    columns: tuple[Any, ...],
+    arithmetic: tuple[Any, ...],
+    larger: tuple[Any, ...] | None,
+    small: int,
+    still: bool,
+) -> Stage: ...
+def pick(sizing: tuple[Any, ...], nearest: tuple[Any, ...]) -> Stage: ...
 def gather(
     channels: Sequence[int] | None,
     rows: tuple[Any, ...] | Array | None,
     columns: tuple[Any, ...] | Array | None,
     fill: Sequence[float],
+    outside: bool = False,
+    limited: bool = False,
 ) -> Stage: ...
 def sparse(
     index: Array,
@@ -90,6 +105,7 @@ def blend(
     form: str,
     ceiling: float,
     arithmetic: tuple[Any, ...],
+    limited: bool,
 ) -> Stage: ...
 def stretch(ends: Sequence[float], form: str, ceiling: float, arithmetic: tuple[Any, ...]) -> Stage: ...
 def equalise(levels: int, offset: float) -> Stage: ...
@@ -109,6 +125,7 @@ def blur(
     size: tuple[int, int],
     border: str,
     arithmetic: tuple[Any, ...],
+    limited: bool,
 ) -> Stage: ...
 def trim() -> None: ...
 def advise(memory: int, bytes: int) -> None: ...

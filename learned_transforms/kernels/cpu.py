@@ -34,6 +34,7 @@ from learned_transforms.plan import (
     Gather,
     Mix,
     Normalise,
+    Pick,
     Plan,
     Resample,
     Resize,
@@ -182,8 +183,6 @@ def resample_of(stage: Resample) -> Any:
 
 
 def resize_of(stage: Resize) -> Any:
-    if stage.arithmetic is None:
-        return _native.resize_nearest(stage.sizing, kept_of(stage.rows), kept_of(stage.columns))
     larger = None if stage.larger is None else arithmetic_of(stage.larger)
     how = arithmetic_of(stage.arithmetic), larger, stage.arithmetic.small, stage.still
     return _native.resize(stage.sizing, axis_of(stage.rows), axis_of(stage.columns), *how)
@@ -252,6 +251,7 @@ def blur_of(stage: Blur) -> Any:
 NATIVE: dict[type, Callable[[Any], Any]] = {
     Resample: resample_of,
     Resize: resize_of,
+    Pick: lambda stage: _native.pick(stage.sizing, kept_of(stage.nearest)),
     Sparse: sparse_of,
     Filter: lambda stage: _native.filter(*filter_of(stage)),
     Gather: gather_of,
@@ -313,20 +313,21 @@ class Program:
             return self.bind_array(image, interleaved, windowed)
         if not isinstance(image, Tensor):
             return self.bind_pil(image, interleaved, windowed)
-        if not image.numel():
+        shape = image.shape
+        if 0 in shape or (not windowed and self.plan.idle((shape[-3], shape[-2], shape[-1]))):
             return Reference(self.plan).run
-        lead, floating = image.shape[:-3], image.dtype == torch.float32
-        memory = usable(image)
+        floating = image.dtype == torch.float32
+        memory, strides = usable(image)
         direct = memory is image and not floating
         images, step = (len(memory), memory.stride(0)) if memory.ndim > 3 else (1, 0)
-        call = self.call(images, memory.shape[-3:], strides_of(memory), step, floating, interleaved, windowed)
-        size, dtype = output_of(call, lead, interleaved)
+        call = self.call(images, shape[-3:], strides, step, floating, interleaved, windowed)
+        size, dtype = output_of(call, shape[:-3], interleaved)
         empty, threads, needed, element = allocator(dtype), torch.get_num_threads, call.reach, image.element_size()
 
         def run(
             image: Tensor, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
         ) -> Tensor:
-            memory = image if direct else usable(image)
+            memory = image if direct else usable(image)[0]
             source = memory.data_ptr()
             if not source or memory.untyped_storage().nbytes() < needed + element * memory.storage_offset():
                 memory = in_memory(memory)
@@ -431,11 +432,6 @@ def fresh(size: Sequence[int], dtype: torch.dtype) -> Tensor:
     return made
 
 
-def strides_of(image: Tensor) -> tuple[int, int, int]:
-    """Strides of one image ``[..., C, H, W]``."""
-    return fitted(image.shape[-3:], *image.stride()[-3:])
-
-
 def fitted(shape: Sequence[int], channel: int, row: int, pixel: int) -> tuple[int, int, int]:
     """Strides of an image of ``shape`` (C, H, W); along an axis of one value they may be anything: made to fit."""
     channels, _, width = shape
@@ -463,9 +459,17 @@ def in_memory(image: Tensor) -> Tensor:
     return torch.zeros(image.shape, dtype=image.dtype)
 
 
-def usable(image: Tensor) -> Tensor:
-    """The image as a tensor ``[C, H, W]`` or ``[N, C, H, W]`` that the native code reads: itself, a view, or a copy."""
+def usable(image: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
+    """The image as a tensor ``[C, H, W]`` or ``[N, C, H, W]`` that the native code reads: itself, a view, or a copy.
+
+    Strides of one image come with it.
+    """
     image = image.resolve_neg()
     if image.ndim > 4:
         image = image.flatten(0, -4)
-    return image if readable(image.shape[-3:], strides_of(image)) else image.contiguous()
+    shape = image.shape[-3:]
+    strides = fitted(shape, *image.stride()[-3:])
+    if readable(shape, strides):
+        return image, strides
+    image = image.contiguous()
+    return image, fitted(shape, *image.stride()[-3:])

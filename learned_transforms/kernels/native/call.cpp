@@ -58,6 +58,7 @@ Call::Call(std::shared_ptr<const Program> program, int64_t images, std::array<in
     batch_ = {view, images, product({step, element})};
     extent_ = extent(batch_);
     passes_ = program_->lower({height, width}, floating);
+    require(windowed || passes_->count() > 0, "nothing is done to such images");
     target_ = passes_->output();
     target_.interleaved = interleaved;
     bytes_ = product({images, target_.channels, target_.height, target_.width, target_.floating ? 4 : 1});

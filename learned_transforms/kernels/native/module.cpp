@@ -244,9 +244,10 @@ lt::Resize resize_of(const SizingTuple& sizing, const AxisTuple& rows, const Axi
     return resize;
 }
 
-lt::Resize resize_nearest_of(const SizingTuple& sizing, const Kept& rows, const Kept& columns) {
+lt::Resize pick_of(const SizingTuple& sizing, const NearestTuple& nearest) {
     const auto& [wanted, most, longest] = sizing;
-    return {{wanted, most, longest}, lt::Gather{{}, keep_of(rows), keep_of(columns)}, {}, 0, true};
+    const std::optional<Keep> keep = keep_of(Kept(nearest));
+    return {{wanted, most, longest}, lt::Gather{{}, keep, keep}, {}, 0, true};
 }
 
 lt::Normalise normalise_of(const std::vector<float>& mean, const std::vector<float>& std) { return {mean, std}; }
@@ -366,7 +367,7 @@ NB_MODULE(_native, m) {
     m.def("resample", stage(&resample_of), "rows"_a, "columns"_a, "arithmetic"_a);
     m.def("resize", stage(&resize_of), "sizing"_a, "rows"_a, "columns"_a, "arithmetic"_a, "larger"_a.none(), "small"_a,
           "still"_a);
-    m.def("resize_nearest", stage(&resize_nearest_of), "sizing"_a, "rows"_a, "columns"_a);
+    m.def("pick", stage(&pick_of), "sizing"_a, "nearest"_a);
     m.def("gather", stage(&gather_of), "channels"_a.none(), "rows"_a.none(), "columns"_a.none(), "fill"_a,
           "outside"_a = false, "limited"_a = false);
     m.def("sparse", stage(&sparse_of), "index"_a, "weights"_a, "bias"_a, "size"_a, "shape"_a, "arithmetic"_a);

@@ -90,7 +90,6 @@ Passes::Passes(const std::vector<Shared>& stages, int64_t channels, Size size, b
         if (const Factor* factor = factor_of(*stage); factor && factor->slot) slots_.push_back(*factor->slot);
         add(stage);
     }
-    require(!passes_.empty(), "a program needs at least one stage");
     for (const Pass& pass : passes_)
         output_ = pass.output(output_.channels, output_.height, output_.width, output_.floating);
 }
@@ -204,6 +203,7 @@ void Passes::run_image(const View& from, const Target& to, int64_t begin, int64_
 
 void Passes::run(const Batch& from, const Target& to, const Geometries& geometries, const Factors& factors,
                  int64_t threads, const Kernels& kernels) const {
+    require(!passes_.empty(), "nothing is done to such images");
     const int64_t values = to.channels * to.height * to.width, size = to.floating ? 4 : 1;
     const int64_t work = from.images * (values + from.first.channels * from.first.height * from.first.width);
     threads = std::clamp<int64_t>(std::min(threads, work / WORK), 1, 256);
