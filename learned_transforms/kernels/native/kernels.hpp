@@ -90,6 +90,19 @@ struct Box {
 // Rows of a blur that are summed at a time.
 constexpr int BLURRED = 4;
 
+// What is read next: rows lie in new pages, where the processor's own prefetching starts anew.
+struct Ahead {
+    int64_t row;  // bytes from a row to the next; 0: no row follows
+
+    // Fetch bytes [at, stop), by the line, of a group of rows: those that come `count` rows behind `rows`.
+    // Returns where it stopped.
+    int fetch(const uint8_t* const* rows, int64_t count, int at, int stop) const {
+        for (; row && at < stop; at += 64)
+            for (int r = 0; r < GROUP; ++r) __builtin_prefetch(rows[r] + count * row + at, 0, 2);
+        return at;
+    }
+};
+
 struct Kernels {
     const char* name;
     int window, lanes, group;  // of Columns: bytes of a window, lanes of a block at most, blocks of a vector; or 0
@@ -99,7 +112,7 @@ struct Kernels {
 
     // Both passes over bytes round half up and clamp; they write whole vectors, into padded memory.
     // `count` rows, a multiple of GROUP.
-    void (*columns)(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count);
+    void (*columns)(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count, Ahead ahead);
     void (*rows)(const Rows& plan, const uint8_t* const* rows, int64_t bytes, uint8_t* out);
 
     // The float passes: weights and sums are float32, in the order of the taps. Along TOGETHER rows, whose values of a

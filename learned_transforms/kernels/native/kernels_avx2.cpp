@@ -19,19 +19,22 @@ inline __m256i finish(__m256i low, __m256i high, __m128i bits) {
 }
 
 template <bool Wide>
-void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
+void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count, Ahead ahead) {
     const int pairs = plan.taps->pairs;
     const __m128i bits = _mm_cvtsi32_si128(plan.taps->bits);
     const __m256i half = _mm256_set1_epi32(1 << (plan.taps->bits - 1)), zero = _mm256_setzero_si256();
     // The bytes of a row lie four here, four there; blocks of four lanes join to eight.
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    int fetched = plan.blocks ? plan.base[0] : 0;
     for (int block = 0; block < plan.blocks; block += 2) {
         const int near = plan.base[static_cast<size_t>(block)], far = plan.base[static_cast<size_t>(block) + 1];
         const __m256i shuffle = load(plan.index.data() + block * 4);
         const int32_t* low = plan.low.data() + block * pairs * 4;
         const int32_t* high = plan.high.data() + block * pairs * 4;
+        const int start = fetched;
         for (int row = 0; row < count; row += GROUP) {
             const uint8_t* const* from = rows + row;
+            fetched = ahead.fetch(from, count, start, near + 64);
             __m256i sum[GROUP], rest[GROUP];
             for (int r = 0; r < GROUP; ++r) sum[r] = half, rest[r] = zero;
             for (int pair = 0; pair < pairs; ++pair) {
@@ -66,8 +69,8 @@ void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const*
     }
 }
 
-void columns(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
-    (plan.taps->wide ? columns_of<true> : columns_of<false>)(plan, rows, out, count);
+void columns(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count, Ahead ahead) {
+    (plan.taps->wide ? columns_of<true> : columns_of<false>)(plan, rows, out, count, ahead);
 }
 
 template <bool Wide>

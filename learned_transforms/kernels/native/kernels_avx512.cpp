@@ -20,7 +20,7 @@ inline __m512i finish(__m512i low, __m512i high, __m128i bits) {
 
 // `Shared`: all taps of a block lie in one window. `Pairs` of taps, if they are known beforehand, or 0.
 template <bool Wide, bool Shared, int Pairs>
-void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
+void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count, Ahead ahead) {
     constexpr __mmask64 EVEN = 0x5555555555555555;  // each byte becomes a word
     // Copies: as far as the compiler knows, bytes that are stored might be parts of the plan.
     const int pairs = Pairs ? Pairs : plan.taps->pairs, blocks = plan.blocks, active = plan.active, move = plan.step();
@@ -32,8 +32,10 @@ void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const*
     for (int row = 0; row < count; row += GROUP) {
         const uint8_t *const from[GROUP] = {rows[row], rows[row + 1], rows[row + 2], rows[row + 3]};
         uint8_t* const to[GROUP] = {out[row], out[row + 1], out[row + 2], out[row + 3]};
+        int fetched = blocks ? bases[0] : 0;
         for (int block = 0; block < blocks; ++block) {
             const int base = bases[block], at = block * active;
+            fetched = ahead.fetch(from, GROUP, fetched, base + 64);
             const int32_t *near = low + block * pairs * 16, *far = high + block * pairs * 16;
             __m512i sum[GROUP], rest[GROUP], window[GROUP], shuffle = load(index + block * 16);
             for (int r = 0; r < GROUP; ++r) sum[r] = half, rest[r] = zero, window[r] = load(from[r] + base);
@@ -55,16 +57,16 @@ void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const*
     }
 }
 
-void columns(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
+void columns(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count, Ahead ahead) {
     if (plan.taps->wide)
-        return (plan.shared ? columns_of<true, true, 0> : columns_of<true, false, 0>)(plan, rows, out, count);
-    if (!plan.shared) return columns_of<false, false, 0>(plan, rows, out, count);
+        return (plan.shared ? columns_of<true, true, 0> : columns_of<true, false, 0>)(plan, rows, out, count, ahead);
+    if (!plan.shared) return columns_of<false, false, 0>(plan, rows, out, count, ahead);
     switch (plan.taps->pairs) {
-        case 1: return columns_of<false, true, 1>(plan, rows, out, count);
-        case 2: return columns_of<false, true, 2>(plan, rows, out, count);
-        case 3: return columns_of<false, true, 3>(plan, rows, out, count);
-        case 4: return columns_of<false, true, 4>(plan, rows, out, count);
-        default: return columns_of<false, true, 0>(plan, rows, out, count);
+        case 1: return columns_of<false, true, 1>(plan, rows, out, count, ahead);
+        case 2: return columns_of<false, true, 2>(plan, rows, out, count, ahead);
+        case 3: return columns_of<false, true, 3>(plan, rows, out, count, ahead);
+        case 4: return columns_of<false, true, 4>(plan, rows, out, count, ahead);
+        default: return columns_of<false, true, 0>(plan, rows, out, count, ahead);
     }
 }
 

@@ -12,7 +12,7 @@ namespace lt {
 namespace {
 
 // Sums wrap around modulo 2^32, as int32 tensors do.
-void columns_plain(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count) {
+void columns_plain(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count, Ahead) {
     const Taps& taps = *plan.taps;
     for (int r = 0; r < count; ++r) {
         uint8_t* to = out[r];

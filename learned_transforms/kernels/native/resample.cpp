@@ -160,7 +160,7 @@ void Resampled::along_rows(int64_t first, int count, int padded) {
         if (before_) convert(count, in);
         for (int r = count; r < padded; ++r) in[r] = in[count - 1], out[r] = out[count - 1];  // It is done again.
         if (whole_) {
-            kernels_.columns(geometry_.along, in, out, padded);
+            kernels_.columns(geometry_.along, in, out, padded, {from_.row});
             continue;
         }
         if (arithmetic_.quarters) {
@@ -235,7 +235,7 @@ void Resampled::make(int64_t i, uint8_t* to) {
             const uint8_t* in[GROUP];
             uint8_t* out[GROUP];
             std::fill_n(in, GROUP, middle), std::fill_n(out, GROUP, to + plane * part);
-            kernels_.columns(geometry_.along, in, out, GROUP);
+            kernels_.columns(geometry_.along, in, out, GROUP, {});
             continue;
         }
         float* middle = scratch_.get<float>(Scratch::MIDDLE, n);
