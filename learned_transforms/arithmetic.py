@@ -10,6 +10,7 @@ from learned_transforms.plain import LONGEST
 
 N = TypeVar("N", int, Tensor)
 
+Order = Literal["taps", "second", "joint"]
 NUMBERS = ("int", "float32", "float64")
 ROUNDINGS = ("none", "truncate", "half_up", "half_even")
 
@@ -40,6 +41,10 @@ class Arithmetic:
             :func:`~learned_transforms.installed.grouping`): of the products behind the first, as many as fill groups of
             this many are rounded before they join the sum, and the rest is fused. Places are computed in float64 from
             those in float32, and kernels as polynomials of the distance, fused throughout. 0: none of this.
+        order: of a resample in floats without antialiasing: ``"taps"``, one after the other; ``"second"``, the second
+            before the first; ``"joint"``, the two of either axis in one sum of four products, of which the second again
+            comes first, and the weights are multiplied before (aten's loop for channels side by side). Not in files:
+            it follows from ``small``.
     """
 
     number: Literal["int", "float32", "float64"]
@@ -53,6 +58,7 @@ class Arithmetic:
     running: bool = False
     small: int = 0
     grouped: int = 0
+    order: Order = "taps"
 
     def rounded(self, products: N) -> N:
         """Of so many products behind the first, how many are rounded before they join the sum."""
@@ -99,6 +105,7 @@ class Arithmetic:
             and 0 <= made.small <= LONGEST
             and type(made.grouped) is int
             and 0 <= made.grouped <= LONGEST
+            and made.order == "taps"
             # Whole sums are rounded half up, and only float32 sums are fused, whatever else is said here.
             and (made.rounding == "half_up" or not whole)
             and (made.number == "float32" or not made.fma)
@@ -110,7 +117,8 @@ class Arithmetic:
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values, for weight files."""
         # Files from before there were groups say nothing of them, and their digests must hold.
-        return {name: value for name, value in asdict(self).items() if value or name != "grouped"}
+        plain = {name: value for name, value in asdict(self).items() if name != "order"}
+        return {name: value for name, value in plain.items() if value or name != "grouped"}
 
 
 SMOOTH = Arithmetic("float32")

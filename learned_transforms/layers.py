@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from learned_transforms.arithmetic import SMOOTH, Arithmetic
+from learned_transforms.arithmetic import SMOOTH, Arithmetic, Order
 from learned_transforms.errors import PaddingError, PipelineValueError, check_channels
 from learned_transforms.fold import at
 from learned_transforms.installed import fuses, grouping, takes_rows_first
@@ -202,17 +202,20 @@ class Resampling(Layer):
             arithmetic = replace(arithmetic, grouped=0)
         larger = None
         if arithmetic.small:
-            alone = channels == 3 and torch.get_num_threads() == 1
-            mode = "bilinear" if len(self.kernel) == 1 else "bicubic"
-            # Up to so many rows and columns, and beyond.
-            arithmetic, larger = (
-                replace(arithmetic, fma=fuses(mode, large and not alone), small=0 if large else arithmetic.small)
-                for large in (False, True)
-            )
+            plain = self.width == 1 and not antialias
+            arithmetic, larger = (self.as_torch(arithmetic, channels, large, plain) for large in (False, True))
         rows, columns = (
             Axis(self.kernel, shift, 1, arithmetic, antialias=antialias, width=self.width) for shift in self.shift
         )
         return [Resize(sizing_of(params), rows, columns, arithmetic, larger, not self.shift.any())]
+
+    def as_torch(self, arithmetic: Arithmetic, channels: int, large: bool, plain: bool) -> Arithmetic:
+        """How the installed torch sums floats, up to ``small`` rows and columns or beyond; ``plain``: unstretched."""
+        linear, small = len(self.kernel) == 1, 0 if large else arithmetic.small
+        apart = large and not (channels == 3 and torch.get_num_threads() == 1)
+        fused = fuses("bilinear" if linear else "bicubic", apart)
+        order: Order = "joint" if linear and not apart else "second" if fused else "taps"
+        return replace(arithmetic, fma=fused, small=small, order=order if plain else "taps")
 
 
 def sizing_of(params: Params) -> Sizing:

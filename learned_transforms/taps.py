@@ -25,6 +25,8 @@ MOST_WHOLE = 2**30
 class Taps:
     """The weights of one axis: output pixel ``i`` sums ``weights[i, k] * input[first[i] + k]``, ``k < count[i]``.
 
+    Windows of sums in another order than that of the taps may reach beyond the axis, whose nearest pixel lies there.
+
     Attributes:
         size: input pixels along the axis.
         first: int64 ``[n_out]``.
@@ -50,7 +52,7 @@ class Taps:
         """
         with torch.inference_mode(False), out_of_sight():  # It is kept, and serves other calls.
             offsets = torch.arange(self.weights.shape[1], device=self.first.device)[:, None]
-            return self.first + torch.minimum(offsets, self.count - 1)
+            return (self.first + torch.minimum(offsets, self.count - 1)).clamp(0, self.size - 1)
 
     @cached_property
     def fewest(self) -> int:
@@ -155,6 +157,15 @@ def about_zero(kernel: Tensor) -> Tensor:
     return torch.stack(terms, 1)
 
 
+def from_end(kernel: Tensor) -> Tensor:
+    """The only piece of a kernel as a polynomial of the distance from its end."""
+    terms = list(kernel[0])
+    for done in range(len(terms) - 1):
+        for d in range(len(terms) - 2, done - 1, -1):
+            terms[d] = terms[d] + terms[d + 1]
+    return torch.stack([-term if d % 2 else term for d, term in enumerate(terms)])[None]
+
+
 class FixedAxis:
     """How one axis of one size is resampled, by weights that come from no kernel.
 
@@ -215,21 +226,21 @@ def evaluate(
     ``c = (i + .5) * scale + shift`` and ``scale = n_in / n_out``, over the window from ``int(c - s + .5)`` to
     ``int(c + s + .5)``, ``s = support * max(scale, 1)``, and the weights of one output pixel are divided by their sum.
     Without ``antialias``, 1 stands for ``max(scale, 1)``, ``width`` is multiplied to both, and what lies
-    outside the image counts for its nearest pixel; with ``fma``, positions and ``phi`` are fused too, and nothing is
-    divided. With ``antialias`` and ``grouped``, what .5 is added to is computed in float64 and stored in float32.
+    outside the image counts for its nearest pixel (as a term of its own where sums are not in the order of the taps);
+    with ``fma``, positions and ``phi`` are fused too, and nothing is divided. With ``antialias`` and ``grouped``, what
+    .5 is added to is computed in float64 and stored in float32.
     The native backend computes the same, operation by operation (kernels/native/taps.cpp).
     """
     dtype = torch.float32 if arithmetic.number == "float32" else torch.float64
     device = kernel.device
     fused = arithmetic.fma and not antialias
     mixed = arithmetic.grouped > 0 and antialias
+    whole = arithmetic.order != "taps"
     half = torch.float64 if mixed else dtype
-    weigh = partial(
-        phi,
-        about_zero(kernel) if fused or mixed else kernel,
-        from_zero=fused or mixed,
-        fused=int(not antialias) if arithmetic.fma and (fused or mixed) else None,
+    about = partial(
+        phi, from_zero=fused or mixed, fused=int(not antialias) if arithmetic.fma and (fused or mixed) else None
     )
+    weigh = partial(about, about_zero(kernel) if fused or mixed else kernel)
     scale = torch.tensor(n_in, dtype=dtype, device=device) / n_out
     stretch = (scale.clamp(min=1) if antialias else torch.ones_like(scale)) * width
     reach = kernel.shape[0] * stretch
@@ -244,20 +255,28 @@ def evaluate(
         # Those of linear kernels are moved onto it, which gives the second a weight of 0 (aten).
         seen = centre.detach().double().clamp(min=0 if len(kernel) == 1 else -math.inf) + 1
         low, high = seen - reach.double(), seen + reach.double()
-    first = low.long().clamp(0, n_in - 1)
-    count = (high.long().clamp(max=n_in) - first).clamp(min=1)
+    if whole:
+        centre, first = (seen - 1).to(dtype), low.floor().long()
+        count = high.floor().long() - first
+    else:
+        first = low.long().clamp(0, n_in - 1)
+        count = (high.long().clamp(max=n_in) - first).clamp(min=1)
     offset = torch.arange(int(count.max()), device=device)
     pixels = offset + first[:, None]
     if antialias:
         distance = ((pixels - centre[:, None]).to(half) + 0.5) * (1 / stretch).to(half)
         weights = torch.where(offset < count[:, None], weigh(distance.to(dtype)), 0.0)
+    elif whole and len(kernel) == 1:
+        part = (centre - centre.floor())[:, None]
+        weights = torch.cat([weigh(part), about(from_end(kernel), part)], 1)
     else:
 
         def weigh_at(pixel: Tensor | int) -> Tensor:
             return weigh(apart(pixel, centre[:, None], fused) * (1 / stretch))
 
         weights = torch.where(offset < count[:, None], weigh_at(pixels), 0.0)
-        weights = weights + beyond(weigh_at, kernel.shape[0], first, count, n_in, len(offset))
+        if not whole:
+            weights = weights + beyond(weigh_at, kernel.shape[0], first, count, n_in, len(offset))
     if not fused:
         weights = weights / in_order(weights)[:, None]
     made = Taps(n_in, first, count, weights, None)

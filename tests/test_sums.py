@@ -80,6 +80,43 @@ def test_floats_are_torchs_bit_for_bit(path: str, mode: str, channels: int) -> N
         assert v1.functional.resize(image, list(new), MODES[mode]).equal(expected)
 
 
+EDGES = *SIZES, ((61, 47), (64, 64)), ((61, 47), (65, 64)), ((37, 37), (232, 232))
+"""Both sides of 128 rows and columns in all, beyond which torch has another loop."""
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("count", [1, 2])
+def test_without_antialiasing_too(path: str, mode: str, channels: int, count: int) -> None:
+    """Floats bit for bit, and levels in v1, whichever loop of torch's it is."""
+    generator = torch.Generator().manual_seed(channels)
+    with threads(count):
+        for old, new in EDGES:
+            image = torch.rand(channels, *old, generator=generator)
+            expected = v2.functional.resize(image, list(new), MODES[mode], antialias=False)
+            params = {"size": new, "antialias": False}
+            assert resized(path, f"float32/resize_{mode}_plain", image, params).equal(expected), (old, new)
+            levels = torch.randint(0, 256, (channels, *old), dtype=torch.uint8, generator=generator)
+            expected = v1.functional.resize(levels, list(new), MODES[mode], antialias=False)
+            assert resized(path, f"uint8_v1/resize_{mode}_plain", levels, params).equal(expected), (old, new)
+
+
+@pytest.mark.parametrize("path", cpu.instructions())
+def test_without_antialiasing_in_pipelines(path: str) -> None:
+    """Crops and flips behind a resize, pixels side by side in memory, batches, and levels that become floats first."""
+    steps = [v2.Resize((70, 75), antialias=False), v2.CenterCrop((60, 50)), v2.RandomHorizontalFlip(1)]
+    floats = [v2.ToDtype(torch.float32, scale=True), *steps, v2.RandomVerticalFlip(1)]
+    levels = torch.randint(0, 256, (3, 41, 90), dtype=torch.uint8)
+    beside = levels.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    for count in (1, 2):
+        with threads(count), cpu.forced(path):
+            for image in (levels, beside, levels.expand(2, 3, 41, 90)):
+                assert lt.LearnedCompose(floats, fallback="error")(image).equal(v2.Compose(floats)(image))
+                whole = image / 255
+                assert lt.LearnedCompose(steps, fallback="error")(whole).equal(v2.Compose(steps)(whole))
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("channels", [1, 3])

@@ -166,7 +166,7 @@ def axis_of(axis: Axis | FixedAxis) -> tuple[Any, ...]:
 
 def arithmetic_of(how: Arithmetic) -> tuple[Any, ...]:
     sums = how.number, how.bits, how.adaptive, how.fma, how.grouped
-    return *sums, how.rounding, how.each_pass, how.tall_first, how.quarters
+    return *sums, how.rounding, how.each_pass, how.tall_first, how.quarters, how.order
 
 
 def numbers_of(weights: Tensor, arithmetic: Arithmetic) -> Any:

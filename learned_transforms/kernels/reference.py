@@ -100,10 +100,13 @@ def blend(image: Tensor, stage: Blend) -> Tensor:
 
 
 def weighted_sum(image: Tensor, taps: Taps, axis: int, arithmetic: Arithmetic) -> Tensor:
-    """Sum ``weights * pixels`` along ``axis`` (-1 or -2), in the order of the taps."""
+    """Sum ``weights * pixels`` along ``axis`` (-1 or -2), in the order of the taps, or the second before the first."""
     total: Tensor | None = None
     count = taps.count[:, None] if axis == -2 else taps.count
-    for k, (index, weight) in enumerate(zip(taps.index, taps.weights.T, strict=True)):
+    terms = list(enumerate(zip(taps.index, taps.weights.T, strict=True)))
+    if arithmetic.order == "second" and len(terms) > 1:
+        terms[:2] = terms[1], terms[0]
+    for k, (index, weight) in terms:
         pixels = image.index_select(axis, index)
         weight = weight[:, None] if axis == -2 else weight
         if taps.bits is not None:
@@ -120,6 +123,24 @@ def weighted_sum(image: Tensor, taps: Taps, axis: int, arithmetic: Arithmetic) -
     if total is None:
         raise ValueError("Taps need at least one weight per output pixel.")
     return total
+
+
+def joint_sum(image: Tensor, rows: Taps, columns: Taps, arithmetic: Arithmetic) -> Tensor:
+    """Sums of four pixels, two of either axis, under the products of their weights; the second comes first."""
+    (top, bottom), (left, right) = two_of(rows), two_of(columns)
+
+    def joined(row: tuple[Tensor, Tensor], column: tuple[Tensor, Tensor], total: Tensor | None) -> Tensor:
+        pixels = image.index_select(-2, row[0]).index_select(-1, column[0])
+        return multiply_add(pixels, row[1][:, None] * column[1], total, arithmetic)
+
+    total = joined(top, left, joined(top, right, None))
+    return joined(bottom, right, joined(bottom, left, total))
+
+
+def two_of(taps: Taps) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Index and weight of two taps; where there is one, the other weighs its pixel by 0."""
+    both = [(index, weight) for index, weight in zip(taps.index, taps.weights.T, strict=True)]
+    return both[0], both[1] if len(both) > 1 else (both[0][0], torch.zeros_like(both[0][1]))
 
 
 def sum_of_quarters(sums: Tensor, taps: Taps, axis: int, bits: int) -> Tensor:
@@ -139,6 +160,8 @@ def resample(image: Tensor, stage: Resample) -> Tensor:
     if arithmetic.quarters:
         image = weighted_sum(image, passes[0][1], -1, arithmetic)
         return sum_of_quarters(image, passes[1][1], -2, arithmetic.bits)
+    if arithmetic.order == "joint":
+        return to_levels(joint_sum(image, passes[1][1], passes[0][1], arithmetic), arithmetic.rounding)
     for axis, taps in reversed(passes) if stage.rows_first(height, width) else passes:
         image = weighted_sum(image, taps, axis, arithmetic)
         if taps.bits is not None:

@@ -220,6 +220,15 @@ void check(const Resample& resample, const Arithmetic& arithmetic) {
     require(arithmetic.number != Number::float64, "resamples are not summed in float64");
     require(arithmetic.number != Number::integer || arithmetic.each_pass || arithmetic.quarters,
             "integer passes round after each pass");
+    require(arithmetic.order == Order::taps || (arithmetic.number == Number::float32 && !arithmetic.grouped &&
+                                               !arithmetic.each_pass && !arithmetic.tall_first),
+            "only plain sums in float32 have another order");
+    for (const Axis* axis : {&resample.rows, &resample.columns}) {
+        const auto* from = std::get_if<Interpolation>(axis->weights.get());
+        require(arithmetic.order == Order::taps || (from && !from->antialias && from->width == 1),
+                "only kernels that are not stretched are summed in another order");
+        require(arithmetic.order != Order::joint || from->support == 1, "a joint sum is one of two pixels along an axis");
+    }
     // Fewer leave nothing to cut; with these, sums fit an int32 where weights add up to 5 at most on either axis.
     require(!arithmetic.quarters ||
                 (arithmetic.number == Number::integer && arithmetic.bits >= 3 && arithmetic.bits <= 11),

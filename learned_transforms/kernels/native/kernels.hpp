@@ -103,6 +103,13 @@ struct Ahead {
     }
 };
 
+// What the four products of a joint sum are made of: first and last pixels of two rows, and weights of both axes.
+struct Corners {
+    const float *top[2], *bottom[2];
+    float rows[2];
+    const float* columns[2];
+};
+
 struct Kernels {
     const char* name;
     int window, lanes, group;  // of Columns: bytes of a window, lanes of a block at most, blocks of a vector; or 0
@@ -128,6 +135,11 @@ struct Kernels {
                        float* out);
     void (*rows_floats)(const Taps& taps, int64_t i, const Arithmetic& how, const float* const* rows, int64_t n,
                         float* out);
+
+    // Both passes at once, of two pixels each: the pixels of a row, then the sums.
+    void (*pairs_bytes)(const Taps& taps, int pixel, int channels, const uint8_t* row, float* first, float* last);
+    void (*pairs_floats)(const Taps& taps, int pixel, int channels, const float* row, float* first, float* last);
+    void (*joint)(const Corners& at, bool fma, int64_t n, float* out);
 
     // Unrounded integer sums between the passes; each product of the second pass is cut to quarters of a level.
     void (*columns_sums)(const Taps& taps, int pixel, int channels, const uint8_t* row, uint32_t* out);

@@ -40,7 +40,7 @@ using GivenTuple = std::tuple<int64_t, Array<int32_t, 1>, Array<int32_t, 1>, Arr
 // weights, output pixels, those kept
 using AxisTuple = std::tuple<std::variant<KernelTuple, GivenTuple>, int64_t, KeepTuple>;
 // number, bits, adaptive, fma, grouped, rounding, each pass, tall first, quarters
-using ArithmeticTuple = std::tuple<std::string, int, bool, bool, int64_t, std::string, bool, bool, bool>;
+using ArithmeticTuple = std::tuple<std::string, int, bool, bool, int64_t, std::string, bool, bool, bool, std::string>;
 
 template <class A>
 auto values_of(const A& array) {
@@ -94,6 +94,8 @@ T named(const std::pair<const char*, T> (&all)[N], const std::string& name) {
     throw std::invalid_argument("nothing known is called " + name);
 }
 
+const std::pair<const char*, lt::Order> ORDERS[] = {
+    {"taps", lt::Order::taps}, {"second", lt::Order::second}, {"joint", lt::Order::joint}};
 const std::pair<const char*, lt::Rounding> ROUNDINGS[] = {{"none", lt::Rounding::none},
                                                           {"truncate", lt::Rounding::truncate},
                                                           {"half_up", lt::Rounding::half_up},
@@ -115,9 +117,9 @@ const std::pair<const char*, lt::Rule::Origin> ORIGINS[] = {{"mirror", lt::Rule:
                                                             {"padded", lt::Rule::padded}};
 
 lt::Arithmetic arithmetic_of(const ArithmeticTuple& t) {
-    const auto& [number, bits, adaptive, fma, grouped, rounding, each_pass, tall_first, quarters] = t;
+    const auto& [number, bits, adaptive, fma, grouped, rounding, each_pass, tall_first, quarters, order] = t;
     return {named(NUMBERS, number),     bits,      adaptive,   fma,     grouped,
-            named(ROUNDINGS, rounding), each_pass, tall_first, quarters};
+            named(ROUNDINGS, rounding), each_pass, tall_first, quarters, named(ORDERS, order)};
 }
 
 std::optional<Keep> keep_of(const Kept& kept) {

@@ -148,7 +148,7 @@ Geometry::Geometry(const Resample& resample, const View& view, const Kernels& ke
     : rows(evaluate(resample.rows, view.height, resample.arithmetic, kernels)),
       columns(evaluate(resample.columns, view.width, resample.arithmetic, kernels)),
       rows_first(resample.rows_first(view.height, view.width)) {
-    if (resample.arithmetic.quarters) return;
+    if (resample.arithmetic.quarters || resample.arithmetic.order != Order::taps) return;
     const bool whole = resample.arithmetic.number == Number::integer;
     Blocks& blocks = whole ? static_cast<Blocks&>(along) : sums;
     blocks.taps = &columns;

@@ -12,6 +12,7 @@ namespace lt {
 
 enum class Number { integer, float32, float64 };
 enum class Rounding { none, truncate, half_up, half_even };
+enum class Order { taps, second, joint };
 
 struct Arithmetic {
     Number number;
@@ -20,6 +21,7 @@ struct Arithmetic {
     int64_t grouped;
     Rounding rounding;
     bool each_pass, tall_first, quarters;
+    Order order = Order::taps;
 
     // Of so many products behind the first of a resample's sum, how many are rounded before they join it.
     int64_t rounded(int64_t products) const {

@@ -11,6 +11,11 @@ constexpr int64_t ALIGNED = 64;  // bytes of a cache line
 
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
+// Of a row as a pass along it sees it, which may reach beyond its ends.
+int64_t turned_pixels(const Taps& columns) {
+    return std::max<int64_t>(columns.stop, columns.size) - std::min<int64_t>(columns.start, 0);
+}
+
 // The next cache line.
 float* aligned(float* memory) {
     return reinterpret_cast<float*>(round_up(reinterpret_cast<int64_t>(memory), ALIGNED));
@@ -26,6 +31,8 @@ class Resampled final : public Lines {
     void need(int64_t first, int64_t stop);
     void along_rows(int64_t first, int count, int padded);
     void convert(int count, const uint8_t** rows);
+    void weigh_columns();
+    void sum_jointly(int64_t i, float* sums) const;
     const uint8_t* row(int64_t plane, int64_t y) const;
     uint8_t** slots(int64_t y) const { return slots_ + (y & (capacity_ - 1)); }
     void copy_tail();
@@ -39,6 +46,7 @@ class Resampled final : public Lines {
     Scratch& scratch_;
     const bool rounds_between_;  // float sums become levels, and are clamped, between the passes
     const bool whole_;  // bytes between the passes; otherwise sums of four bytes, floats or integers
+    const bool joint_;    // both passes are one; a row of the ring is two: first pixels of outputs, and last
     const bool windows_;  // rows are read in windows, past their end
     const bool floats_;  // are summed
     float* sums_ = nullptr;
@@ -48,6 +56,8 @@ class Resampled final : public Lines {
     int64_t capacity_ = 0, low_ = 0, high_ = 0, last_ = 0;
     int group_, batch_ = 0;  // rows done together, at least and mostly
     float* turned_ = nullptr;
+    // Of a joint sum: the weights of the first and the last pixel, for each value of a plane.
+    float *near_ = nullptr, *far_ = nullptr;
     // Copies of the last rows, for kernels that read past them.
     uint8_t* tail_ = nullptr;
     int64_t reach_ = 0;
@@ -71,29 +81,33 @@ Resampled::Resampled(const Resample& resample, const Table* before, const View& 
       scratch_(scratch),
       rounds_between_(arithmetic_.each_pass && arithmetic_.rounding != Rounding::none),
       whole_(arithmetic_.number == Number::integer && !arithmetic_.quarters),
+      joint_(arithmetic_.order == Order::joint),
       windows_(whole_ || geometry.sums.blocks > 0),
       floats_(before || from.floating) {
     sums_ = whole_ ? nullptr : scratch.get<float>(Scratch::FLOATS, values_);
     const Taps& rows = geometry.rows;
     backwards_ = rows.first.front() > rows.first.back();
-    for (int64_t i = begin; i < end; ++i) last_ = std::max<int64_t>(last_, rows.first[i] + rows.count[i]);
+    for (int64_t i = begin; i < end; ++i) last_ = std::max(last_, rows.inside(rows.first[i] + rows.count[i] - 1) + 1);
     pointers_ = scratch.get<const uint8_t*>(Scratch::POINTERS, rows.widest);
     group_ = windows_ || arithmetic_.quarters ? GROUP : TOGETHER;
     if (before_) {
         const Taps& columns = geometry.columns;
-        left_ = *std::min_element(columns.first.begin(), columns.first.end());
-        for (size_t j = 0; j < columns.first.size(); ++j) right_ = std::max(right_, columns.first[j] + columns.count[j]);
+        left_ = static_cast<int32_t>(columns.inside(*std::min_element(columns.first.begin(), columns.first.end())));
+        for (size_t j = 0; j < columns.first.size(); ++j)
+            right_ = std::max(right_, static_cast<int32_t>(columns.inside(columns.first[j] + columns.count[j] - 1) + 1));
         part_ = std::max(geometry.sums.reach, from.width * from.pixel);
         converted_ = scratch.get<float>(Scratch::MIDDLE, MOST_ROWS * part_);
     } else if (windows_) {
         copy_tail();
     }
-    if (!windows_ || geometry.rows_first)
+    if (joint_)
+        weigh_columns();
+    else if (!windows_ || geometry.rows_first)
         turned_ = aligned(scratch.get<float>(
-            Scratch::TURNED, TOGETHER * geometry.columns.size * (from.pixel / from.element()) + ALIGNED / 4));
+            Scratch::TURNED, TOGETHER * turned_pixels(geometry.columns) * (from.pixel / from.element()) + ALIGNED / 4));
     if (geometry.rows_first) return;
     capacity_ = 1;
-    const int64_t stride = round_up(values_ * (whole_ ? 1 : 4), PADDING) + PADDING;
+    const int64_t stride = round_up(values_ * (whole_ ? 1 : joint_ ? 8 : 4), PADDING) + PADDING;
     batch_ = static_cast<int>(std::clamp<int64_t>(BYTES / stride / group_ * group_, group_, MOST_ROWS));
     while (capacity_ < rows.widest + batch_) capacity_ *= 2;
     uint8_t* ring = scratch.get(Scratch::RING, capacity_ * stride);
@@ -158,6 +172,17 @@ void Resampled::along_rows(int64_t first, int count, int padded) {
             for (int r = 0; r < count; ++r, start += from_.row) in[r] = start;
         }
         if (before_) convert(count, in);
+        if (joint_) {
+            for (int r = 0; r < count; ++r) {
+                auto* first = reinterpret_cast<float*>(out[r]);
+                if (floats_)
+                    kernels_.pairs_floats(geometry_.columns, pixel, values, reinterpret_cast<const float*>(in[r]), first,
+                                          first + values_);
+                else
+                    kernels_.pairs_bytes(geometry_.columns, pixel, values, in[r], first, first + values_);
+            }
+            continue;
+        }
         for (int r = count; r < padded; ++r) in[r] = in[count - 1], out[r] = out[count - 1];  // It is done again.
         if (whole_) {
             kernels_.columns(geometry_.along, in, out, padded, {from_.row});
@@ -206,20 +231,49 @@ void Resampled::finish(const float* sums, uint8_t* to) {
     if (!floating_) kernels_.to_bytes(arithmetic_.rounding, sums, values_, to);
 }
 
+void Resampled::weigh_columns() {
+    const Taps& columns = geometry_.columns;
+    const int64_t values = from_.values(), outputs = columns.outputs();
+    near_ = scratch_.get<float>(Scratch::TURNED, 2 * outputs * values), far_ = near_ + outputs * values;
+    for (int64_t j = 0; j < outputs; ++j) {
+        std::fill_n(near_ + j * values, values, columns.real[j]);
+        std::fill_n(far_ + j * values, values, columns.count[j] > 1 ? columns.real[outputs + j] : 0);
+    }
+}
+
+void Resampled::sum_jointly(int64_t i, float* sums) const {
+    const Taps& rows = geometry_.rows;
+    const auto* top = reinterpret_cast<const float*>(*slots(rows.inside(rows.first[i])));
+    const auto* bottom = reinterpret_cast<const float*>(*slots(rows.inside(rows.first[i] + rows.count[i] - 1)));
+    const float below = rows.count[i] > 1 ? rows.real[rows.outputs() + i] : 0;
+    const int64_t part = width_ * from_.values();
+    for (int64_t plane = 0; plane < from_.planes(); ++plane, top += part, bottom += part, sums += part)
+        kernels_.joint({{top, top + values_}, {bottom, bottom + values_}, {rows.real[i], below}, {near_, far_}},
+                       arithmetic_.fma, part, sums);
+}
+
 void Resampled::make(int64_t i, uint8_t* to) {
-    const int64_t first = geometry_.rows.first[i];
-    const int count = geometry_.rows.count[i];
+    const Taps& taps = geometry_.rows;
+    const int64_t first = taps.first[i];
+    const int count = taps.count[i];
     float* sums = floating_ ? reinterpret_cast<float*>(to) : sums_;
     if (!geometry_.rows_first) {
-        need(first, first + count);
-        if (whole_) {
+        need(taps.inside(first), taps.inside(first + count - 1) + 1);
+        if (joint_) {
+            sum_jointly(i, sums);
+            finish(sums, to);
+        } else if (whole_) {
             kernels_.rows(geometry_.of(i), slots(first), values_, to);
         } else if (arithmetic_.quarters) {
             const auto rows = reinterpret_cast<const uint32_t* const*>(slots(first));
             kernels_.rows_quarters(geometry_.of(i), arithmetic_.bits, rows, values_, to);
         } else {
-            const auto rows = reinterpret_cast<const float* const*>(slots(first));
-            kernels_.rows_floats(geometry_.rows, i, arithmetic_, rows, values_, sums);
+            const uint8_t* const* from = slots(first);
+            if (first < 0 || first + count > taps.size) {
+                for (int k = 0; k < count; ++k) pointers_[k] = *slots(taps.inside(first + k));
+                from = pointers_;
+            }
+            kernels_.rows_floats(taps, i, arithmetic_, reinterpret_cast<const float* const*>(from), values_, sums);
             finish(sums, to);
         }
         return;

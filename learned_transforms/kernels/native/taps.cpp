@@ -95,6 +95,15 @@ std::vector<double> about_zero(const Interpolation& from) {
     return kernel;
 }
 
+// The only piece of a kernel, counted from its end.
+std::vector<double> from_end(const Interpolation& from) {
+    std::vector<double> row = from.kernel;
+    for (int64_t done = 0; done < from.terms - 1; ++done)
+        for (int64_t d = from.terms - 2; d >= done; --d) row[d] += row[d + 1];
+    for (int64_t d = 1; d < from.terms; d += 2) row[d] = -row[d];
+    return row;
+}
+
 // From a place to a pixel, as taps.py has it.
 template <class T>
 T apart(T pixel, T place, bool fused) {
@@ -104,15 +113,21 @@ T apart(T pixel, T place, bool fused) {
 }
 
 // Windows without antialiasing, about places that are counted from the middle of the first pixel. Aten moves those of
-// linear kernels onto it, which gives the second a weight of 0.
+// linear kernels onto it, which gives the second a weight of 0. `whole`: they reach beyond the image.
 template <class T>
-void plain_windows(const Outputs<T>& outputs, const Interpolation& from, bool fused) {
+void plain_windows(const Outputs<T>& outputs, const Interpolation& from, bool fused, bool whole) {
     const T middle = static_cast<T>(from.shift - 0.5);
     const double size = static_cast<double>(outputs.size), reach = static_cast<double>(outputs.reach);
     const double least = from.support == 1 ? 0 : -std::numeric_limits<double>::infinity();
     for (int64_t i = 0; i < outputs.n; ++i) {
         const T place = multiply_add(outputs.scale, static_cast<T>(i) + static_cast<T>(0.5), middle, fused);
         const double seen = std::max(static_cast<double>(place), least) + 1;
+        if (whole) {
+            outputs.centre[i] = static_cast<T>(seen - 1);
+            outputs.first[i] = static_cast<int32_t>(std::floor(seen - reach));
+            outputs.count[i] = static_cast<int32_t>(std::floor(seen + reach)) - outputs.first[i];
+            continue;
+        }
         const auto first = static_cast<int32_t>(std::clamp(seen - reach, 0.0, size - 1));
         outputs.centre[i] = place;
         outputs.first[i] = first;
@@ -120,9 +135,10 @@ void plain_windows(const Outputs<T>& outputs, const Interpolation& from, bool fu
     }
 }
 
-// Weights [widest, n] without antialiasing: what lies outside the image counts for its nearest pixel. Gives the largest.
+// Weights [widest, n] without antialiasing: what lies outside the image counts for its nearest pixel, unless windows are
+// `whole`. Gives the largest.
 template <class T>
-T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused, int widest, T* weights) {
+T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused, bool whole, int widest, T* weights) {
     T largest = 0;
     const auto size = static_cast<int64_t>(outputs.size);
     const T inverse = outputs.inverse;
@@ -131,8 +147,14 @@ T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused
         const auto weigh = [&](int64_t pixel) {
             return phi(outputs.kernel, from, apart(static_cast<T>(pixel), place, fused) * inverse, fused);
         };
+        if (whole && from.support == 1) {
+            const T part = place - std::floor(place);
+            weights[i] = phi(outputs.kernel, from, part, fused);
+            weights[outputs.n + i] = phi(outputs.end, from, part, fused);
+            continue;
+        }
         T below = 0, above = 0, sum = 0;
-        for (int64_t step = 1; step <= 2 * from.support; ++step) {
+        for (int64_t step = 1; step <= 2 * from.support && !whole; ++step) {
             below += weigh(-step);
             above += weigh(size - 1 + step);
         }
@@ -175,13 +197,16 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
                  const Evaluation<T>& kernels) {
     const bool fused = arithmetic.fma && !from.antialias;
     const std::vector<double> terms = fused || mixes(from, arithmetic) ? about_zero(from) : from.kernel;
-    const std::vector<T> kernel(terms.begin(), terms.end());
+    const bool whole = arithmetic.order != Order::taps;
+    const std::vector<double> last = whole && from.support == 1 ? from_end(from) : std::vector<double>();
+    const std::vector<T> kernel(terms.begin(), terms.end()), end(last.begin(), last.end());
     const T scale = static_cast<T>(n_in) / static_cast<T>(axis.size);
     const T stretch = (from.antialias ? std::max(scale, T{1}) : T{1}) * static_cast<T>(from.width);
     const auto all = static_cast<size_t>(axis.size);
 
     // Windows of all outputs: the fraction bits depend on those that a crop removes, too.
     const Outputs<T> outputs{kernel.data(),
+                             end.data(),
                              from.support,
                              from.terms,
                              scale,
@@ -194,14 +219,14 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
                              workspace<T, 0>(all),
                              workspace<int32_t, 0>(all),
                              workspace<int32_t, 1>(all)};
-    from.antialias ? kernels.windows(outputs) : plain_windows(outputs, from, fused);
+    from.antialias ? kernels.windows(outputs) : plain_windows(outputs, from, fused, whole);
     Taps taps;
     taps.size = n_in;
     taps.widest = *std::max_element(outputs.count, outputs.count + all);
     T* weights = workspace<T, 1>(all * static_cast<size_t>(taps.widest));
     const T largest = from.antialias
                           ? kernels.weights(outputs, taps.widest, weights, workspace<T, 2>(all))
-                          : plain_weights(outputs, from, fused, taps.widest, weights);
+                          : plain_weights(outputs, from, fused, whole, taps.widest, weights);
     if (n_in == axis.size && (from.antialias || from.support == 1) && alone(outputs, taps.widest, weights))
         taps.widest = 1;
     const auto values = all * static_cast<size_t>(taps.widest);

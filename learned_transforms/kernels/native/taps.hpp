@@ -1,6 +1,7 @@
 // The weights of one axis of a resample: given, or evaluated from a learned kernel: taps.py, operation by operation.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -13,6 +14,7 @@ struct Taps {
     int64_t size = 0;  // input pixels
     int widest = 0, bits = 0;
     int32_t start = 0, stop = 0;  // of the pixels that have a weight, for float32 arithmetic
+    // Windows of sums in another order than that of the taps may reach beyond the image, whose nearest pixels lie there.
     std::vector<int32_t> first, count;
     std::vector<int32_t> whole;  // units of 2^-bits, for integer arithmetic
     std::vector<float> real;     // for float32 arithmetic
@@ -24,12 +26,14 @@ struct Taps {
     std::vector<int32_t> low, high;
 
     int64_t outputs() const { return static_cast<int64_t>(first.size()); }
+
+    int64_t inside(int64_t pixel) const { return std::clamp<int64_t>(pixel, 0, size - 1); }
 };
 
 // n outputs over an axis, and what their windows and weights are computed from, in T.
 template <class T>
 struct Outputs {
-    const T* kernel;  // [support, terms]
+    const T *kernel, *end;  // [support, terms]; and from its end, where windows reach beyond the image
     int64_t support, terms;
     T scale, shift, reach, inverse;  // input pixels an output, of the centres, of half a window, and 1 / stretch
     T size;                          // input pixels
