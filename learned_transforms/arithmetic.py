@@ -42,9 +42,9 @@ class Arithmetic:
             this many are rounded before they join the sum, and the rest is fused. Places are computed in float64 from
             those in float32, and kernels as polynomials of the distance, fused throughout. 0: none of this.
         order: of a resample in floats without antialiasing: ``"taps"``, one after the other; ``"second"``, the second
-            before the first; ``"joint"``, the two of either axis in one sum of four products, of which the second again
-            comes first, and the weights are multiplied before (aten's loop for channels side by side). Not in files:
-            it follows from ``small``.
+            before the first, and the rest fused even without ``fma``; ``"joint"``, the two of either axis in one sum of
+            four products, of which the second again comes first, and the weights are multiplied before (aten's loop for
+            channels side by side). Not in files: it follows from ``small``.
     """
 
     number: Literal["int", "float32", "float64"]
@@ -62,6 +62,8 @@ class Arithmetic:
 
     def rounded(self, products: N) -> N:
         """Of so many products behind the first, how many are rounded before they join the sum."""
+        if self.order == "second":
+            return products * 0
         if not self.fma:
             return products
         return products // self.grouped * self.grouped if self.grouped else products * 0

@@ -66,6 +66,28 @@ def middle_of(mode: str, size: int) -> float:
 
 
 @cache
+def sums_fused(large: bool) -> bool:
+    """Whether two products are fused, the first onto the second, where floats are resized bilinearly so."""
+    return aside(fuses_products, SIZES["large" if large else "small"])
+
+
+def fuses_products(size: int) -> bool:
+    """Whether that explains a row that is resized; its weights are those of rows with a single 1."""
+
+    def resized(rows: torch.Tensor) -> torch.Tensor:
+        where = len(rows), size
+        return torch.nn.functional.interpolate(rows[None, None], where, mode="bilinear", align_corners=False)[0, 0]
+
+    weights = resized(torch.eye(WIDTH, dtype=torch.float32, device="cpu"))
+    row = torch.arange(WIDTH, dtype=torch.float32, device="cpu") / 7 + 1.1
+    first = weights.ne(0).int().argmax(0).clamp(max=WIDTH - 2)
+    outputs = torch.arange(size, device="cpu")
+    second = row[first + 1] * weights[first + 1, outputs]
+    fused = (row[first].double() * weights[first, outputs].double() + second.double()).float()
+    return resized(row[None])[0].equal(fused)
+
+
+@cache
 def grouping() -> int | None:
     """How many products are multiplied together where floats are resized with antialiasing, and rounded before they
     are added one by one; what is left over behind the last full group is fused.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from learned_transforms.arithmetic import SMOOTH, Arithmetic, Order
 from learned_transforms.errors import PaddingError, PipelineValueError, check_channels
 from learned_transforms.fold import at
-from learned_transforms.installed import fuses, grouping, takes_rows_first
+from learned_transforms.installed import fuses, grouping, sums_fused, takes_rows_first
 from learned_transforms.keep import BORDERS as PADS
 from learned_transforms.keep import Keep, Mirrored, Nearest, Padded, Part
 from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
@@ -214,7 +214,8 @@ class Resampling(Layer):
         linear, small = len(self.kernel) == 1, 0 if large else arithmetic.small
         apart = large and not (channels == 3 and torch.get_num_threads() == 1)
         fused = fuses("bilinear" if linear else "bicubic", apart)
-        order: Order = "joint" if linear and not apart else "second" if fused else "taps"
+        behind = sums_fused(apart) if linear else fused
+        order: Order = "joint" if linear and not apart else "second" if behind else "taps"
         return replace(arithmetic, fma=fused, small=small, order=order if plain else "taps")
 
 

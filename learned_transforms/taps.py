@@ -277,7 +277,7 @@ def evaluate(
         weights = torch.where(offset < count[:, None], weigh_at(pixels), 0.0)
         if not whole:
             weights = weights + beyond(weigh_at, kernel.shape[0], first, count, n_in, len(offset))
-    if not fused:
+    if not (fused or whole):
         weights = weights / in_order(weights)[:, None]
     made = Taps(n_in, first, count, weights, None)
     unstretched = n_in == n_out and (antialias or len(kernel) == 1)

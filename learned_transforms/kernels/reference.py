@@ -4,6 +4,7 @@ It runs on any device with float64, is differentiable on float input, and is tra
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -104,8 +105,9 @@ def weighted_sum(image: Tensor, taps: Taps, axis: int, arithmetic: Arithmetic) -
     total: Tensor | None = None
     count = taps.count[:, None] if axis == -2 else taps.count
     terms = list(enumerate(zip(taps.index, taps.weights.T, strict=True)))
-    if arithmetic.order == "second" and len(terms) > 1:
-        terms[:2] = terms[1], terms[0]
+    if arithmetic.order == "second":
+        arithmetic = replace(arithmetic, fma=True)
+        terms[:2] = reversed(terms[:2])
     for k, (index, weight) in terms:
         pixels = image.index_select(axis, index)
         weight = weight[:, None] if axis == -2 else weight

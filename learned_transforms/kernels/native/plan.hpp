@@ -25,6 +25,7 @@ struct Arithmetic {
 
     // Of so many products behind the first of a resample's sum, how many are rounded before they join it.
     int64_t rounded(int64_t products) const {
+        if (order == Order::second) return 0;
         if (!fma) return products;
         return grouped ? products / grouped * grouped : 0;
     }

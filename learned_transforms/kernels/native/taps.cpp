@@ -167,7 +167,7 @@ T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused
         }
         for (int64_t k = 0; k < widest; ++k) {
             T& weight = weights[k * outputs.n + i];
-            if (!fused) weight /= sum;
+            if (!(fused || whole)) weight /= sum;
             largest = std::max(largest, weight);
         }
     }
