@@ -389,6 +389,12 @@ NB_MODULE(_native, m) {
                          const lt::Target& to = call.output();
                          return std::make_tuple(to.channels, to.height, to.width, to.floating);
                      })
+        .def_prop_ro("memory",
+                     [](const lt::Call& call) {
+                         const lt::Target& to = call.output();
+                         return to.interleaved ? std::make_tuple(to.height, to.width, to.channels)
+                                               : std::make_tuple(to.channels, to.height, to.width);
+                     })
         .def_prop_ro("bytes", &lt::Call::bytes)
         .def_prop_ro("held", &lt::Call::held)
         .def_prop_ro("reach", &lt::Call::reach)

@@ -225,9 +225,7 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
 }
 
 Taps kept(const Axis& axis, const Given& given, int64_t n_in, const Arithmetic& arithmetic) {
-    if (n_in != given.inputs)
-        throw std::invalid_argument("an axis has weights for " + std::to_string(given.inputs) + " pixels, not for " +
-                                    std::to_string(n_in));
+    check_size(axis, n_in);
     Taps taps;
     taps.size = n_in;
     taps.first = kept_of(given.first.data(), axis, 1);
@@ -254,6 +252,13 @@ Taps evaluate_any(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, 
 }
 
 }  // namespace
+
+void check_size(const Axis& axis, int64_t n_in) {
+    const auto* given = std::get_if<Given>(axis.weights.get());
+    if (given && given->inputs != n_in)
+        throw std::invalid_argument("an axis has weights for " + std::to_string(given->inputs) + " pixels, not for " +
+                                    std::to_string(n_in));
+}
 
 int64_t widest(const Axis& axis, int64_t n_in) {
     if (const auto* given = std::get_if<Given>(axis.weights.get())) return given->widest;

@@ -55,6 +55,7 @@ struct Kernels;
 int64_t widest(const Axis& axis, int64_t n_in);
 
 // Throws where weights are given, for another size.
+void check_size(const Axis& axis, int64_t n_in);
 Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels);
 
 }  // namespace lt
