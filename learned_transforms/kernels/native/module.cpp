@@ -420,7 +420,8 @@ NB_MODULE(_native, m) {
         if (n_in < 1) throw std::invalid_argument("an axis needs at least one pixel");
         const lt::Resample resample = resample_of(axis, axis, arithmetic);
         lt::check(resample, 1);
-        const lt::Taps taps = lt::evaluate(resample.rows, n_in, resample.arithmetic, *lt::choose(simd));
+        lt::Taps taps;
+        lt::evaluate(resample.rows, n_in, resample.arithmetic, *lt::choose(simd), taps);
         return std::make_tuple(taps.first, taps.count, taps.whole, taps.real, taps.bits);
     }, "axis"_a, "n_in"_a, "arithmetic"_a, "simd"_a);
     m.def("simd", [] {

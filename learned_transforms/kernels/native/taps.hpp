@@ -56,6 +56,7 @@ int64_t widest(const Axis& axis, int64_t n_in);
 
 // Throws where weights are given, for another size.
 void check_size(const Axis& axis, int64_t n_in);
-Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels);
+// What was in `taps` is overwritten, in the same memory where that is enough.
+void evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels, Taps& taps);
 
 }  // namespace lt
