@@ -3,7 +3,7 @@
 Data sets have photos of many sizes. Here come as many as ``--images`` says, of sizes like ImageNet's, each once; they
 are views of one image, so that memory and caches are the same for all. Call by call, in an order that changes, take
 turns: ours on the stream, ours on one size (the median one), and torchvision on the stream. A line for each pipeline
-and memory layout: microseconds of the thread, medians; what the stream costs against one size; torchvision against ours.
+and memory layout: microseconds of the thread, medians; the stream against one size; torchvision against ours.
 """
 
 import argparse
