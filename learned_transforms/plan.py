@@ -7,7 +7,7 @@ that can run these stages can run every network. Shapes are ``(C, H, W)``; level
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -415,10 +415,14 @@ class Plan:
         """Shape of the output for images of ``shape``, the errors aside that they may be refused with."""
         return reduce(lambda s, stage: stage.output(s), self.stages, shape)
 
+    @cached_property
+    def idles(self) -> bool:
+        """Whether there may be sizes of images to which nothing is done."""
+        return all(isinstance(stage, Resize | Pick | Blend) for stage in self.stages)
+
     def idle(self, shape: Shape) -> bool:
         """Whether nothing is done to images of ``shape``."""
-        # The last are the most likely to do something, whatever the size.
-        return all(isinstance(one, Resize | Pick | Blend) and one.at(shape) is None for one in reversed(self.stages))
+        return self.idles and all(stage.at(shape) is None for stage in self.stages)
 
     def to(self, device: torch.device) -> "Plan":
         """The same plan with its tensors on ``device``."""

@@ -188,6 +188,7 @@ class Segment:
         self.unbind()
         for lane in self.roaming.values():
             lane.programs.clear()
+            lane.calls.clear()
         self.roaming.clear()
         self.network.relower()
 
@@ -432,9 +433,13 @@ class Segment:
             if self.copying:
                 return copied
             return plain if self.remade else untouched
-        interleaved, masked = channels_last(image) and not made.ordered, self.form.container == "mask"
-        interleaved = interleaved or self.form.container in ("pil", "numpy") or (masked and shape[0] > 1)
-        return made.compiled.bind(image, interleaved, windowed)
+        return made.compiled.bind(image, self.interleaved(made, image), windowed)
+
+    def interleaved(self, made: "Specialised", image: Any) -> bool:
+        """Whether the channels of a pixel shall lie side by side in what is made of an image."""
+        masked = self.form.container == "mask" and shape_of(image)[0] > 1
+        last = channels_last(image) and not made.ordered
+        return last or masked or self.form.container in ("pil", "numpy")
 
     def reached(self, position: int, outcomes: Mapping[int, Outcome]) -> bool:
         """Whether the containers around a transform, if there are any, come to it."""
@@ -538,9 +543,14 @@ class Lane:
                     self.programs.clear()
                 self.programs[outcomes] = made
         before = made.compiled.held
-        call = segment.bind(made, image, shape, window is not None)
-        if self.kept and not segment.tracking:
-            segment.budget.spend(made.compiled.held - before + BYTES_OF_CALL)
+        if self.kept or made.plan.size is not None or made.plan.idles:
+            call, keeps = segment.bind(made, image, shape, window is not None), self.kept
+        else:
+            roaming = made.compiled.roam(image, segment.interleaved(made, image))
+            call, keeps = roaming or segment.bind(made, image, shape, window is not None), roaming is not None
+        if keeps and not segment.tracking:
+            if self.kept:
+                segment.budget.spend(made.compiled.held - before + BYTES_OF_CALL)
             if len(self.calls) >= MOST_CALLS:
                 self.calls.clear()
             self.calls[key] = call

@@ -30,6 +30,9 @@ class Compiled(Protocol):
             windowed: images will come with a window.
         """
 
+    def roam(self, image: Any, interleaved: bool = False) -> Call | None:
+        """What runs on images of the kind of this one, of any size; None: each must be bound."""
+
 
 @dataclass(frozen=True)
 class Backend:

@@ -314,7 +314,8 @@ class Program:
         if not isinstance(image, Tensor):
             return self.bind_pil(image, interleaved, windowed)
         shape = image.shape
-        if 0 in shape or (not windowed and self.plan.idle((shape[-3], shape[-2], shape[-1]))):
+        idle = self.plan.idles and not windowed and self.plan.idle((shape[-3], shape[-2], shape[-1]))
+        if idle or 0 in shape:
             return Reference(self.plan).run
         floating = image.dtype == torch.float32
         memory, strides = usable(image)
@@ -337,6 +338,73 @@ class Program:
             return made.movedim(-1, -3) if interleaved and out is None else made
 
         return run
+
+    def roam(self, image: Any, interleaved: bool = False) -> Call | None:
+        """What runs on images of the kind of this one, of any size: all in one function, since each comes once.
+
+        None: images like this one must be bound.
+        """
+        if isinstance(image, Tensor):
+            return self.roam_tensors(image, interleaved) if image.ndim == 3 else None
+        return self.roam_pil(image, interleaved) if isinstance(image, Image.Image) else None
+
+    def roam_tensors(self, image: Tensor, interleaved: bool) -> Call:
+        floating, element, threads = image.dtype == torch.float32, image.element_size(), torch.get_num_threads
+        bind, bound = self.native.bind, self.bind
+        empty = allocator(self.dtype(floating))
+
+        def run(
+            image: Tensor, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
+        ) -> Any:
+            windowed = window is not None
+            try:
+                call = bind(1, image.shape, image.stride(), 0, floating, interleaved, windowed)
+            except ValueError:  # It must be copied first, or is refused.
+                return bound(image, interleaved, windowed)(image, window, factors, out)
+            source = image.data_ptr()
+            needed = call.reach + element * image.storage_offset()
+            if not source or image.is_neg() or image.untyped_storage().nbytes() < needed:
+                return bound(image, interleaved, windowed)(image, window, factors, out)
+            made = empty(call.memory) if out is None else out
+            call(source, made.data_ptr(), threads(), window, factors)
+            return made.movedim(-1, -3) if interleaved and out is None else made
+
+        return run
+
+    def roam_pil(self, image: Image.Image, interleaved: bool) -> Call:
+        channels, pixel = PIXELS[image.mode]
+        bind, bound, threads, arrow_pixels = self.native.bind, self.bind, torch.get_num_threads, _native.arrow_pixels
+        empty = allocator(self.dtype(False))
+
+        def run(
+            image: Image.Image, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
+        ) -> Any:
+            windowed, (width, height) = window is not None, image.size
+            try:
+                if not EXPORTS_SAFELY:
+                    check_export(image)
+                owner = image.__arrow_c_array__()[1]
+                call = bind(1, (channels, height, width), (1, width * pixel, pixel), 0, False, interleaved, windowed)
+            except (AttributeError, ValueError):  # Its memory is not exported, or it is refused.
+                return bound(image, interleaved, windowed)(image, window, factors, out)
+            address, length = arrow_pixels(owner)
+            check_length(length, width * height * pixel)
+            made = empty(call.memory) if out is None else out
+            call(address, made.data_ptr(), threads(), window, factors)
+            return made.movedim(-1, -3) if interleaved and out is None else made
+
+        return run
+
+    def dtype(self, floating: bool) -> torch.dtype:
+        """The dtype that the plan gives for float input, or for uint8 input."""
+        for stage in self.plan.stages:
+            if isinstance(stage, Resample | Resize | Sparse | Filter | Mix | Blend | Stretch | Turn | Blur):
+                floating = stage.arithmetic.rounding == "none"
+            elif isinstance(stage, Table):
+                floating = stage.values.is_floating_point()
+            elif isinstance(stage, Normalise | Equalise):
+                floating = isinstance(stage, Normalise)
+        return torch.float32 if floating else torch.uint8
 
     def bind_pil(self, image: Image.Image, interleaved: bool, windowed: bool) -> Call:
         """The same for PIL images; they are read in place where Pillow exports their memory in one block."""
@@ -361,8 +429,7 @@ class Program:
                     copied.append(self.bind(tensor, interleaved, windowed))
                 return copied[0](tensor, window, factors, out)
             address, length = arrow_pixels(owner)
-            if length != width * height * pixel:
-                raise InputShapeError(f"Expected {width * height * pixel} bytes of pixels, Pillow gave {length}.")
+            check_length(length, width * height * pixel)
             made = empty(*size) if out is None else out
             call(address, made.data_ptr(), threads(), window, factors)
             return made.movedim(-1, -3) if interleaved and out is None else made
@@ -404,6 +471,12 @@ class Program:
         if self.plan.output not in (None, call.output[:3]):
             raise BackendError(f"Expected output {self.plan.output}, native code gives {call.output}.")
         return call
+
+
+def check_length(length: int, expected: int) -> None:
+    """Require so many bytes of pixels."""
+    if length != expected:
+        raise InputShapeError(f"Expected {expected} bytes of pixels, Pillow gave {length}.")
 
 
 def output_of(call: Any, lead: Sequence[int], interleaved: bool) -> tuple[tuple[int, ...], torch.dtype]:

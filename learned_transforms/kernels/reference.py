@@ -69,6 +69,10 @@ class Reference:
         """What runs on images like this one; here, on all."""
         return self.run
 
+    def roam(self, image: Any, interleaved: bool = False) -> Call | None:
+        """What runs on images of any size."""
+        return self.run
+
     def run(
         self, image: Any, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
     ) -> Tensor:

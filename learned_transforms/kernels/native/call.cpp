@@ -47,6 +47,9 @@ Call::Call(std::shared_ptr<const Program> program, int64_t images, std::array<in
     : program_(std::move(program)), windowed_(windowed) {
     const auto [channels, height, width] = shape;
     const int64_t element = floating ? 4 : 1;
+    // Along an axis of one value they may be anything.
+    if (channels == 1) strides[0] = 1;
+    if (width == 1) strides[2] = 1;
     require(images >= 1 && channels >= 1 && height >= 1 && width >= 1,
                 "an image needs at least one channel, row and column");
     require(channels == program_->channels(), "the image has another number of channels than the plan");

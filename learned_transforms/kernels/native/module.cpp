@@ -391,6 +391,12 @@ NB_MODULE(_native, m) {
                          const lt::Target& to = call.output();
                          return std::make_tuple(to.channels, to.height, to.width, to.floating);
                      })
+        .def_prop_ro("memory",
+                     [](const lt::Call& call) {
+                         const lt::Target& to = call.output();
+                         return to.interleaved ? std::make_tuple(to.height, to.width, to.channels)
+                                               : std::make_tuple(to.channels, to.height, to.width);
+                     })
         .def_prop_ro("bytes", &lt::Call::bytes)
         .def_prop_ro("held", &lt::Call::held)
         .def_prop_ro("reach", &lt::Call::reach)
@@ -416,7 +422,8 @@ NB_MODULE(_native, m) {
         if (n_in < 1) throw std::invalid_argument("an axis needs at least one pixel");
         const lt::Resample resample = resample_of(axis, axis, arithmetic);
         lt::check(resample, 1);
-        const lt::Taps taps = lt::evaluate(resample.rows, n_in, resample.arithmetic, *lt::choose(simd));
+        lt::Taps taps;
+        lt::evaluate(resample.rows, n_in, resample.arithmetic, *lt::choose(simd), taps);
         return std::make_tuple(taps.first, taps.count, taps.whole, taps.real, taps.bits);
     }, "axis"_a, "n_in"_a, "arithmetic"_a, "simd"_a);
     m.def("simd", [] {

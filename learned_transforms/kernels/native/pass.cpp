@@ -136,30 +136,6 @@ Source source_of(const Pass& pass, const View& from, const Geometry* geometry, i
 
 }  // namespace
 
-int64_t Geometry::bytes(const Resample& resample, int64_t height, int64_t width, int64_t values) {
-    const int64_t down = widest(resample.rows, height), along = widest(resample.columns, width);
-    const int64_t lanes = resample.columns.keep.count * values;
-    const int64_t numbers = resample.rows.keep.count * (2 + 2 * down) + resample.columns.keep.count * (2 + 2 * along) +
-                            lanes * (1 + along);
-    return static_cast<int64_t>(sizeof(Geometry)) + 4 * numbers;
-}
-
-Geometry::Geometry(const Resample& resample, const View& view, const Kernels& kernels)
-    : rows(evaluate(resample.rows, view.height, resample.arithmetic, kernels)),
-      columns(evaluate(resample.columns, view.width, resample.arithmetic, kernels)),
-      rows_first(resample.rows_first(view.height, view.width)) {
-    if (resample.arithmetic.quarters || resample.arithmetic.order != Order::taps) return;
-    const bool whole = resample.arithmetic.number == Number::integer;
-    Blocks& blocks = whole ? static_cast<Blocks&>(along) : sums;
-    blocks.taps = &columns;
-    blocks.pixel = static_cast<int>(view.pixel / view.element());
-    blocks.channels = static_cast<int>(view.values());
-    if (whole)
-        prepare(along, kernels);
-    else
-        prepare(sums, view.floating, resample.arithmetic, kernels);
-}
-
 View Pass::seen(View view) const {
     if (before) view.channel *= 4, view.row *= 4, view.pixel *= 4, view.floating = true;
     return view;

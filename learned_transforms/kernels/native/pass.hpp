@@ -35,12 +35,23 @@ struct Target {
     bool floating, interleaved;
 };
 
-// What a resample needs for images of one size and layout.
-struct Geometry {
-    Taps rows, columns;
-    Columns along;  // the pass along a row, for bytes summed as integers
-    Sums sums;      // the same for sums of floats
-    bool rows_first = false;
+// What a resample needs along one axis; of columns, also how the pass along a row is laid out, for bytes summed as
+// integers or for sums of floats.
+struct Side {
+    Taps taps;
+    Columns along;
+    Sums sums;
+};
+
+// What a resample needs for images of one size and layout. Each thread keeps what it needed lately, up to 1 MiB.
+class Geometry {
+    const std::shared_ptr<const Side> down_, across_;
+
+  public:
+    const Taps &rows, &columns;
+    const Columns& along;
+    const Sums& sums;
+    const bool rows_first;
 
     Geometry(const Resample& resample, const View& view, const Kernels& kernels);
     Geometry(const Geometry&) = delete;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <variant>
 #include <vector>
 
@@ -22,6 +23,14 @@ struct Arithmetic {
     Rounding rounding;
     bool each_pass, tall_first, quarters;
     Order order = Order::taps;
+
+    bool operator==(const Arithmetic& other) const {
+        const auto all = [](const Arithmetic& a) {
+            return std::tie(a.number, a.bits, a.adaptive, a.fma, a.grouped, a.rounding, a.each_pass, a.tall_first,
+                            a.quarters);
+        };
+        return all(*this) == all(other);
+    }
 
     // Of so many products behind the first of a resample's sum, how many are rounded before they join it.
     int64_t rounded(int64_t products) const {

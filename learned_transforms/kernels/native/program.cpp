@@ -81,11 +81,6 @@ Shared at(const Resize& resize, const Size& size) {
     return std::make_shared<const Stage>(std::move(made));
 }
 
-void check_size(const Axis& axis, int64_t size) {
-    const auto* given = std::get_if<Given>(axis.weights.get());
-    require(!given || given->inputs == size, "an axis has weights for another number of pixels");
-}
-
 // A stage without rules, for images of one size; null: it does nothing to them.
 Shared at(const Shared& stage, const Size& size) {
     if (const auto* resize = std::get_if<Resize>(stage.get())) return at(*resize, size);

@@ -22,8 +22,8 @@ int fraction_bits(double largest, const Arithmetic& arithmetic) {
 
 // Of values [rows, all outputs], those of the outputs that are kept.
 template <class V>
-std::vector<V> kept_of(const V* all, const Axis& axis, int rows) {
-    std::vector<V> kept(static_cast<size_t>(axis.keep.count * rows));
+void keep(const V* all, const Axis& axis, int rows, std::vector<V>& kept) {
+    kept.resize(static_cast<size_t>(axis.keep.count * rows));
     V* to = kept.data();
     for (int k = 0; k < rows; ++k, all += axis.size) {
         const V* from = all + axis.keep.start;
@@ -32,7 +32,6 @@ std::vector<V> kept_of(const V* all, const Axis& axis, int rows) {
         else
             for (int64_t i = 0; i < axis.keep.count; ++i) *to++ = from[axis.keep.step * i];
     }
-    return kept;
 }
 
 void make_pairs(Taps& taps) {
@@ -193,8 +192,8 @@ bool mixes(const Interpolation& from, const Arithmetic& arithmetic) { return ari
 
 // T is float for float32 arithmetic, double otherwise.
 template <class T>
-Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, const Arithmetic& arithmetic,
-                 const Evaluation<T>& kernels) {
+void evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, const Arithmetic& arithmetic,
+                 const Evaluation<T>& kernels, Taps& taps) {
     const bool fused = arithmetic.fma && !from.antialias;
     const std::vector<double> terms = fused || mixes(from, arithmetic) ? about_zero(from) : from.kernel;
     const bool whole = arithmetic.order != Order::taps;
@@ -220,8 +219,6 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
                              workspace<int32_t, 0>(all),
                              workspace<int32_t, 1>(all)};
     from.antialias ? kernels.windows(outputs) : plain_windows(outputs, from, fused, whole);
-    Taps taps;
-    taps.size = n_in;
     taps.widest = *std::max_element(outputs.count, outputs.count + all);
     T* weights = workspace<T, 1>(all * static_cast<size_t>(taps.widest));
     const T largest = from.antialias
@@ -230,8 +227,8 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
     if (n_in == axis.size && (from.antialias || from.support == 1) && alone(outputs, taps.widest, weights))
         taps.widest = 1;
     const auto values = all * static_cast<size_t>(taps.widest);
-    taps.first = kept_of(outputs.first, axis, 1);
-    taps.count = kept_of(outputs.count, axis, 1);
+    keep(outputs.first, axis, 1, taps.first);
+    keep(outputs.count, axis, 1, taps.count);
     if (arithmetic.number == Number::integer) {
         taps.bits = fraction_bits(static_cast<double>(largest), arithmetic);
         int32_t* whole = workspace<int32_t, 2>(values);
@@ -239,26 +236,22 @@ Taps evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
         bool beyond = false;
         for (size_t k = 0; k < values; ++k) beyond |= (whole[k] >= MOST_WHOLE) | (whole[k] <= -MOST_WHOLE);
         if (beyond) throw std::invalid_argument("a kernel gives whole weights beyond 2^30, or none");
-        taps.whole = kept_of(whole, axis, taps.widest);
+        keep(whole, axis, taps.widest, taps.whole);
         make_pairs(taps);
     } else {
         float* real = workspace<float, 3>(values);
         std::copy_n(weights, values, real);
-        taps.real = kept_of(real, axis, taps.widest);
+        keep(real, axis, taps.widest, taps.real);
     }
-    return taps;
 }
 
-Taps kept(const Axis& axis, const Given& given, int64_t n_in, const Arithmetic& arithmetic) {
-    if (n_in != given.inputs)
-        throw std::invalid_argument("an axis has weights for " + std::to_string(given.inputs) + " pixels, not for " +
-                                    std::to_string(n_in));
-    Taps taps;
-    taps.size = n_in;
-    taps.first = kept_of(given.first.data(), axis, 1);
-    taps.count = kept_of(given.count.data(), axis, 1);
+void keep_given(const Axis& axis, const Given& given, int64_t n_in, const Arithmetic& arithmetic, Taps& taps) {
+    check_size(axis, n_in);
+    keep(given.first.data(), axis, 1, taps.first);
+    keep(given.count.data(), axis, 1, taps.count);
     taps.widest = static_cast<int>(given.widest);
-    const std::vector<double> weights = kept_of(given.weights.data(), axis, taps.widest);
+    std::vector<double> weights;
+    keep(given.weights.data(), axis, taps.widest, weights);
     if (arithmetic.number == Number::integer) {
         taps.bits = given.bits;
         taps.whole.assign(weights.begin(), weights.end());
@@ -266,19 +259,25 @@ Taps kept(const Axis& axis, const Given& given, int64_t n_in, const Arithmetic& 
     } else {
         taps.real.assign(weights.begin(), weights.end());
     }
-    return taps;
 }
 
-Taps evaluate_any(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels) {
-    if (const auto* given = std::get_if<Given>(axis.weights.get())) return kept(axis, *given, n_in, arithmetic);
+void evaluate_any(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels, Taps& taps) {
+    if (const auto* given = std::get_if<Given>(axis.weights.get())) return keep_given(axis, *given, n_in, arithmetic, taps);
     const auto& from = std::get<Interpolation>(*axis.weights);
     if (arithmetic.number != Number::float32)
-        return evaluate_as<double>(axis, from, n_in, arithmetic, kernels.doubles);
+        return evaluate_as<double>(axis, from, n_in, arithmetic, kernels.doubles, taps);
     const auto& loops = mixes(from, arithmetic) ? kernels.mixed : kernels.floats;
-    return evaluate_as<float>(axis, from, n_in, arithmetic, loops);
+    evaluate_as<float>(axis, from, n_in, arithmetic, loops, taps);
 }
 
 }  // namespace
+
+void check_size(const Axis& axis, int64_t n_in) {
+    const auto* given = std::get_if<Given>(axis.weights.get());
+    if (given && given->inputs != n_in)
+        throw std::invalid_argument("an axis has weights for " + std::to_string(given->inputs) + " pixels, not for " +
+                                    std::to_string(n_in));
+}
 
 int64_t widest(const Axis& axis, int64_t n_in) {
     if (const auto* given = std::get_if<Given>(axis.weights.get())) return given->widest;
@@ -287,15 +286,20 @@ int64_t widest(const Axis& axis, int64_t n_in) {
     return static_cast<int64_t>(2.0 * static_cast<double>(from.support) * scale * from.width) + 2;
 }
 
-Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels) {
-    Taps taps = evaluate_any(axis, n_in, arithmetic, kernels);
-    if (taps.real.empty()) return taps;
+void evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels, Taps& taps) {
+    taps.size = n_in;
+    taps.bits = taps.pairs = 0;
+    taps.start = taps.stop = 0;
+    taps.wide = false;
+    for (auto* numbers : {&taps.whole, &taps.low, &taps.high}) numbers->clear();
+    taps.real.clear();
+    evaluate_any(axis, n_in, arithmetic, kernels, taps);
+    if (taps.real.empty()) return;
     taps.start = static_cast<int32_t>(n_in);
     for (size_t i = 0; i < taps.first.size(); ++i) {
         taps.start = std::min(taps.start, taps.first[i]);
         taps.stop = std::max(taps.stop, taps.first[i] + taps.count[i]);
     }
-    return taps;
 }
 
 }  // namespace lt

@@ -59,6 +59,8 @@ struct Kernels;
 int64_t widest(const Axis& axis, int64_t n_in);
 
 // Throws where weights are given, for another size.
-Taps evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels);
+void check_size(const Axis& axis, int64_t n_in);
+// What was in `taps` is overwritten, in the same memory where that is enough.
+void evaluate(const Axis& axis, int64_t n_in, const Arithmetic& arithmetic, const Kernels& kernels, Taps& taps);
 
 }  // namespace lt
