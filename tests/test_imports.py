@@ -105,6 +105,7 @@ ORDER = (
     "trainer.plain",
     "trainer.search",
     "trainer.levels",
+    "trainer.patching",
     "trainer.pairs",
     "trainer.impulse",
     "trainer.nearest",
