@@ -105,7 +105,6 @@ ORDER = (
     "trainer.plain",
     "trainer.search",
     "trainer.levels",
-    "trainer.patching",
     "trainer.pairs",
     "trainer.impulse",
     "trainer.nearest",

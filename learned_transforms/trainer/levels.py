@@ -23,7 +23,7 @@ OFF_LATTICE = 0.02
 WHOLE = 1e-3
 """How far, in levels, values may lie off k / 255 or k to be called that."""
 
-COARSE = 64
+COARSE = 32
 """Fewer steps than this are spread over all levels, so that errors count as in images."""
 
 SHARED = 1.5
@@ -196,7 +196,7 @@ def lattice(values: Tensor) -> Tensor | None:
 
 
 def filled(values: Tensor, index: Tensor) -> Tensor:
-    """A table that goes through the values by straight lines, and on beyond them as steeply as on the whole, float64."""
+    """A table through the values by straight lines, and on beyond them as steeply as they are on the whole, float64."""
     count = torch.arange(LEVELS).double()
     if len(values) < 2:
         return values[0] + (count - index[0]) / 255

@@ -21,7 +21,6 @@ from learned_transforms.trainer.data import (
     synthetic,
 )
 from learned_transforms.trainer.levels import Levels
-from learned_transforms.trainer.patching import count_of, patch_of
 from learned_transforms.trainer.problem import Labelled
 
 PATCH, LARGEST = (32, 32), 128
@@ -64,9 +63,8 @@ def gather(
     if teacher is None:
         raise DataError("Expected (input, target) pairs, or a teacher.")
     shared = next(iter(sizes)) if len(sizes) == 1 else PATCH
-    patch = size or patch_of(teacher, found.images, shared if max(shared) <= LARGEST else PATCH, kind)
-    most = min(MOST_IMAGES, MOST_PIXELS // (patch[0] * patch[1]))
-    images = fill_up(found.images, patch, count or count_of(teacher, found.images, patch, kind, most), seed)
+    patch = size or (shared if max(shared) <= LARGEST else PATCH)
+    images = fill_up(found.images, patch, count or min(MOST_IMAGES, MOST_PIXELS // (patch[0] * patch[1])), seed)
     answers, container = ask(teacher, images, kind, progress)
     if kind == "float32" and images.dtype == torch.uint8:
         images = images.float() / 255
