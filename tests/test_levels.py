@@ -65,7 +65,7 @@ def dark(count=40):
 
 
 @pytest.mark.parametrize(
-    ("scale", "offset"), [(1 / 255, 0.0), (1.0, 0.0), (1 / 127.5, -1.0), (2.0, 7.0), (1.0, -128.0)]
+    ("scale", "offset"), [(1 / 255, 0.0), (1.0, 0.0), (1 / 127.5, -1.0), (0.75, 3.3), (1.0, -128.0)]
 )
 def test_levels_that_are_not_all_shown(scale, offset):
     """Brightness tells which levels were shown; lines go on to the others."""
