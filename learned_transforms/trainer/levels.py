@@ -85,8 +85,9 @@ class Levels:
         if len(together) <= min(LEVELS, SHARED * max(map(len, seen))):
             seen = [together]
         # Of images whose brightness a teacher keeps, the mean tells which level a value stands for.
-        bright = pairs.inputs.double().mean((1, 2, 3))
-        means = targets.double().mean((2, 3)).T if len(seen) > 1 else targets.double().mean((1, 2, 3))[None]
+        bright = pairs.inputs.mean((1, 2, 3), dtype=torch.float64)
+        means = targets.mean((2, 3), dtype=torch.float64).T
+        means = means if len(seen) > 1 else means.mean(0, keepdim=True)
         table = torch.stack([row(values, bright, mean) for values, mean in zip(seen, means, strict=True)])
         return cls(True, table, table.numel() - sum(map(len, seen)))
 

@@ -9,18 +9,20 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.layers import Layer, Lookup, Mixing
 from learned_transforms.trainer.data import every_colour
-from learned_transforms.trainer.fit import fit_intervals, least_squares, score, solve
+from learned_transforms.trainer.fit import fit_intervals, least_squares, least_squares_inside, score, solve
 from learned_transforms.trainer.problem import Ask, Form, Grid, Labelled, Problem, attempt, flat, mismatch, run
 from learned_transforms.trainer.snap import snapped
 
 MIX_LEVELS = (
-    *(Arithmetic("int", bits, rounding="half_up") for bits in (8, 14, 15, 16, 20)),
+    *(Arithmetic("int", bits, rounding="half_up") for bits in (8, 10, 14, 15, 16, 20)),
     Arithmetic("float32", fma=True, rounding="truncate"),
     Arithmetic("float32", rounding="truncate"),
     Arithmetic("float32", fma=True, rounding="half_even"),
     Arithmetic("float32", fma=True, rounding="half_up"),
     Arithmetic("float32", rounding="half_up"),
+    Arithmetic("float32", rounding="half_even"),
     Arithmetic("float64", rounding="half_up"),
+    Arithmetic("float64", rounding="half_even"),
     Arithmetic("float64", rounding="truncate"),
 )
 FLOATS = (Arithmetic("float32", fma=True), Arithmetic("float32"), Arithmetic("float64"))
@@ -85,8 +87,11 @@ def channel_map(problem: Problem) -> Form | str:
     if not problem.same_size:
         return "outputs have another size than inputs"
     part = sample(problem.train, MOST_SAMPLES)
-    found = least_squares(flat(part.inputs), flat(part.targets)[:-1])
-    if score(found @ flat(part.inputs), flat(part.targets)[:-1])[0] <= EXPLAINED * problem.unit**2:
+    planes, wanted = flat(part.inputs), flat(part.targets)[:-1]
+    found = least_squares_inside(planes, wanted)
+    # What is clamped tells nothing of the map, but must come out clamped.
+    made = (found @ planes).clamp(float(wanted.min()), float(wanted.max()))
+    if score(made, wanted)[0] <= EXPLAINED * problem.unit**2:
         return best_map([], problem)
     # Roundings do not explain what is left, so that no choice of arithmetic and grid would help.
     return Form.plain(Mixing(found[:, :-1], found[:, -1], problem.train.rounded))
