@@ -10,7 +10,18 @@ from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.layers import Layer, Lookup, Mixing
 from learned_transforms.trainer.data import every_colour
 from learned_transforms.trainer.fit import fit_intervals, least_squares, least_squares_inside, score, solve
-from learned_transforms.trainer.problem import Ask, Form, Grid, Labelled, Problem, attempt, flat, mismatch, run
+from learned_transforms.trainer.problem import (
+    FINALISTS,
+    Ask,
+    Form,
+    Grid,
+    Labelled,
+    Problem,
+    attempt,
+    flat,
+    mismatch,
+    run,
+)
 from learned_transforms.trainer.snap import snapped
 
 MIX_LEVELS = (
@@ -24,6 +35,7 @@ MIX_LEVELS = (
     Arithmetic("float64", rounding="half_up"),
     Arithmetic("float64", rounding="half_even"),
     Arithmetic("float64", rounding="truncate"),
+    *(Arithmetic("float64", fma=True, rounding=rounding) for rounding in ("half_even", "truncate")),
 )
 FLOATS = (Arithmetic("float32", fma=True), Arithmetic("float32"), Arithmetic("float64"))
 """Candidate arithmetics, those to prefer among equals first."""
@@ -33,7 +45,7 @@ MOST_SAMPLES = 200_000
 EXPLAINED = 4.0
 """Mean square, in levels, that a clamped and rounded channel map may leave to a linear fit."""
 
-MOST_CHECKED = 2_000_000
+FEW_CHECKED, MOST_CHECKED = 60_000, 2_000_000
 DISPUTED = 256
 """Colours that rivals dispute which a teacher is asked about."""
 
@@ -99,10 +111,15 @@ def channel_map(problem: Problem) -> Form | str:
 
 def best_map(before: Sequence[Layer], problem: Problem) -> Form:
     """The best channel map behind layers that are known."""
-    check = sample(problem.val, MOST_CHECKED)
+    few, check = sample(problem.val, FEW_CHECKED), sample(problem.val, MOST_CHECKED)
+    found = list(mixings(before, sample(problem.train, MOST_SAMPLES), few))
+    shares = [attempt([*before, mixing], [few]).differing for mixing, _ in found]
+    # The worst of those that a few images tell apart are not looked at any more.
+    limit = sorted(shares)[min(FINALISTS, len(shares)) - 1]
     tried = [
         (attempt([*before, mixing], [check]), mixing, grid)
-        for mixing, grid in mixings(before, sample(problem.train, MOST_SAMPLES), check)
+        for share, (mixing, grid) in zip(shares, found, strict=True)
+        if share <= limit
     ]
     least = min(trial.worth for trial, _, _ in tried)
     rivals = [entry for entry in tried if entry[0].worth == least]
