@@ -280,16 +280,18 @@ def fingerprint(pairs: Pairs) -> str:
     return found.hexdigest()
 
 
-def shipped_kernels() -> list[Tensor]:
+def shipped_kernels() -> list[Resampling]:
     """Kernels of all shipped weights: they were learned from other teachers, and may explain this one too."""
     layers = [layer for name in weight_files.shipped_names() for layer in weight_files.load(name).layers.values()]
-    found: list[Tensor] = []
+    found: list[Resampling] = []
     for layer in layers:
-        if not isinstance(layer, Resampling) or layer.width != 1:
-            continue
-        if not any(layer.kernel.equal(kernel) for kernel in found):
-            found.append(layer.kernel.detach())
+        if isinstance(layer, Resampling) and not any(same_kernel(layer, other) for other in found):
+            found.append(layer)
     return found
+
+
+def same_kernel(layer: Resampling, other: Resampling) -> bool:
+    return layer.width == other.width and layer.kernel.equal(other.kernel)
 
 
 def label_more(teacher: Teacher, pairs: Pairs, levels: Levels, images: Tensor) -> Labelled:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import cast
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.layers import Layer, Lookup, Mixing
+from learned_transforms.trainer.crew import threaded
 from learned_transforms.trainer.data import every_colour
 from learned_transforms.trainer.fit import fit_intervals, least_squares, least_squares_inside, score, solve
 from learned_transforms.trainer.problem import (
@@ -75,9 +77,10 @@ CLOSE = 0.2
 def pointwise(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     """All families of this file, the cheapest first."""
     yield "table", table(problem)
-    yield "channel map", channel_map(problem)
-    yield "two channel maps", two_maps(problem)
-    yield "table, channel map", table_then_map(problem)
+    # Thousands of short sums: on busy cores, threads would wait for each other longer than they work.
+    yield "channel map", threaded(1, partial(channel_map, problem))
+    yield "two channel maps", threaded(1, partial(two_maps, problem))
+    yield "table, channel map", threaded(1, partial(table_then_map, problem))
 
 
 def table(problem: Problem) -> Form | str:
