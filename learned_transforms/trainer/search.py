@@ -16,6 +16,7 @@ from learned_transforms.fixed import FixedResampling, Scattered, Separable, Sepa
 from learned_transforms.layers import Layer, Lookup
 from learned_transforms.trainer.pointwise import pointwise
 from learned_transforms.trainer.problem import Ask, Form, Labelled, Problem, Trial, attempt, run
+from learned_transforms.trainer.ranked import ranked
 from learned_transforms.trainer.resampling import resampled
 from learned_transforms.trainer.spatial import scattered, windowed
 from learned_transforms.trainer.stages import tell
@@ -153,6 +154,7 @@ def groups(problem: Problem) -> Iterator[Families]:
 
 def spatial(problem: Problem) -> Iterator[Families]:
     """Families that look at several pixels."""
+    yield ranked(problem)
     yield windowed(problem)
     yield resampled(problem)
     yield scattered(problem)
