@@ -5,31 +5,34 @@ Run ``python benchmarks/clones.py --out DIR``; it needs OpenCV and scikit-image 
 
 import argparse
 import json
+import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageFilter
 from skimage.transform import resize as skimage_resize
+from teachers import JOBS as MORE
+from teachers import Job, pil_resize
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from learned_transforms.errors import PipelineValueError
+from learned_transforms.images import to_tensor
 from learned_transforms.trainer import Result, retrain
-from learned_transforms.trainer.data import PHOTOS, TRAINING_PHOTOS, photo, photo_patches
+from learned_transforms.trainer.data import HELD_OUT_PHOTOS, PHOTOS, TRAINING_PHOTOS, photo, photo_patches
 
 BT709 = torch.tensor([0.2126, 0.7152, 0.0722], dtype=torch.float64)[:, None, None]
 ROWS, COLUMNS = np.mgrid[0:64, 0:64].astype(np.float32)
 WAVE = COLUMNS + 3 * np.sin(ROWS / 7), ROWS + 2 * np.cos(COLUMNS / 9)
 PAIRS = 500
-
-
-def pil_resize(mode: Image.Resampling) -> Callable[[Image.Image], Image.Image]:
-    return lambda image: image.resize((32, 32), mode)
+SIZES = ((427, 640), (333, 500), (224, 224), (97, 61), (48, 120))
+"""Rows and columns of the held-out photos that clones are compared on."""
 
 
 def gamma_gray(image: torch.Tensor) -> torch.Tensor:
@@ -53,16 +56,6 @@ def cubic(image: torch.Tensor) -> torch.Tensor:
     return rows @ (image.double() / 255) @ columns.T
 
 
-class Job(NamedTuple):
-    """A teacher, how it takes images, their size, and what is asked of its clone: a tier, and seconds."""
-
-    teacher: Callable[[Any], Any]
-    kind: str
-    size: int
-    tier: str
-    seconds: int
-
-
 SEED = v2.Compose(
     [
         v2.Resize((28, 28)),
@@ -73,6 +66,7 @@ SEED = v2.Compose(
     ]
 )
 JOBS = {
+    **MORE,
     "PIL resize bilinear": Job(pil_resize(Image.Resampling.BILINEAR), "pil", 48, "exact", 60),
     "PIL resize bicubic": Job(pil_resize(Image.Resampling.BICUBIC), "pil", 48, "exact", 60),
     "PIL resize Lanczos": Job(pil_resize(Image.Resampling.LANCZOS), "pil", 48, "exact", 60),
@@ -111,15 +105,46 @@ def write_pairs(job: Job, folder: Path) -> Path:
     return folder / "pairs.csv"
 
 
-def clone(name: str, out: Path | None) -> dict[str, Any]:
+def held_out(result: Result, job: Job, photos: Sequence[Path]) -> str:
+    """The largest difference on photos of several sizes, in the units of the answers; or which sizes are refused."""
+    found = []
+    for height, width in SIZES:
+        largest, word = 0.0, ""
+        for path in photos:
+            picture = Image.open(path).convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+            given = picture if job.kind == "pil" else np.asarray(picture)
+            if job.kind == "uint8":
+                given = to_tensor(picture)
+            wanted = to_tensor(job.teacher(given))
+            try:
+                made = to_tensor(result.transform(given))
+            except PipelineValueError:
+                word = "refused"
+                break
+            if made.shape != wanted.shape:
+                word = "wrong shape"
+                break
+            largest = max(largest, float((made.double() - wanted.double()).abs().max()))
+        found.append(f"{height} x {width}: {word or f'{largest:.3g}'}")
+    return ", ".join(found)
+
+
+def cpu_seconds() -> float:
+    """Of this process, on all processors."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def clone(name: str, out: Path | None, photos: Sequence[Path]) -> dict[str, Any]:
     """Learn one job; what is asked of it beside what was measured."""
     base = name.removesuffix(" (pairs)")
     job = JOBS[base]
     folder = None if out is None else out / name.replace(" ", "_")
-    start = time.perf_counter()
+    start, used = time.perf_counter(), cpu_seconds()
     result: Result
     if base == name:
-        result = retrain(job.teacher, PHOTOS, kind=job.kind, size=(job.size, job.size), out=folder)
+        size = (job.size, job.size) if job.size else None
+        result = retrain(job.teacher, PHOTOS, kind=job.kind, size=size, out=folder)
     else:
         with TemporaryDirectory() as pairs:
             result = retrain(None, write_pairs(job, Path(pairs)), out=folder)
@@ -134,6 +159,8 @@ def clone(name: str, out: Path | None) -> dict[str, Any]:
         "PSNR, dB": f"{certificate.psnr:.1f}",
         "family": result.family,
         "seconds": round(time.perf_counter() - start, 1),
+        "CPU seconds": round(cpu_seconds() - used, 1),
+        "held-out photos": held_out(result, job, photos),
     }
 
 
@@ -141,12 +168,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Learn foreign pipelines as black boxes.")
     parser.add_argument("--out", type=Path, help="folder of the result folders and of clones.json")
+    parser.add_argument("--photos", type=Path, help="folder of photos that training does not see; a few bundled ones")
     parser.add_argument("-k", default="", help="only the jobs whose name contains this")
     options = parser.parse_args(arguments)
+    bundled = [PHOTOS / f"{name}.jpg" for name in HELD_OUT_PHOTOS]
+    photos = bundled if options.photos is None else sorted(options.photos.rglob("*.jpg"))
     names = [*JOBS, *(f"{name} (pairs)" for name in FROM_PAIRS)]
     rows = []
     for name in (name for name in names if options.k in name):
-        rows.append(clone(name, options.out))
+        rows.append(clone(name, options.out, photos))
         if len(rows) == 1:
             print("| " + " | ".join(rows[0]) + " |\n" + "| --- " * len(rows[0]) + "|")
         print("| " + " | ".join(str(value) for value in rows[-1].values()) + " |", flush=True)

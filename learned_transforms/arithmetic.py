@@ -108,9 +108,9 @@ class Arithmetic:
             and type(made.grouped) is int
             and 0 <= made.grouped <= LONGEST
             and made.order == "taps"
-            # Whole sums are rounded half up, and only float32 sums are fused, whatever else is said here.
+            # Whole sums are rounded half up, and only sums of floats are fused, whatever else is said here.
             and (made.rounding == "half_up" or not whole)
-            and (made.number == "float32" or not made.fma)
+            and (not whole or not made.fma)
             and (made.fma or not (made.small or made.grouped))
         ):
             raise WeightsError(f"Unknown arithmetic {brief(description)}: the file is damaged or from a newer release.")

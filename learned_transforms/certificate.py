@@ -169,31 +169,37 @@ def reference(kind: str, backend: str = "auto") -> dict[str, str]:
 
 
 def measure(
-    comparisons: Iterable[tuple[str, Tensor, Tensor]], kind: str = "", enumerated: bool = False, backend: str = "auto"
+    comparisons: Iterable[tuple[str, Tensor, Tensor]],
+    kind: str = "",
+    enumerated: bool = False,
+    backend: str = "auto",
+    step: Tensor | None = None,
 ) -> Certificate:
     """Compare outputs with targets.
 
     Args:
         comparisons: ``(group, output, target)``, tensors of one image ``[C, H, W]`` or a batch ``[N, C, H, W]``;
-            uint8 in levels, floats in [0, 1].
+            uint8 in levels, floats in [0, 1], unless ``step`` says otherwise.
         kind: what the teacher was given, for the record.
         enumerated: the images are the whole domain.
         backend: what ran the network, for the record.
+        step: float64 ``[C or 1]``, what one level is in float outputs, for all channels or each; None: 1/255.
 
     Raises:
         DataError: nothing to compare.
         InputShapeError: an output has another shape or dtype than its target.
     """
-    tally = Tally()
+    tally = Tally(step)
     for comparison in comparisons:
         tally.compare(*comparison)
     return tally.certificate(kind, enumerated, backend)
 
 
 class Tally:
-    """Running totals over comparisons."""
+    """Running totals over comparisons; for ``step`` see :func:`measure`."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: Tensor | None = None) -> None:
+        self.unit: Tensor | float = 255.0 if step is None else (1 / step)[:, None, None]
         self.groups: dict[str, Group] = {}
         self.histogram = dict.fromkeys(("0", "<= 1", "<= 2", "> 2"), 0)
         self.squares = 0.0
@@ -233,7 +239,7 @@ class Tally:
     def add_errors(self, output: Tensor, target: Tensor) -> tuple[int, float, int]:
         """Values that differ, the largest error, and which image has it; all else is added."""
         floating = output.is_floating_point()
-        unit, limit = (255.0, FLOAT_TOLERANCE * 255) if floating else (1.0, 0.0)
+        unit, limit = (self.unit, FLOAT_TOLERANCE * 255) if floating else (1.0, 0.0)
         error = (output.double() - target.double()).abs() * unit
         if floating:
             error[output.isnan() & target.isnan()] = 0

@@ -32,6 +32,7 @@ from learned_transforms.layers import (
 )
 from learned_transforms.plain import Fields, integer, listed, one_of, positive
 from learned_transforms.plan import Apply, Mix, Product, Resample, Shape, Sparse, Stage
+from learned_transforms.ranks import Ranking
 from learned_transforms.taps import FixedAxis
 
 
@@ -273,7 +274,7 @@ LAYERS: dict[str, type[Layer]] = {
         layer.__name__: layer
         for layer in (
             *(Resampling, Picking, Mixing, Filtering, Lookup, Flipping, Cropping, Windowing, Padding, Arranging),
-            *(Normalising, Separable, SeparableSum, FixedResampling, Scattered, Unstructured),
+            *(Normalising, Separable, SeparableSum, FixedResampling, Scattered, Ranking, Unstructured),
         )
     },
 }

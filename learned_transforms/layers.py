@@ -41,6 +41,7 @@ class Layer(nn.Module):
         takes: what a file may give as params.
         pointwise: it maps each pixel by itself, wherever that lies.
         fixed: it lowers by :meth:`stages`, for each size of images, or each that it takes; others by :meth:`free`.
+        picked: names of weights that were learned elsewhere, and selected for what this imitates.
     """
 
     arithmetic: Arithmetic | None = None
@@ -50,6 +51,7 @@ class Layer(nn.Module):
     takes: ClassVar[Fields] = Fields({})
     nested: ClassVar[bool] = False
     whole: ClassVar[Mapping[str, torch.dtype]] = {}
+    picked: tuple[str, ...] = ()
 
     def learn(self, **weights: Tensor) -> None:
         """Register ``weights`` as this layer's learned numbers."""
@@ -102,7 +104,7 @@ class Layer(nn.Module):
 
     def provenance(self) -> dict[str, str]:
         """Where each number comes from: ``learned``, ``selected`` or ``given``."""
-        marks = {name: "learned" for name, _ in self.named_parameters()}
+        marks = {name: "selected" if name in self.picked else "learned" for name, _ in self.named_parameters()}
         return marks if self.arithmetic is None else {**marks, "arithmetic": "selected"}
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Layer":

@@ -21,6 +21,7 @@ from learned_transforms.errors import ApproximateWeightsError, DataError, Pipeli
 from learned_transforms.fixed import FixedResampling, Scattered
 from learned_transforms.layers import Filtering, Lookup, Mixing, Resampling
 from learned_transforms.network import Network
+from learned_transforms.ranks import Ranking
 from learned_transforms.taps import evaluate
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data import PHOTOS
@@ -64,6 +65,7 @@ TEACHERS = {
     "table": (lambda image: 255 - image // 2, "uint8", (Lookup,)),
     "table, channel map": (lambda image: gray(gamma(image)), "uint8", (Lookup, Mixing)),
     "filter": (lambda image: image.filter(ImageFilter.SHARPEN), "pil", (Filtering,)),
+    "rank": (lambda image: image.filter(ImageFilter.MedianFilter(3)), "pil", (Ranking,)),
     "matrices": (area_resize, "uint8", (FixedResampling,)),
     "sparse map": (lambda image: image.transpose(Image.Transpose.ROTATE_90), "pil", (Scattered,)),
     "before a pointwise part: kernel": (
@@ -113,10 +115,10 @@ def test_result_folder(tmp_path):
 
 
 def test_approximate_clones_are_refused(tmp_path):
-    def median(image):
-        return image.filter(ImageFilter.MedianFilter(3))
+    def blurred(image):
+        return image.filter(ImageFilter.GaussianBlur(2))
 
-    result = retrain(median, PHOTOS, kind="pil", size=(16, 16), count=300, epochs=2, progress=False, out=tmp_path)
+    result = retrain(blurred, PHOTOS, kind="pil", size=(16, 16), count=300, epochs=2, progress=False, out=tmp_path)
     assert result.certificate.tier == "approximate"
     assert "Approximate" in (tmp_path / "search.md").read_text()
     with pytest.raises(ApproximateWeightsError, match="allow_approximate"):
@@ -237,3 +239,20 @@ def test_longest_monotone_stretch():
 def test_seed_is_still_found_by_the_search():
     result = retrain(v2.Compose(seed_v2()), PHOTOS, kind="uint8", count=1200, progress=False)
     assert (result.family, result.certificate.tier) == ("kernel", "exact"), result.certificate
+
+
+@pytest.mark.parametrize("border", ["edge", "reflect", "symmetric"])
+@pytest.mark.parametrize(("window", "rank"), [(3, 4), (3, 0), (5, 24)])
+def test_ranks_are_numpys(window, rank, border):
+    image = torch.randint(0, 256, (2, 6, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    made = Network([Ranking(window, rank, border)], [{}], "uint8", floats=False)(image)
+    reach = window // 2
+    padded = np.pad(image.numpy(), ((0, 0), (reach, reach), (reach, reach)), mode=border)
+    views = np.lib.stride_tricks.sliding_window_view(padded, (window, window), (1, 2)).reshape(2, 6, 9, -1)
+    assert np.array_equal(made.numpy(), np.sort(views, -1)[..., rank])
+
+
+def test_windows_that_are_none_are_refused():
+    for wrong in ((4, 1, "edge"), (3, 9, "edge"), (3, 1, "zero")):
+        with pytest.raises(PipelineValueError, match="odd window"):
+            Ranking(*wrong)

@@ -24,12 +24,30 @@ def shift_down(value: Tensor, bits: int) -> Tensor:
     return ((value + (1 << (bits - 1))) >> bits).clamp_(0, 255).to(torch.uint8)
 
 
+SPLIT = 2.0**27 + 1
+"""Cuts a float64 into halves of 26 bits (Dekker, 1971)."""
+
+
+def fused_double(x: Tensor, weight: Tensor, total: Tensor) -> Tensor:
+    """``x * weight + total`` in float64, rounded once, for whole ``x`` of up to 26 bits."""
+    raised = weight * SPLIT
+    upper = raised - (raised - weight)
+    product, rest = x * upper, x * (weight - upper)
+    made = product + total
+    seen = made - product
+    lost = (product - (made - seen)) + (total - seen)
+    return made + (lost + rest)
+
+
 def multiply_add(x: Tensor, weight: Tensor, total: Tensor | None, arithmetic: Arithmetic) -> Tensor:
     """``x * weight + total`` in the arithmetic's float type.
 
-    The fused form rounds once to float32. It is computed in float64, where the product of two float32 is exact.
+    The fused form rounds once. To float32, it is computed in float64, where the product of two float32 is exact; to
+    float64, for levels, whose products with either half of a weight are exact.
     """
     if total is not None and arithmetic.fma:
+        if arithmetic.number == "float64":
+            return fused_double(x.double(), weight.double(), total)
         return torch.addcmul(total.double(), x.double(), weight.double()).float()
     dtype = DTYPES[arithmetic.number]
     product = x.to(dtype) * weight.to(dtype)

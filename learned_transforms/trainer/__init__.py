@@ -117,7 +117,7 @@ def retrain(
     pairs, notes = gather(teacher, data, kind, size, count, seed, progress)
     check_enough(pairs)
     tell(f"{len(pairs):,} pairs of {shape(pairs.inputs)} and {shape(pairs.targets)}, {pairs.kind}", progress)
-    levels = Levels.of(pairs)
+    levels = Levels.of(pairs, None if teacher is None else partial(answers, teacher, pairs.kind))
     notes += levels.notes()
     # Validation stops training and selects; certificates are measured on pairs that neither has seen.
     generator = torch.Generator().manual_seed(seed)
@@ -214,7 +214,7 @@ def conclude(
     for row in rows:
         if row.form is not None:
             network = levels.network(list(row.form.layers), list(row.form.params), pairs, tuple(row.form.learned))
-            network.certificate = certify(network, test_pairs)
+            network.certificate = certify(network, test_pairs, levels.step)
             networks[row.family], certificates[row.family] = network, network.certificate
     return Result(
         LearnedCompose([networks[chosen.family]]),
@@ -280,29 +280,35 @@ def fingerprint(pairs: Pairs) -> str:
     return found.hexdigest()
 
 
-def shipped_kernels() -> list[Tensor]:
+def shipped_kernels() -> list[Resampling]:
     """Kernels of all shipped weights: they were learned from other teachers, and may explain this one too."""
     layers = [layer for name in weight_files.shipped_names() for layer in weight_files.load(name).layers.values()]
-    found: list[Tensor] = []
+    found: list[Resampling] = []
     for layer in layers:
-        if not isinstance(layer, Resampling) or layer.width != 1:
-            continue
-        if not any(layer.kernel.equal(kernel) for kernel in found):
-            found.append(layer.kernel.detach())
+        if isinstance(layer, Resampling) and not any(same_kernel(layer, other) for other in found):
+            found.append(layer)
     return found
+
+
+def same_kernel(layer: Resampling, other: Resampling) -> bool:
+    return layer.width == other.width and layer.kernel.equal(other.kernel)
 
 
 def label_more(teacher: Teacher, pairs: Pairs, levels: Levels, images: Tensor) -> Labelled:
     """More images and the teacher's answers."""
-    answers = stack(ask(teacher, images, pairs.kind)[0])
-    return levels.label(replace(pairs, inputs=images, targets=answers))
+    return levels.label(replace(pairs, inputs=images, targets=answers(teacher, pairs.kind, images)))
 
 
-def certify(network: Network, pairs: Pairs) -> Certificate:
-    """Compare a network with held-out pairs."""
+def answers(teacher: Teacher, kind: str, images: Tensor) -> Tensor:
+    """What the teacher makes of images of one size."""
+    return stack(ask(teacher, images, kind)[0])
+
+
+def certify(network: Network, pairs: Pairs, step: Tensor | None = None) -> Certificate:
+    """Compare a network with held-out pairs; ``step [C or 1]`` is one level in float units, 1/255 without it."""
     inputs = pairs.inputs
     comparisons = (
         (("held out", network(part), target))
         for part, target in zip(inputs.split(512), pairs.targets.split(512), strict=True)
     )
-    return measure(comparisons, pairs.kind)
+    return measure(comparisons, pairs.kind, step=step)

@@ -20,6 +20,9 @@ from learned_transforms.trainer.checkpoint import NOTHING, Checkpoint, Descent, 
 
 CPU = torch.device("cpu")
 
+ENOUGH_INSIDE = 20
+"""Samples a feature from which clamped ones may be left out."""
+
 INTERVAL_PATIENCE = 3
 """Newton steps without gain after which weights of intervals are as good as they get."""
 
@@ -263,6 +266,16 @@ def least_squares(inputs: Tensor, targets: Tensor) -> Tensor:
     return solve(inputs @ inputs.T, inputs @ targets.T).T
 
 
+def least_squares_inside(inputs: Tensor, targets: Tensor) -> Tensor:
+    """As :func:`least_squares`, for each target by itself from those samples in which it is clamped to neither end."""
+    rows = []
+    for row in targets.double():
+        inside = (row > row.min()) & (row < row.max())
+        enough = int(inside.sum()) >= ENOUGH_INSIDE * len(inputs)
+        rows.append(least_squares(inputs[:, inside] if enough else inputs, row[None, inside] if enough else row[None]))
+    return torch.cat(rows)
+
+
 def fit_intervals(inputs: Tensor, levels: Tensor, iterations: int = 40) -> tuple[Tensor, float]:
     """Weights for which every ``floor(weights @ inputs)`` is its level, by Newton steps on the squared violations.
 
@@ -278,7 +291,7 @@ def fit_intervals(inputs: Tensor, levels: Tensor, iterations: int = 40) -> tuple
     inputs, levels = inputs.double(), levels.double()
     low = torch.where(levels == 0, -torch.inf, levels)
     high = torch.where(levels == 255, torch.inf, levels + 1)
-    weights = least_squares(inputs, (levels + 0.5)[None])[0]
+    weights = least_squares_inside(inputs, levels[None] + 0.5)[0]
     damping = (inputs @ inputs.T) * 1e-6
     best, best_loss, waited = weights, float("inf"), 0
     for _ in range(iterations):

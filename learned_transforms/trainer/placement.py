@@ -155,10 +155,12 @@ def placements(lines: tuple[Line, Line], inputs: Size, output: Size, antialias: 
     return found
 
 
-def resampling(kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, placement: Placement) -> Resampling:
+def resampling(
+    kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, placement: Placement, width: float = 1.0
+) -> Resampling:
     """A resample with a placement, which most have none."""
     made = Resampling if placement == WHOLE else partial(Placed, placement=placement)
-    return made(kernel, shift, arithmetic)
+    return made(kernel, shift, arithmetic, width=width)
 
 
 class Placed(Resampling):
@@ -169,12 +171,14 @@ class Placed(Resampling):
 
     fixed = True
 
-    def __init__(self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, placement: Placement) -> None:
-        super().__init__(kernel, shift, arithmetic)
+    def __init__(
+        self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, placement: Placement, width: float = 1.0
+    ) -> None:
+        super().__init__(kernel, shift, arithmetic, width)
         self.placement = placement
 
     def parts(self, output: Size) -> list[tuple[Layer, Params]]:
-        plain = Resampling(self.kernel, self.shift, self.arithmetic)
+        plain = Resampling(self.kernel, self.shift, self.arithmetic, self.width)
         return self.placement.parts(plain, output)
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:

@@ -1,6 +1,10 @@
 """Families that look at each pixel on its own: tables, channel maps, and a table before a channel map."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import combinations
+from typing import cast
 
 import numpy as np
 import torch
@@ -8,20 +12,35 @@ from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.layers import Layer, Lookup, Mixing
+from learned_transforms.trainer.crew import threaded
 from learned_transforms.trainer.data import every_colour
-from learned_transforms.trainer.fit import fit_intervals, least_squares, score, solve
-from learned_transforms.trainer.problem import Ask, Form, Grid, Labelled, Problem, attempt, flat, mismatch, run
-from learned_transforms.trainer.snap import snapped
+from learned_transforms.trainer.fit import fit_intervals, least_squares, least_squares_inside, score, solve
+from learned_transforms.trainer.problem import (
+    FINALISTS,
+    Ask,
+    Form,
+    Grid,
+    Labelled,
+    Problem,
+    attempt,
+    flat,
+    mismatch,
+    run,
+)
+from learned_transforms.trainer.snap import on_grid, snapped
 
 MIX_LEVELS = (
-    *(Arithmetic("int", bits, rounding="half_up") for bits in (8, 14, 15, 16, 20)),
+    *(Arithmetic("int", bits, rounding="half_up") for bits in (8, 10, 14, 15, 16, 20)),
     Arithmetic("float32", fma=True, rounding="truncate"),
     Arithmetic("float32", rounding="truncate"),
     Arithmetic("float32", fma=True, rounding="half_even"),
     Arithmetic("float32", fma=True, rounding="half_up"),
     Arithmetic("float32", rounding="half_up"),
+    Arithmetic("float32", rounding="half_even"),
     Arithmetic("float64", rounding="half_up"),
+    Arithmetic("float64", rounding="half_even"),
     Arithmetic("float64", rounding="truncate"),
+    *(Arithmetic("float64", fma=True, rounding=rounding) for rounding in ("half_even", "truncate")),
 )
 FLOATS = (Arithmetic("float32", fma=True), Arithmetic("float32"), Arithmetic("float64"))
 """Candidate arithmetics, those to prefer among equals first."""
@@ -31,9 +50,25 @@ MOST_SAMPLES = 200_000
 EXPLAINED = 4.0
 """Mean square, in levels, that a clamped and rounded channel map may leave to a linear fit."""
 
-MOST_CHECKED = 2_000_000
+FEW_CHECKED, MOST_CHECKED = 60_000, 2_000_000
 DISPUTED = 256
 """Colours that rivals dispute which a teacher is asked about."""
+
+NEARLY = 1.1
+"""Of sums that leave no more than this factor of the least loss, the one of the fewest terms is taken."""
+
+SIMPLE, SIMPLEST = 5e-4, 4
+"""Simple grids that move no weight farther than this are tried in any case, so many of them."""
+
+NUDGE = 1e-9
+RARE = 1e-4
+"""Share of values that the order of a sum may round otherwise."""
+
+VIVID, FEWEST_VIVID = 48, 5000
+"""Between the channels of a color that is far from gray, in levels; and so many are enough."""
+
+FAR = 0.02
+"""Grids that move a fitted weight farther are not tried."""
 
 CLOSE = 0.2
 """How far, in levels, a fitted table of levels may be from whole numbers."""
@@ -42,8 +77,10 @@ CLOSE = 0.2
 def pointwise(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     """All families of this file, the cheapest first."""
     yield "table", table(problem)
-    yield "channel map", channel_map(problem)
-    yield "table, channel map", table_then_map(problem)
+    # Thousands of short sums: on busy cores, threads would wait for each other longer than they work.
+    yield "channel map", threaded(1, partial(channel_map, problem))
+    yield "two channel maps", threaded(1, partial(two_maps, problem))
+    yield "table, channel map", threaded(1, partial(table_then_map, problem))
 
 
 def table(problem: Problem) -> Form | str:
@@ -85,19 +122,89 @@ def channel_map(problem: Problem) -> Form | str:
     if not problem.same_size:
         return "outputs have another size than inputs"
     part = sample(problem.train, MOST_SAMPLES)
-    found = least_squares(flat(part.inputs), flat(part.targets)[:-1])
-    if score(found @ flat(part.inputs), flat(part.targets)[:-1])[0] <= EXPLAINED * problem.unit**2:
+    planes, wanted = flat(part.inputs), flat(part.targets)[:-1]
+    found = least_squares_inside(planes, wanted)
+    # What is clamped tells nothing of the map, but must come out clamped.
+    made = (found @ planes).clamp(float(wanted.min()), float(wanted.max()))
+    if score(made, wanted)[0] <= EXPLAINED * problem.unit**2:
         return best_map([], problem)
     # Roundings do not explain what is left, so that no choice of arithmetic and grid would help.
     return Form.plain(Mixing(found[:, :-1], found[:, -1], problem.train.rounded))
 
 
-def best_map(before: Sequence[Layer], problem: Problem) -> Form:
-    """The best channel map behind layers that are known."""
-    check = sample(problem.val, MOST_CHECKED)
+def two_maps(problem: Problem) -> Form | str:
+    """A channel map that also looks at outputs which another map gives, as rounded there: chroma after luma.
+
+    Each output that one map does not explain is explained by as few channels and outputs as will do.
+    """
+    if not problem.same_size or not problem.train.quantised or problem.train.inputs.dtype != torch.uint8:
+        return "outputs have another size than inputs, or are no levels"
+    rows = [best_map([], one_output(problem, c)) for c in range(problem.channels[1])]
+    known = [c for c, form in enumerate(rows) if form.worth[0] == 0]
+    if not 0 < len(known) < len(rows):
+        return f"one map explains {len(known)} of {len(rows)} outputs"
+    inner = cast(Mixing, best_map([], one_output(problem, *known)).layers[0])
+    count = problem.channels[0]
+    weight = torch.cat([torch.eye(count, dtype=torch.float64), inner.weight.detach()])
+    bias = torch.cat([torch.zeros(count, dtype=torch.float64), inner.bias.detach()])
+    first = Mixing(weight, bias, inner.arithmetic)
+    part = vivid(sample(problem.train, MOST_SAMPLES))
+    planes = flat(run([first], part))
+    weights, biases = [], []
+    for c, row in enumerate(flat(part.targets)[:-1]):
+        chosen = (count + known.index(c),) if c in known else few_planes(planes, row)
+        used = [*chosen, len(planes) - 1]
+        weights.append(torch.zeros(len(planes) - 1, dtype=torch.float64))
+        fit = fit_intervals(planes[used], row)[0]
+        weights[-1][used[:-1]] = fit[:-1]
+        biases.append(fit[-1])
+    return best_map([first], problem, (torch.stack(weights), torch.stack(biases)))
+
+
+def vivid(part: Labelled) -> Labelled:
+    """The colours that are far from gray, if there are enough of them, as images of one pixel: others hide a map."""
+    inputs, targets = (images.movedim(1, -1).flatten(0, 2) for images in (part.inputs, part.targets))
+    spread = inputs.amax(1).int() - inputs.amin(1).int()
+    chosen = spread > VIVID if int((spread > VIVID).sum()) > FEWEST_VIVID else spread >= 0
+    return Labelled(inputs[chosen][..., None, None], targets[chosen][..., None, None])
+
+
+def one_output(problem: Problem, *channels: int) -> Problem:
+    """The problem of some of the output channels alone."""
+    train, val = (Labelled(part.inputs, part.targets[:, channels]) for part in (problem.train, problem.val))
+    return replace(problem, train=train, val=val, ask=None)
+
+
+def few_planes(planes: Tensor, wanted: Tensor) -> tuple[int, ...]:
+    """The fewest planes whose weighted sum explains levels nearly as well as that of all; the last is all ones."""
+
+    def loss(chosen: tuple[int, ...]) -> float:
+        used = planes[[*chosen, len(planes) - 1]]
+        made = (least_squares_inside(used, wanted[None]) @ used).clamp(float(wanted.min()), float(wanted.max()))
+        return score(made, wanted[None])[0]
+
+    every = tuple(range(len(planes) - 1))
+    enough = NEARLY * loss(every)
+    return next(
+        chosen for size in range(1, len(planes)) for chosen in combinations(every, size) if loss(chosen) <= enough
+    )
+
+
+Fitted = tuple[Tensor, Tensor]
+"""Weights ``[C_out, C_in]`` and the bias ``[C_out]`` of a sum that is truncated, if of levels."""
+
+
+def best_map(before: Sequence[Layer], problem: Problem, fitted: Fitted | None = None) -> Form:
+    """The best channel map behind layers that are known; ``fitted``: from these weights."""
+    few, check = sample(problem.val, FEW_CHECKED), sample(problem.val, MOST_CHECKED)
+    found = list(mixings(before, sample(problem.train, MOST_SAMPLES), few, fitted))
+    shares = [attempt([*before, mixing], [few]).differing for mixing, _ in found]
+    # The worst of those that a few images tell apart are not looked at any more.
+    limit = sorted(shares)[min(FINALISTS, len(shares)) - 1]
     tried = [
         (attempt([*before, mixing], [check]), mixing, grid)
-        for mixing, grid in mixings(before, sample(problem.train, MOST_SAMPLES), check)
+        for share, (mixing, grid) in zip(shares, found, strict=True)
+        if share <= limit
     ]
     least = min(trial.worth for trial, _, _ in tried)
     rivals = [entry for entry in tried if entry[0].worth == least]
@@ -214,19 +321,50 @@ def fit_mix(planes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
     return found[:, :-1].cpu(), found[:, -1].cpu(), loss
 
 
-def mixings(before: Sequence[Layer], data: Labelled, check: Labelled) -> Iterator[tuple[Mixing, Grid]]:
-    """Channel maps to go behind layers: each arithmetic with its best grid."""
-    weight, bias, _ = fit_mix(flat(run(before, data)), data.targets)
+def promising(weight: Tensor, bias: Tensor, planes: Tensor, data: Labelled) -> list[tuple[Grid, Tensor, Tensor]]:
+    """Grids from simple to fine, the weights on them and a bias, that explain targets nearly as well as any does."""
+    near = [entry for entry in snapped(weight) if float((entry[1] - weight).abs().max()) < FAR]
+    if not data.quantised:
+        return [(grid, values, bias) for grid, values in near]
+    targets = flat(data.targets)[:-1]
+    found = []
+    for grid, values in near:
+        sums = values @ planes[:-1]
+        own = middle(sums, targets, bias)
+        made = (sums + own[:, None] + NUDGE).floor().clamp(0, 255)
+        found.append((float((made != targets).double().mean()), (grid, values, own)))
+    limit = max(1.5 * min(wrong for wrong, _ in found), RARE)
+    # Sums on simple grids may be just at halves, which are rounded otherwise.
+    simple = [grid for grid, values in near if float((values - weight).abs().max()) < SIMPLE][:SIMPLEST]
+    return [entry for wrong, entry in found if wrong <= limit or entry[0] in simple]
+
+
+def middle(sums: Tensor, levels: Tensor, bias: Tensor) -> Tensor:
+    """What is added to sums in the middle of all that truncates them to the levels; ``bias`` where nothing does."""
+    inside = (levels > 0) & (levels < 255)
+    low = torch.where(inside, levels - sums, -torch.inf).amax(1)
+    high = torch.where(inside, levels + 1 - sums, torch.inf).amin(1)
+    return torch.where((low <= high + NUDGE) & low.isfinite() & high.isfinite(), (low + high) / 2, bias)
+
+
+def mixings(
+    before: Sequence[Layer], data: Labelled, check: Labelled, fitted: Fitted | None = None
+) -> Iterator[tuple[Mixing, Grid]]:
+    """Channel maps to go behind layers: each arithmetic with its best grid; ``fitted``: of these weights."""
+    planes = flat(run(before, data))
+    weight, bias = fitted or fit_mix(planes, data.targets)[:2]
+    grids = promising(weight, bias, planes, data)
     inner = Labelled(run(before, check), check.targets)
     for arithmetic in MIX_LEVELS if data.quantised else FLOATS:
         if arithmetic.number == "int" and inner.inputs.dtype != torch.uint8:
             continue
-        centred = bias if arithmetic.rounding in ("truncate", "none") else bias - 0.5
+        half = 0.0 if arithmetic.rounding in ("truncate", "none") else 0.5
         best: tuple[float, Grid, Mixing] | None = None
-        for denominator, values in snapped(weight):
+        for denominator, values, own in grids:
             if arithmetic.number == "int" and (denominator is None or (1 << arithmetic.bits) % denominator):
                 continue
-            for offset in (torch.round(centred * 2) / 2, centred):
+            near = own - half if denominator is None else on_grid(own - half, denominator)
+            for offset in (torch.round((own - half) * 2) / 2, near, own - half):
                 mixing = Mixing(values, offset, arithmetic)
                 worth = mismatch(run([mixing], inner), check.targets)
                 if best is None or worth < best[0] * 0.9:

@@ -109,7 +109,7 @@ class Problem:
         probes: pairs of other sizes, where the teacher takes them and its output keeps its size.
         ask: the teacher's answers to more images of the training size; None if there are pairs only.
         settings: of training.
-        kernels: shipped kernels, candidates beside the one that is learned.
+        kernels: shipped ones, candidates beside the one that is learned.
         history: of all training, in order.
     """
 
@@ -118,7 +118,7 @@ class Problem:
     probes: Sequence[Labelled]
     ask: Ask | None
     settings: Settings
-    kernels: Sequence[Tensor] = ()
+    kernels: Sequence[Resampling] = ()
     history: list[Epoch] = field(default_factory=list)
 
     @property

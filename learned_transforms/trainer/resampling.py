@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from math import inf
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -41,6 +41,9 @@ one leaves less than this share of the squares of the matrices: floats tell them
 
 PLACING = 2, 3
 """Support and degree of the kernel with which rules for other sizes are compared."""
+
+FEW = 0.01
+"""Share of values that may differ behind a shipped kernel where none could be fitted."""
 
 CONTRADICTED = 0.3
 """A rule that leaves more than this share of the variance of images of other sizes is none."""
@@ -143,26 +146,31 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
         sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in probes))]
         val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in probes))]
         found = refit(start, geometry, placement, sets, val_sets, problem)
-        if found is None:
-            return "no kernel explains the matrices"
-        layer, weight, bias = found
-        fitted = layer.kernel.detach().cpu()
-        snapped, shift = snap_geometry(layer, weight, bias, placement, sets)
-        kernels = [(grid, kernel, shift) for grid, kernel in snapped]
+        shift, kernels = geometry.shift, []
+        if found is not None:
+            layer, weight, bias = found
+            fitted = layer.kernel.detach().cpu()
+            snapped, shift = snap_geometry(layer, weight, bias, placement, sets)
+            kernels = [Kernel(grid, kernel, shift) for grid, kernel in snapped]
         # Behind a kernel that does not fit quite, a shift that is none may have been fitted.
-        kernels += [(None, kernel, (shift * 8).round() / 8) for kernel in problem.kernels]
+        shift = (shift * 8).round() / 8
+        kernels += [Kernel(None, layer.kernel.detach(), shift, layer.width, True) for layer in problem.kernels]
     checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
     # Thousands of short sums: on busy cores, threads would wait for each other longer than they work.
     choose = partial(select, kernels, placement, weight, rich, checks, undo_flips(problem.ask, geometry))
     best, trials = threaded(1, choose)
+    if placement.resized and fitted is None and best.trial.differing > FEW:
+        return "no kernel explains the matrices"
     chosen = cast(Resampling, best.layers[0])
-    plain = Resampling(chosen.kernel, chosen.shift, chosen.arithmetic)
+    plain = Resampling(chosen.kernel, chosen.shift, chosen.arithmetic, chosen.width)
+    plain.picked = ("kernel",) if best.shipped else ()
     parts = [*placement.parts(plain, data.size), *((layer, {}) for layer in best.layers[1:])]
     for axis, on in zip(("vertical", "horizontal"), geometry.flips, strict=True):
         if on:
             parts.append((Flipping(), {"axis": axis}))
     notes = [f"flips (rows, columns): {geometry.flips}; grids 1/n: {best.grids}"]
     notes += [str(placement)] if placement != WHOLE else []
+    notes += ["the kernel is a shipped one, selected"] if best.shipped else []
     names = ("size", "axis", "start", "antialias")
     layers, params = [layer for layer, _ in parts], [given for _, given in parts]
     return Form(layers, params, trials, names, best.grids, fitted, notes)
@@ -258,10 +266,20 @@ def snap_geometry(
     return snap(fitted, lambda k: loss(k, shift), NEAR, floor, 8), shift
 
 
-Kernel = tuple[Grid, Tensor, Tensor]
-"""A candidate: the grid that it is on, the kernel, and its shift."""
+class Kernel(NamedTuple):
+    """A candidate: the grid that it is on, the kernel, its shift and width; and whether it is a shipped one."""
 
-COPY: Kernel = 1, torch.ones(1, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    grid: Grid
+    values: Tensor
+    shift: Tensor
+    width: float = 1.0
+    shipped: bool = False
+
+    def layer(self, arithmetic: Arithmetic, placement: Placement) -> Resampling:
+        return resampling(self.values, self.shift, arithmetic, placement, self.width)
+
+
+COPY = Kernel(1, torch.ones(1, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
 """For what copies pixels."""
 
 
@@ -272,6 +290,7 @@ class Candidate:
     layers: list[Layer]
     grids: Mapping[str, Grid]
     trial: Trial
+    shipped: bool = False
 
     @property
     def worth(self) -> tuple[float, float]:
@@ -290,15 +309,16 @@ def select(
     """The kernel, the arithmetic and the channel map with which the fewest values differ; the simplest among equals."""
     tried: list[Candidate] = []
     if is_identity(weight):
-        for (grid, kernel, shift), arithmetic in rank(kernels, placement, data, plain=True):
-            layers: list[Layer] = [resampling(kernel, shift, arithmetic, placement)]
-            tried.append(Candidate(layers, {"kernel": grid}, attempt(layers, checks)))
+        for kernel, arithmetic in rank(kernels, placement, data, plain=True):
+            layers: list[Layer] = [kernel.layer(arithmetic, placement)]
+            tried.append(Candidate(layers, {"kernel": kernel.grid}, attempt(layers, checks), kernel.shipped))
     if not any(candidate.trial.differing == 0 for candidate in tried):
-        for (grid, kernel, shift), arithmetic in rank(kernels, placement, data, plain=False):
-            layer = resampling(kernel, shift, arithmetic, placement)
+        for kernel, arithmetic in rank(kernels, placement, data, plain=False):
+            layer = kernel.layer(arithmetic, placement)
             for mixing, mix_grid in mixings([layer], data, checks[0]):
                 layers = [layer, mixing]
-                tried.append(Candidate(layers, {"kernel": grid, "weight": mix_grid}, attempt(layers, checks)))
+                grids = {"kernel": kernel.grid, "weight": mix_grid}
+                tried.append(Candidate(layers, grids, attempt(layers, checks), kernel.shipped))
     best = min(tried, key=lambda candidate: candidate.worth)
     rivals = [c for c in tried if c.worth == best.worth and c.layers[0] is best.layers[0]]
     if ask is not None and len(rivals) > 1 and data.quantised and data.inputs.shape[1] == 3:
@@ -330,7 +350,7 @@ def rank(
     part = data.part(slice(-RANK_IMAGES, None))
     scored = []
     for kernel, arithmetic in product(kernels, arithmetics(data, plain)):
-        output = run([resampling(*kernel[1:], arithmetic, placement)], part)
+        output = run([kernel.layer(arithmetic, placement)], part)
         loss = mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2]
         scored.append((loss, kernel, arithmetic))
     floor = 1e-9 if data.quantised else 1e-13 * float(part.targets.double().square().mean())

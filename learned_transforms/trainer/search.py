@@ -16,6 +16,7 @@ from learned_transforms.fixed import FixedResampling, Scattered, Separable, Sepa
 from learned_transforms.layers import Layer, Lookup
 from learned_transforms.trainer.pointwise import pointwise
 from learned_transforms.trainer.problem import Ask, Form, Labelled, Problem, Trial, attempt, run
+from learned_transforms.trainer.ranked import ranked
 from learned_transforms.trainer.resampling import resampled
 from learned_transforms.trainer.spatial import scattered, windowed
 from learned_transforms.trainer.stages import tell
@@ -23,6 +24,10 @@ from learned_transforms.trainer.summed import summed
 
 CHECK_IMAGES = 200
 COLOURS = 6000
+FIRST_COLOURS = 300
+"""A teacher that gives all of these back is not asked about the others: it leaves colours as they are."""
+
+AT_ONCE = 32
 FEWEST_LEVELS = 64
 """A table must keep so many levels apart for what is before it to be seen."""
 
@@ -149,6 +154,7 @@ def groups(problem: Problem) -> Iterator[Families]:
 
 def spatial(problem: Problem) -> Iterator[Families]:
     """Families that look at several pixels."""
+    yield ranked(problem)
     yield windowed(problem)
     yield resampled(problem)
     yield scattered(problem)
@@ -177,11 +183,18 @@ def pointwise_part(problem: Problem) -> Form | None:
     colours = torch.cat([gray, colours])[torch.randperm(256 + COLOURS, generator=generator)]
     whole: Ask = problem.ask
 
-    def ask(pixels: Tensor) -> Labelled:
+    def centres(pixels: Tensor) -> Tensor:
         targets = whole(pixels.expand(-1, -1, h, w).contiguous()).targets
         rows, columns = (length // 2 for length in targets.shape[-2:])
-        return Labelled(pixels, targets[:, :, rows : rows + 1, columns : columns + 1])
+        return targets[:, :, rows : rows + 1, columns : columns + 1].clone()
 
+    def ask(pixels: Tensor) -> Labelled:
+        # Answers may be large, and only their centres are kept.
+        return Labelled(pixels, torch.cat([centres(part) for part in pixels.split(AT_ONCE)]))
+
+    pixels = ask(colours[:FIRST_COLOURS, :, None, None])
+    if pixels.inputs.equal(pixels.targets):
+        return None
     pixels = ask(colours[:, :, None, None])
     # Every gray level must be among those that a table is read from.
     small = replace(problem, train=pixels, val=pixels, probes=(), ask=ask, history=[])

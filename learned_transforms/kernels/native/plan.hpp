@@ -27,7 +27,7 @@ struct Arithmetic {
     bool operator==(const Arithmetic& other) const {
         const auto all = [](const Arithmetic& a) {
             return std::tie(a.number, a.bits, a.adaptive, a.fma, a.grouped, a.rounding, a.each_pass, a.tall_first,
-                            a.quarters);
+                            a.quarters, a.order);
         };
         return all(*this) == all(other);
     }

@@ -1,0 +1,130 @@
+"""Foreign teachers of levels, colors and kernels, which clones.py learns: what people deploy."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torch.nn.functional import interpolate
+from torchvision import transforms as v1
+from torchvision.transforms import InterpolationMode
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+HALF = [0.5] * 3
+CAFFE = np.float32([103.939, 116.779, 123.68])
+SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
+GAINS = np.eye(3) * 1.9 - 0.2
+
+
+class Job(NamedTuple):
+    """A teacher, how it takes images, their size (0: as the trainer likes), and what is asked of its clone.
+
+    ``tier`` is the one asked for, ``seconds`` those of all processors together.
+    """
+
+    teacher: Callable[[Any], Any]
+    kind: str
+    size: int
+    tier: str
+    seconds: int
+
+
+def preset(size: tuple[int, int] | int, crop: int | None, mode: str, mean: list[float], std: list[float]) -> v1.Compose:
+    """Resize, crop, normalize: the preprocessing of a published classifier."""
+    cut = [] if crop is None else [v1.CenterCrop(crop)]
+    return v1.Compose([v1.Resize(size, InterpolationMode(mode)), *cut, v1.ToTensor(), v1.Normalize(mean, std)])
+
+
+def floats(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32)
+
+
+def cv_resize(size: int, how: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda array: cv2.resize(array, (size, size), interpolation=how)
+
+
+def pil_resize(mode: Image.Resampling) -> Callable[[Image.Image], Image.Image]:
+    return lambda image: image.resize((32, 32), mode)
+
+
+def aligned(image: torch.Tensor) -> torch.Tensor:
+    made = interpolate(image[None].float(), (40, 40), mode="bilinear", align_corners=True)[0]
+    return made.round().clamp(0, 255).to(torch.uint8)
+
+
+def asymmetric(image: torch.Tensor) -> torch.Tensor:
+    """Bilinear to 40 x 40, whose pixels lie where the corners of theirs do."""
+    rows, columns = (torch.arange(40) * (length / 40) for length in image.shape[-2:])
+    for axis, places in ((-2, rows), (-1, columns)):
+        low = places.floor().long()
+        part = (places - low).float().unsqueeze(-1) if axis == -2 else (places - low).float()
+        high = (low + 1).clamp(max=image.shape[axis] - 1)
+        image = image.index_select(axis, low) * (1 - part) + image.index_select(axis, high) * part
+    return image.round().clamp(0, 255).to(torch.uint8)
+
+
+def cube() -> ImageFilter.Color3DLUT:
+    """A table of 17 nodes along each axis, a little off the identity."""
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, (17, 17, 17, 3))
+    nodes = np.stack(np.meshgrid(*[np.linspace(0, 1, 17)] * 3, indexing="ij"), -1)[..., ::-1] + noise
+    return ImageFilter.Color3DLUT(17, nodes.clip(0, 1).reshape(-1, 3))
+
+
+CUBE = cube()
+
+
+def chain(image: Image.Image) -> np.ndarray:
+    """Resize, sharpen, gamma, normalize."""
+    small = image.resize((32, 32), Image.Resampling.BILINEAR).filter(ImageFilter.SHARPEN)
+    curved = small.point([round((level / 255) ** 0.8 * 255) for level in range(256)] * 3)
+    return (floats(np.asarray(curved)) / 255 - np.float32(MEAN)) / np.float32(STD)
+
+
+def unsharp(array: np.ndarray) -> np.ndarray:
+    return cv2.addWeighted(array, 1.5, cv2.GaussianBlur(array, (0, 0), 1), -0.5, 0)
+
+
+JOBS = {
+    "ImageNet preset 256/224": Job(preset(256, 224, "bilinear", MEAN, STD), "pil", 0, "exact", 240),
+    "ImageNet preset 36/32": Job(preset(36, 32, "bilinear", MEAN, STD), "pil", 0, "exact", 90),
+    "CLIP preset 32": Job(preset(32, 32, "bicubic", CLIP_MEAN, CLIP_STD), "pil", 0, "exact", 90),
+    "ViT preset 32": Job(preset((32, 32), None, "bilinear", HALF, HALF), "pil", 0, "exact", 90),
+    "SigLIP preset 32": Job(preset((32, 32), None, "bicubic", HALF, HALF), "pil", 0, "exact", 90),
+    "Keras tf": Job(lambda a: floats(a) / 127.5 - 1, "numpy", 0, "exact", 90),
+    "Keras caffe": Job(lambda a: floats(a[..., ::-1]) - CAFFE, "numpy", 0, "exact", 90),
+    "Keras torch": Job(lambda a: (floats(a) / 255 - np.float32(MEAN)) / np.float32(STD), "numpy", 0, "exact", 90),
+    "astype(float32)": Job(floats, "numpy", 0, "exact", 90),
+    "x - 128": Job(lambda a: floats(a) - 128, "numpy", 0, "exact", 90),
+    "sepia": Job(lambda a: np.minimum(a @ SEPIA.T, 255).astype(np.uint8), "numpy", 0, "exact", 90),
+    "sepia, cv2.transform": Job(lambda a: cv2.transform(a, SEPIA), "numpy", 0, "exact", 90),
+    "gain matrix": Job(lambda a: (a @ GAINS.T + 5).clip(0, 255).round().astype(np.uint8), "numpy", 0, "exact", 90),
+    "contrast": Job(lambda a: ((floats(a) - 128) * 1.5 + 128).clip(0, 255).astype(np.uint8), "numpy", 0, "exact", 90),
+    "white balance": Job(
+        lambda a: (a * np.array([1.3, 1, 0.8])).clip(0, 255).astype(np.uint8), "numpy", 0, "exact", 90
+    ),
+    "cv2 YCrCb": Job(lambda a: cv2.cvtColor(a, cv2.COLOR_RGB2YCrCb), "numpy", 0, "exact", 90),
+    "Pillow YCbCr": Job(lambda a: np.asarray(Image.fromarray(a).convert("YCbCr")), "numpy", 0, "rounding", 180),
+    "Pillow YCbCr, back": Job(
+        lambda a: np.asarray(Image.merge("YCbCr", Image.fromarray(a).split()).convert("RGB")),
+        "numpy",
+        0,
+        "rounding",
+        180,
+    ),
+    "table of 17 x 17 x 17": Job(lambda image: image.filter(CUBE), "pil", 0, "rounding", 180),
+    "PIL resize Hamming": Job(pil_resize(Image.Resampling.HAMMING), "pil", 49, "exact", 90),
+    "PIL resize box": Job(pil_resize(Image.Resampling.BOX), "pil", 49, "exact", 90),
+    "cv2 area, up": Job(cv_resize(96, cv2.INTER_AREA), "numpy", 0, "exact", 90),
+    "PIL reduce(2)": Job(lambda image: image.reduce(2), "pil", 0, "exact", 90),
+    "PIL reduce(3)": Job(lambda image: image.reduce(3), "pil", 0, "exact", 90),
+    "cv2 cubic": Job(cv_resize(40, cv2.INTER_CUBIC), "numpy", 0, "rounding", 120),
+    "cv2 Lanczos4": Job(cv_resize(40, cv2.INTER_LANCZOS4), "numpy", 0, "rounding", 120),
+    "align_corners": Job(aligned, "uint8", 0, "rounding", 120),
+    "asymmetric": Job(asymmetric, "uint8", 0, "rounding", 120),
+    "resize, sharpen, gamma, normalize": Job(chain, "pil", 49, "rounding", 240),
+    "median 3": Job(lambda image: image.filter(ImageFilter.MedianFilter(3)), "pil", 0, "rounding", 120),
+    "unsharp": Job(unsharp, "numpy", 0, "rounding", 120),
+}
