@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.colour import LAYERS as COLOUR
 from learned_transforms.errors import InputShapeError, PipelineValueError
+from learned_transforms.framing import LAYERS as FRAMING
 from learned_transforms.layers import (
     MOST_CHANNELS,
     MOST_TERMS,
@@ -269,6 +270,7 @@ class Unstructured(Layer):
 
 LAYERS: dict[str, type[Layer]] = {
     **COLOUR,
+    **FRAMING,
     **{
         layer.__name__: layer
         for layer in (

@@ -20,6 +20,7 @@ from learned_transforms.keep import BORDERS as PADS
 from learned_transforms.keep import Keep, Listed, Nearest, bordered
 from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
 from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Resample, Shape, Stage, Table
+from learned_transforms.sizing import SizeRule, is_rule
 from learned_transforms.taps import MOST_WHOLE, Axis
 
 Params = Mapping[str, Any]
@@ -116,8 +117,13 @@ MOST_CHANNELS = 256
 FILLED = {"border": one_of(*PADS), "fill": listed(number, 1, MOST_CHANNELS)}
 """The params that say what lies around an image."""
 
+def is_size(value: Any) -> bool:
+    """Whether plain values are what a resize takes as its size."""
+    return listed(integer(1), 1, 2)(value) or is_rule(value)
+
+
 RESIZED = Fields(
-    {"size": listed(integer(1), 1, 2), "max_size": maybe(integer(1)), "antialias": switch}, ("max_size", "antialias")
+    {"size": is_size, "max_size": maybe(integer(1)), "antialias": switch}, ("max_size", "antialias")
 )
 """The params of a resize."""
 
@@ -148,7 +154,8 @@ class Resampling(Layer):
     """Resize with a learned interpolation kernel, at any size; see ``taps.evaluate`` for what its numbers mean.
 
     Params: ``size`` (rows, columns) of the output, or (length of the shorter side,), as in torchvision; then
-    ``max_size``, if given, bounds the longer side. ``antialias`` (True unless given): stretch the kernel if shrinking.
+    ``max_size``, if given, bounds the longer side; or a :class:`~learned_transforms.sizing.SizeRule` as plain values.
+    ``antialias`` (True unless given): stretch the kernel if shrinking.
 
     Args:
         kernel: ``[support, degree + 1]``, one row of coefficients per unit interval, constant term first.
@@ -188,7 +195,7 @@ class Resampling(Layer):
         return fixes_size(shape, params)
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"), params.get("longest"))
+        size = resized((shape[1], shape[2]), params)
         if size == shape[1:] and not self.shift.any():
             return []
         arithmetic, antialias = self.effective(relaxed), params.get("antialias", True)
@@ -207,8 +214,15 @@ class Resampling(Layer):
 
 def fixes_size(shape: Shape, params: Params) -> bool:
     """Whether a resize gives one size, whatever it is given: where the size stays the same, it does nothing."""
-    fixed = len(params["size"]) == 2 and params.get("longest") is None
+    fixed = not isinstance(params["size"], Mapping) and len(params["size"]) == 2 and params.get("longest") is None
     return fixed and tuple(params["size"]) != shape[1:]
+
+
+def resized(size: tuple[int, int], params: Params) -> tuple[int, int]:
+    """(rows, columns) of a resized image under the params of a resize."""
+    if isinstance(params["size"], Mapping):
+        return SizeRule.from_json(params["size"])(size)
+    return output_size(size, params["size"], params.get("max_size"), params.get("longest"))
 
 
 def output_size(
@@ -262,7 +276,7 @@ class Picking(Layer):
         return fixes_size(shape, params)
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        size = output_size((shape[1], shape[2]), params["size"], params.get("max_size"), params.get("longest"))
+        size = resized((shape[1], shape[2]), params)
         if size == shape[1:]:
             return []
         rows, columns = (Nearest(n, float(self.offset.detach()), self.arithmetic, Keep(0, 1, n)) for n in size)

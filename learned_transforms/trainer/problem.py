@@ -15,6 +15,7 @@ from learned_transforms.network import Network
 from learned_transforms.trainer.data import as_kind
 from learned_transforms.trainer.fit import Epoch, Settings, score
 from learned_transforms.trainer.kernel import Sized
+from learned_transforms.trainer.rules import Rules
 
 FLOAT_ERROR = 1e-6
 """Float values that differ by no more count as equal."""
@@ -111,6 +112,7 @@ class Problem:
         settings: of training.
         kernels: shipped kernels, candidates beside the one that is learned.
         history: of all training, in order.
+        rules: how targets follow from the size of inputs, where that is known.
     """
 
     train: Labelled
@@ -120,6 +122,7 @@ class Problem:
     settings: Settings
     kernels: Sequence[Tensor] = ()
     history: list[Epoch] = field(default_factory=list)
+    rules: Rules | None = None
 
     @property
     def same_size(self) -> bool:

@@ -20,6 +20,7 @@ from learned_transforms.trainer.placement import UNROUNDED, WHOLE, Placement, pl
 from learned_transforms.trainer.pointwise import FLOATS, best_map, fit_mix, mixings, settle
 from learned_transforms.trainer.problem import Ask, Form, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
 from learned_transforms.trainer.recognise import Geometry, estimate_kernel, recognise
+from learned_transforms.trainer.ruled import Ruled, ruled_placements
 from learned_transforms.trainer.snap import snap
 from learned_transforms.trainer.thinning import SMALL, SMALL_FLOAT, thinned
 
@@ -95,7 +96,9 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     most = max(50, REFIT_VALUES // problem.train.targets[0].numel())
     rich = problem.train.rich(most)
     thin = thinned(free, rich.floats(torch.float64), SMALL if rich.quantised else SMALL_FLOAT)
-    readings = recognise(thin.rows, thin.columns)
+    size = problem.train.inputs.shape[-2], problem.train.inputs.shape[-1]
+    known = None if problem.rules is None else Ruled(rules=problem.rules).lines(size)
+    readings = recognise(thin.rows, thin.columns, known)
     found: Form | str = readings if isinstance(readings, str) else "no place"
     for geometry in readings if isinstance(readings, list) else []:
         found = kernel_form(thin, geometry, problem)
@@ -132,7 +135,8 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
         problem: its pairs.
     """
     data, held_out = problem.train.flip(geometry.flips), problem.val.flip(geometry.flips)
-    placed = place(start, geometry, data.inputs, data.size, [p.flip(geometry.flips) for p in problem.probes])
+    rules = None if problem.rules is None else ruled_placements(problem.rules)
+    placed = place(start, geometry, data.inputs, data.size, [p.flip(geometry.flips) for p in problem.probes], rules)
     if isinstance(placed, str):
         return placed
     placement, probes = placed
@@ -140,8 +144,9 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
     rich, rich_val = data.rich(most), held_out.rich(most)
     kernels, fitted, weight = [COPY], None, start.weight.detach()
     if placement.resized:
-        sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in probes))]
-        val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in probes))]
+        many = [p for p in probes if len(p.inputs) > HELD_OUT_PROBES]
+        sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in many))]
+        val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in many))]
         found = refit(start, geometry, placement, sets, val_sets, problem)
         if found is None:
             return "no kernel explains the matrices"
@@ -169,11 +174,20 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
 
 
 def place(
-    start: Separable, geometry: Geometry, images: Tensor, output: tuple[int, int], probes: Sequence[Labelled]
+    start: Separable,
+    geometry: Geometry,
+    images: Tensor,
+    output: tuple[int, int],
+    probes: Sequence[Labelled],
+    rules: Sequence[Placement] | None = None,
 ) -> tuple[Placement, Sequence[Labelled]] | str:
-    """The rule of a geometry that images of other sizes bear out, and those that tell; or why there is none."""
+    """The rule that images of other sizes bear out, and those that tell; or why there is none.
+
+    ``rules`` are those that come into question; None: those of the geometry.
+    """
     inputs = images.shape[-2], images.shape[-1]
-    rules = placements(geometry.lines, inputs, output, geometry.antialias, geometry.copied)
+    if rules is None:
+        rules = placements(geometry.lines, inputs, output, geometry.antialias, geometry.copied)
     if not rules:
         return "a filter, and no kernel, explains the matrices"
     if rules == [WHOLE]:
