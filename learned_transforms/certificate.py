@@ -61,6 +61,7 @@ class Certificate:
         groups: the same figures by kind of image.
         reference: versions, kind of input, CPU capability and threads that the teacher ran with.
         digest: a hash of what was measured, weights and all; empty until it is bound to them.
+        sizes: the sizes of images that it holds for, in words; empty: those that were compared.
     """
 
     tier: str
@@ -78,6 +79,7 @@ class Certificate:
     groups: Mapping[str, Group]
     reference: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
+    sizes: str = ""
 
     def __str__(self) -> str:
         share = f"{self.differing:,} of {self.values:,} values differ in {self.images:,} images"
@@ -85,7 +87,8 @@ class Certificate:
             share += " (the whole domain)"
         elif self.bound is not None:
             share += f" (95 %: fewer than {self.bound:.2g} of images)"
-        return f"{self.tier}: {share}, largest error {self.largest:.3g} levels"
+        sizes = f"; {self.sizes}" if self.sizes else ""
+        return f"{self.tier}: {share}, largest error {self.largest:.3g} levels{sizes}"
 
     def at_least(self, tier: str) -> bool:
         """Whether this tier is ``tier`` or better."""
@@ -139,8 +142,9 @@ FIELDS = Fields(
         "groups": mapped(lambda group: isinstance(group, dict)),
         "reference": mapped(text),
         "digest": text,
+        "sizes": text,
     },
-    ("reference", "digest"),
+    ("reference", "digest", "sizes"),
 )
 """What a file says of a certificate."""
 

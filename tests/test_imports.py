@@ -112,6 +112,8 @@ ORDER = (
     "trainer.search",
     "trainer.levels",
     "trainer.pairs",
+    "trainer.assemble",
+    "trainer.bounds",
     "trainer.impulse",
     "trainer.nearest",
     "trainer.figures",

@@ -7,9 +7,10 @@ transforms, so that whatever it finds comes from the teacher's answers.
 import hashlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from learned_transforms.compose import LearnedCompose
 from learned_transforms.errors import DataError, OutputError, PipelineValueError
 from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
+from learned_transforms.trainer.assemble import assembled, serves, with_whole_answers, without_form
+from learned_transforms.trainer.bounds import Comparer, Trial, bounded, bounds_of_pairs, by_size, find_bounds
 from learned_transforms.trainer.checkpoint import Checkpoint
 from learned_transforms.trainer.data import KINDS, Pairs, Teacher, ask, stack
 from learned_transforms.trainer.fit import EarlyStopping, Settings, tensorboard
@@ -30,7 +33,8 @@ from learned_transforms.trainer.pairs import check_enough, gather, probe
 from learned_transforms.trainer.plain import last_resort, plain
 from learned_transforms.trainer.problem import FLOAT_ERROR, Labelled, Problem, Trial
 from learned_transforms.trainer.resampling import free_form
-from learned_transforms.trainer.result import Result
+from learned_transforms.trainer.result import HELD_OUT, Result
+from learned_transforms.trainer.ruled import partly
 from learned_transforms.trainer.search import CHECK_IMAGES, Row, best, faithful, measured, search, tell_row
 from learned_transforms.trainer.stages import tell
 
@@ -129,12 +133,13 @@ def retrain(
     checkpoint = None if out is None else Checkpoint(Path(out) / CHECKPOINTS, given, resume)
     with tensorboard(log_dir) as log:
         settings = Settings(epochs, patience, min_delta, progress, log, checkpoint, device=place)
-        more = None if teacher is None else partial(label_more, teacher, pairs, levels)
-        problem = Problem(train, val, (), more, settings, shipped_kernels())
-        rows = find(arch, problem, partial(probe, teacher, pairs, levels, seed), levels, seed)
+        seen = partly(teacher, pairs.rules) if teacher is not None and pairs.rules is not None else teacher
+        more = None if seen is None else partial(label_more, seen, pairs, levels)
+        problem = Problem(train, val, (), more, settings, shipped_kernels(), rules=pairs.rules)
+        rows = find(arch, problem, partial(probe, seen, pairs, levels, seed), levels, seed)
     interrupted = settings.interrupt.is_set()
     try:
-        result = conclude(rows, problem, levels, pairs, test_pairs, notes, arch == "auto" and not interrupted)
+        result = conclude(rows, problem, levels, teacher, test_pairs, notes, arch == "auto" and not interrupted)
     except DataError:
         if not interrupted:
             forget(out)
@@ -189,16 +194,17 @@ def conclude(
     rows: Sequence[Row],
     problem: Problem,
     levels: Levels,
-    pairs: Pairs,
+    teacher: Teacher | None,
     test_pairs: Pairs,
     notes: list[str],
     aligned: bool,
 ) -> Result:
-    """Certify every form that was found, and choose the best by its validation error.
+    """Certify every form that was found, choose the best by its validation error, and see for what sizes it holds.
 
     Raises:
         DataError: there is none; or, if pairs should be ``aligned``, none that beats the mean of the targets.
     """
+    rows = [row if row.form is None or serves(row.form, problem) else without_form(row) for row in rows]
     chosen = best(rows, problem)
     if chosen is None or chosen.form is None or chosen.trial is None:
         raise DataError("No network was found: " + "; ".join(str(row) for row in rows))
@@ -210,12 +216,16 @@ def conclude(
             + "; ".join(str(row) for row in rows if row.form is None)
         )
     notes = [*notes, *chosen.form.notes]
+    if test_pairs.rules is not None and teacher is not None:
+        test_pairs = with_whole_answers(teacher, test_pairs)
     networks, certificates = {}, {}
     for row in rows:
         if row.form is not None:
-            network = levels.network(list(row.form.layers), list(row.form.params), pairs, tuple(row.form.learned))
+            network = assembled(row.form, levels, test_pairs)
             network.certificate = certify(network, test_pairs)
             networks[row.family], certificates[row.family] = network, network.certificate
+    name = chosen.family
+    networks[name], certificates[name] = within_bounds(networks[name], teacher, test_pairs, notes)
     return Result(
         LearnedCompose([networks[chosen.family]]),
         problem.history,
@@ -298,11 +308,27 @@ def label_more(teacher: Teacher, pairs: Pairs, levels: Levels, images: Tensor) -
     return levels.label(replace(pairs, inputs=images, targets=answers))
 
 
-def certify(network: Network, pairs: Pairs) -> Certificate:
-    """Compare a network with held-out pairs."""
+def certify(network: Network, pairs: Pairs, more: Iterable[Trial] = ()) -> Certificate:
+    """Compare a network with held-out pairs, and more."""
     inputs = pairs.inputs
     comparisons = (
-        (("held out", network(part), target))
+        ((HELD_OUT, network(part), target))
         for part, target in zip(inputs.split(512), pairs.targets.split(512), strict=True)
     )
-    return measure(comparisons, pairs.kind)
+    return measure(chain(comparisons, more), pairs.kind)
+
+
+def within_bounds(
+    network: Network, teacher: Teacher | None, pairs: Pairs, notes: list[str]
+) -> tuple[Network, Certificate]:
+    """The network, which refuses images of sizes for which it does not hold; and its certificate, which names them."""
+    size = pairs.inputs.shape[-2], pairs.inputs.shape[-1]
+    before = certify(network, pairs)
+    if teacher is None:
+        bounds = bounds_of_pairs(size, pairs.targets.shape[-2:] == pairs.inputs.shape[-2:])
+    else:
+        bounds = find_bounds(Comparer(network, teacher, pairs.kind, pairs.inputs, before), size)
+    notes.append(f"sizes: {bounds}")
+    made = bounded(network, bounds)
+    made.certificate = replace(certify(made, pairs, by_size(bounds.trials)), sizes=str(bounds))
+    return made, made.certificate

@@ -22,6 +22,9 @@ from learned_transforms.trainer.problem import Trial
 from learned_transforms.trainer.search import Row
 from learned_transforms.weights import MODEL
 
+HELD_OUT = "held out"
+"""The group of held-out pairs in a certificate; others are of other sizes."""
+
 SHOWN = 5
 """Examples in the picture: the worst, and the first others."""
 
@@ -92,7 +95,8 @@ class Result:
         if self.held_out is None:
             return
         network, pairs = self.networks[self.family], self.held_out
-        worst = int(self.certificate.worst.rpartition(" ")[2])
+        group, _, number = self.certificate.worst.rpartition(" ")
+        worst = int(number) if group == HELD_OUT else 0
         chosen = list(dict.fromkeys([worst, *range(min(SHOWN, len(pairs)))]))[:SHOWN]
         rows = [
             Example(
