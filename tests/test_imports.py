@@ -90,6 +90,7 @@ ORDER = (
     "",
     "trainer.stages",
     "trainer.files",
+    "trainer.forms",
     "trainer.rules",
     "trainer.data",
     "trainer.layouts",

@@ -28,6 +28,7 @@ from learned_transforms.trainer.bounds import Comparer, Trial, bounded, bounds_o
 from learned_transforms.trainer.checkpoint import Checkpoint
 from learned_transforms.trainer.data import KINDS, Pairs, Teacher, ask, stack
 from learned_transforms.trainer.fit import EarlyStopping, Settings, tensorboard
+from learned_transforms.trainer.forms import as_teacher
 from learned_transforms.trainer.levels import Levels
 from learned_transforms.trainer.pairs import check_enough, gather, probe
 from learned_transforms.trainer.plain import last_resort, plain
@@ -50,7 +51,7 @@ HARDLY_BETTER = 0.95
 
 
 def retrain(
-    teacher: Teacher | None,
+    teacher: Teacher | str | Path | None,
     data: Any,
     *,
     arch: str = "auto",
@@ -75,7 +76,8 @@ def retrain(
     before or behind a table; where none is faithful, a plain convolutional or dense network is trained.
 
     Args:
-        teacher: deterministic callable from an image to an image; None if ``data`` holds (input, target) pairs.
+        teacher: deterministic callable from an image to an image, which may lie in a mapping, a list or a batch of one;
+            or the path of an ONNX file (needs onnxruntime). None if ``data`` holds (input, target) pairs.
         data: a folder of images, a Dataset, a tensor ``[N, C, H, W]``, or an iterable of images or of (image, label);
             without a teacher, (input, target) pairs: a CSV file, a folder of pairs, a Dataset or an iterable.
             Tensors are uint8, or float32 in [0, 1].
@@ -118,6 +120,7 @@ def retrain(
     check_folder(out)
     EarlyStopping(patience, min_delta)
     place = usable(device)
+    teacher = None if teacher is None else as_teacher(teacher)
     pairs, notes = gather(teacher, data, kind, size, count, seed, progress)
     check_enough(pairs)
     tell(f"{len(pairs):,} pairs of {shape(pairs.inputs)} and {shape(pairs.targets)}, {pairs.kind}", progress)

@@ -18,7 +18,7 @@ from learned_transforms.trainer.data import Teacher, ask, as_kind, noise, photo,
 from learned_transforms.trainer.fit import score
 
 SIZES = (
-    *((24, 24), (31, 33), (48, 64), (64, 48), (90, 300), (300, 90), (127, 129), (129, 127), (199, 201), (201, 199)),
+    *((24, 24), (24, 64), (64, 24), (31, 33), (48, 64), (64, 48), (90, 300), (300, 90), (127, 129), (129, 127), (199, 201), (201, 199)),
     *((224, 224), (256, 255), (240, 320), (427, 640), (640, 427), (720, 405)),
 )
 """Real sizes, elongated ones, and both sides of round numbers."""

@@ -334,6 +334,8 @@ def ask_once(teacher: Teacher, image: Tensor, kind: str, i: int) -> tuple[Tensor
     before = as_tensor(given).clone()
     try:
         raw = teacher(given)
+    except TeacherError:
+        raise
     except Exception as error:  # Whatever a foreign callable raises is told as its failure.
         raise TeacherError(
             f"The teacher raised {type(error).__name__} on image {i} ({kind}, shape {tuple(image.shape)}): {error}. "

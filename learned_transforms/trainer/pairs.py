@@ -22,6 +22,7 @@ from learned_transforms.trainer.data import (
     stack,
     synthetic,
 )
+from learned_transforms.trainer.forms import as_teacher
 from learned_transforms.trainer.hypotheses import learn_rules
 from learned_transforms.trainer.layouts import Looker
 from learned_transforms.trainer.levels import Levels
@@ -43,6 +44,9 @@ MOST_IMAGES, MOST_PIXELS = 12_000, 16_000_000
 FEWEST_ANSWERS, MOST_ANSWERED = 600, 60_000_000
 """Training images, and the pixels of whole answers to them, where only parts of these are learned from."""
 
+MOST_COMMANDED = 1500
+"""Training images, where each is asked by running a program."""
+
 LARGE_SHAPES, LARGE_PROBES = ((300, 420), (640, 427), (200, 201)), 4
 """Larger sizes, which tell whether kernels are stretched, and how they are rounded there."""
 
@@ -57,6 +61,7 @@ def gather(
     progress: bool,
 ) -> tuple[Pairs, list[str]]:
     """Training pairs of one size, and what there is to say about them."""
+    teacher = None if teacher is None else as_teacher(teacher)
     found = read_images(data, paired=teacher is None)
     notes = [f"{len(found.skipped)} unreadable files skipped: {'; '.join(found.skipped[:3])}"] if found.skipped else []
     if kind is None and teacher is not None:
@@ -77,13 +82,15 @@ def gather(
     shared = next(iter(sizes)) if len(sizes) == 1 else PATCH
     patch = size or (shared if max(shared) <= LARGEST else PATCH)
     rules = study(teacher, kind, next(iter(channels)), patch, notes)
-    most = min(MOST_IMAGES, MOST_PIXELS // (patch[0] * patch[1]))
+    most = min(MOST_COMMANDED if teacher.slow else MOST_IMAGES, MOST_PIXELS // (patch[0] * patch[1]))
     seen = teacher
     if rules is not None:
         patch, seen = training_size(rules, patch), partly(teacher, rules)
         most = min(most, max(FEWEST_ANSWERS, MOST_ANSWERED // area(rules, patch)))
     images = fill_up(found.images, patch, count or most, seed)
     answers, container = ask(seen, images, kind, progress)
+    if teacher.words:
+        notes.append(f"answers: {teacher.words}")
     if rules is not None:
         container = container_of(teacher(as_kind(images[0], kind)))
     if kind == "float32" and images.dtype == torch.uint8:

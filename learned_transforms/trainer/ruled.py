@@ -31,8 +31,9 @@ TRAINING_SIZES = (
 FEWEST_ROWS = 16
 """That a kernel is learned from."""
 
-BEST_SCALES = 1.08, 2.6
-"""How far a kernel is best stretched where it is learned: it is antialiased, and has few taps."""
+BEST_SCALES, MOST_AREA = (1.08, 2.6), 128 * 128
+"""How far a kernel is best stretched where it is learned: it is antialiased, and has few taps; and up to how many
+pixels of the image that is worth its time."""
 
 
 def samples(count: int) -> Keep:
@@ -101,8 +102,9 @@ def training_size(rules: Rules, wanted: Size) -> Size:
         scales = [place.length / place.full for place in layout]
         still = any(place.length == place.full for place in layout)
         few = any(min(place.count, place.length) < FEWEST_ROWS for place in layout)
-        shrinks = all(BEST_SCALES[0] <= scale <= BEST_SCALES[1] for scale in scales)
-        return few, still and rules.resizes, not shrinks, size[0] * size[1] if size != wanted else 0
+        area = size[0] * size[1]
+        best = area <= MOST_AREA and all(BEST_SCALES[0] <= scale <= BEST_SCALES[1] for scale in scales)
+        return few, still and rules.resizes, not best, area if size != wanted else 0
 
     return min(sizes, key=worth)
 
@@ -204,14 +206,13 @@ def behind(rules: Rules, levels: bool) -> list[tuple[Layer, Params]]:
 
 
 def without_copies(layers: Sequence[tuple[Layer, Params]]) -> list[tuple[Layer, Params]]:
-    """The same without tables that give each level itself, unless there is nothing else."""
+    """The same without tables that give each level itself."""
     levels = torch.arange(256, dtype=torch.uint8)
-    kept = [
+    return [
         (layer, params)
         for layer, params in layers
         if not (isinstance(layer, Lookup) and layer.values.dtype == torch.uint8 and layer.values.eq(levels).all())
     ]
-    return kept or list(layers[:1])
 
 
 def ruled_placements(rules: Rules) -> list[Ruled]:
