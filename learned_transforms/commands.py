@@ -174,6 +174,7 @@ def retrain(options: argparse.Namespace) -> int:
     ]
     found = f"{result.family}: {result.certificate}, PSNR {result.certificate.psnr:.1f} dB"
     notes = [f"  {note}" for note in result.notes]
+    notes += [] if result.speed is None else [f"  speed: {result.speed}"]
     lines = [found, *columns(result.table), *notes, f"folder: {result.folder}"]
     tell(options.json, {**report, "folder": str(result.folder)}, lines)
     if not result.certificate.at_least("rounding"):

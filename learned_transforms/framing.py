@@ -92,7 +92,7 @@ class RequireSize(Layer):
         if not permits(params, size):
             raise UnlearnedSizeError(
                 f"This clone was found to do what its teacher does for {permitted(params)}; got an image of "
-                f"{size[0]} x {size[1]} (rows x columns). Resize or crop the image, or retrain with images of this size."
+                f"{size[0]} x {size[1]} (rows x columns). Resize or crop it, or retrain with images of this size."
             )
         return []
 

@@ -117,14 +117,13 @@ MOST_CHANNELS = 256
 FILLED = {"border": one_of(*PADS), "fill": listed(number, 1, MOST_CHANNELS)}
 """The params that say what lies around an image."""
 
+
 def is_size(value: Any) -> bool:
     """Whether plain values are what a resize takes as its size."""
     return listed(integer(1), 1, 2)(value) or is_rule(value)
 
 
-RESIZED = Fields(
-    {"size": is_size, "max_size": maybe(integer(1)), "antialias": switch}, ("max_size", "antialias")
-)
+RESIZED = Fields({"size": is_size, "max_size": maybe(integer(1)), "antialias": switch}, ("max_size", "antialias"))
 """The params of a resize."""
 
 MOST_PIECES, MOST_TERMS, MOST_SHIFT = 64, 64, 64

@@ -6,7 +6,7 @@ from math import ceil, floor
 from typing import Any
 
 from learned_transforms.errors import EmptyImageError
-from learned_transforms.plain import LONGEST, integer, mapping, one_of, positive
+from learned_transforms.plain import LONGEST, integer, listed, mapping, one_of, positive, switch
 
 Size = tuple[int, int]
 """(rows, columns)."""
@@ -116,7 +116,9 @@ class SizeRule:
         text += f", multiples of {self.multiple}" if self.multiple > 1 else ""
         text += " enlarged by {} x {}".format(*self.grow) if any(self.grow) else ""
         text += ", never enlarged" if self.shrink else ""
-        exact = self.kind in ("fixed", "between", "thumbnail") or (self.kind in ("same", "largest") and self.multiple == 1)
+        exact = self.kind in ("fixed", "between", "thumbnail") or (
+            self.kind in ("same", "largest") and self.multiple == 1
+        )
         return text if exact else f"{text}, rounded {self.rounding.replace('_', ' ')}"
 
     def to_json(self) -> dict[str, Any]:
@@ -127,7 +129,8 @@ class SizeRule:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "SizeRule":
         """Read back what :meth:`to_json` gave."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        plain: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
+        return cls(**plain)
 
 
 def between(size: Size, wanted: int, most: int) -> Size:
@@ -158,12 +161,12 @@ def nearer(length: float, error: Callable[[int], float]) -> int:
 
 CHECKS = {
     "kind": one_of(*KINDS),
-    "numbers": lambda value: isinstance(value, list | tuple) and len(value) <= 2 and all(map(positive, value)),
+    "numbers": listed(positive, 0, 2),
     "rounding": one_of(*ROUNDINGS),
     "form": one_of(*FORMS),
     "multiple": integer(1),
-    "shrink": lambda value: type(value) is bool,
-    "grow": lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(map(integer(-LONGEST), value)),
+    "shrink": switch,
+    "grow": listed(integer(-LONGEST), 2),
 }
 NUMBERS = {"same": 0, "largest": 0, "smallest": 0, "short": 1, "long": 1}
 """How many there are to a rule; two to any other."""

@@ -14,7 +14,7 @@ from learned_transforms.trainer import retrain
 from learned_transforms.trainer.forms import Command, OnnxModel, as_teacher, unpacked
 
 IMAGE = torch.arange(3 * 5 * 6, dtype=torch.uint8).view(3, 5, 6)
-COPY = f"{sys.executable} -c \"import sys, shutil; shutil.copy(sys.argv[1], sys.argv[2])\" {{in}} {{out}}"
+COPY = f'{sys.executable} -c "import sys, shutil; shutil.copy(sys.argv[1], sys.argv[2])" {{in}} {{out}}'
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,12 @@ def test_a_command_that_fails_says_where(code, message):
 
 
 def test_a_missing_program_is_named():
-    with pytest.raises(TeacherError, match="could not be run on file 1: .*no_such_program"):
+    with pytest.raises(TeacherError, match=r"could not be run on file 1: .*no_such_program"):
         Command("no_such_program {in} {out}")(Image.new("L", (4, 4)))
 
 
 def test_what_is_no_teacher():
-    with pytest.raises(PipelineValueError, match="path of an .onnx file"):
+    with pytest.raises(PipelineValueError, match=r"path of an \.onnx file"):
         as_teacher("model.pt")
     with pytest.raises(PipelineValueError, match="Expected a callable as teacher, got int"):
         as_teacher(3)
@@ -105,7 +105,9 @@ def test_onnx_needs_its_runtime(monkeypatch):
         OnnxModel("model.onnx")
 
 
-@pytest.mark.parametrize(("shape", "last"), [([1, 3, "h", "w"], False), ([1, "h", "w", 3], True), ([3, "h", "w"], False)])
+@pytest.mark.parametrize(
+    ("shape", "last"), [([1, 3, "h", "w"], False), ([1, "h", "w", 3], True), ([3, "h", "w"], False)]
+)
 def test_onnx_models_get_what_they_take(monkeypatch, shape, last):
     given = []
 

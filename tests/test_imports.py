@@ -118,6 +118,7 @@ ORDER = (
     "trainer.impulse",
     "trainer.nearest",
     "trainer.figures",
+    "trainer.speed",
     "trainer.result",
     "trainer",
     "trainer.teachers",

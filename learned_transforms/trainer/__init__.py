@@ -24,7 +24,7 @@ from learned_transforms.errors import DataError, OutputError, PipelineValueError
 from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
 from learned_transforms.trainer.assemble import assembled, serves, with_whole_answers, without_form
-from learned_transforms.trainer.bounds import Comparer, Trial, bounded, bounds_of_pairs, by_size, find_bounds
+from learned_transforms.trainer.bounds import Compared, Comparer, bounded, bounds_of_pairs, by_size, find_bounds
 from learned_transforms.trainer.checkpoint import Checkpoint
 from learned_transforms.trainer.data import KINDS, Pairs, Teacher, ask, stack
 from learned_transforms.trainer.fit import EarlyStopping, Settings, tensorboard
@@ -37,6 +37,7 @@ from learned_transforms.trainer.resampling import free_form
 from learned_transforms.trainer.result import HELD_OUT, Result
 from learned_transforms.trainer.ruled import partly
 from learned_transforms.trainer.search import CHECK_IMAGES, Row, best, faithful, measured, search, tell_row
+from learned_transforms.trainer.speed import compare_speed
 from learned_transforms.trainer.stages import tell
 
 __all__ = ["EarlyStopping", "Result", "retrain"]
@@ -229,8 +230,10 @@ def conclude(
             networks[row.family], certificates[row.family] = network, network.certificate
     name = chosen.family
     networks[name], certificates[name] = within_bounds(networks[name], teacher, test_pairs, notes)
+    transform = LearnedCompose([networks[name]])
+    speed = None if teacher is None else compare_speed(transform, teacher, test_pairs.inputs[0], test_pairs.kind)
     return Result(
-        LearnedCompose([networks[chosen.family]]),
+        transform,
         problem.history,
         certificates[chosen.family],
         certificates,
@@ -241,6 +244,7 @@ def conclude(
         chosen.form.fitted,
         chosen.family,
         test_pairs,
+        speed=speed,
     )
 
 
@@ -311,7 +315,7 @@ def label_more(teacher: Teacher, pairs: Pairs, levels: Levels, images: Tensor) -
     return levels.label(replace(pairs, inputs=images, targets=answers))
 
 
-def certify(network: Network, pairs: Pairs, more: Iterable[Trial] = ()) -> Certificate:
+def certify(network: Network, pairs: Pairs, more: Iterable[Compared] = ()) -> Certificate:
     """Compare a network with held-out pairs, and more."""
     inputs = pairs.inputs
     comparisons = (

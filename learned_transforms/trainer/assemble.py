@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import torch
 
+from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
 from learned_transforms.trainer.data import Pairs, Teacher, ask
 from learned_transforms.trainer.levels import Levels
 from learned_transforms.trainer.placement import Placed
 from learned_transforms.trainer.problem import Form, Problem
-from learned_transforms.trainer.ruled import Ruled, behind, finished, whole, without_copies
+from learned_transforms.trainer.ruled import Ruled, behind, finished, whole
 from learned_transforms.trainer.search import Row
 
 MOST_VALUES = 40_000_000
@@ -40,11 +41,22 @@ def assembled(form: Form, levels: Levels, pairs: Pairs) -> Network:
     layers, params = zip(*finished(form.layers, form.params), strict=True)
     made = levels.network(list(layers), list(params), pairs, (*form.learned, *LEARNED))
     around = behind(pairs.rules, not made.floats)
-    parts = list(zip(made.members, made.params, strict=True))
-    parts = [*without_copies(parts), *around] if around else parts
+    if not around:
+        return made
+    parts = [*without_copies(made), *around]
     return Network(
         [layer for layer, _ in parts], [given for _, given in parts], made.kind, made.output, made.floats, made.learned
     )
+
+
+def without_copies(network: Network) -> list[tuple[Layer, Params | None]]:
+    """Its layers without tables that give each level itself."""
+    levels = torch.arange(256, dtype=torch.uint8)
+    return [
+        (layer, params)
+        for layer, params in zip(network.members, network.params, strict=True)
+        if not (isinstance(layer, Lookup) and layer.values.dtype == torch.uint8 and layer.values.eq(levels).all())
+    ]
 
 
 def with_whole_answers(teacher: Teacher, pairs: Pairs) -> Pairs:

@@ -14,11 +14,24 @@ from learned_transforms.images import to_tensor
 from learned_transforms.network import Network
 from learned_transforms.plain import LONGEST
 from learned_transforms.sizing import Size
-from learned_transforms.trainer.data import Teacher, ask, as_kind, noise, photo, photo_patches
+from learned_transforms.trainer.data import Teacher, as_kind, ask, noise, photo, photo_patches
 from learned_transforms.trainer.fit import score
 
 SIZES = (
-    *((24, 24), (24, 64), (64, 24), (31, 33), (48, 64), (64, 48), (90, 300), (300, 90), (127, 129), (129, 127), (199, 201), (201, 199)),
+    *(
+        (24, 24),
+        (24, 64),
+        (64, 24),
+        (31, 33),
+        (48, 64),
+        (64, 48),
+        (90, 300),
+        (300, 90),
+        (127, 129),
+        (129, 127),
+        (199, 201),
+        (201, 199),
+    ),
     *((224, 224), (256, 255), (240, 320), (427, 640), (640, 427), (720, 405)),
 )
 """Real sizes, elongated ones, and both sides of round numbers."""
@@ -31,7 +44,7 @@ AS_BAD = 4.0
 
 PHOTO = "astronaut"
 
-Trial = tuple[str, Tensor, Tensor]
+Compared = tuple[str, Tensor, Tensor]
 """The name of a size, an output ``[N, C, H, W]``, and its target."""
 
 
@@ -49,7 +62,7 @@ class Bounds:
     limits: Mapping[str, Any] | None
     held: Sequence[Size]
     failed: Sequence[Size]
-    trials: Sequence[Trial]
+    trials: Sequence[Compared]
 
     def __str__(self) -> str:
         asked = f"held at {len(self.held)} sizes"
@@ -84,7 +97,7 @@ class Comparer:
             made = torch.cat([made, photo_patches([source], 1, size, 0)])
         return made if self.like.dtype == torch.uint8 else made.float() / 255
 
-    def compare(self, size: Size) -> Trial | None:
+    def compare(self, size: Size) -> Compared | None:
         """What both make of images of a size, where the clone does as well as on held-out pairs; None: it does not."""
         images = self.images(size)
         try:
@@ -167,7 +180,7 @@ def bounded(network: Network, bounds: Bounds) -> Network:
     return made
 
 
-def by_size(trials: Sequence[Trial]) -> Iterator[Trial]:
+def by_size(trials: Sequence[Compared]) -> Iterator[Compared]:
     """What a certificate is measured on, besides held-out pairs."""
     for name, output, target in trials:
         yield f"images of {name}", output, target

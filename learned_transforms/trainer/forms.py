@@ -4,6 +4,7 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ class Command:
                 said = (done.stderr or done.stdout).strip()[-LONGEST_WORDS:]
                 result = f"exit code {done.returncode}" if done.returncode else "exit code 0, but no file"
                 raise TeacherError(
-                    f"The command failed on file {self.calls} ({image.height} x {image.width}, {image.mode}): {result}. "
+                    f"The command failed on file {self.calls}, of {image.height} x {image.width} pixels: {result}. "
                     f"It said: {said or 'nothing'}"
                 )
             try:
@@ -182,7 +183,7 @@ class OnnxModel:
 
     def __init__(self, path: str | Path) -> None:
         try:
-            import onnxruntime
+            onnxruntime = import_module("onnxruntime")
         except ImportError as error:
             raise MissingExtraError(
                 "An ONNX file as a teacher needs onnxruntime. Install it with: pip install onnxruntime"

@@ -59,13 +59,13 @@ def learn_rules(looker: Looker) -> tuple[Rules, list[str]] | str:
     # Then at sizes at which what is left disagrees; where one contradicts all, hypotheses are made anew.
     later = iter(LATER_SIZES)
     for _ in range(MOST_ROUNDS):
-        size = disputed(left, looker) or next(later, None)
-        if size is None:
+        asked = disputed(left, looker) or next(later, None)
+        if asked is None:
             break
-        found = looker.look(size)
+        found = looker.look(asked)
         if isinstance(found, str):
             continue
-        seen[size] = found
+        seen[asked] = found
         still = [rules for rules in left if fits(rules, found)]
         if still:
             left, part = still, [*part, found]
@@ -93,8 +93,8 @@ def explained(seen: Sequence[Seen]) -> tuple[list[Rules], list[Seen]]:
     measures: Sequence[Callable[[Size], int]] = (lambda s: s[0], lambda s: s[1], max, min)
     parts = []
     for measure in measures:
-        for bound in sorted({measure(one.size) for one in seen})[:-1]:
-            parts.append([one for one in seen if measure(one.size) <= bound])
+        bounds = sorted({measure(one.size) for one in seen})[:-1]
+        parts += [[one for one in seen if measure(one.size) <= bound] for bound in bounds]
     for part in sorted(parts, key=len, reverse=True):
         if len(part) < FEWEST_SEEN:
             break
@@ -117,7 +117,7 @@ def fits(rules: Rules, seen: Seen) -> bool:
 
 
 def fits_axis(place: Place, span: Span, flipped: bool) -> bool:
-    if (place.frame, place.first, place.count, flipped) != (span.frame, span.first, span.count, span.flipped):
+    if (place.frame, place.first, place.kept, flipped) != (span.frame, span.first, span.count, span.flipped):
         return False
     # As if the whole axis were resized, and cut afterwards.
     full = place.full * span.length / place.length

@@ -123,7 +123,9 @@ class Looker:
         try:
             answer = as_tensor(self.teacher(as_kind(image.contiguous(), self.kind)), convert=False)
         except Exception as error:  # Whatever a foreign callable raises is told as its failure.
-            raise TeacherError(f"The teacher raised {type(error).__name__} on an image of {tuple(plane.shape)}: {error}") from error
+            raise TeacherError(
+                f"The teacher raised {type(error).__name__} on an image of {tuple(plane.shape)}: {error}"
+            ) from error
         if answer.ndim != 3 or not answer.numel():
             raise TeacherError(f"Expected one image [C, H, W] as the answer, got shape {tuple(answer.shape)}.")
         return in_float32(answer)
@@ -187,7 +189,7 @@ class Looker:
 
     def shares(self, curve: Curve, plane: Tensor, window: tuple[slice, slice]) -> np.ndarray:
         """How far each value of an answer lies along the levels of the curve, 0 to 1."""
-        return curve.shares(self.ask(plane)[:, *window])
+        return curve.shares(self.ask(plane)[:, window[0], window[1]])
 
     def gray_curve(self, size: Size, row: int, column: int) -> Curve | None:
         """The curve of the channel that keeps most levels apart."""

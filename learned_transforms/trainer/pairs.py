@@ -83,7 +83,7 @@ def gather(
     patch = size or (shared if max(shared) <= LARGEST else PATCH)
     rules = study(teacher, kind, next(iter(channels)), patch, notes)
     most = min(MOST_COMMANDED if teacher.slow else MOST_IMAGES, MOST_PIXELS // (patch[0] * patch[1]))
-    seen = teacher
+    seen: Teacher = teacher
     if rules is not None:
         patch, seen = training_size(rules, patch), partly(teacher, rules)
         most = min(most, max(FEWEST_ANSWERS, MOST_ANSWERED // area(rules, patch)))

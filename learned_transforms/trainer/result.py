@@ -20,6 +20,7 @@ from learned_transforms.trainer.figures import Example, curves, examples
 from learned_transforms.trainer.fit import Epoch
 from learned_transforms.trainer.problem import Trial
 from learned_transforms.trainer.search import Row
+from learned_transforms.trainer.speed import Speed
 from learned_transforms.weights import MODEL
 
 HELD_OUT = "held out"
@@ -46,6 +47,7 @@ class Result:
         family: of the chosen form.
         held_out: the pairs of ``certificate``.
         folder: where all of this was saved, if it was.
+        speed: of ``transform`` beside its teacher, where there is one.
     """
 
     transform: LearnedCompose
@@ -60,6 +62,7 @@ class Result:
     family: str = ""
     held_out: Pairs | None = None
     folder: Path | None = None
+    speed: Speed | None = None
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the result folder: weights, certificate, history, search table, curves, and examples.
@@ -126,7 +129,8 @@ class Result:
                 else f"| {trial.differing:.4%} | {trial.largest:.3g} | {trial.squares:.3g} "
             )
             lines.append(f"| {row.family} {figures}| {row.seconds:.1f} | {row.reason or (trial and trial.form)} |")
-        lines += ["", *(f"- {note}" for note in self.notes), ""]
+        notes = self.notes if self.speed is None else [*self.notes, f"speed: {self.speed}"]
+        lines += ["", *(f"- {note}" for note in notes), ""]
         return "\n".join(lines)
 
 

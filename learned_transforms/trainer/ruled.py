@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from learned_transforms.errors import EmptyImageError, TeacherError
 from learned_transforms.framing import CropOrPad, Transpose
 from learned_transforms.keep import Keep
-from learned_transforms.layers import Cropping, Flipping, Layer, Lookup, Params, Resampling
+from learned_transforms.layers import Cropping, Flipping, Layer, Params, Resampling
 from learned_transforms.plan import Gather, Shape, Stage
 from learned_transforms.sizing import Size, SizeRule
 from learned_transforms.taps import evaluate
@@ -57,9 +57,7 @@ def seen_part(rules: Rules, answer: Tensor, size: Size) -> Tensor:
     if layout is None or tuple(upright.shape[-2:]) != frame:
         raise TeacherError(f"Expected an answer of {frame} (rows, columns), got {tuple(upright.shape[-2:])}.")
     upright = upright.flip([axis for axis, on in zip((-2, -1), rules.flips, strict=True) if on])
-    rows, columns = (
-        slice(place.first, place.first + place.count, samples(place.count).step) for place in layout
-    )
+    rows, columns = (slice(place.first, place.first + place.kept, samples(place.kept).step) for place in layout)
     return upright[:, rows, columns].contiguous()
 
 
@@ -87,7 +85,7 @@ def partly(teacher: Teacher, rules: Rules) -> Teacher:
 
 def whole(rules: Rules, size: Size) -> bool:
     """Whether all of the image is learned from in the answer to an image of this size."""
-    return all(samples(place.count).step == 1 for place in layout_of(rules, size))
+    return all(samples(place.kept).step == 1 for place in layout_of(rules, size))
 
 
 def training_size(rules: Rules, wanted: Size) -> Size:
@@ -101,7 +99,7 @@ def training_size(rules: Rules, wanted: Size) -> Size:
             return True, True, True, size[0]
         scales = [place.length / place.full for place in layout]
         still = any(place.length == place.full for place in layout)
-        few = any(min(place.count, place.length) < FEWEST_ROWS for place in layout)
+        few = any(min(place.kept, place.length) < FEWEST_ROWS for place in layout)
         area = size[0] * size[1]
         best = area <= MOST_AREA and all(BEST_SCALES[0] <= scale <= BEST_SCALES[1] for scale in scales)
         return few, still and rules.resizes, not best, area if size != wanted else 0
@@ -109,16 +107,19 @@ def training_size(rules: Rules, wanted: Size) -> Size:
     return min(sizes, key=worth)
 
 
+SAME = Rules(SizeRule("same"))
+
+
 @dataclass(frozen=True)
 class Ruled(Placement):
     """A placement that follows rules, of which the part that is learned from is seen."""
 
-    rules: Rules = Rules(SizeRule("same"))
+    rules: Rules = SAME
 
     def lines(self, size: Size) -> tuple[Line, Line]:
         """The parts of the axes that are resized, and kept."""
         rows, columns = (
-            Line(p.low, p.length, p.full, p.start, samples(p.count).step) for p in layout_of(self.rules, size)
+            Line(p.low, p.length, p.full, p.start, samples(p.kept).step) for p in layout_of(self.rules, size)
         )
         return rows, columns
 
@@ -135,20 +136,20 @@ class Ruled(Placement):
         if self.resized:
             params = {"size": tuple(place.full for place in layout), "antialias": self.antialias}
             found += layer.stages(shape, params, relaxed)
-        rows, columns = (Keep(p.start, samples(p.count).step, samples(p.count).count) for p in layout)
+        rows, columns = (Keep(p.start, samples(p.kept).step, samples(p.kept).count) for p in layout)
         return [*found, Gather(rows=rows, columns=columns)]
 
     def matrices(self, kernel: Tensor, shift: Tensor, inputs: Size, output: Size) -> tuple[Tensor, Tensor] | None:
         found = []
         for axis, place in enumerate(layout_of(self.rules, inputs)):
-            keep = samples(place.count)
-            if keep.count != output[axis]:
+            keep = samples(place.kept)
+            if keep.kept != output[axis]:
                 return None
             if self.resized and place.length != place.full:
                 matrix = evaluate(kernel, shift[axis], place.length, place.full, UNROUNDED, self.antialias).dense()
             else:
                 matrix = torch.eye(place.length, dtype=torch.float64, device=kernel.device)
-            kept = matrix[place.start : place.start + place.count : keep.step]
+            kept = matrix[place.start : place.start + place.kept : keep.step]
             found.append(pad(kept, (place.low, inputs[axis] - place.low - place.length)))
         return found[0], found[1]
 
@@ -203,16 +204,6 @@ def behind(rules: Rules, levels: bool) -> list[tuple[Layer, Params]]:
     if rules.swapped:
         made.append((Transpose(), {"levels": levels}))
     return made
-
-
-def without_copies(layers: Sequence[tuple[Layer, Params]]) -> list[tuple[Layer, Params]]:
-    """The same without tables that give each level itself."""
-    levels = torch.arange(256, dtype=torch.uint8)
-    return [
-        (layer, params)
-        for layer, params in layers
-        if not (isinstance(layer, Lookup) and layer.values.dtype == torch.uint8 and layer.values.eq(levels).all())
-    ]
 
 
 def ruled_placements(rules: Rules) -> list[Ruled]:

@@ -8,7 +8,7 @@ from learned_transforms.sizing import Size, SizeRule
 
 
 class Place(NamedTuple):
-    """What becomes of one axis: ``length`` pixels from ``low`` on are resized to ``full``; ``count`` of these, from
+    """What becomes of one axis: ``length`` pixels from ``low`` on are resized to ``full``; ``kept`` of these, from
     ``start`` on, lie at ``first`` in an output of ``frame`` pixels.
     """
 
@@ -16,7 +16,7 @@ class Place(NamedTuple):
     length: int
     full: int
     start: int
-    count: int
+    kept: int
     first: int
     frame: int
 
@@ -58,8 +58,8 @@ class Rules:
             low = -offset(size[axis], box[axis], self.box_place)
             first = offset(full[axis], frame[axis], self.place[axis])
             start, first = max(0, -first), max(0, first)
-            count = min(full[axis] - start, frame[axis] - first)
-            found.append(Place(low, box[axis], full[axis], start, count, first, frame[axis]))
+            kept = min(full[axis] - start, frame[axis] - first)
+            found.append(Place(low, box[axis], full[axis], start, kept, first, frame[axis]))
         return found[0], found[1]
 
     @property
@@ -75,6 +75,8 @@ class Rules:
     def __str__(self) -> str:
         words = [] if self.box is None else [f"cut to the {self.box}"]
         words += [f"resized: {self.resize}"] if self.resizes else []
-        words += [] if self.frame is None else [f"in a frame: {self.frame}, at {' and '.join(dict.fromkeys(self.place))}"]
+        words += (
+            [] if self.frame is None else [f"in a frame: {self.frame}, at {' and '.join(dict.fromkeys(self.place))}"]
+        )
         words += ["rows and columns exchanged"] if self.swapped else []
         return "; ".join(words) or "same size"
