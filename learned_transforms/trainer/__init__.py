@@ -26,10 +26,13 @@ from learned_transforms.network import Network
 from learned_transforms.trainer.assemble import assembled, serves, with_whole_answers, without_form
 from learned_transforms.trainer.bounds import Compared, Comparer, bounded, bounds_of_pairs, by_size, find_bounds
 from learned_transforms.trainer.checkpoint import Checkpoint
+from learned_transforms.trainer.contradictions import basis_of, colours_asked, contradictions
+from learned_transforms.trainer.contradictions import told as disagreeing
 from learned_transforms.trainer.data import KINDS, Pairs, Teacher, ask, stack
 from learned_transforms.trainer.fit import EarlyStopping, Settings, tensorboard
 from learned_transforms.trainer.forms import as_teacher
 from learned_transforms.trainer.levels import Levels
+from learned_transforms.trainer.outliers import outliers_of, told
 from learned_transforms.trainer.pairs import check_enough, gather, probe
 from learned_transforms.trainer.plain import last_resort, plain
 from learned_transforms.trainer.problem import FLOAT_ERROR, Labelled, Problem, Trial
@@ -127,6 +130,10 @@ def retrain(
     tell(f"{len(pairs):,} pairs of {shape(pairs.inputs)} and {shape(pairs.targets)}, {pairs.kind}", progress)
     levels = Levels.of(pairs)
     notes += levels.notes()
+    outliers = outliers_of(levels.label(pairs), 1.0 if levels.quantised else 1 / 255) if teacher is None else []
+    if outliers:
+        notes.append(told(outliers, len(pairs)))
+        pairs = pairs.select(torch.tensor([i for i in range(len(pairs)) if i not in set(outliers)]))
     # Validation stops training and selects; certificates are measured on pairs that neither has seen.
     generator = torch.Generator().manual_seed(seed)
     rest, test_pairs = pairs.split(held_out, generator)
@@ -143,11 +150,13 @@ def retrain(
         rows = find(arch, problem, partial(probe, seen, pairs, levels, seed), levels, seed)
     interrupted = settings.interrupt.is_set()
     try:
-        result = conclude(rows, problem, levels, teacher, test_pairs, notes, arch == "auto" and not interrupted)
+        aligned = arch == "auto" and not interrupted
+        result = conclude(rows, problem, levels, teacher, test_pairs, notes, aligned, levels.label(pairs))
     except DataError:
         if not interrupted:
             forget(out)
         raise
+    result.outliers = outliers
     if out is not None:
         result.save(out)
         if not interrupted:
@@ -202,6 +211,7 @@ def conclude(
     test_pairs: Pairs,
     notes: list[str],
     aligned: bool,
+    known: Labelled,
 ) -> Result:
     """Certify every form that was found, choose the best by its validation error, and see for what sizes it holds.
 
@@ -230,6 +240,7 @@ def conclude(
             networks[row.family], certificates[row.family] = network, network.certificate
     name = chosen.family
     networks[name], certificates[name] = within_bounds(networks[name], teacher, test_pairs, notes)
+    networks[name].certificate = certificates[name] = with_remarks(certificates[name], chosen, known)
     transform = LearnedCompose([networks[name]])
     speed = None if teacher is None else compare_speed(transform, teacher, test_pairs.inputs[0], test_pairs.kind)
     return Result(
@@ -313,6 +324,21 @@ def label_more(teacher: Teacher, pairs: Pairs, levels: Levels, images: Tensor) -
     """More images and the teacher's answers."""
     answers = stack(ask(teacher, images, pairs.kind)[0])
     return levels.label(replace(pairs, inputs=images, targets=answers))
+
+
+def with_remarks(certificate: Certificate, chosen: Row, known: Labelled) -> Certificate:
+    """The certificate with what it rests on, and what training saw that contradicts it.
+
+    No clone is exact of which training saw an image that it misses by more than a level.
+    """
+    if chosen.form is None or not certificate.at_least("rounding"):
+        return certificate
+    missed = contradictions(chosen.form, known, 1.0 if known.quantised else 1 / 255)
+    remarks = [colours_asked(chosen.form, known.inputs)] if certificate.tier != "proved" else []
+    remarks += [disagreeing(missed, len(known.inputs))] if missed else []
+    tier = "approximate" if missed else certificate.tier
+    made = replace(certificate, tier=tier, basis=basis_of(chosen.form), remarks=tuple(filter(None, remarks)))
+    return made
 
 
 def certify(network: Network, pairs: Pairs, more: Iterable[Compared] = ()) -> Certificate:

@@ -29,6 +29,9 @@ BENT = 1.0
 CERTAIN = 4.0
 """Standard errors within which a measured length lies."""
 
+WHOLE = 1.0
+"""How far, in pixels of the output, the length of an axis may be off one that is resized as a whole."""
+
 FEWEST_PLACES = 4
 
 PROBED = 0, 60, 128, 190, 255
@@ -169,7 +172,7 @@ class Looker:
             if isinstance(coarse, str):
                 return coarse
             full, start = coarse.range(size[axis])
-            if full[0] - 0.5 <= count <= full[1] + 0.5 and abs(start) < 1:
+            if full[0] - WHOLE <= count <= full[1] + WHOLE and abs(start) < 1:
                 # Most likely the whole axis, as a ramp of few levels may be locked to outputs.
                 ranges = (min(full[0], count), max(full[1], count)), (min(start, 0.0), max(start, 0.0))
             else:

@@ -47,6 +47,7 @@ class Result:
         family: of the chosen form.
         held_out: the pairs of ``certificate``.
         folder: where all of this was saved, if it was.
+        outliers: numbers of the pairs that disagree with the rest, and were left out.
         speed: of ``transform`` beside its teacher, where there is one.
     """
 
@@ -62,6 +63,7 @@ class Result:
     family: str = ""
     held_out: Pairs | None = None
     folder: Path | None = None
+    outliers: Sequence[int] = ()
     speed: Speed | None = None
 
     def save(self, folder: str | os.PathLike[str]) -> Path:

@@ -143,7 +143,7 @@ class Ruled(Placement):
         found = []
         for axis, place in enumerate(layout_of(self.rules, inputs)):
             keep = samples(place.kept)
-            if keep.kept != output[axis]:
+            if keep.count != output[axis]:
                 return None
             if self.resized and place.length != place.full:
                 matrix = evaluate(kernel, shift[axis], place.length, place.full, UNROUNDED, self.antialias).dense()
