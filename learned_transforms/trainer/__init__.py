@@ -5,6 +5,7 @@ transforms, so that whatever it finds comes from the teacher's answers.
 """
 
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -276,11 +277,18 @@ def check_folder(out: str | Path | None) -> None:
     """Require that a folder is there or can be made; told before minutes of training rather than after them.
 
     Raises:
-        OutputError: a file is in its place.
+        OutputError: a file is in its place, or the folder, or one that leads to it, may not be written to.
+        PipelineValueError: it is no path.
     """
-    there = None if out is None else next(path for path in (Path(out), *Path(out).absolute().parents) if path.exists())
-    if there is not None and not there.is_dir():
+    if out is None:
+        return
+    if not isinstance(out, str | Path) or not str(out):
+        raise PipelineValueError(f"Expected out to be the path of a folder, got {out!r}.")
+    there = next(path for path in (Path(out), *Path(out).absolute().parents) if path.exists())
+    if not there.is_dir():
         raise OutputError(f"Expected out to be a folder, but {there} is a file. Choose another place.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(f"{out} cannot be written: {there} may not be written to. Choose another place.")
 
 
 def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[int, int] | None, seed: int) -> None:

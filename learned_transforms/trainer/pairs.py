@@ -1,5 +1,6 @@
 """Training pairs of one size, out of data and a teacher's answers."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,9 +75,14 @@ def gather(
     if len(channels) > 1:
         raise DataError(f"Expected images with one number of channels, got {sorted(channels)}.")
     if found.targets is not None:
-        if len(sizes) > 1:
-            raise DataError(f"Expected pairs whose inputs share one size, got {len(sizes)} sizes.")
-        return Pairs(torch.stack(found.images), stack(found.targets), kind, found.answers), notes
+        chosen = most_of_one_size(found.images)
+        if len(chosen) < len(found.images):
+            rows, columns = found.images[chosen[0]].shape[-2:]
+            notes.append(
+                f"{len(found.images) - len(chosen)} pairs of other sizes than {rows} x {columns} were left out"
+            )
+        inputs, targets = ([images[i] for i in chosen] for images in (found.images, found.targets))
+        return Pairs(torch.stack(inputs), stack(targets), kind, found.answers), notes
     if teacher is None:
         raise DataError("Expected (input, target) pairs, or a teacher.")
     shared = next(iter(sizes)) if len(sizes) == 1 else PATCH
@@ -96,6 +102,23 @@ def gather(
     if kind == "float32" and images.dtype == torch.uint8:
         images = images.float() / 255
     return Pairs(images, stack(answers), kind, container, rules), notes
+
+
+def most_of_one_size(images: Sequence[Tensor]) -> list[int]:
+    """The numbers of the images of the size that most of them have.
+
+    Raises:
+        DataError: there are several sizes, and too few images of any.
+    """
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for number, image in enumerate(images):
+        by_size.setdefault(tuple(image.shape[-2:]), []).append(number)
+    most = max(by_size.values(), key=len)
+    if len(by_size) > 1 and len(most) < FEWEST:
+        raise DataError(
+            f"Expected pairs whose inputs share one size, got {len(by_size)} sizes, none with {FEWEST} pairs or more."
+        )
+    return most
 
 
 def study(teacher: Teacher, kind: str, channels: int, patch: tuple[int, int], notes: list[str]) -> Rules | None:

@@ -22,7 +22,9 @@ from learned_transforms.trainer.stages import tell
 from learned_transforms.trainer.summed import summed
 
 CHECK_IMAGES = 200
-COLOURS = 6000
+COLOURS, FEW_COLOURS = 6000, 600
+"""Images of one colour that a teacher is asked about: fewer where each answer is large."""
+
 FEWEST_LEVELS = 64
 """A table must keep so many levels apart for what is before it to be seen."""
 
@@ -173,8 +175,9 @@ def pointwise_part(problem: Problem) -> Form | None:
     generator = torch.Generator().manual_seed(0)
     channels, (h, w) = problem.channels[0], problem.train.inputs.shape[-2:]
     gray = torch.arange(256, dtype=torch.uint8)[:, None].expand(-1, channels)
-    colours = torch.randint(0, 256, (COLOURS, channels), dtype=torch.uint8, generator=generator)
-    colours = torch.cat([gray, colours])[torch.randperm(256 + COLOURS, generator=generator)]
+    count = COLOURS if problem.rules is None else FEW_COLOURS
+    colours = torch.randint(0, 256, (count, channels), dtype=torch.uint8, generator=generator)
+    colours = torch.cat([gray, colours])[torch.randperm(256 + count, generator=generator)]
     whole: Ask = problem.ask
 
     def ask(pixels: Tensor) -> Labelled:
