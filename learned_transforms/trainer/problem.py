@@ -126,8 +126,9 @@ class Problem:
 
     @property
     def same_size(self) -> bool:
-        """Whether outputs are as large as inputs."""
-        return self.train.inputs.shape[-2:] == self.train.targets.shape[-2:]
+        """Whether outputs are as large as inputs, other than by chance."""
+        resizes = self.rules is not None and self.rules.resizes
+        return not resizes and self.train.inputs.shape[-2:] == self.train.targets.shape[-2:]
 
     @property
     def unit(self) -> float:

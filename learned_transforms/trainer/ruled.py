@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,12 +10,13 @@ from torch.nn.functional import pad
 
 from learned_transforms.errors import EmptyImageError, TeacherError
 from learned_transforms.framing import CropOrPad, Transpose
+from learned_transforms.images import shape_of, to_tensor
 from learned_transforms.keep import Keep
 from learned_transforms.layers import Cropping, Flipping, Layer, Params, Resampling
 from learned_transforms.plan import Gather, Shape, Stage
 from learned_transforms.sizing import Size, SizeRule
 from learned_transforms.taps import evaluate
-from learned_transforms.trainer.data import Teacher, as_tensor
+from learned_transforms.trainer.data import Teacher
 from learned_transforms.trainer.placement import UNROUNDED, Line, Placed, Placement
 from learned_transforms.trainer.rules import Place, Rules
 
@@ -56,7 +58,8 @@ def seen_part(rules: Rules, answer: Tensor, size: Size) -> Tensor:
     upright = answer.mT if rules.swapped else answer
     if layout is None or tuple(upright.shape[-2:]) != frame:
         raise TeacherError(f"Expected an answer of {frame} (rows, columns), got {tuple(upright.shape[-2:])}.")
-    upright = upright.flip([axis for axis, on in zip((-2, -1), rules.flips, strict=True) if on])
+    axes = [axis for axis, on in zip((-2, -1), rules.flips, strict=True) if on]
+    upright = upright.flip(axes) if axes else upright  # Of no axes it would copy all.
     rows, columns = (slice(place.first, place.first + place.kept, samples(place.kept).step) for place in layout)
     return upright[:, rows, columns].contiguous()
 
@@ -76,9 +79,9 @@ def layout_of(rules: Rules, size: Size) -> tuple[Place, Place]:
 def partly(teacher: Teacher, rules: Rules) -> Teacher:
     """A teacher of which only that part of each answer is seen."""
 
-    def answer(image: object) -> Tensor:
-        size = as_tensor(image).shape[-2:]
-        return seen_part(rules, as_tensor(teacher(image), convert=False), (size[0], size[1]))
+    def answer(image: Any) -> Tensor:
+        _, height, width = shape_of(image)
+        return seen_part(rules, to_tensor(teacher(image)), (height, width))
 
     return answer
 
