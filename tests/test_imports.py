@@ -105,6 +105,7 @@ ORDER = (
     "trainer.problem",
     "trainer.pointwise",
     "trainer.outliers",
+    "trainer.noisy",
     "trainer.recognise",
     "trainer.thinning",
     "trainer.resampling",

@@ -1,61 +1,63 @@
-"""Tables behind noise, such as that of JPEG: from flat parts of images, and smooth."""
+"""Tables behind noise, such as that of JPEG: medians over flat parts of images."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from learned_transforms.trainer.pointwise import LEVELS
+from learned_transforms.layers import Lookup
+from learned_transforms.trainer.pointwise import LEVELS, lookup
+from learned_transforms.trainer.problem import Form, Problem
+
+NOISY = 0.5
+"""A table is learned behind noise where it misses more than this share of the values that it was made from."""
 
 FLAT_SHARE = 0.25
-"""Share of the pixels, those in the flattest surroundings, that a table is learned from: there, noise is least."""
+"""Share of the pixels, those in the flattest surroundings, that it is learned from: there, noise is least."""
 
 SURROUNDINGS = 9
 """Pixels along a side."""
 
-BANDWIDTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Levels over which a table may be smoothed."""
+FEWEST = 30
+"""Values that a level must have to be told; others lie between their neighbours."""
 
-FOLDS = 4
+ALIKE = 1.5
+"""Channels have one table whose own differ from it by less than so many levels, in the mean."""
+
+
+def noisy_table(problem: Problem) -> Form | None:
+    """The table of pairs whose targets are noisy; None where they are not, or there is a teacher to ask."""
+    inputs, targets = problem.train.inputs, problem.train.targets
+    levels = inputs.dtype == targets.dtype == torch.uint8
+    if problem.ask is not None or not levels or inputs.shape != targets.shape:
+        return None
+    plain, _ = lookup(inputs.flatten(), targets.flatten())
+    if float((plain[inputs.long()] != targets).double().mean()) <= NOISY:
+        return None
+    flat = flattest(inputs)
+    channels = [(inputs[:, c][flat], targets[:, c][flat]) for c in range(inputs.shape[1])]
+    own = torch.stack([told(x, y) for x, y in channels])
+    pooled = told(torch.cat([x for x, _ in channels]), torch.cat([y for _, y in channels]))
+    counts = torch.stack([torch.bincount(x.long(), minlength=LEVELS) for x, _ in channels])
+    apart = ((own - pooled).abs() * counts).sum(1) / counts.sum(1)
+    values = pooled[None] if float(apart.max()) < ALIKE else own
+    note = f"targets are noisy: a table of medians over the flattest {FLAT_SHARE:.0%} of the pixels"
+    return Form.plain(Lookup(values.round().to(torch.uint8)), notes=[note])
 
 
 def flattest(inputs: Tensor) -> Tensor:
-    """For each pixel of levels ``[N, C, H, W]``, whether its surroundings are among the flattest: bool ``[N, H, W]``."""
+    """For each pixel of levels ``[N, C, H, W]``, whether it has some of the flattest surroundings: ``[N, H, W]``."""
     levels = inputs.float()
-    reach = SURROUNDINGS // 2
-    high = F.max_pool2d(levels, SURROUNDINGS, 1, reach)
-    low = -F.max_pool2d(-levels, SURROUNDINGS, 1, reach)
+    high = F.max_pool2d(levels, SURROUNDINGS, 1, SURROUNDINGS // 2)
+    low = -F.max_pool2d(-levels, SURROUNDINGS, 1, SURROUNDINGS // 2)
     spread = (high - low).amax(1)
-    return spread <= spread.flatten()[:: max(1, spread.numel() // 100_000)].quantile(FLAT_SHARE)
+    return spread <= spread.flatten().kthvalue(max(1, int(FLAT_SHARE * spread.numel()))).values
 
 
-def smooth_tables(inputs: Tensor, targets: Tensor) -> Tensor:
-    """Tables ``[C, 256]`` of levels, float64: local lines through noisy pairs of equal shape, as wide as held-out pairs
-    bear.
-    """
-    flat = flattest(inputs)
-    made = []
-    for channel in range(inputs.shape[1]):
-        x, y = inputs[:, channel][flat].long(), targets[:, channel][flat].double()
-        fold = torch.arange(len(x)) % FOLDS
-        widths = {}
-        for width in BANDWIDTHS:
-            errors = [
-                (lines(x[fold != k], y[fold != k], width)[x[fold == k]] - y[fold == k]).abs().mean()
-                for k in range(FOLDS)
-            ]
-            widths[width] = float(torch.stack(errors).mean())
-        made.append(lines(x, y, min(widths, key=lambda width: widths[width])))
-    return torch.stack(made).clamp(0, LEVELS - 1)
-
-
-def lines(x: Tensor, y: Tensor, width: float) -> Tensor:
-    """A table ``[256]``: at each level, the line of least squares through its surroundings, the nearer the heavier."""
-    count = torch.bincount(x, minlength=LEVELS).double()
-    mean = torch.zeros(LEVELS, dtype=torch.float64).index_add_(0, x, y) / count.clamp(min=1)
-    distance = torch.arange(LEVELS)[None] - torch.arange(LEVELS)[:, None].double()
-    # Far levels keep a trace of weight, so that those that no image shows get some value.
-    weight = count * ((-0.5 * (distance / width) ** 2).exp() + 1e-9)
-    s0, s1, s2 = weight.sum(1), (weight * distance).sum(1), (weight * distance**2).sum(1)
-    t0, t1 = (weight * mean).sum(1), (weight * distance * mean).sum(1)
-    found: Tensor = (s2 * t0 - s1 * t1) / (s0 * s2 - s1**2 + 1e-9)
-    return found
+def told(levels: Tensor, targets: Tensor) -> Tensor:
+    """Median targets ``[256]`` of levels that are frequent enough, float64, and straight lines between them."""
+    values, _ = lookup(levels, targets)
+    often = (torch.bincount(levels.long(), minlength=LEVELS) >= FEWEST).nonzero()[:, 0].numpy()
+    if not len(often):
+        return values.double()
+    return torch.from_numpy(np.interp(np.arange(LEVELS), often, values.double().numpy()[often]))

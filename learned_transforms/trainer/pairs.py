@@ -28,7 +28,7 @@ from learned_transforms.trainer.hypotheses import learn_rules
 from learned_transforms.trainer.layouts import Looker
 from learned_transforms.trainer.levels import Levels
 from learned_transforms.trainer.problem import Labelled
-from learned_transforms.trainer.ruled import partly, training_size, whole
+from learned_transforms.trainer.ruled import partly, shows, training_size, whole
 from learned_transforms.trainer.rules import Rules
 
 PATCH, LARGEST = (32, 32), 128
@@ -132,7 +132,7 @@ def study(teacher: Teacher, kind: str, channels: int, patch: tuple[int, int], no
         return None
     rules, more = found
     notes += [f"rule for sizes: {rules}", *more]
-    return None if rules.plain and whole(rules, patch) else rules
+    return None if rules.plain and whole(rules, patch) and shows(rules, patch) else rules
 
 
 def area(rules: Rules, size: tuple[int, int]) -> int:

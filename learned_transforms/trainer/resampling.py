@@ -78,6 +78,9 @@ NOISE_FREE = 1e-10
 FREE_PATIENCE, FREE_DELTA = 3, 1e-3
 """Alternating least squares are there after a few epochs; falls of the loss below this, in levels, tell nothing."""
 
+NOISY_SHARE = 0.05
+"""Of the variance of the targets, that noise may leave."""
+
 EXPLAINED = 50.0
 """Mean square, in levels, that rounding and clamping between the passes may leave to free matrices."""
 
@@ -90,7 +93,9 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     yield "separable", form
     free = cast(Separable, form.layers[0])
     left = free_loss(free, None, problem.val.part(slice(CHECK_IMAGES)).floats(torch.float64))
-    if left > EXPLAINED * problem.unit**2:
+    # Pairs may be noisy; what a teacher answers is not.
+    noise = NOISY_SHARE * float(problem.val.targets.double().var()) if problem.ask is None else 0.0
+    if left > max(EXPLAINED * problem.unit**2, noise):
         yield "kernel", f"free matrices leave a mean square of {left / problem.unit**2:.3g} levels"
         return
     most = max(50, REFIT_VALUES // problem.train.targets[0].numel())

@@ -91,21 +91,26 @@ def whole(rules: Rules, size: Size) -> bool:
     return all(samples(place.kept).step == 1 for place in layout_of(rules, size))
 
 
+def shows(rules: Rules, size: Size) -> bool:
+    """Whether an answer to an image of this size shows what becomes of it: a resize by a few rows at least."""
+    try:
+        layout = rules.layout(size)
+    except EmptyImageError:
+        return False
+    still = rules.resizes and any(place.length == place.full for place in layout)
+    return not still and all(min(place.kept, place.length) >= FEWEST_ROWS for place in layout)
+
+
 def training_size(rules: Rules, wanted: Size) -> Size:
     """A size of image at which a resize shows itself best: the one that is wanted, if it does."""
     sizes = [wanted, *TRAINING_SIZES] if rules.resizes else [wanted]
 
-    def worth(size: Size) -> tuple[bool, bool, bool, int]:
-        try:
-            layout = rules.layout(size)
-        except EmptyImageError:
-            return True, True, True, size[0]
-        scales = [place.length / place.full for place in layout]
-        still = any(place.length == place.full for place in layout)
-        few = any(min(place.kept, place.length) < FEWEST_ROWS for place in layout)
-        area = size[0] * size[1]
+    def worth(size: Size) -> tuple[bool, bool, int]:
+        if not shows(rules, size):
+            return True, True, size[0] * size[1]
+        area, scales = size[0] * size[1], [place.length / place.full for place in rules.layout(size)]
         best = area <= MOST_AREA and all(BEST_SCALES[0] <= scale <= BEST_SCALES[1] for scale in scales)
-        return few, still and rules.resizes, not best, area if size != wanted else 0
+        return False, not best, area if size != wanted else 0
 
     return min(sizes, key=worth)
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from learned_transforms.fixed import FixedResampling, Scattered, Separable, SeparableSum, Unstructured
 from learned_transforms.layers import Layer, Lookup
+from learned_transforms.trainer.noisy import noisy_table
 from learned_transforms.trainer.pointwise import pointwise
 from learned_transforms.trainer.problem import Ask, Form, Labelled, Problem, Trial, attempt, run
 from learned_transforms.trainer.resampling import resampled
@@ -22,6 +23,9 @@ from learned_transforms.trainer.stages import tell
 from learned_transforms.trainer.summed import summed
 
 CHECK_IMAGES = 200
+NEARLY = 1.05
+"""Unfaithful forms within this factor of the least squared error are as good as each other."""
+
 COLOURS, FEW_COLOURS = 6000, 600
 """Images of one colour that a teacher is asked about: fewer where each answer is large."""
 
@@ -119,17 +123,23 @@ def faithful(row: Row, problem: Problem) -> bool:
 def best(rows: Sequence[Row], problem: Problem) -> Row | None:
     """The row whose validation values differ least; among equals, one for any size, and one that is cheap to run.
 
-    Where none is faithful, nearly all values differ in each, and the mean squared error tells which is nearest.
+    Where none is faithful, nearly all values differ in each, and the mean squared error tells which is nearest; of
+    those within a few percent, the same is preferred.
     """
     found = [row for row in rows if row.trial is not None]
     if not any(faithful(row, problem) for row in found):
-        return min(found, key=lambda row: row.trial.squares if row.trial else 0.0, default=None)
+        least = min((row.trial.squares for row in found if row.trial), default=0.0)
+        near = [row for row in found if row.trial and row.trial.squares <= NEARLY * least]
+        return min(near, key=lambda row: (free(row), fixed(row)), default=None)
     return min(found, key=lambda row: (row.trial and row.trial.worth, free(row), fixed(row)), default=None)
 
 
 def groups(problem: Problem) -> Iterator[Families]:
     """Families in the order in which they are tried."""
     if problem.same_size:
+        noisy = noisy_table(problem)
+        if noisy is not None:
+            yield iter([("table behind noise", noisy)])
         yield pointwise(problem)
     colours = pointwise_part(problem)
     folds = colours is not None and any(isinstance(layer, Lookup) for layer in colours.layers)
