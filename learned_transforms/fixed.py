@@ -141,6 +141,39 @@ class FixedResampling(Layer):
         return [Resample(FixedAxis(self.rows, arithmetic), FixedAxis(self.columns, arithmetic), arithmetic)]
 
 
+class PositionalGain(Layer):
+    """Each value times a gain, plus an offset, by its place, for images of one size: vignettes, watermarks.
+
+    Args:
+        gain, offset: ``[C, H, W]``, the latter in levels (or float units).
+        arithmetic: float; its rounding turns the result into uint8 levels.
+    """
+
+    gain: nn.Parameter
+    offset: nn.Parameter
+    arithmetic: Arithmetic
+    options = SUMMED
+
+    def __init__(self, gain: Tensor, offset: Tensor, arithmetic: Arithmetic) -> None:
+        super().__init__()
+        check_weight("gain", gain, 3)
+        check_weight("offset", offset, 3)
+        if gain.shape != offset.shape or len(gain) > MOST_CHANNELS:
+            raise PipelineValueError(f"Expected a gain and an offset of one shape, got {gain.shape}, {offset.shape}.")
+        self.learn(gain=gain, offset=offset)
+        self.arithmetic = arithmetic
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image * self.gain.to(image) + self.offset.to(image)
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        c, h, w = self.gain.shape
+        check_size(shape, (c, h, w))
+        rounding = replace(self.effective(relaxed), number="float32")
+        same = torch.eye(c, dtype=torch.float32), torch.zeros(c, dtype=torch.float32)
+        return [Apply(self, shape), Mix(*same, rounding)]
+
+
 class Scattered(Layer):
     """Each output pixel weighs a few input pixels anywhere, in every channel alike; for images of one size.
 
@@ -275,7 +308,7 @@ LAYERS: dict[str, type[Layer]] = {
         layer.__name__: layer
         for layer in (
             *(Resampling, Picking, Mixing, Filtering, Lookup, Flipping, Cropping, Windowing, Padding, Arranging),
-            *(Normalising, Separable, SeparableSum, FixedResampling, Scattered, Unstructured),
+            *(Normalising, Separable, SeparableSum, FixedResampling, PositionalGain, Scattered, Unstructured),
         )
     },
 }

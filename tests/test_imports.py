@@ -106,6 +106,7 @@ ORDER = (
     "trainer.pointwise",
     "trainer.outliers",
     "trainer.noisy",
+    "trainer.gains",
     "trainer.recognise",
     "trainer.thinning",
     "trainer.resampling",

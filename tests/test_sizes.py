@@ -247,3 +247,25 @@ def test_samples_meet_every_phase():
         assert keep.count <= 72
         assert keep.start + keep.step * (keep.count - 1) < count
         assert len({index % scale for index in keep.index().tolist()}) == scale
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32"])
+def test_vignettes_and_watermarks_are_gains_by_position(kind, tmp_path):
+    place = torch.linspace(-1, 1, 24)
+    gain = 1 - 0.3 * (place[:, None] ** 2 + place**2)
+    offset = torch.zeros(3, 24, 24)
+    offset[:, 15:20, 4:20] = torch.tensor([60.0, 10.0, 90.0])[:, None, None]
+
+    def teacher(image):
+        if kind == "float32":
+            return image * gain + offset / 255
+        return (image * gain + offset).round().clamp(0, 255).to(torch.uint8)
+
+    result = retrain(teacher, PHOTOS, kind=kind, size=(24, 24), count=600, progress=False, out=tmp_path)
+    assert result.family == "gain map"
+    assert result.certificate.largest <= 1
+    assert result.certificate.at_least("rounding")
+    image = torch.randint(0, 256, (3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+    given = image if kind == "uint8" else image.float() / 255
+    made = lt.LearnedCompose.from_pretrained(tmp_path)(given)
+    assert (made.double() - teacher(given).double()).abs().max() <= (1 if kind == "uint8" else 1e-6)

@@ -153,10 +153,13 @@ def limits_of(
         for end, widest in ((0, 1), (1, LONGEST)):
             known, box[axis][end] = box[axis][end], widest
             beyond = [size[axis] for size in failed if inside(size, box)]
-            if beyond:
-                wrong = max(beyond) if end == 0 else min(beyond)
-                other = min(max(trained[1 - axis], box[1 - axis][0]), box[1 - axis][1])
-                box[axis][end] = boundary(known, wrong, axis, other, holds)
+            nearest = (max(beyond) if end == 0 else min(beyond)) if beyond else None
+            if nearest is not None:
+                box[axis][end] = boundary(known, nearest, axis, trained, holds)
+            # Squares may hold where others do not: the furthest is asked beside what training saw.
+            furthest = known if nearest is None else box[axis][end]
+            if not holds(beside(trained, axis, furthest)):
+                box[axis][end] = boundary(trained[axis], furthest, axis, trained, holds)
     rows, columns = (None if side == [1, LONGEST] else tuple(side) for side in box)
     return {"rows": rows, "columns": columns, "sizes": None}
 
@@ -165,15 +168,20 @@ def inside(size: Size, box: Sequence[Sequence[int]]) -> bool:
     return all(low <= n <= high for n, (low, high) in zip(size, box, strict=True))
 
 
-def boundary(good: int, bad: int, axis: int, other: int, holds: Callable[[Size], bool]) -> int:
-    """The length nearest to one that fails at which a clone holds, by halving."""
+def boundary(good: int, bad: int, axis: int, trained: Size, holds: Callable[[Size], bool]) -> int:
+    """The length nearest to one that fails at which a clone holds, by halving; the other axis is as in training."""
     while abs(bad - good) > 1:
         middle = (good + bad) // 2
-        if holds((middle, other) if axis == 0 else (other, middle)):
+        if holds(beside(trained, axis, middle)):
             good = middle
         else:
             bad = middle
     return good
+
+
+def beside(size: Size, axis: int, length: int) -> Size:
+    """The size with another length along one axis."""
+    return (length, size[1]) if axis == 0 else (size[0], length)
 
 
 def bounded(network: Network, bounds: Bounds) -> Network:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from learned_transforms.fixed import FixedResampling, Scattered, Separable, SeparableSum, Unstructured
+from learned_transforms.fixed import FixedResampling, PositionalGain, Scattered, Separable, SeparableSum, Unstructured
 from learned_transforms.layers import Layer, Lookup
+from learned_transforms.trainer.gains import gained
 from learned_transforms.trainer.noisy import noisy_table
 from learned_transforms.trainer.pointwise import pointwise
 from learned_transforms.trainer.problem import Ask, Form, Labelled, Problem, Trial, attempt, run
@@ -107,7 +108,8 @@ def free(row: Row) -> bool:
 
 def fixed(row: Row) -> bool:
     """Whether it serves images of one size only."""
-    return row.form is not None and any(isinstance(layer, FixedResampling | Scattered) for layer in row.form.layers)
+    single = FixedResampling | PositionalGain | Scattered
+    return row.form is not None and any(isinstance(layer, single) for layer in row.form.layers)
 
 
 def exact(row: Row) -> bool:
@@ -141,6 +143,7 @@ def groups(problem: Problem) -> Iterator[Families]:
         if noisy is not None:
             yield iter([("table behind noise", noisy)])
         yield pointwise(problem)
+        yield gained(problem)
     colours = pointwise_part(problem)
     folds = colours is not None and any(isinstance(layer, Lookup) for layer in colours.layers)
     if not folds:
