@@ -301,6 +301,9 @@ class Unstructured(Layer):
         ]
 
 
+SINGLE = (Matrices, FixedResampling, PositionalGain, Scattered, Unstructured)
+"""Layers that refuse images of any size but one."""
+
 LAYERS: dict[str, type[Layer]] = {
     **COLOUR,
     **FRAMING,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from learned_transforms.certificate import FLOAT_TOLERANCE, TIES, Certificate
 from learned_transforms.errors import LearnedTransformsError
+from learned_transforms.fixed import SINGLE
 from learned_transforms.framing import RequireSize, permits, permitted
 from learned_transforms.images import to_tensor
 from learned_transforms.network import Network
@@ -186,7 +187,7 @@ def beside(size: Size, axis: int, length: int) -> Size:
 
 def bounded(network: Network, bounds: Bounds) -> Network:
     """The same network, which refuses images of sizes at which it was not found to hold."""
-    if bounds.limits is None:
+    if bounds.limits is None or any(isinstance(layer, SINGLE) for layer in network.members):
         return network
     made = Network(
         [RequireSize(), *network.members],
