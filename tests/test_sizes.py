@@ -114,6 +114,11 @@ def test_a_rule_that_changes_is_told():
         (lambda x: F.resize(x, [24, 20 + x.shape[-1] ** 2 % 7]), "no rule explains the sizes"),
         (lambda x: F.rotate(x, 30, F.InterpolationMode.BILINEAR), "answers depend on the image in no rectangle"),
         (lambda x: x[..., : 4 + int(x.float().mean()) // 8], "hangs on what images hold"),
+        (
+            lambda x: (0.6 * x + 0.4 * x.flip(-1).flip(-2)).to(torch.uint8),
+            "answers depend on what a crop would leave out",
+        ),
+        (lambda x: (0.5 * x + 0.5 * x.flip(-1)).to(torch.uint8), "images are not mapped along straight lines"),
         (lambda x: x // 64, "levels of gray are kept apart"),
     ],
 )

@@ -10,7 +10,7 @@ from fractions import Fraction
 from itertools import product
 from math import ceil, floor
 
-from learned_transforms.errors import EmptyImageError
+from learned_transforms.errors import EmptyImageError, TeacherError
 from learned_transforms.framing import PLACES
 from learned_transforms.sizing import FORMS, KINDS, ROUNDINGS, Size, SizeRule
 from learned_transforms.trainer.layouts import Looker, Seen, Span
@@ -32,6 +32,10 @@ POOL_SIDES = 8, 200
 MOST_ROUNDS = 24
 FEWEST_SEEN = 6
 """Sizes that a rule must explain where it does not explain all."""
+
+CROPPED_SIZES = (128, 128), (100, 300), (300, 100)
+REACH = 8
+"""Pixels beyond a crop, of the coarser of input and output, that kernels may look at."""
 
 MOST_HYPOTHESES = 400
 MOST_MULTIPLE = 256
@@ -72,6 +76,8 @@ def learn_rules(looker: Looker) -> tuple[Rules, list[str]] | str:
         else:
             anew, explaining = explained([*part, found])
             left, part = (anew, explaining) if anew else (left, part)
+    if not crops_truly(left[0], looker):
+        return "answers depend on what a crop would leave out"
     fills = {one.fill for one in part} - {None}
     if len(fills) > 1:
         return "what lies around the image has another value at another size"
@@ -79,6 +85,26 @@ def learn_rules(looker: Looker) -> tuple[Rules, list[str]] | str:
     contradicting = [size for size, one in seen.items() if not fits(rules, one)]
     notes = [f"other sizes than its rule says at {', '.join(map(wide, contradicting[:4]))}"] if contradicting else []
     return rules, notes
+
+
+def crops_truly(rules: Rules, looker: Looker) -> bool:
+    """Whether the parts of images that rules leave out, if any, change nothing: ramps do not tell."""
+    for size in CROPPED_SIZES:
+        layout = outcome(rules, size)
+        if layout is None:
+            continue
+        seen = []
+        for place, length in zip(layout, size, strict=True):
+            scale = place.length / place.full
+            margin = REACH * max(scale, 1.0)
+            low, high = place.low + place.start * scale, place.low + (place.start + place.kept) * scale
+            seen.append(slice(max(0, floor(low - margin)), min(length, ceil(high + margin))))
+        try:
+            if not looker.left_out(size, seen[0], seen[1]):
+                return False
+        except TeacherError:
+            continue
+    return True
 
 
 def wide(size: Size) -> str:

@@ -26,6 +26,9 @@ STRAIGHT = 0.25
 BENT = 1.0
 """How far, in pixels of the coarser of input and output and in steps of the ramp, places may lie off a line."""
 
+UNSURE = 0.2
+"""Share of the slope of a line by which it may be off."""
+
 CERTAIN = 4.0
 """Standard errors within which a measured length lies."""
 
@@ -194,6 +197,17 @@ class Looker:
         """How far each value of an answer lies along the levels of the curve, 0 to 1."""
         return curve.shares(self.ask(plane)[:, window[0], window[1]])
 
+    def left_out(self, size: Size, rows: slice, columns: slice) -> bool:
+        """Whether what lies outside these rows and columns of an image changes nothing.
+
+        Raises:
+            TeacherError: it takes no such image.
+        """
+        plain = torch.full(size, LEVELS // 2, dtype=torch.uint8)
+        framed = (torch.arange(size[0])[:, None] * 37 + torch.arange(size[1]) * 11).remainder(LEVELS).to(torch.uint8)
+        framed[rows, columns] = LEVELS // 2
+        return self.ask(plain).equal(self.ask(framed))
+
     def gray_curve(self, size: Size, row: int, column: int) -> Curve | None:
         """The curve of the channel that keeps most levels apart."""
         answers = [self.ask(torch.full(size, level, dtype=torch.uint8))[:, row, column] for level in range(LEVELS)]
@@ -297,6 +311,7 @@ def line_of(places: np.ndarray, length: int, curve: Curve) -> Line | str:
     inner = slice(int(count * INNER), count - int(count * INNER))
     line, off = fitted((np.arange(count) + 0.5)[inner], places[inner], count)
     step = length / (curve.high - curve.low)
-    if np.abs(off).max() > BENT * (max(abs(line.slope), 1.0) + step):
+    bent = np.abs(off).max() > BENT * (max(abs(line.slope), 1.0) + step)
+    if bent or line.error > UNSURE * abs(line.slope):
         return "images are not mapped along straight lines"
     return line
