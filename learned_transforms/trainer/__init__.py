@@ -147,7 +147,8 @@ def retrain(
         settings = Settings(epochs, patience, min_delta, progress, log, checkpoint, device=place)
         seen = partly(teacher, pairs.rules) if teacher is not None and pairs.rules is not None else teacher
         more = None if seen is None else partial(label_more, seen, pairs, levels)
-        problem = Problem(train, val, (), more, settings, shipped_kernels(), rules=pairs.rules)
+        costly = teacher is not None and (teacher.slow or pairs.rules is not None)
+        problem = Problem(train, val, (), more, settings, shipped_kernels(), rules=pairs.rules, costly=costly)
         rows = find(arch, problem, partial(probe, seen, pairs, levels, seed), levels, seed)
     interrupted = settings.interrupt.is_set()
     try:

@@ -113,6 +113,7 @@ class Problem:
         kernels: shipped kernels, candidates beside the one that is learned.
         history: of all training, in order.
         rules: how targets follow from the size of inputs, where that is known.
+        costly: an answer takes long, so that fewer are asked for.
     """
 
     train: Labelled
@@ -123,6 +124,7 @@ class Problem:
     kernels: Sequence[Tensor] = ()
     history: list[Epoch] = field(default_factory=list)
     rules: Rules | None = None
+    costly: bool = False
 
     @property
     def same_size(self) -> bool:

@@ -77,15 +77,17 @@ class Reading:
     shift: float
 
 
-def recognise(rows: Tensor, columns: Tensor, lines: Lines | None = None) -> list[Geometry] | str:
+def recognise(
+    rows: Tensor, columns: Tensor, lines: Lines | None = None, straight: float = STRAIGHT
+) -> list[Geometry] | str:
     """Where the outputs of row and column matrices lie, the likeliest first; or why they are no resampling.
 
-    ``lines`` are those of the rows and of the columns, where they are known.
+    ``lines`` are those of the rows and of the columns, where they are known; for ``straight`` see ``STRAIGHT``.
     """
     found: list[list[Reading]] = []
     known = lines or (None, None)
     for name, matrix, line in (("rows", rows, known[0]), ("columns", columns, known[1])):
-        readings = read_axis(matrix.detach().double().cpu(), name, line)
+        readings = read_axis(matrix.detach().double().cpu(), name, line, straight)
         if isinstance(readings, str):
             return readings
         found.append(readings)
@@ -119,7 +121,7 @@ def recognise(rows: Tensor, columns: Tensor, lines: Lines | None = None) -> list
     ] or f"any kernel leaves {min(stretched.left, plain.left):.1%} of the matrices"
 
 
-def read_axis(matrix: Tensor, name: str, known: Line | None = None) -> list[Reading] | str:
+def read_axis(matrix: Tensor, name: str, known: Line | None = None, straight: float = STRAIGHT) -> list[Reading] | str:
     """Lines that may explain a matrix, the whole axis first, or the one that is known; or why there is none."""
     n_out, n_in = matrix.shape
     if min(n_out, n_in) < FEWEST:
@@ -139,7 +141,7 @@ def read_axis(matrix: Tensor, name: str, known: Line | None = None) -> list[Read
         slope, offset = line_through(position, (matrix @ pixels)[inner])
     centres = (matrix @ pixels)[inner]
     bent = float((centres - slope * position - offset).abs().max())
-    if bent > STRAIGHT:
+    if bent > straight:
         return f"centres of the {name} lie up to {bent:.2f} pixels off a straight line"
     if known is not None:
         return [Reading(matrix, flipped, known, float((centres - known.centres(n_out)[inner]).mean()))]

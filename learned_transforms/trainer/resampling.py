@@ -19,7 +19,7 @@ from learned_transforms.trainer.kernel import Sized, fit_kernel, kernel_loss
 from learned_transforms.trainer.placement import UNROUNDED, WHOLE, Placement, placements, resampling
 from learned_transforms.trainer.pointwise import FLOATS, best_map, fit_mix, mixings, settle
 from learned_transforms.trainer.problem import Ask, Form, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
-from learned_transforms.trainer.recognise import Geometry, estimate_kernel, recognise
+from learned_transforms.trainer.recognise import STRAIGHT, Geometry, estimate_kernel, recognise
 from learned_transforms.trainer.ruled import Ruled, ruled_placements
 from learned_transforms.trainer.snap import snap
 from learned_transforms.trainer.thinning import SMALL, SMALL_FLOAT, thinned
@@ -78,8 +78,8 @@ NOISE_FREE = 1e-10
 FREE_PATIENCE, FREE_DELTA = 3, 1e-3
 """Alternating least squares are there after a few epochs; falls of the loss below this, in levels, tell nothing."""
 
-NOISY_SHARE = 0.05
-"""Of the variance of the targets, that noise may leave."""
+NOISY_SHARE, NOISY_STRAIGHT = 0.05, 0.6
+"""Of the variance of the targets, that noise may leave; and how far it may move centres, see ``recognise.STRAIGHT``."""
 
 EXPLAINED = 50.0
 """Mean square, in levels, that rounding and clamping between the passes may leave to free matrices."""
@@ -103,7 +103,8 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     thin = thinned(free, rich.floats(torch.float64), SMALL if rich.quantised else SMALL_FLOAT)
     size = problem.train.inputs.shape[-2], problem.train.inputs.shape[-1]
     known = None if problem.rules is None else Ruled(rules=problem.rules).lines(size)
-    readings = recognise(thin.rows, thin.columns, known)
+    noisy = problem.ask is None and left > problem.unit**2
+    readings = recognise(thin.rows, thin.columns, known, NOISY_STRAIGHT if noisy else STRAIGHT)
     found: Form | str = readings if isinstance(readings, str) else "no place"
     for geometry in readings if isinstance(readings, list) else []:
         found = kernel_form(thin, geometry, problem)
@@ -157,7 +158,7 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
             return "no kernel explains the matrices"
         layer, weight, bias = found
         fitted = layer.kernel.detach().cpu()
-        snapped, shift = snap_geometry(layer, weight, bias, placement, sets)
+        snapped, shift = snap_geometry(layer, weight, bias, placement, sets, problem.unit)
         kernels = [(grid, kernel, shift) for grid, kernel in snapped]
         # Behind a kernel that does not fit quite, a shift that is none may have been fitted.
         kernels += [(None, kernel, (shift * 8).round() / 8) for kernel in problem.kernels]
@@ -264,7 +265,7 @@ def free_loss(network: Separable, geometry: Geometry | None, part: Sized) -> flo
 
 
 def snap_geometry(
-    layer: Resampling, weight: Tensor, bias: Tensor, placement: Placement, sets: Sequence[Sized]
+    layer: Resampling, weight: Tensor, bias: Tensor, placement: Placement, sets: Sequence[Sized], unit: float
 ) -> tuple[list[tuple[Grid, Tensor]], Tensor]:
     """The simplest kernels, and the simplest shift, that do as well as the fitted ones; no rounding modelled."""
 
@@ -274,7 +275,9 @@ def snap_geometry(
     floor = 1e-12 * float(sets[0][1].square().mean())
     fitted = layer.kernel.detach()
     shift = snap(layer.shift.detach(), lambda s: loss(fitted, s), 1e-3, floor, 1)[0][1]
-    return snap(fitted, lambda k: loss(k, shift), NEAR, floor, 8), shift
+    # More than roundings leave is noise, beside which any kernel would do.
+    near = NEAR * min(1.0, unit**2 / max(loss(fitted, shift), floor))
+    return snap(fitted, lambda k: loss(k, shift), near, floor, 8), shift
 
 
 Kernel = tuple[Grid, Tensor, Tensor]

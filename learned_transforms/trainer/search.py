@@ -28,7 +28,7 @@ NEARLY = 1.05
 """Unfaithful forms within this factor of the least squared error are as good as each other."""
 
 COLOURS, FEW_COLOURS = 6000, 600
-"""Images of one colour that a teacher is asked about: fewer where each answer is large."""
+"""Images of one colour that a teacher is asked about: fewer where each answer is costly."""
 
 FEWEST_LEVELS = 64
 """A table must keep so many levels apart for what is before it to be seen."""
@@ -188,7 +188,7 @@ def pointwise_part(problem: Problem) -> Form | None:
     generator = torch.Generator().manual_seed(0)
     channels, (h, w) = problem.channels[0], problem.train.inputs.shape[-2:]
     gray = torch.arange(256, dtype=torch.uint8)[:, None].expand(-1, channels)
-    count = COLOURS if problem.rules is None else FEW_COLOURS
+    count = FEW_COLOURS if problem.costly else COLOURS
     colours = torch.randint(0, 256, (count, channels), dtype=torch.uint8, generator=generator)
     colours = torch.cat([gray, colours])[torch.randperm(256 + count, generator=generator)]
     whole: Ask = problem.ask
