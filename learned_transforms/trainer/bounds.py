@@ -97,7 +97,7 @@ class Comparer:
     def __init__(self, network: Network, teacher: Teacher, kind: str, like: Tensor, measured: Certificate) -> None:
         self.network, self.teacher, self.kind, self.like = network, teacher, kind, like
         self.faithful = measured.at_least("rounding")
-        self.squares = measured.differing and 255.0**2 / 10 ** (measured.psnr / 10)
+        self.squares = 255.0**2 / 10 ** (measured.psnr / 10)
 
     def images(self, size: Size) -> Tensor:
         """Noise, what is at saturation, a photo's patch where images have three channels, and ties, which come last."""

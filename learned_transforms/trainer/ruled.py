@@ -56,7 +56,7 @@ def seen_part(rules: Rules, answer: Tensor, size: Size) -> Tensor:
     layout = layout_of(rules, size)
     frame = tuple(place.frame for place in layout)
     upright = answer.mT if rules.swapped else answer
-    if layout is None or tuple(upright.shape[-2:]) != frame:
+    if tuple(upright.shape[-2:]) != frame:
         raise TeacherError(f"Expected an answer of {frame} (rows, columns), got {tuple(upright.shape[-2:])}.")
     axes = [axis for axis, on in zip((-2, -1), rules.flips, strict=True) if on]
     upright = upright.flip(axes) if axes else upright  # Of no axes it would copy all.
