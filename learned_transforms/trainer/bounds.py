@@ -25,6 +25,7 @@ from learned_transforms.trainer.data import (
     photo,
     photo_patches,
     saturated,
+    stack,
 )
 from learned_transforms.trainer.fit import score
 
@@ -76,10 +77,10 @@ class Bounds:
     trials: Sequence[Compared]
 
     def __str__(self) -> str:
-        asked = f"held at {len(self.held)} sizes"
-        if self.held:
+        asked = "held at no size" if not self.held else "held at {} x {}".format(*self.held[0])
+        if len(self.held) > 1:
             least, most = (choose(self.held, key=lambda size: size[0] * size[1]) for choose in (min, max))
-            asked += f" from {least[0]} x {least[1]} to {most[0]} x {most[1]}"
+            asked = f"held at {len(self.held)} sizes from {least[0]} x {least[1]} to {most[0]} x {most[1]}"
         return f"{'any size' if self.limits is None else permitted(self.limits)} ({asked})"
 
 
@@ -113,7 +114,7 @@ class Comparer:
         """What both make of images of a size, where the clone does as well as on held-out pairs; None: it does not."""
         images = self.images(size)
         try:
-            target = torch.stack(ask(self.teacher, images, self.kind)[0])
+            target = stack(ask(self.teacher, images, self.kind)[0])
             output = self.network(torch.stack([to_tensor(as_kind(image, self.kind)) for image in images]))
         except LearnedTransformsError:
             return None
