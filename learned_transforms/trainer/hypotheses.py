@@ -37,6 +37,9 @@ CROPPED_SIZES = (128, 128), (100, 300), (300, 100)
 REACH = 8
 """Pixels beyond a crop, of the coarser of input and output, that kernels may look at."""
 
+MOST_APART = 64
+"""Lengths in a range that tells something."""
+
 MOST_HYPOTHESES = 400
 MOST_MULTIPLE = 256
 LOOSE = 0.4
@@ -310,7 +313,7 @@ def numbers_of(measured: Sequence[Measured]) -> dict[str, list[tuple[float, ...]
 def usual(ranges: Sequence[tuple[float, float]]) -> list[float]:
     """Whole lengths that at least a third of the ranges hold, the most frequent first."""
     counts: dict[int, int] = {}
-    for low, high in ranges:
+    for low, high in (each for each in ranges if each[1] - each[0] <= MOST_APART):
         for n in range(ceil(low), floor(high) + 1):
             counts[n] = counts.get(n, 0) + 1
     often = [n for n, count in counts.items() if count * 3 >= len(ranges) and n > 0]

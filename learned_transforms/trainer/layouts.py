@@ -291,7 +291,8 @@ class Line:
         inner = (np.abs(share - 0.5) < 0.5 - STRAIGHT) & (np.abs(place - tooth - 0.5) < 0.5 - STRAIGHT / 2)
         if inner.sum() < FEWEST_PLACES:
             return self
-        return fitted(index[inner], (tooth + share)[inner] * length / teeth, self.count)[0]
+        line, _ = fitted(index[inner], (tooth + share)[inner] * length / teeth, self.count)
+        return line if line.error <= UNSURE * abs(line.slope) else self
 
 
 def fitted(index: np.ndarray, places: np.ndarray, count: int) -> tuple[Line, np.ndarray]:

@@ -18,14 +18,15 @@ from learned_transforms.trainer.gains import gained
 from learned_transforms.trainer.noisy import noisy_table
 from learned_transforms.trainer.pointwise import pointwise
 from learned_transforms.trainer.problem import Ask, Form, Labelled, Problem, Trial, attempt, run
-from learned_transforms.trainer.resampling import resampled
+from learned_transforms.trainer.resampling import NOISY_SHARE, resampled
 from learned_transforms.trainer.spatial import scattered, windowed
 from learned_transforms.trainer.stages import tell
 from learned_transforms.trainer.summed import summed
 
 CHECK_IMAGES = 200
-NEARLY = 1.05
-"""Unfaithful forms within this factor of the least squared error are as good as each other."""
+NEARLY, NEARLY_NOISY = 1.05, 2.0
+"""Unfaithful forms within this factor of the least squared error are as good as each other; the latter where there are
+noisy pairs only, since what is free to do so learns part of the noise."""
 
 COLOURS, FEW_COLOURS = 6000, 600
 """Images of one colour that a teacher is asked about: fewer where each answer is costly."""
@@ -131,7 +132,8 @@ def best(rows: Sequence[Row], problem: Problem) -> Row | None:
     found = [row for row in rows if row.trial is not None]
     if not any(faithful(row, problem) for row in found):
         least = min((row.trial.squares for row in found if row.trial), default=0.0)
-        near = [row for row in found if row.trial and row.trial.squares <= NEARLY * least]
+        noisy = problem.ask is None and least <= NOISY_SHARE * float(problem.val.targets.double().var())
+        near = [row for row in found if row.trial and row.trial.squares <= (NEARLY_NOISY if noisy else NEARLY) * least]
         return min(near, key=lambda row: (free(row), fixed(row)), default=None)
     return min(found, key=lambda row: (row.trial and row.trial.worth, free(row), fixed(row)), default=None)
 
