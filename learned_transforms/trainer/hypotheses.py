@@ -37,6 +37,8 @@ CROPPED_SIZES = (128, 128), (100, 300), (300, 100)
 REACH = 8
 """Pixels beyond a crop, of the coarser of input and output, that kernels may look at."""
 
+LEAVES_NOTHING_OUT = "answers depend on what a crop would leave out"
+
 MOST_APART = 64
 """Lengths in a range that tells something."""
 
@@ -63,6 +65,8 @@ def learn_rules(looker: Looker) -> tuple[Rules, list[str]] | str:
         return "no rule explains the sizes of its answers, such as " + ", ".join(
             f"{wide(s.size)} -> {s.rows.frame} x {s.columns.frame}" for s in list(seen.values())[:3]
         )
+    if not crops_truly(left[0], looker):
+        return LEAVES_NOTHING_OUT
     # Then at sizes at which what is left disagrees; where one contradicts all, hypotheses are made anew.
     later = iter(LATER_SIZES)
     for _ in range(MOST_ROUNDS):
@@ -80,7 +84,7 @@ def learn_rules(looker: Looker) -> tuple[Rules, list[str]] | str:
             anew, explaining = explained([*part, found])
             left, part = (anew, explaining) if anew else (left, part)
     if not crops_truly(left[0], looker):
-        return "answers depend on what a crop would leave out"
+        return LEAVES_NOTHING_OUT
     fills = {one.fill for one in part} - {None}
     if len(fills) > 1:
         return "what lies around the image has another value at another size"

@@ -183,6 +183,8 @@ class Looker:
                 wave = self.shares(curve, ramp(size, axis, curve, teeth), window).mean(1 - along)
                 full, start = coarse.refined(wave, teeth, size[axis]).range(size[axis])
                 ranges = full, (start, start)
+            if ranges[0][1] - ranges[0][0] > UNSURE * ranges[0][0]:
+                return "the scale of images is not to be told"
             before = first if coarse.slope > 0 else frames[along] - first - count
             spans.append((Span(size[axis], frames[along], before, count, *ranges, coarse.slope < 0), along))
         if spans[0][1] == spans[1][1]:
