@@ -2,7 +2,7 @@
 
 import math
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import torchvision
 from torch import Tensor
 
 from learned_transforms.errors import DataError, InputShapeError
-from learned_transforms.plain import Fields, integer, mapped, maybe, number, one_of, switch, text
+from learned_transforms.plain import Fields, integer, listed, mapped, maybe, number, one_of, switch, text
 
 TIERS = ("proved", "exact", "rounding", "approximate")
 """From best to worst."""
@@ -61,6 +61,9 @@ class Certificate:
         groups: the same figures by kind of image.
         reference: versions, kind of input, CPU capability and threads that the teacher ran with.
         digest: a hash of what was measured, weights and all; empty until it is bound to them.
+        sizes: the sizes of images that it holds for, in words; empty: those that were compared.
+        basis: what it rests on besides, such as ``taps recovered``.
+        remarks: what else was seen, such as contradictions.
     """
 
     tier: str
@@ -78,6 +81,9 @@ class Certificate:
     groups: Mapping[str, Group]
     reference: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
+    sizes: str = ""
+    basis: str = ""
+    remarks: Sequence[str] = ()
 
     def __str__(self) -> str:
         share = f"{self.differing:,} of {self.values:,} values differ in {self.images:,} images"
@@ -85,7 +91,9 @@ class Certificate:
             share += " (the whole domain)"
         elif self.bound is not None:
             share += f" (95 %: fewer than {self.bound:.2g} of images)"
-        return f"{self.tier}: {share}, largest error {self.largest:.3g} levels"
+        tier = f"{self.tier} ({self.basis})" if self.basis and self.tier == "exact" else self.tier
+        more = "".join(f"; {words}" for words in (self.sizes, *self.remarks) if words)
+        return f"{tier}: {share}, largest error {self.largest:.3g} levels{more}"
 
     def at_least(self, tier: str) -> bool:
         """Whether this tier is ``tier`` or better."""
@@ -139,8 +147,10 @@ FIELDS = Fields(
         "groups": mapped(lambda group: isinstance(group, dict)),
         "reference": mapped(text),
         "digest": text,
+        **dict.fromkeys(("sizes", "basis"), text),
+        "remarks": listed(text, 0, 16),
     },
-    ("reference", "digest"),
+    ("reference", "digest", "sizes", "basis", "remarks"),
 )
 """What a file says of a certificate."""
 

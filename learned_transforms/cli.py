@@ -89,7 +89,13 @@ def add_apply(command: argparse.ArgumentParser) -> None:
 
 def add_retrain(command: argparse.ArgumentParser) -> None:
     answers = command.add_mutually_exclusive_group(required=True)
-    answers.add_argument("--teacher", metavar=TEACHER, help="callable to learn from; needs --data")
+    answers.add_argument("--teacher", metavar=TEACHER, help="callable to learn from, or an .onnx file; needs --data")
+    answers.add_argument(
+        "--command",
+        metavar="COMMAND",
+        dest="shell",
+        help="command to learn from, such as 'vips resize {in} {out} 0.5', of PNG files; needs --data",
+    )
     answers.add_argument("--pairs", metavar="CSV_OR_FOLDER", type=Path, help="pairs of input and target to learn from")
     command.add_argument("--data", metavar="DIR", type=Path, help="folder of images for the teacher")
     command.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the model")
@@ -109,8 +115,8 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options; a mistake in them ends the program with code 2."""
     made = parser()
     options = made.parse_args(arguments)
-    if options.command == "retrain" and (options.teacher is None) != (options.data is None):
-        made.error("retrain takes --teacher and --data together, or --pairs alone")
+    if options.command == "retrain" and (options.data is None) != (options.pairs is not None):
+        made.error("retrain takes --teacher or --command together with --data, or --pairs alone")
     return options
 
 

@@ -163,7 +163,7 @@ def retrain(options: argparse.Namespace) -> int:
     if "size" in settings:
         settings["size"] = tuple(settings["size"])
     with quiet(options.json):
-        teacher = None if options.pairs else load_teacher(options.teacher)
+        teacher = None if options.pairs else teacher_of(options)
         data = options.pairs or options.data
         result = trainer.retrain(teacher, data, out=options.out, resume=options.resume, **settings)
     trials = [figures(trial) for trial in result.trials]
@@ -174,6 +174,7 @@ def retrain(options: argparse.Namespace) -> int:
     ]
     found = f"{result.family}: {result.certificate}, PSNR {result.certificate.psnr:.1f} dB"
     notes = [f"  {note}" for note in result.notes]
+    notes += [] if result.speed is None else [f"  speed: {result.speed}"]
     lines = [found, *columns(result.table), *notes, f"folder: {result.folder}"]
     tell(options.json, {**report, "folder": str(result.folder)}, lines)
     if not result.certificate.at_least("rounding"):
@@ -183,6 +184,19 @@ def retrain(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def teacher_of(options: argparse.Namespace) -> Any:
+    """The callable, the ONNX file or the shell command that the options name.
+
+    Raises:
+        PipelineValueError: there is none of that name.
+    """
+    from learned_transforms.trainer.forms import Command
+
+    if options.shell is not None:
+        return Command(options.shell)
+    return options.teacher if options.teacher.lower().endswith(".onnx") else load_teacher(options.teacher)
 
 
 def figures(trial: Any) -> dict[str, Any]:

@@ -46,6 +46,10 @@ class InputShapeError(LearnedTransformsError, ValueError):
     """An image whose shape does not fit the pipeline."""
 
 
+class UnlearnedSizeError(InputShapeError):
+    """An image of a size at which a clone was not found to do what its teacher does."""
+
+
 class ChannelsError(InputTypeError, InputShapeError, RuntimeError):
     """An image of another number of channels than a transform takes: torchvision raises either of the three types."""
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.colour import LAYERS as COLOUR
 from learned_transforms.errors import InputShapeError, PipelineValueError
+from learned_transforms.framing import LAYERS as FRAMING
 from learned_transforms.layers import (
     MOST_CHANNELS,
     MOST_TERMS,
@@ -141,6 +142,39 @@ class FixedResampling(Layer):
         return [Resample(FixedAxis(self.rows, arithmetic), FixedAxis(self.columns, arithmetic), arithmetic)]
 
 
+class PositionalGain(Layer):
+    """Each value times a gain, plus an offset, by its place, for images of one size: vignettes, watermarks.
+
+    Args:
+        gain, offset: ``[C, H, W]``, the latter in levels (or float units).
+        arithmetic: float; its rounding turns the result into uint8 levels.
+    """
+
+    gain: nn.Parameter
+    offset: nn.Parameter
+    arithmetic: Arithmetic
+    options = SUMMED
+
+    def __init__(self, gain: Tensor, offset: Tensor, arithmetic: Arithmetic) -> None:
+        super().__init__()
+        check_weight("gain", gain, 3)
+        check_weight("offset", offset, 3)
+        if gain.shape != offset.shape or len(gain) > MOST_CHANNELS:
+            raise PipelineValueError(f"Expected a gain and an offset of one shape, got {gain.shape}, {offset.shape}.")
+        self.learn(gain=gain, offset=offset)
+        self.arithmetic = arithmetic
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image * self.gain.to(image) + self.offset.to(image)
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        c, h, w = self.gain.shape
+        check_size(shape, (c, h, w))
+        rounding = replace(self.effective(relaxed), number="float32")
+        same = torch.eye(c, dtype=torch.float32), torch.zeros(c, dtype=torch.float32)
+        return [Apply(self, shape), Mix(*same, rounding)]
+
+
 class Scattered(Layer):
     """Each output pixel weighs a few input pixels anywhere, in every channel alike; for images of one size.
 
@@ -268,13 +302,17 @@ class Unstructured(Layer):
         ]
 
 
+SINGLE = (Matrices, FixedResampling, PositionalGain, Scattered, Unstructured)
+"""Layers that refuse images of any size but one."""
+
 LAYERS: dict[str, type[Layer]] = {
     **COLOUR,
+    **FRAMING,
     **{
         layer.__name__: layer
         for layer in (
             *(Resampling, Picking, Mixing, Filtering, Lookup, Flipping, Cropping, Windowing, Padding, Arranging),
-            *(Normalising, Separable, SeparableSum, FixedResampling, Scattered, Ranking, Unstructured),
+            *(Normalising, Separable, SeparableSum, FixedResampling, PositionalGain, Scattered, Ranking, Unstructured),
         )
     },
 }

@@ -21,6 +21,7 @@ from learned_transforms.keep import BORDERS as PADS
 from learned_transforms.keep import Keep, Mirrored, Nearest, Padded, Part
 from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
 from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Pick, Resize, Shape, Stage, Table
+from learned_transforms.size_rules import SizeRule, is_rule
 from learned_transforms.sizing import Sizing
 from learned_transforms.taps import MOST_WHOLE, Axis
 
@@ -68,6 +69,10 @@ class Layer(nn.Module):
     def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         """Lower for images of any size, where they are not ``fixed``: rules in the stages say what follows from it."""
         return self.stages((channels, 1, 1), params, relaxed)
+
+    def by_size(self, params: Params) -> bool:
+        """Whether it lowers by :meth:`stages` under such params."""
+        return self.fixed
 
     def elastic(self, params: Params) -> bool:
         """Whether it gives images of any size one size."""
@@ -126,9 +131,13 @@ MOST_CHANNELS = 256
 FILLED = {"border": one_of(*PADS), "fill": listed(number, 1, MOST_CHANNELS)}
 """The params that say what lies around an image."""
 
-RESIZED = Fields(
-    {"size": listed(integer(1), 1, 2), "max_size": maybe(integer(1)), "antialias": switch}, ("max_size", "antialias")
-)
+
+def is_size(value: Any) -> bool:
+    """Whether plain values are what a resize takes as its size."""
+    return listed(integer(1), 1, 2)(value) or is_rule(value)
+
+
+RESIZED = Fields({"size": is_size, "max_size": maybe(integer(1)), "antialias": switch}, ("max_size", "antialias"))
 """The params of a resize."""
 
 MOST_PIECES, MOST_TERMS, MOST_SHIFT = 64, 64, 64
@@ -158,7 +167,8 @@ class Resampling(Layer):
     """Resize with a learned interpolation kernel, at any size; see ``taps.evaluate`` for what its numbers mean.
 
     Params: ``size`` (rows, columns) of the output, or (length of the shorter side,), as in torchvision; then
-    ``max_size``, if given, bounds the longer side. ``antialias`` (True unless given): stretch the kernel if shrinking.
+    ``max_size``, if given, bounds the longer side; or a :class:`~learned_transforms.size_rules.SizeRule` as plain values.
+    ``antialias`` (True unless given): stretch the kernel if shrinking.
 
     Args:
         kernel: ``[support, degree + 1]``, one row of coefficients per unit interval, constant term first.
@@ -196,7 +206,13 @@ class Resampling(Layer):
         return {**super().describe(), **({} if self.width == 1 else {"width": self.width})}
 
     def elastic(self, params: Params) -> bool:
-        return sizing_of(params).fixed
+        return not ruled(params) and sizing_of(params).fixed
+
+    def by_size(self, params: Params) -> bool:
+        return ruled(params)
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        return super().stages(shape, settled(params, shape), relaxed)
 
     def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         arithmetic, antialias = self.effective(relaxed), params.get("antialias", True)
@@ -226,6 +242,16 @@ def sizing_of(params: Params) -> Sizing:
     return Sizing(tuple(params["size"]), params.get("max_size"), params.get("longest"))
 
 
+def ruled(params: Params) -> bool:
+    """Whether the size that a resize gives follows from a rule that was learned."""
+    return isinstance(params["size"], Mapping)
+
+
+def settled(params: Params, shape: Shape) -> Params:
+    """The params of a resize, with the size that its rule gives for images of a shape."""
+    return {**params, "size": SizeRule.from_json(params["size"])(shape[1:])} if ruled(params) else params
+
+
 class Picking(Layer):
     """Resize by taking one pixel for each, at any size; see ``keep.Nearest``. Params as those of :class:`Resampling`.
 
@@ -248,7 +274,13 @@ class Picking(Layer):
         self.arithmetic = arithmetic
 
     def elastic(self, params: Params) -> bool:
-        return sizing_of(params).fixed
+        return not ruled(params) and sizing_of(params).fixed
+
+    def by_size(self, params: Params) -> bool:
+        return ruled(params)
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        return super().stages(shape, settled(params, shape), relaxed)
 
     def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         nearest = Nearest(1, float(self.offset.detach()), self.arithmetic, Keep(0, 1, 1))

@@ -156,7 +156,7 @@ class Network(Lowered):
         """Whether some layer has stages for one size only, and none before it gives images of any size that one."""
         for layer, given in zip(self.members, params, strict=True):
             if given is not None:
-                if layer.fixed:
+                if layer.by_size(given):
                     return True
                 if layer.elastic(given):
                     return False
@@ -198,12 +198,13 @@ class Network(Lowered):
         for position, (layer, what, given) in enumerate(zip(self.members, applied, params, strict=True)):
             if given is None:
                 continue
-            key = position, what, current if layer.fixed else current[0], relaxed, torch.get_num_threads()
+            by_size = layer.by_size(given)
+            key = position, what, current if by_size else current[0], relaxed, torch.get_num_threads()
             added = self.lowered.get(key)
             if added is None:
                 if "channels" in given:
                     check_channels(current[0], given["channels"])
-                added = layer.stages(current, given, relaxed) if layer.fixed else layer.free(current[0], given, relaxed)
+                added = layer.stages(current, given, relaxed) if by_size else layer.free(current[0], given, relaxed)
                 if len(self.lowered) >= MOST_LOWERED:
                     self.lowered.clear()
                 self.lowered[key] = added

@@ -143,7 +143,7 @@ def random_size(image):
         (random_size, "shapes"),
         (lambda image: image + torch.randint(0, 2, image.shape, dtype=torch.uint8), "deterministic"),
         (lambda image: "no image", "is no image"),
-        (lambda image: image[None], r"one image \[C, H, W\]"),
+        (lambda image: image[None].expand(2, -1, -1, -1), r"one image \[C, H, W\]"),
         (lambda image: image.to(torch.int16), "uint8 or float32"),
     ],
 )

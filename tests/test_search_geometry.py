@@ -11,13 +11,21 @@ import learned_transforms as lt
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError
 from learned_transforms.fixed import FixedResampling, SeparableSum
+from learned_transforms.framing import RequireSize
 from learned_transforms.layers import Cropping, Flipping, Resampling
 from learned_transforms.network import Network
+from learned_transforms.plain import LONGEST
 from learned_transforms.taps import evaluate
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data import PHOTOS
 from learned_transforms.trainer.placement import Line, Placement
 from learned_transforms.trainer.recognise import recognise
+
+
+def at_least(rows, columns):
+    """What refuses images of fewer rows or columns."""
+    return RequireSize, {"rows": (rows, LONGEST), "columns": (columns, LONGEST), "sizes": None}
+
 
 MIDDLE = v2.Compose([v2.Resize(30), v2.CenterCrop(24)])
 BICUBIC = InterpolationMode.BICUBIC
@@ -31,7 +39,8 @@ GEOMETRIES = {
     "a box, resized": (
         lambda image: F.resize(image[..., 3:33, 5:32], [20, 20]),
         "uint8",
-        [(Cropping, {"size": (30, 27), "start": (3, 5)}), (Resampling, {"size": (20, 20)})],
+        # Of smaller images a slice is shorter, and is resized all the same.
+        [at_least(33, 32), (Cropping, {"size": (30, 27), "start": (3, 5)}), (Resampling, {"size": (20, 20)})],
         (50, 41),
     ),
     "no antialiasing": (
@@ -49,7 +58,7 @@ GEOMETRIES = {
     "flip and crop": (
         lambda image: image.flip(-1)[..., 3:27, 2:30],
         "uint8",
-        [(Cropping, {"size": (24, 28), "start": (3, -30)}), (Flipping, {"axis": "horizontal"})],
+        [at_least(27, 30), (Cropping, {"size": (24, 28), "start": (3, -30)}), (Flipping, {"axis": "horizontal"})],
         (50, 41),
     ),
 }

@@ -5,11 +5,13 @@ transforms, so that whatever it finds comes from the teacher's answers.
 """
 
 import hashlib
+import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +24,24 @@ from learned_transforms.compose import LearnedCompose
 from learned_transforms.errors import DataError, OutputError, PipelineValueError
 from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
+from learned_transforms.trainer.assemble import assembled, serves, with_whole_answers, without_form
+from learned_transforms.trainer.bounds import Compared, Comparer, bounded, bounds_of_pairs, by_size, find_bounds
 from learned_transforms.trainer.checkpoint import Checkpoint
+from learned_transforms.trainer.contradictions import basis_of, colours_asked, contradictions
+from learned_transforms.trainer.contradictions import told as disagreeing
 from learned_transforms.trainer.data import KINDS, Pairs, Teacher, ask, stack
 from learned_transforms.trainer.fit import EarlyStopping, Settings, tensorboard
+from learned_transforms.trainer.forms import as_teacher
 from learned_transforms.trainer.levels import Levels
+from learned_transforms.trainer.outliers import outliers_of, told
 from learned_transforms.trainer.pairs import check_enough, gather, probe
 from learned_transforms.trainer.plain import last_resort, plain
 from learned_transforms.trainer.problem import FLOAT_ERROR, Labelled, Problem, Trial
 from learned_transforms.trainer.resampling import free_form
-from learned_transforms.trainer.result import Result
+from learned_transforms.trainer.result import HELD_OUT, Result
+from learned_transforms.trainer.ruled import partly
 from learned_transforms.trainer.search import CHECK_IMAGES, Row, best, faithful, measured, search, tell_row
+from learned_transforms.trainer.speed import compare_speed
 from learned_transforms.trainer.stages import tell
 
 __all__ = ["EarlyStopping", "Result", "retrain"]
@@ -46,7 +56,7 @@ HARDLY_BETTER = 0.95
 
 
 def retrain(
-    teacher: Teacher | None,
+    teacher: Teacher | str | Path | None,
     data: Any,
     *,
     arch: str = "auto",
@@ -71,7 +81,8 @@ def retrain(
     before or behind a table; where none is faithful, a plain convolutional or dense network is trained.
 
     Args:
-        teacher: deterministic callable from an image to an image; None if ``data`` holds (input, target) pairs.
+        teacher: deterministic callable from an image to an image, which may lie in a mapping, a list or a batch of one;
+            or the path of an ONNX file (needs onnxruntime). None if ``data`` holds (input, target) pairs.
         data: a folder of images, a Dataset, a tensor ``[N, C, H, W]``, or an iterable of images or of (image, label);
             without a teacher, (input, target) pairs: a CSV file, a folder of pairs, a Dataset or an iterable.
             Tensors are uint8, or float32 in [0, 1].
@@ -114,11 +125,16 @@ def retrain(
     check_folder(out)
     EarlyStopping(patience, min_delta)
     place = usable(device)
+    teacher = None if teacher is None else as_teacher(teacher)
     pairs, notes = gather(teacher, data, kind, size, count, seed, progress)
     check_enough(pairs)
     tell(f"{len(pairs):,} pairs of {shape(pairs.inputs)} and {shape(pairs.targets)}, {pairs.kind}", progress)
     levels = Levels.of(pairs, None if teacher is None else partial(answers, teacher, pairs.kind))
     notes += levels.notes()
+    outliers = outliers_of(levels.label(pairs), 1.0 if levels.quantised else 1 / 255) if teacher is None else []
+    if outliers:
+        notes.append(told(outliers, len(pairs)))
+        pairs = pairs.select(torch.tensor([i for i in range(len(pairs)) if i not in set(outliers)]))
     # Validation stops training and selects; certificates are measured on pairs that neither has seen.
     generator = torch.Generator().manual_seed(seed)
     rest, test_pairs = pairs.split(held_out, generator)
@@ -129,16 +145,20 @@ def retrain(
     checkpoint = None if out is None else Checkpoint(Path(out) / CHECKPOINTS, given, resume)
     with tensorboard(log_dir) as log:
         settings = Settings(epochs, patience, min_delta, progress, log, checkpoint, device=place)
-        more = None if teacher is None else partial(label_more, teacher, pairs, levels)
-        problem = Problem(train, val, (), more, settings, shipped_kernels())
-        rows = find(arch, problem, partial(probe, teacher, pairs, levels, seed), levels, seed)
+        seen = partly(teacher, pairs.rules) if teacher is not None and pairs.rules is not None else teacher
+        more = None if seen is None else partial(label_more, seen, pairs, levels)
+        costly = teacher is not None and (teacher.slow or pairs.rules is not None)
+        problem = Problem(train, val, (), more, settings, shipped_kernels(), rules=pairs.rules, costly=costly)
+        rows = find(arch, problem, partial(probe, seen, pairs, levels, seed), levels, seed)
     interrupted = settings.interrupt.is_set()
     try:
-        result = conclude(rows, problem, levels, pairs, test_pairs, notes, arch == "auto" and not interrupted)
+        aligned = arch == "auto" and not interrupted
+        result = conclude(rows, problem, levels, teacher, test_pairs, notes, aligned, levels.label(pairs))
     except DataError:
         if not interrupted:
             forget(out)
         raise
+    result.outliers = outliers
     if out is not None:
         result.save(out)
         if not interrupted:
@@ -189,16 +209,18 @@ def conclude(
     rows: Sequence[Row],
     problem: Problem,
     levels: Levels,
-    pairs: Pairs,
+    teacher: Teacher | None,
     test_pairs: Pairs,
     notes: list[str],
     aligned: bool,
+    known: Labelled,
 ) -> Result:
-    """Certify every form that was found, and choose the best by its validation error.
+    """Certify every form that was found, choose the best by its validation error, and see for what sizes it holds.
 
     Raises:
         DataError: there is none; or, if pairs should be ``aligned``, none that beats the mean of the targets.
     """
+    rows = [row if row.form is None or serves(row.form, problem) else without_form(row) for row in rows]
     chosen = best(rows, problem)
     if chosen is None or chosen.form is None or chosen.trial is None:
         raise DataError("No network was found: " + "; ".join(str(row) for row in rows))
@@ -210,14 +232,21 @@ def conclude(
             + "; ".join(str(row) for row in rows if row.form is None)
         )
     notes = [*notes, *chosen.form.notes]
+    if test_pairs.rules is not None and teacher is not None:
+        test_pairs = with_whole_answers(teacher, test_pairs)
     networks, certificates = {}, {}
     for row in rows:
         if row.form is not None:
-            network = levels.network(list(row.form.layers), list(row.form.params), pairs, tuple(row.form.learned))
+            network = assembled(row.form, levels, test_pairs)
             network.certificate = certify(network, test_pairs, levels.step)
             networks[row.family], certificates[row.family] = network, network.certificate
+    name = chosen.family
+    networks[name], certificates[name] = within_bounds(networks[name], teacher, test_pairs, levels.step, notes)
+    networks[name].certificate = certificates[name] = with_remarks(certificates[name], chosen, known)
+    transform = LearnedCompose([networks[name]])
+    speed = None if teacher is None else compare_speed(transform, teacher, test_pairs.inputs[0], test_pairs.kind)
     return Result(
-        LearnedCompose([networks[chosen.family]]),
+        transform,
         problem.history,
         certificates[chosen.family],
         certificates,
@@ -228,6 +257,7 @@ def conclude(
         chosen.form.fitted,
         chosen.family,
         test_pairs,
+        speed=speed,
     )
 
 
@@ -248,11 +278,18 @@ def check_folder(out: str | Path | None) -> None:
     """Require that a folder is there or can be made; told before minutes of training rather than after them.
 
     Raises:
-        OutputError: a file is in its place.
+        OutputError: a file is in its place, or the folder, or one that leads to it, may not be written to.
+        PipelineValueError: it is no path.
     """
-    there = None if out is None else next(path for path in (Path(out), *Path(out).absolute().parents) if path.exists())
-    if there is not None and not there.is_dir():
+    if out is None:
+        return
+    if not isinstance(out, str | Path) or not str(out):
+        raise PipelineValueError(f"Expected out to be the path of a folder, got {out!r}.")
+    there = next(path for path in (Path(out), *Path(out).absolute().parents) if path.exists())
+    if not there.is_dir():
         raise OutputError(f"Expected out to be a folder, but {there} is a file. Choose another place.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(f"{out} cannot be written: {there} may not be written to. Choose another place.")
 
 
 def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[int, int] | None, seed: int) -> None:
@@ -304,11 +341,44 @@ def answers(teacher: Teacher, kind: str, images: Tensor) -> Tensor:
     return stack(ask(teacher, images, kind)[0])
 
 
-def certify(network: Network, pairs: Pairs, step: Tensor | None = None) -> Certificate:
-    """Compare a network with held-out pairs; ``step [C or 1]`` is one level in float units, 1/255 without it."""
+def with_remarks(certificate: Certificate, chosen: Row, known: Labelled) -> Certificate:
+    """The certificate with what it rests on, and what training saw that contradicts it.
+
+    No clone is exact of which training saw an image that it misses by more than a level.
+    """
+    if chosen.form is None or not certificate.at_least("rounding"):
+        return certificate
+    missed = contradictions(chosen.form, known, 1.0 if known.quantised else 1 / 255)
+    remarks = [colours_asked(chosen.form, known.inputs)] if certificate.tier != "proved" else []
+    remarks += [disagreeing(missed, len(known.inputs))] if missed else []
+    tier = "approximate" if missed else certificate.tier
+    made = replace(certificate, tier=tier, basis=basis_of(chosen.form), remarks=tuple(filter(None, remarks)))
+    return made
+
+
+def certify(
+    network: Network, pairs: Pairs, step: Tensor | None = None, more: Iterable[Compared] = ()
+) -> Certificate:
+    """Compare a network with held-out pairs, and more; ``step [C or 1]`` is a level in float units, 1/255 without."""
     inputs = pairs.inputs
     comparisons = (
-        (("held out", network(part), target))
+        ((HELD_OUT, network(part), target))
         for part, target in zip(inputs.split(512), pairs.targets.split(512), strict=True)
     )
-    return measure(comparisons, pairs.kind, step=step)
+    return measure(chain(comparisons, more), pairs.kind, step=step)
+
+
+def within_bounds(
+    network: Network, teacher: Teacher | None, pairs: Pairs, step: Tensor | None, notes: list[str]
+) -> tuple[Network, Certificate]:
+    """The network, which refuses images of sizes for which it does not hold; and its certificate, which names them."""
+    size = pairs.inputs.shape[-2], pairs.inputs.shape[-1]
+    before = certify(network, pairs, step)
+    if teacher is None:
+        bounds = bounds_of_pairs(size, pairs.targets.shape[-2:] == pairs.inputs.shape[-2:])
+    else:
+        bounds = find_bounds(Comparer(network, teacher, pairs.kind, pairs.inputs, before), size)
+    notes.append(f"sizes: {bounds}")
+    made = bounded(network, bounds)
+    made.certificate = replace(certify(made, pairs, step, by_size(bounds.trials)), sizes=str(bounds))
+    return made, made.certificate

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from learned_transforms.errors import DataError, InputTypeError, TeacherError
 from learned_transforms.images import as_rgb_or_l, form_of, from_tensor, items, to_tensor
 from learned_transforms.trainer.files import read_folder, read_pairs
+from learned_transforms.trainer.rules import Rules
 
 KINDS = ("pil", "numpy", "uint8", "float32")
 """What a teacher may take: a PIL image, a uint8 array (H, W, C) or (H, W), a tensor [C, H, W] of either dtype."""
@@ -39,12 +40,14 @@ class Pairs:
         targets: uint8 or float32 ``[N, C', H', W']``.
         kind: how the teacher was given the inputs: ``"pil"``, ``"numpy"``, ``"uint8"`` or ``"float32"``.
         container: what the teacher's answers came in: ``"pil"``, ``"tensor"``, ``"image"`` or ``"numpy"``.
+        rules: how answers follow from the size of images, where targets are parts of them; None: they are whole.
     """
 
     inputs: Tensor
     targets: Tensor
     kind: str
     container: str
+    rules: Rules | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -331,6 +334,8 @@ def ask_once(teacher: Teacher, image: Tensor, kind: str, i: int) -> tuple[Tensor
     before = as_tensor(given).clone()
     try:
         raw = teacher(given)
+    except TeacherError:
+        raise
     except Exception as error:  # Whatever a foreign callable raises is told as its failure.
         raise TeacherError(
             f"The teacher raised {type(error).__name__} on image {i} ({kind}, shape {tuple(image.shape)}): {error}. "

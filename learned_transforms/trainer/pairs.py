@@ -1,5 +1,6 @@
 """Training pairs of one size, out of data and a teacher's answers."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,9 @@ from learned_transforms.trainer.data import (
     Images,
     Pairs,
     Teacher,
+    as_kind,
     ask,
+    container_of,
     find_kind,
     noise,
     photo_patches,
@@ -20,8 +23,13 @@ from learned_transforms.trainer.data import (
     stack,
     synthetic,
 )
+from learned_transforms.trainer.forms import as_teacher
+from learned_transforms.trainer.hypotheses import learn_rules
+from learned_transforms.trainer.layouts import Looker
 from learned_transforms.trainer.levels import Levels
 from learned_transforms.trainer.problem import Labelled
+from learned_transforms.trainer.ruled import partly, shows, training_size, whole
+from learned_transforms.trainer.rules import Rules
 
 PATCH, LARGEST = (32, 32), 128
 """Size of the training patches, where the images do not share one of at most ``LARGEST`` rows and columns."""
@@ -34,6 +42,15 @@ PROBES = 24
 MOST_IMAGES, MOST_PIXELS = 12_000, 16_000_000
 """Training images, and their pixels, unless their number is given."""
 
+FEWEST_ANSWERS, MOST_ANSWERED = 600, 60_000_000
+"""Training images, and the pixels of whole answers to them, where only parts of these are learned from."""
+
+MOST_COMMANDED = 1500
+"""Training images, where each is asked by running a program."""
+
+LARGE_SHAPES, LARGE_PROBES = ((300, 420), (640, 427), (200, 201)), 4
+"""Larger sizes, which tell whether kernels are stretched, and how they are rounded there."""
+
 
 def gather(
     teacher: Teacher | None,
@@ -45,6 +62,7 @@ def gather(
     progress: bool,
 ) -> tuple[Pairs, list[str]]:
     """Training pairs of one size, and what there is to say about them."""
+    teacher = None if teacher is None else as_teacher(teacher)
     found = read_images(data, paired=teacher is None)
     notes = [f"{len(found.skipped)} unreadable files skipped: {'; '.join(found.skipped[:3])}"] if found.skipped else []
     if kind is None and teacher is not None:
@@ -57,18 +75,70 @@ def gather(
     if len(channels) > 1:
         raise DataError(f"Expected images with one number of channels, got {sorted(channels)}.")
     if found.targets is not None:
-        if len(sizes) > 1:
-            raise DataError(f"Expected pairs whose inputs share one size, got {len(sizes)} sizes.")
-        return Pairs(torch.stack(found.images), stack(found.targets), kind, found.answers), notes
+        chosen = most_of_one_size(found.images)
+        if len(chosen) < len(found.images):
+            rows, columns = found.images[chosen[0]].shape[-2:]
+            notes.append(
+                f"{len(found.images) - len(chosen)} pairs of other sizes than {rows} x {columns} were left out"
+            )
+        inputs, targets = ([images[i] for i in chosen] for images in (found.images, found.targets))
+        return Pairs(torch.stack(inputs), stack(targets), kind, found.answers), notes
     if teacher is None:
         raise DataError("Expected (input, target) pairs, or a teacher.")
     shared = next(iter(sizes)) if len(sizes) == 1 else PATCH
     patch = size or (shared if max(shared) <= LARGEST else PATCH)
-    images = fill_up(found.images, patch, count or min(MOST_IMAGES, MOST_PIXELS // (patch[0] * patch[1])), seed)
-    answers, container = ask(teacher, images, kind, progress)
+    rules = study(teacher, kind, next(iter(channels)), patch, notes)
+    most = min(MOST_COMMANDED if teacher.slow else MOST_IMAGES, MOST_PIXELS // (patch[0] * patch[1]))
+    seen: Teacher = teacher
+    if rules is not None:
+        patch, seen = training_size(rules, patch), partly(teacher, rules)
+        most = min(most, max(FEWEST_ANSWERS, MOST_ANSWERED // area(rules, patch)))
+    images = fill_up(found.images, patch, count or most, seed)
+    answers, container = ask(seen, images, kind, progress)
+    if teacher.words:
+        notes.append(f"answers: {teacher.words}")
+    if rules is not None:
+        container = container_of(teacher(as_kind(images[0], kind)))
     if kind == "float32" and images.dtype == torch.uint8:
         images = images.float() / 255
-    return Pairs(images, stack(answers), kind, container), notes
+    return Pairs(images, stack(answers), kind, container, rules), notes
+
+
+def most_of_one_size(images: Sequence[Tensor]) -> list[int]:
+    """The numbers of the images of the size that most of them have.
+
+    Raises:
+        DataError: there are several sizes, and too few images of any.
+    """
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for number, image in enumerate(images):
+        by_size.setdefault(tuple(image.shape[-2:]), []).append(number)
+    most = max(by_size.values(), key=len)
+    if len(by_size) > 1 and len(most) < FEWEST:
+        raise DataError(
+            f"Expected pairs whose inputs share one size, got {len(by_size)} sizes, none with {FEWEST} pairs or more."
+        )
+    return most
+
+
+def study(teacher: Teacher, kind: str, channels: int, patch: tuple[int, int], notes: list[str]) -> Rules | None:
+    """How answers follow from the size of images, where parts of them are to be learned from; what is found is noted.
+
+    None: no rule was found; or there is none to speak of, and answers may as well be learned from as they are.
+    """
+    found = learn_rules(Looker(teacher, kind, channels))
+    if isinstance(found, str):
+        notes.append(f"no rule for sizes: {found}")
+        return None
+    rules, more = found
+    notes += [f"rule for sizes: {rules}", *more]
+    return None if rules.plain and whole(rules, patch) and shows(rules, patch) else rules
+
+
+def area(rules: Rules, size: tuple[int, int]) -> int:
+    """Pixels of the answer to an image of a size."""
+    rows, columns = rules.layout(size)
+    return rows.frame * columns.frame
 
 
 def check_enough(pairs: Pairs) -> None:
@@ -106,20 +176,27 @@ def fill_up(images: list[Tensor], size: tuple[int, int], count: int, seed: int) 
 
 
 def probe(teacher: Teacher | None, pairs: Pairs, levels: Levels, seed: int) -> list[Labelled]:
-    """Noise of other sizes and the teacher's answers; sizes whose answers have another size are left out."""
+    """Noise of other sizes and the teacher's answers; sizes whose answers have another size are left out.
+
+    Under rules for sizes, none is left out, and there are larger ones too.
+    """
     if teacher is None:
         return []
     generator = torch.Generator().manual_seed(seed)
     found = []
-    for h, w in PROBE_SHAPES:
+    shapes = [(shape, PROBES) for shape in PROBE_SHAPES]
+    shapes += [(shape, LARGE_PROBES) for shape in LARGE_SHAPES if pairs.rules is not None]
+    for (h, w), count in shapes:
         shape: Shape = (pairs.inputs.shape[1], h, w)
-        images = noise(PROBES, shape, generator)
+        images = noise(count, shape, generator)
         if pairs.inputs.dtype != torch.uint8:
             images = images.float() / 255
         try:
             answers = stack(ask(teacher, images, pairs.kind)[0])
         except TeacherError:
             continue  # A teacher that takes one size only is a good teacher all the same.
-        if answers.shape[1:] == pairs.targets.shape[1:] and answers.dtype == pairs.targets.dtype:
+        alike = 3 if pairs.rules is None else 1  # Channels, or all dimensions.
+        same = answers.shape[1 : 1 + alike] == pairs.targets.shape[1 : 1 + alike]
+        if same and answers.dtype == pairs.targets.dtype:
             found.append(levels.label(replace(pairs, inputs=images, targets=answers)))
     return found

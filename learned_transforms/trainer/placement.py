@@ -21,14 +21,15 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Line:
-    """How one axis is resampled: ``length`` pixels from ``low`` on become ``full``, of which those from ``start`` on
-    are kept.
+    """How one axis is resampled: ``length`` pixels from ``low`` on become ``full``, of which every ``step``-th from
+    ``start`` on is kept.
     """
 
     low: int
     length: int
     full: int
     start: int
+    step: int = 1
 
     @property
     def scale(self) -> float:
@@ -36,7 +37,7 @@ class Line:
 
     def centres(self, count: int) -> Tensor:
         """Where the centres of ``count`` outputs lie, in input pixels."""
-        return self.low + (torch.arange(count).double() + self.start + 0.5) * self.scale
+        return self.low + (torch.arange(count).double() * self.step + self.start + 0.5) * self.scale
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,15 @@ class Placement:
         resize: list[tuple[Layer, Params]] = [(layer, params)] if self.resized else []
         behind: list[tuple[Layer, Params]] = [] if self.crop is None else [(Cropping(), self.crop)]
         return before + resize + behind
+
+    def stages(self, layer: Resampling, shape: Shape, output: Size, relaxed: bool = False) -> list[Stage]:
+        """What it comes to for images of one shape."""
+        found: list[Stage] = []
+        for part, given in self.parts(layer, output):
+            for stage in part.stages(shape, given, relaxed):
+                found.append(stage)
+                shape = stage.output(shape)
+        return found or [Gather()]
 
     def matrices(self, kernel: Tensor, shift: Tensor, inputs: Size, output: Size) -> tuple[Tensor, Tensor] | None:
         """The row and the column matrix that a kernel comes to, not rounded; None where a crop leaves the image."""
@@ -164,7 +174,7 @@ def resampling(
 
 
 class Placed(Resampling):
-    """A resample with a placement, while it is looked for; :meth:`parts` is what it comes to in the end.
+    """A resample with a placement, while it is looked for; the placement's parts are what it comes to in the end.
 
     Params: ``size`` (rows, columns) of the output.
     """
@@ -177,14 +187,13 @@ class Placed(Resampling):
         super().__init__(kernel, shift, arithmetic, width)
         self.placement = placement
 
-    def parts(self, output: Size) -> list[tuple[Layer, Params]]:
-        plain = Resampling(self.kernel, self.shift, self.arithmetic, self.width)
-        return self.placement.parts(plain, output)
+    @property
+    def plain(self) -> Resampling:
+        """The same without the placement."""
+        return Resampling(self.kernel, self.shift, self.arithmetic, self.width)
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        found: list[Stage] = []
-        for layer, given in self.parts(params["size"]):
-            for stage in layer.stages(shape, given, relaxed):
-                found.append(stage)
-                shape = stage.output(shape)
-        return found or [Gather()]
+        return self.placement.stages(self.plain, shape, params["size"], relaxed)
+
+    def elastic(self, params: Params) -> bool:
+        return False

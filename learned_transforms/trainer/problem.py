@@ -15,6 +15,7 @@ from learned_transforms.network import Network
 from learned_transforms.trainer.data import as_kind
 from learned_transforms.trainer.fit import Epoch, Settings, score
 from learned_transforms.trainer.kernel import Sized
+from learned_transforms.trainer.rules import Rules
 
 FLOAT_ERROR = 1e-6
 """Float values that differ by no more count as equal."""
@@ -111,6 +112,8 @@ class Problem:
         settings: of training.
         kernels: shipped ones, candidates beside the one that is learned.
         history: of all training, in order.
+        rules: how targets follow from the size of inputs, where that is known.
+        costly: an answer takes long, so that fewer are asked for.
     """
 
     train: Labelled
@@ -120,11 +123,14 @@ class Problem:
     settings: Settings
     kernels: Sequence[Resampling] = ()
     history: list[Epoch] = field(default_factory=list)
+    rules: Rules | None = None
+    costly: bool = False
 
     @property
     def same_size(self) -> bool:
-        """Whether outputs are as large as inputs."""
-        return self.train.inputs.shape[-2:] == self.train.targets.shape[-2:]
+        """Whether outputs are as large as inputs, other than by chance."""
+        resizes = self.rules is not None and self.rules.resizes
+        return not resizes and self.train.inputs.shape[-2:] == self.train.targets.shape[-2:]
 
     @property
     def unit(self) -> float:

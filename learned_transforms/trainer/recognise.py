@@ -36,6 +36,9 @@ UNLIKE = 0.1
 """A place that leaves more than this share of the squares of the matrices to any kernel is none."""
 
 
+Lines = tuple[Line, Line]
+
+
 @dataclass(frozen=True)
 class Geometry:
     """What was found in free matrices.
@@ -74,11 +77,17 @@ class Reading:
     shift: float
 
 
-def recognise(rows: Tensor, columns: Tensor) -> list[Geometry] | str:
-    """Where the outputs of row and column matrices lie, the likeliest first; or why they are no resampling."""
+def recognise(
+    rows: Tensor, columns: Tensor, lines: Lines | None = None, straight: float = STRAIGHT
+) -> list[Geometry] | str:
+    """Where the outputs of row and column matrices lie, the likeliest first; or why they are no resampling.
+
+    ``lines`` are those of the rows and of the columns, where they are known; for ``straight`` see ``STRAIGHT``.
+    """
     found: list[list[Reading]] = []
-    for name, matrix in (("rows", rows), ("columns", columns)):
-        readings = read_axis(matrix.detach().double().cpu(), name)
+    known = lines or (None, None)
+    for name, matrix, line in (("rows", rows, known[0]), ("columns", columns, known[1])):
+        readings = read_axis(matrix.detach().double().cpu(), name, line, straight)
         if isinstance(readings, str):
             return readings
         found.append(readings)
@@ -112,8 +121,8 @@ def recognise(rows: Tensor, columns: Tensor) -> list[Geometry] | str:
     ] or f"any kernel leaves {min(stretched.left, plain.left):.1%} of the matrices"
 
 
-def read_axis(matrix: Tensor, name: str) -> list[Reading] | str:
-    """Lines that may explain a matrix, the whole axis first; or why there is none."""
+def read_axis(matrix: Tensor, name: str, known: Line | None = None, straight: float = STRAIGHT) -> list[Reading] | str:
+    """Lines that may explain a matrix, the whole axis first, or the one that is known; or why there is none."""
     n_out, n_in = matrix.shape
     if min(n_out, n_in) < FEWEST:
         return f"{n_out} x {n_in} {name} are too few to recognise a kernel in; at least 8 x 8 are needed"
@@ -132,8 +141,10 @@ def read_axis(matrix: Tensor, name: str) -> list[Reading] | str:
         slope, offset = line_through(position, (matrix @ pixels)[inner])
     centres = (matrix @ pixels)[inner]
     bent = float((centres - slope * position - offset).abs().max())
-    if bent > STRAIGHT:
+    if bent > straight:
         return f"centres of the {name} lie up to {bent:.2f} pixels off a straight line"
+    if known is not None:
+        return [Reading(matrix, flipped, known, float((centres - known.centres(n_out)[inner]).mean()))]
     found = []
     for line in lines_near(slope, offset, n_in, n_out):
         error = centres - line.centres(n_out)[inner]

@@ -19,7 +19,8 @@ from learned_transforms.trainer.kernel import Sized, fit_kernel, kernel_loss
 from learned_transforms.trainer.placement import UNROUNDED, WHOLE, Placement, placements, resampling
 from learned_transforms.trainer.pointwise import FLOATS, best_map, fit_mix, mixings, settle
 from learned_transforms.trainer.problem import Ask, Form, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
-from learned_transforms.trainer.recognise import Geometry, estimate_kernel, recognise
+from learned_transforms.trainer.recognise import STRAIGHT, Geometry, estimate_kernel, recognise
+from learned_transforms.trainer.ruled import Ruled, ruled_placements
 from learned_transforms.trainer.snap import snap
 from learned_transforms.trainer.thinning import SMALL, SMALL_FLOAT, thinned
 
@@ -80,6 +81,9 @@ NOISE_FREE = 1e-10
 FREE_PATIENCE, FREE_DELTA = 3, 1e-3
 """Alternating least squares are there after a few epochs; falls of the loss below this, in levels, tell nothing."""
 
+NOISY_SHARE, NOISY_STRAIGHT = 0.05, 0.6
+"""Of the variance of the targets, that noise may leave; and how far it may move centres, see ``recognise.STRAIGHT``."""
+
 EXPLAINED = 50.0
 """Mean square, in levels, that rounding and clamping between the passes may leave to free matrices."""
 
@@ -92,13 +96,18 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     yield "separable", form
     free = cast(Separable, form.layers[0])
     left = free_loss(free, None, problem.val.part(slice(CHECK_IMAGES)).floats(torch.float64))
-    if left > EXPLAINED * problem.unit**2:
+    # Pairs may be noisy; what a teacher answers is not.
+    noise = NOISY_SHARE * float(problem.val.targets.double().var()) if problem.ask is None else 0.0
+    if left > max(EXPLAINED * problem.unit**2, noise):
         yield "kernel", f"free matrices leave a mean square of {left / problem.unit**2:.3g} levels"
         return
     most = max(50, REFIT_VALUES // problem.train.targets[0].numel())
     rich = problem.train.rich(most)
     thin = thinned(free, rich.floats(torch.float64), SMALL if rich.quantised else SMALL_FLOAT)
-    readings = recognise(thin.rows, thin.columns)
+    size = problem.train.inputs.shape[-2], problem.train.inputs.shape[-1]
+    known = None if problem.rules is None else Ruled(rules=problem.rules).lines(size)
+    noisy = problem.ask is None and left > problem.unit**2
+    readings = recognise(thin.rows, thin.columns, known, NOISY_STRAIGHT if noisy else STRAIGHT)
     found: Form | str = readings if isinstance(readings, str) else "no place"
     for geometry in readings if isinstance(readings, list) else []:
         found = kernel_form(thin, geometry, problem)
@@ -135,7 +144,8 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
         problem: its pairs.
     """
     data, held_out = problem.train.flip(geometry.flips), problem.val.flip(geometry.flips)
-    placed = place(start, geometry, data.inputs, data.size, [p.flip(geometry.flips) for p in problem.probes])
+    rules = None if problem.rules is None else ruled_placements(problem.rules)
+    placed = place(start, geometry, data.inputs, data.size, [p.flip(geometry.flips) for p in problem.probes], rules)
     if isinstance(placed, str):
         return placed
     placement, probes = placed
@@ -143,14 +153,15 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
     rich, rich_val = data.rich(most), held_out.rich(most)
     kernels, fitted, weight = [COPY], None, start.weight.detach()
     if placement.resized:
-        sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in probes))]
-        val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in probes))]
+        many = [p for p in probes if len(p.inputs) > HELD_OUT_PROBES]
+        sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in many))]
+        val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in many))]
         found = refit(start, geometry, placement, sets, val_sets, problem)
         shift, kernels = geometry.shift, []
         if found is not None:
             layer, weight, bias = found
             fitted = layer.kernel.detach().cpu()
-            snapped, shift = snap_geometry(layer, weight, bias, placement, sets)
+            snapped, shift = snap_geometry(layer, weight, bias, placement, sets, problem.unit)
             kernels = [Kernel(grid, kernel, shift) for grid, kernel in snapped]
         # Behind a kernel that does not fit quite, a shift that is none may have been fitted.
         shift = (shift * 8).round() / 8
@@ -177,11 +188,20 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
 
 
 def place(
-    start: Separable, geometry: Geometry, images: Tensor, output: tuple[int, int], probes: Sequence[Labelled]
+    start: Separable,
+    geometry: Geometry,
+    images: Tensor,
+    output: tuple[int, int],
+    probes: Sequence[Labelled],
+    rules: Sequence[Placement] | None = None,
 ) -> tuple[Placement, Sequence[Labelled]] | str:
-    """The rule of a geometry that images of other sizes bear out, and those that tell; or why there is none."""
+    """The rule that images of other sizes bear out, and those that tell; or why there is none.
+
+    ``rules`` are those that come into question; None: those of the geometry.
+    """
     inputs = images.shape[-2], images.shape[-1]
-    rules = placements(geometry.lines, inputs, output, geometry.antialias, geometry.copied)
+    if rules is None:
+        rules = placements(geometry.lines, inputs, output, geometry.antialias, geometry.copied)
     if not rules:
         return "a filter, and no kernel, explains the matrices"
     if rules == [WHOLE]:
@@ -253,7 +273,7 @@ def free_loss(network: Separable, geometry: Geometry | None, part: Sized) -> flo
 
 
 def snap_geometry(
-    layer: Resampling, weight: Tensor, bias: Tensor, placement: Placement, sets: Sequence[Sized]
+    layer: Resampling, weight: Tensor, bias: Tensor, placement: Placement, sets: Sequence[Sized], unit: float
 ) -> tuple[list[tuple[Grid, Tensor]], Tensor]:
     """The simplest kernels, and the simplest shift, that do as well as the fitted ones; no rounding modelled."""
 
@@ -263,7 +283,9 @@ def snap_geometry(
     floor = 1e-12 * float(sets[0][1].square().mean())
     fitted = layer.kernel.detach()
     shift = snap(layer.shift.detach(), lambda s: loss(fitted, s), 1e-3, floor, 1)[0][1]
-    return snap(fitted, lambda k: loss(k, shift), NEAR, floor, 8), shift
+    # More than roundings leave is noise, beside which any kernel would do.
+    near = NEAR * min(1.0, unit**2 / max(loss(fitted, shift), floor))
+    return snap(fitted, lambda k: loss(k, shift), near, floor, 8), shift
 
 
 class Kernel(NamedTuple):

@@ -20,7 +20,11 @@ from learned_transforms.trainer.figures import Example, curves, examples
 from learned_transforms.trainer.fit import Epoch
 from learned_transforms.trainer.problem import Trial
 from learned_transforms.trainer.search import Row
+from learned_transforms.trainer.speed import Speed
 from learned_transforms.weights import MODEL
+
+HELD_OUT = "held out"
+"""The group of held-out pairs in a certificate; others are of other sizes."""
 
 SHOWN = 5
 """Examples in the picture: the worst, and the first others."""
@@ -43,6 +47,8 @@ class Result:
         family: of the chosen form.
         held_out: the pairs of ``certificate``.
         folder: where all of this was saved, if it was.
+        outliers: numbers of the pairs that disagree with the rest, and were left out.
+        speed: of ``transform`` beside its teacher, where there is one.
     """
 
     transform: LearnedCompose
@@ -57,6 +63,8 @@ class Result:
     family: str = ""
     held_out: Pairs | None = None
     folder: Path | None = None
+    outliers: Sequence[int] = ()
+    speed: Speed | None = None
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the result folder: weights, certificate, history, search table, curves, and examples.
@@ -92,7 +100,8 @@ class Result:
         if self.held_out is None:
             return
         network, pairs = self.networks[self.family], self.held_out
-        worst = int(self.certificate.worst.rpartition(" ")[2])
+        group, _, number = self.certificate.worst.rpartition(" ")
+        worst = int(number) if group == HELD_OUT else 0
         chosen = list(dict.fromkeys([worst, *range(min(SHOWN, len(pairs)))]))[:SHOWN]
         rows = [
             Example(
@@ -122,7 +131,8 @@ class Result:
                 else f"| {trial.differing:.4%} | {trial.largest:.3g} | {trial.squares:.3g} "
             )
             lines.append(f"| {row.family} {figures}| {row.seconds:.1f} | {row.reason or (trial and trial.form)} |")
-        lines += ["", *(f"- {note}" for note in self.notes), ""]
+        notes = self.notes if self.speed is None else [*self.notes, f"speed: {self.speed}"]
+        lines += ["", *(f"- {note}" for note in notes), ""]
         return "\n".join(lines)
 
 

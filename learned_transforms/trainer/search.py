@@ -12,18 +12,26 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from learned_transforms.fixed import FixedResampling, Scattered, Separable, SeparableSum, Unstructured
+from learned_transforms.fixed import FixedResampling, PositionalGain, Scattered, Separable, SeparableSum, Unstructured
 from learned_transforms.layers import Layer, Lookup
+from learned_transforms.trainer.gains import gained
+from learned_transforms.trainer.noisy import noisy_table
 from learned_transforms.trainer.pointwise import pointwise
 from learned_transforms.trainer.problem import Ask, Form, Labelled, Problem, Trial, attempt, run
 from learned_transforms.trainer.ranked import ranked
-from learned_transforms.trainer.resampling import resampled
+from learned_transforms.trainer.resampling import NOISY_SHARE, resampled
 from learned_transforms.trainer.spatial import scattered, windowed
 from learned_transforms.trainer.stages import tell
 from learned_transforms.trainer.summed import summed
 
 CHECK_IMAGES = 200
-COLOURS = 6000
+NEARLY, NEARLY_NOISY = 1.05, 2.0
+"""Unfaithful forms within this factor of the least squared error are as good as each other; the latter where there are
+noisy pairs only, since what is free to do so learns part of the noise."""
+
+COLOURS, FEW_COLOURS = 6000, 600
+"""Images of one colour that a teacher is asked about: fewer where each answer is costly."""
+
 FIRST_COLOURS = 300
 """A teacher that gives all of these back is not asked about the others: it leaves colours as they are."""
 
@@ -106,7 +114,8 @@ def free(row: Row) -> bool:
 
 def fixed(row: Row) -> bool:
     """Whether it serves images of one size only."""
-    return row.form is not None and any(isinstance(layer, FixedResampling | Scattered) for layer in row.form.layers)
+    single = FixedResampling | PositionalGain | Scattered
+    return row.form is not None and any(isinstance(layer, single) for layer in row.form.layers)
 
 
 def exact(row: Row) -> bool:
@@ -122,18 +131,26 @@ def faithful(row: Row, problem: Problem) -> bool:
 def best(rows: Sequence[Row], problem: Problem) -> Row | None:
     """The row whose validation values differ least; among equals, one for any size, and one that is cheap to run.
 
-    Where none is faithful, nearly all values differ in each, and the mean squared error tells which is nearest.
+    Where none is faithful, nearly all values differ in each, and the mean squared error tells which is nearest; of
+    those within a few percent, the same is preferred.
     """
     found = [row for row in rows if row.trial is not None]
     if not any(faithful(row, problem) for row in found):
-        return min(found, key=lambda row: row.trial.squares if row.trial else 0.0, default=None)
+        least = min((row.trial.squares for row in found if row.trial), default=0.0)
+        noisy = problem.ask is None and least <= NOISY_SHARE * float(problem.val.targets.double().var())
+        near = [row for row in found if row.trial and row.trial.squares <= (NEARLY_NOISY if noisy else NEARLY) * least]
+        return min(near, key=lambda row: (free(row), fixed(row)), default=None)
     return min(found, key=lambda row: (row.trial and row.trial.worth, free(row), fixed(row)), default=None)
 
 
 def groups(problem: Problem) -> Iterator[Families]:
     """Families in the order in which they are tried."""
     if problem.same_size:
+        noisy = noisy_table(problem)
+        if noisy is not None:
+            yield iter([("table behind noise", noisy)])
         yield pointwise(problem)
+        yield gained(problem)
     colours = pointwise_part(problem)
     folds = colours is not None and any(isinstance(layer, Lookup) for layer in colours.layers)
     if not folds:
@@ -179,8 +196,9 @@ def pointwise_part(problem: Problem) -> Form | None:
     generator = torch.Generator().manual_seed(0)
     channels, (h, w) = problem.channels[0], problem.train.inputs.shape[-2:]
     gray = torch.arange(256, dtype=torch.uint8)[:, None].expand(-1, channels)
-    colours = torch.randint(0, 256, (COLOURS, channels), dtype=torch.uint8, generator=generator)
-    colours = torch.cat([gray, colours])[torch.randperm(256 + COLOURS, generator=generator)]
+    count = FEW_COLOURS if problem.costly else COLOURS
+    colours = torch.randint(0, 256, (count, channels), dtype=torch.uint8, generator=generator)
+    colours = torch.cat([gray, colours])[torch.randperm(256 + count, generator=generator)]
     whole: Ask = problem.ask
 
     def centres(pixels: Tensor) -> Tensor:
