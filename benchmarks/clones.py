@@ -198,8 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in (name for name in names if options.k in name):
         rows.append(clone_deployed(name, options.out) if name in DEPLOYED else clone(name, options.out, photos))
         if len(rows) == 1 or rows[-1].keys() != rows[-2].keys():
-            print("| " + " | ".join(rows[-1]) + " |
-" + "| --- " * len(rows[-1]) + "|")
+            print("| " + " | ".join(rows[-1]) + " |\n" + "| --- " * len(rows[-1]) + "|")
         print("| " + " | ".join(str(value) for value in rows[-1].values()) + " |", flush=True)
     if options.out is not None:
         (options.out / "clones.json").write_text(json.dumps(rows, indent=1))

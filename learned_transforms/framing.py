@@ -32,8 +32,8 @@ def offset(length: int, frame: int, place: str) -> int:
 class CropOrPad(Layer):
     """Cut an image, or fill around it, to a size that follows from its own.
 
-    Params: ``frame``, a :class:`~learned_transforms.size_rules.SizeRule` as plain values; ``place``, for (rows, columns)
-    one of ``PLACES`` each; ``fill``, one number, or one a channel.
+    Params: ``frame``, a :class:`~learned_transforms.size_rules.SizeRule` as plain values; ``place``, for (rows,
+    columns) one of ``PLACES`` each; ``fill``, one number, or one a channel.
     """
 
     takes = Fields(

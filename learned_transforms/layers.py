@@ -167,8 +167,8 @@ class Resampling(Layer):
     """Resize with a learned interpolation kernel, at any size; see ``taps.evaluate`` for what its numbers mean.
 
     Params: ``size`` (rows, columns) of the output, or (length of the shorter side,), as in torchvision; then
-    ``max_size``, if given, bounds the longer side; or a :class:`~learned_transforms.size_rules.SizeRule` as plain values.
-    ``antialias`` (True unless given): stretch the kernel if shrinking.
+    ``max_size``, if given, bounds the longer side; or a :class:`~learned_transforms.size_rules.SizeRule` as plain
+    values. ``antialias`` (True unless given): stretch the kernel if shrinking.
 
     Args:
         kernel: ``[support, degree + 1]``, one row of coefficients per unit interval, constant term first.

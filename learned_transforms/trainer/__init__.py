@@ -356,9 +356,7 @@ def with_remarks(certificate: Certificate, chosen: Row, known: Labelled) -> Cert
     return made
 
 
-def certify(
-    network: Network, pairs: Pairs, step: Tensor | None = None, more: Iterable[Compared] = ()
-) -> Certificate:
+def certify(network: Network, pairs: Pairs, step: Tensor | None = None, more: Iterable[Compared] = ()) -> Certificate:
     """Compare a network with held-out pairs, and more; ``step [C or 1]`` is a level in float units, 1/255 without."""
     inputs = pairs.inputs
     comparisons = (
