@@ -151,25 +151,33 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
     placement, probes = placed
     most = max(50, REFIT_VALUES // data.targets[0].numel())
     rich, rich_val = data.rich(most), held_out.rich(most)
-    kernels, fitted, weight = [COPY], None, start.weight.detach()
-    if placement.resized:
+    checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
+    fitted, weight, ask = None, start.weight.detach(), undo_flips(problem.ask, geometry)
+
+    def choose(kernels: Sequence[Kernel]) -> tuple[Candidate, list[Trial]]:
+        # Thousands of short sums: on busy cores, threads would wait for each other longer than they work.
+        return threaded(1, partial(select, kernels, placement, weight, rich, checks, ask))
+
+    shipped = shipped_kernels(problem, geometry.shift)
+    kernels = [kernel for kernel in shipped if kernel.intricate] if placement.resized else [COPY]
+    best, trials = choose(kernels) if kernels and is_identity(weight) else (None, [])
+    if placement.resized and (best is None or best.trial.differing > 0):
         many = [p for p in probes if len(p.inputs) > HELD_OUT_PROBES]
         sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in many))]
         val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in many))]
         found = refit(start, geometry, placement, sets, val_sets, problem)
-        shift, kernels = geometry.shift, []
+        kernels = []
         if found is not None:
             layer, weight, bias = found
             fitted = layer.kernel.detach().cpu()
             snapped, shift = snap_geometry(layer, weight, bias, placement, sets, problem.unit)
-            kernels = [Kernel(grid, kernel, shift) for grid, kernel in snapped]
-        # Behind a kernel that does not fit quite, a shift that is none may have been fitted.
-        shift = (shift * 8).round() / 8
-        kernels += [Kernel(None, layer.kernel.detach(), shift, layer.width, True) for layer in problem.kernels]
-    checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
-    # Thousands of short sums: on busy cores, threads would wait for each other longer than they work.
-    choose = partial(select, kernels, placement, weight, rich, checks, undo_flips(problem.ask, geometry))
-    best, trials = threaded(1, choose)
+            kernels, shipped = (
+                [Kernel(grid, kernel, shift) for grid, kernel in snapped],
+                shipped_kernels(problem, shift),
+            )
+        best, trials = choose([*kernels, *shipped])
+    elif best is None:
+        best, trials = choose(kernels)
     if placement.resized and fitted is None and best.trial.differing > FEW:
         return "no kernel explains the matrices"
     chosen = cast(Resampling, best.layers[0])
@@ -297,8 +305,19 @@ class Kernel(NamedTuple):
     width: float = 1.0
     shipped: bool = False
 
+    @property
+    def intricate(self) -> bool:
+        """Whether none of ``SHAPES`` holds it."""
+        return self.width != 1 or self.values.shape[1] > 1 + max(degree for _, degree in SHAPES)
+
     def layer(self, arithmetic: Arithmetic, placement: Placement) -> Resampling:
         return resampling(self.values, self.shift, arithmetic, placement, self.width)
+
+
+def shipped_kernels(problem: Problem, shift: Tensor) -> list[Kernel]:
+    """Shipped kernels as candidates; where none fits quite, a shift that is none may have been fitted."""
+    near = (shift * 8).round().cpu() / 8
+    return [Kernel(None, layer.kernel.detach(), near, layer.width, True) for layer in problem.kernels]
 
 
 COPY = Kernel(1, torch.ones(1, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
