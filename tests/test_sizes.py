@@ -186,6 +186,7 @@ def test_native_code_follows_rules(number: int) -> None:
 def test_rules_say_which_pixels_are_kept() -> None:
     assert Mirrored().on(5) == Keep(4, -1, 5)
     assert Part("middle", 0, 3).on(6) == Keep(2, 1, 3)  # 1.5, to the even number
+    assert Part("middle", 0, 2).on(7) == Keep(2, 1, 2)  # 2.5, to the even number
     assert Part("middle", 0, 6).on(3) == Keep(-1, 1, 6)
     assert Part("end", -2, 2).on(7) == Keep(5, 1, 2)
     assert Part("start", -1, 3, "edge").on(9) == Listed((0, 0, 1))
