@@ -375,7 +375,7 @@ def within_bounds(
     if teacher is None:
         bounds = bounds_of_pairs(size, pairs.targets.shape[-2:] == pairs.inputs.shape[-2:])
     else:
-        bounds = find_bounds(Comparer(network, teacher, pairs.kind, pairs.inputs, before), size)
+        bounds = find_bounds(Comparer(network, teacher, pairs.kind, pairs.inputs, before, step), size)
     notes.append(f"sizes: {bounds}")
     made = bounded(network, bounds)
     made.certificate = replace(certify(made, pairs, step, by_size(bounds.trials)), sizes=str(bounds))

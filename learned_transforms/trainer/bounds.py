@@ -93,10 +93,20 @@ class Comparer:
         kind: how it takes images.
         like: a batch of images, of which others have the channels and the dtype.
         measured: on held-out pairs.
+        step: float64 ``[C or 1]``, what one level is in float answers; None: 1/255.
     """
 
-    def __init__(self, network: Network, teacher: Teacher, kind: str, like: Tensor, measured: Certificate) -> None:
+    def __init__(
+        self,
+        network: Network,
+        teacher: Teacher,
+        kind: str,
+        like: Tensor,
+        measured: Certificate,
+        step: Tensor | None = None,
+    ) -> None:
         self.network, self.teacher, self.kind, self.like = network, teacher, kind, like
+        self.unit = torch.tensor(255.0) if step is None else (1 / step)[:, None, None]
         self.faithful = measured.at_least("rounding")
         self.squares = 255.0**2 / 10 ** (measured.psnr / 10)
 
@@ -123,12 +133,12 @@ class Comparer:
         return (f"{size[0]} x {size[1]}", output, target) if self.holds(output, target) else None
 
     def holds(self, output: Tensor, target: Tensor) -> bool:
-        unit = 255.0 if target.is_floating_point() else 1.0
+        unit = self.unit if target.is_floating_point() else torch.ones(1)
         if not self.faithful:
             return score(output.double() * unit, target.double() * unit)[0] <= AS_BAD * self.squares
         error = (output.double() - target.double()).abs() * unit
-        slack = FLOAT_TOLERANCE * unit if unit > 1 else 0.0
-        return float((error > slack).double().mean()) <= FEW and float(error.max()) <= 1 + slack
+        slack = FLOAT_TOLERANCE * unit if target.is_floating_point() else torch.zeros(1)
+        return bool((error > slack).double().mean() <= FEW and (error <= 1 + slack).all())
 
 
 def find_bounds(comparer: Comparer, trained: Size) -> Bounds:
