@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import Any, cast
 
 import numpy as np
@@ -194,6 +195,8 @@ class LearnedCompose(Pipeline):
         seen = tracing_state() is not None or dispatch_modes() or functorch_level() is not None
         if len(inputs) != 1 or seen or forward_ad._current_level >= 0:
             return Run(self, inputs).go()
+        if self.passing:
+            return reduce(lambda value, transform: transform(value), self.passing, inputs[0])
         key = signature(inputs[0])
         run = self.runs.get(key)
         return self.unseen(inputs[0], key) if run is None else run(inputs[0])

@@ -14,7 +14,7 @@ from learned_transforms.catalog import ROWS, cover, name_of
 from learned_transforms.certificate import Certificate
 from learned_transforms.clients.known import Views
 from learned_transforms.clients.twins import WINDOWS
-from learned_transforms.containers import Leaf, leaves
+from learned_transforms.containers import CONTAINERS, Leaf, leaves
 from learned_transforms.errors import (
     InputTypeError,
     PipelineValueError,
@@ -51,7 +51,7 @@ MOST_BYTES = 2**21
 
 CACHES = (
     *("segments", "runs", "kinds", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
-    *("ordered", "operating"),
+    *("ordered", "operating", "passing"),
 )
 """What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
 
@@ -117,6 +117,8 @@ class Pipeline(Lowered):
         # Whether some transform depends on the order of values in memory; and by position, which torch itself computes.
         self.ordered, self.operating = False, [False]
         self.routes: dict[str, dict[int, str | Form]] = {}
+        # All transforms, where layers run none of them, whatever the image.
+        self.passing: list[Any] = []
 
     def renew(self) -> None:
         """Read the transforms as they are now, and get the layers that they need."""
@@ -133,6 +135,7 @@ class Pipeline(Lowered):
         self.watch, self.pieces, self.stand_ins = watch, pieces, {}
         self.ordered = any(ordered(piece.read) for piece in pieces)
         self.operating = [operates(piece.read) for piece in pieces]
+        self.passing = [piece.transform for piece in pieces] if all(map(passes, pieces)) else []
         for position, piece in enumerate(pieces):
             if isinstance(piece.read, Views):  # What is foreign in it is told of at once.
                 self.stand_in(position)
@@ -345,6 +348,12 @@ class Pipeline(Lowered):
         self.renew()
         # What was told where it was made is not told again.
         self.told = {name_of(piece.transform) for piece in self.pieces if foreign(piece.read)}
+
+
+def passes(piece: Piece) -> bool:
+    """Whether a transform is handed everything that comes: it is foreign, and so is all that it may hold."""
+    own = type(piece.transform).__module__.startswith("torchvision.")
+    return not own and type(piece.read) not in CONTAINERS and bool(foreign(piece.read))
 
 
 def looks(transform: Any, form: Form) -> bool:

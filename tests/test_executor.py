@@ -256,3 +256,26 @@ def test_memory_is_bounded_by_bytes(monkeypatch):
     assert max(spent for spent, _ in held) <= 2**17
     assert max(lanes for _, lanes in held) < 60
     assert min(lanes for _, lanes in held[20:]) < 20
+
+
+def test_wholly_foreign_pipelines_hand_on_what_comes():
+    """The very objects, whatever they are; and layers run once there is one for what is added."""
+    seen = []
+
+    def look(value):
+        seen.append(value)
+        return value
+
+    learned = lt.LearnedCompose([look, Doubled()], fallback="torchvision")
+    array = np.zeros((3, 4, 3), np.uint8)
+    for value in (array, {"a": 1}, None, "text", torch.zeros(3, 4, 5), Image.new("RGB", (4, 3))):
+        made, behind = learned(value)
+        assert (made, behind is value, seen[-1] is value) == ("doubled", True, True)
+    learned.transforms = [look, v2.Resize((2, 2))]
+    assert learned(torch.zeros(3, 4, 5)).shape == (3, 2, 2)
+    assert "Resampling" in str(learned.explain("float32"))
+
+
+class Doubled:
+    def __call__(self, value):
+        return "doubled", value
