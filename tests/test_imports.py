@@ -100,6 +100,7 @@ ORDER = (
     "trainer.pointwise",
     "trainer.recognise",
     "trainer.thinning",
+    "trainer.choosing",
     "trainer.resampling",
     "trainer.summed",
     "trainer.spatial",
