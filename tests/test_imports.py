@@ -112,6 +112,7 @@ ORDER = (
     "trainer.gains",
     "trainer.recognise",
     "trainer.thinning",
+    "trainer.choosing",
     "trainer.resampling",
     "trainer.summed",
     "trainer.spatial",

@@ -135,6 +135,18 @@ def test_misaligned_pairs_are_told():
         retrain(None, list(zip(images, targets, strict=True)), epochs=2, progress=False)
 
 
+@pytest.mark.parametrize("mode", [Image.Resampling.HAMMING, Image.Resampling.BOX])
+def test_kernels_that_are_hard_to_fit_are_selected(mode):
+    def teacher(image):
+        return image.resize((20, 20), mode)
+
+    result = retrain(teacher, PHOTOS, kind="pil", size=(31, 31), count=1000, progress=False)
+    assert (result.family, result.certificate.tier) == ("kernel", "exact"), result.certificate
+    assert result.networks["kernel"].members[0].provenance()["kernel"] == "selected"
+    image = Image.open(PHOTOS / "rocket.jpg").convert("RGB").resize((97, 61))
+    assert np.array_equal(np.asarray(result.transform(image)), np.asarray(teacher(image)))
+
+
 def test_missing_data_is_counted():
     images = torch.randint(0, 256, (40, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pairs = [(image, image.mT.contiguous()) for image in images]

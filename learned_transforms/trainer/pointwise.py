@@ -61,7 +61,7 @@ SIMPLE, SIMPLEST = 5e-4, 4
 """Simple grids that move no weight farther than this are tried in any case, so many of them."""
 
 NUDGE = 1e-9
-RARE = 1e-4
+RARE = 1e-3
 """Share of values that the order of a sum may round otherwise."""
 
 VIVID, FEWEST_VIVID = 48, 5000
@@ -333,8 +333,11 @@ def promising(weight: Tensor, bias: Tensor, planes: Tensor, data: Labelled) -> l
     for grid, values in near:
         sums = values @ planes[:-1]
         own = middle(sums, targets, bias)
-        made = (sums + own[:, None] + NUDGE).floor().clamp(0, 255)
-        found.append((float((made != targets).double().mean()), (grid, values, own)))
+        wrong = min(
+            float(((sums + offset[:, None] + NUDGE).floor().clamp(0, 255) != targets).double().mean())
+            for offset in (own, (own * 2).round() / 2)
+        )
+        found.append((wrong, (grid, values, own)))
     limit = max(1.5 * min(wrong for wrong, _ in found), RARE)
     # Sums on simple grids may be just at halves, which are rounded otherwise.
     simple = [grid for grid, values in near if float((values - weight).abs().max()) < SIMPLE][:SIMPLEST]

@@ -1,31 +1,39 @@
 """The family of separable maps: free matrices; a kernel behind them, which serves any size; or snapped matrices."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from math import inf
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.fixed import FixedResampling, Separable
 from learned_transforms.layers import Flipping, Layer, Resampling
+from learned_transforms.trainer.choosing import (
+    COPY,
+    RANK_IMAGES,
+    SHAPES,
+    Candidate,
+    Kernel,
+    arithmetics,
+    is_identity,
+    rank,
+    select,
+    shipped_kernels,
+)
 from learned_transforms.trainer.crew import threaded
 from learned_transforms.trainer.fit import Settings, fit_separable, least_squares, score, separable
 from learned_transforms.trainer.kernel import Sized, fit_kernel, kernel_loss
-from learned_transforms.trainer.placement import UNROUNDED, WHOLE, Placement, placements, resampling
-from learned_transforms.trainer.pointwise import FLOATS, best_map, fit_mix, mixings, settle
+from learned_transforms.trainer.placement import UNROUNDED, WHOLE, Line, Placement, placements, resampling
+from learned_transforms.trainer.pointwise import best_map, fit_mix
 from learned_transforms.trainer.problem import Ask, Form, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
 from learned_transforms.trainer.recognise import STRAIGHT, Geometry, estimate_kernel, recognise
 from learned_transforms.trainer.ruled import Ruled, ruled_placements
 from learned_transforms.trainer.snap import snap
 from learned_transforms.trainer.thinning import SMALL, SMALL_FLOAT, thinned
-
-SHAPES = ((1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (4, 3))
-"""Kernels from simple to rich: (support, degree)."""
 
 ENOUGH = 1.5
 """A kernel that validates within this factor of the free matrices explains them; a wrong one misses by far more."""
@@ -51,27 +59,9 @@ CONTRADICTED = 0.3
 
 REFIT_VALUES = 400_000
 REFIT_PATIENCE = 3
-RANK_IMAGES = 60
 CHECK_IMAGES = 200
 HELD_OUT_PROBES = 4
 
-GROUPED = Arithmetic("float32", fma=True, grouped=4)
-"""Sums that are left to the installed torch, which certificates name."""
-
-RESAMPLE_LEVELS = (
-    Arithmetic("int", 22, adaptive=True, rounding="half_up", each_pass=True),
-    # Of equals, that which is left to the installed Pillow: not every version, and no square image, tells.
-    Arithmetic("int", 22, rounding="half_up", each_pass=True, tall_first=True),
-    Arithmetic("int", 22, rounding="half_up", each_pass=True),
-    replace(GROUPED, rounding="half_even"),
-    Arithmetic("float32", fma=True, rounding="half_even"),
-    Arithmetic("float32", rounding="half_even"),
-    Arithmetic("float64", rounding="half_even"),
-    Arithmetic("float64", rounding="half_up"),
-    Arithmetic("float64", rounding="truncate"),
-    Arithmetic("float32", fma=True),
-    Arithmetic("int", 11, rounding="half_up", quarters=True),
-)
 FREE_VALUES = 3_000_000
 """Input values that the free matrices are fitted to: a row of them has a few dozen unknowns."""
 
@@ -109,9 +99,13 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     noisy = problem.ask is None and left > problem.unit**2
     readings = recognise(thin.rows, thin.columns, known, NOISY_STRAIGHT if noisy else STRAIGHT)
     found: Form | str = readings if isinstance(readings, str) else "no place"
-    for geometry in readings if isinstance(readings, list) else []:
-        found = kernel_form(thin, geometry, problem)
-        if isinstance(found, Form):
+    read = [] if isinstance(readings, str) else readings
+    for form_of, geometry in (*product([shipped_form], read or [as_whole(thin)]), *product([kernel_form], read)):
+        made = form_of(thin, geometry, problem)
+        # Why a kernel that was recognised does not do says more than that no shipped one does.
+        if isinstance(made, Form) or form_of is kernel_form:
+            found = made
+        if isinstance(made, Form):
             break
     copied = isinstance(found, Form) and not any(isinstance(layer, Resampling) for layer in found.layers)
     yield "crop" if copied else "kernel", found
@@ -153,37 +147,63 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
     rich, rich_val = data.rich(most), held_out.rich(most)
     checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
     fitted, weight, ask = None, start.weight.detach(), undo_flips(problem.ask, geometry)
-
-    def choose(kernels: Sequence[Kernel]) -> tuple[Candidate, list[Trial]]:
-        # Thousands of short sums: on busy cores, threads would wait for each other longer than they work.
-        return threaded(1, partial(select, kernels, placement, weight, rich, checks, ask))
-
-    shipped = shipped_kernels(problem, geometry.shift)
-    kernels = [kernel for kernel in shipped if kernel.intricate] if placement.resized else [COPY]
-    best, trials = choose(kernels) if kernels and is_identity(weight) else (None, [])
-    if placement.resized and (best is None or best.trial.differing > 0):
+    kernels = [COPY]
+    if placement.resized:
         many = [p for p in probes if len(p.inputs) > HELD_OUT_PROBES]
         sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in many))]
         val_sets = [s.floats(torch.float64) for s in (rich_val, *(p.part(slice(HELD_OUT_PROBES)) for p in many))]
         found = refit(start, geometry, placement, sets, val_sets, problem)
-        kernels = []
+        shift, kernels = geometry.shift, []
         if found is not None:
             layer, weight, bias = found
             fitted = layer.kernel.detach().cpu()
             snapped, shift = snap_geometry(layer, weight, bias, placement, sets, problem.unit)
-            kernels, shipped = (
-                [Kernel(grid, kernel, shift) for grid, kernel in snapped],
-                shipped_kernels(problem, shift),
-            )
-        best, trials = choose([*kernels, *shipped])
-    elif best is None:
-        best, trials = choose(kernels)
+            kernels = [Kernel(grid, kernel, shift) for grid, kernel in snapped]
+        kernels += shipped_kernels(problem, shift)
+    # Thousands of short sums: on busy cores, threads would wait for each other longer than they work.
+    best, trials = threaded(1, partial(select, kernels, placement, weight, rich, checks, ask))
     if placement.resized and fitted is None and best.trial.differing > FEW:
         return "no kernel explains the matrices"
+    return formed(best, trials, geometry, placement, data.size, fitted)
+
+
+def as_whole(free: Separable) -> Geometry:
+    """Matrices read as a resize of the whole image, whatever they show: steps of a box lie on no straight line."""
+    rows, columns = free.rows.detach(), free.columns.detach()
+    lines = Line(0, rows.shape[1], rows.shape[0], 0), Line(0, columns.shape[1], columns.shape[0], 0)
+    return Geometry((False, False), torch.zeros(2, dtype=torch.float64), rows, columns, lines, True, 0.0)
+
+
+def shipped_form(start: Separable, geometry: Geometry, problem: Problem) -> Form | str:
+    """A shipped kernel that is richer than those that are fitted, if it leaves no difference."""
+    data, held_out = problem.train.flip(geometry.flips), problem.val.flip(geometry.flips)
+    kernels = [kernel for kernel in shipped_kernels(problem, geometry.shift) if kernel.intricate]
+    placed = place(start, geometry, data.inputs, data.size, [p.flip(geometry.flips) for p in problem.probes])
+    if isinstance(placed, str) or not placed[0].resized or not kernels or not is_identity(start.weight):
+        return "no shipped kernel comes into question"
+    placement, probes = placed
+    checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
+    for kernel, arithmetic in threaded(1, partial(rank, kernels, placement, data.rich(RANK_IMAGES), True)):
+        layers: list[Layer] = [kernel.layer(arithmetic, placement)]
+        found = Candidate(layers, {"kernel": None}, attempt(layers, checks), True)
+        if found.trial.differing == 0:
+            return formed(found, [found.trial], geometry, placement, data.size, None)
+    return "no shipped kernel explains it"
+
+
+def formed(
+    best: Candidate,
+    trials: Sequence[Trial],
+    geometry: Geometry,
+    placement: Placement,
+    size: tuple[int, int],
+    fitted: Tensor | None,
+) -> Form:
+    """The layers that a candidate comes to, its placement and flips among them."""
     chosen = cast(Resampling, best.layers[0])
     plain = Resampling(chosen.kernel, chosen.shift, chosen.arithmetic, chosen.width)
     plain.picked = ("kernel",) if best.shipped else ()
-    parts = [*placement.parts(plain, data.size), *((layer, {}) for layer in best.layers[1:])]
+    parts = [*placement.parts(plain, size), *((layer, {}) for layer in best.layers[1:])]
     for axis, on in zip(("vertical", "horizontal"), geometry.flips, strict=True):
         if on:
             parts.append((Flipping(), {"axis": axis}))
@@ -294,110 +314,6 @@ def snap_geometry(
     # More than roundings leave is noise, beside which any kernel would do.
     near = NEAR * min(1.0, unit**2 / max(loss(fitted, shift), floor))
     return snap(fitted, lambda k: loss(k, shift), near, floor, 8), shift
-
-
-class Kernel(NamedTuple):
-    """A candidate: the grid that it is on, the kernel, its shift and width; and whether it is a shipped one."""
-
-    grid: Grid
-    values: Tensor
-    shift: Tensor
-    width: float = 1.0
-    shipped: bool = False
-
-    @property
-    def intricate(self) -> bool:
-        """Whether none of ``SHAPES`` holds it."""
-        return self.width != 1 or self.values.shape[1] > 1 + max(degree for _, degree in SHAPES)
-
-    def layer(self, arithmetic: Arithmetic, placement: Placement) -> Resampling:
-        return resampling(self.values, self.shift, arithmetic, placement, self.width)
-
-
-def shipped_kernels(problem: Problem, shift: Tensor) -> list[Kernel]:
-    """Shipped kernels as candidates; where none fits quite, a shift that is none may have been fitted."""
-    near = (shift * 8).round().cpu() / 8
-    return [Kernel(None, layer.kernel.detach(), near, layer.width, True) for layer in problem.kernels]
-
-
-COPY = Kernel(1, torch.ones(1, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
-"""For what copies pixels."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Layers, the grids that their weights are on, and how far they are from the teacher."""
-
-    layers: list[Layer]
-    grids: Mapping[str, Grid]
-    trial: Trial
-    shipped: bool = False
-
-    @property
-    def worth(self) -> tuple[float, float]:
-        """Smaller is better. Errors of a float network below the tolerance are the noise of its arithmetic."""
-        return self.trial.differing, self.trial.largest if self.trial.differing else 0.0
-
-
-def select(
-    kernels: Sequence[Kernel],
-    placement: Placement,
-    weight: Tensor,
-    data: Labelled,
-    checks: Sequence[Labelled],
-    ask: Ask | None,
-) -> tuple[Candidate, list[Trial]]:
-    """The kernel, the arithmetic and the channel map with which the fewest values differ; the simplest among equals."""
-    tried: list[Candidate] = []
-    if is_identity(weight):
-        for kernel, arithmetic in rank(kernels, placement, data, plain=True):
-            layers: list[Layer] = [kernel.layer(arithmetic, placement)]
-            tried.append(Candidate(layers, {"kernel": kernel.grid}, attempt(layers, checks), kernel.shipped))
-    if not any(candidate.trial.differing == 0 for candidate in tried):
-        for kernel, arithmetic in rank(kernels, placement, data, plain=False):
-            layer = kernel.layer(arithmetic, placement)
-            for mixing, mix_grid in mixings([layer], data, checks[0]):
-                layers = [layer, mixing]
-                grids = {"kernel": kernel.grid, "weight": mix_grid}
-                tried.append(Candidate(layers, grids, attempt(layers, checks), kernel.shipped))
-    best = min(tried, key=lambda candidate: candidate.worth)
-    rivals = [c for c in tried if c.worth == best.worth and c.layers[0] is best.layers[0]]
-    if ask is not None and len(rivals) > 1 and data.quantised and data.inputs.shape[1] == 3:
-        maps = [rival.layers[1:] for rival in rivals]
-        best = rivals[settle(maps, [rival.layers for rival in rivals], ask, checks[0].inputs.shape)]
-    return best, [candidate.trial for candidate in tried]
-
-
-def is_identity(weight: Tensor) -> bool:
-    """Whether channels seem to pass unchanged; clamping between passes blurs the fitted weights a little."""
-    c_out, c_in = weight.shape
-    return c_out == c_in and float((weight.cpu() - torch.eye(c_out)).abs().max()) < 0.02
-
-
-def arithmetics(data: Labelled, plain: bool) -> list[Arithmetic]:
-    """Candidates for a resample; where nothing comes behind it (``plain``), it must give what targets are."""
-    return [a for a in RESAMPLE_LEVELS if not plain or a.rounding != "none"] if data.quantised else [GROUPED, *FLOATS]
-
-
-def rank(
-    kernels: Sequence[Kernel], placement: Placement, data: Labelled, plain: bool, most: int = 4
-) -> list[tuple[Kernel, Arithmetic]]:
-    """The pairs of kernel and arithmetic that leave the smallest error, best first.
-
-    Where channels are mixed (not ``plain``), that is the error behind the best channel map for each.
-
-    Pairs within a few percent of each other keep their order, so that the simpler one comes first.
-    """
-    part = data.part(slice(-RANK_IMAGES, None))
-    scored = []
-    for kernel, arithmetic in product(kernels, arithmetics(data, plain)):
-        output = run([kernel.layer(arithmetic, placement)], part)
-        loss = mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2]
-        scored.append((loss, kernel, arithmetic))
-    floor = 1e-9 if data.quantised else 1e-13 * float(part.targets.double().square().mean())
-    least = max(min(entry[0] for entry in scored), floor)
-    scored.sort(key=lambda entry: max(0, round((entry[0] / least - 1) * 20)))
-    return [(kernel, arithmetic) for _, kernel, arithmetic in scored[:most]]
 
 
 def snapped_form(thin: Separable, rich: Labelled, problem: Problem) -> Form:

@@ -13,11 +13,11 @@ from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import TeacherError
 from learned_transforms.images import to_tensor
 from learned_transforms.layers import Layer, Picking, Resampling
+from learned_transforms.trainer.choosing import GROUPED, RESAMPLE_LEVELS
 from learned_transforms.trainer.data import as_kind, noise
 from learned_transforms.trainer.impulse import learn_kernel
 from learned_transforms.trainer.nearest import PLACES, coded, learn_offset
 from learned_transforms.trainer.problem import Trial, labelled, select
-from learned_transforms.trainer.resampling import GROUPED, RESAMPLE_LEVELS
 from learned_transforms.trainer.teachers import KINDS, RESIZES, opaque, resize, resize_float64, resize_int32
 
 IMPULSE_SIZES = ((211, 127), (97, 61), (89, 151))
