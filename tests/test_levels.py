@@ -87,6 +87,11 @@ def test_a_teacher_is_asked_about_levels_that_are_not_shown():
     assert levels.table.equal(teacher(torch.arange(256))[None])
 
 
+def test_levels_that_are_not_shown_are_just_what_a_division_gives():
+    levels = Levels.of(pairs_of(lambda x: x.clamp(max=80).float() / 255, dark()))
+    assert levels.table.equal((torch.arange(256).double() / 255).float()[None])
+
+
 def test_continuous_floats_are_no_levels():
     inputs = dark()
     assert not Levels.of(pairs_of(lambda x: x.float().pow(1.1).mean(1, keepdim=True), inputs)).quantised

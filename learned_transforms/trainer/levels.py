@@ -156,19 +156,24 @@ def row(values: Tensor, bright: Tensor, means: Tensor) -> Tensor:
         bright: mean level of each image.
         means: mean of what was made of it, in that channel.
     """
-    found = values.double()
-    index = whole(found * 255)
-    if index is None:
-        index = whole(found)
-    if index is None:
-        steps = lattice(found)
-        index = torch.arange(len(found)) if steps is None else steps
-        if index[-1] < COARSE:
-            index = index * (255 // max(1, int(index[-1])))
-        inner = np.interp(means.numpy(), found.numpy(), index.double().numpy())
-        base = int((bright - torch.from_numpy(inner)).median().round())
-        index = index + min(max(base, 0), 255 - int(index[-1]))
-    table = filled(found, index).float()
+    found, every = values.double(), torch.arange(LEVELS).double()
+    for divisor in (255, 1):
+        index = whole(found * divisor)
+        if index is not None:
+            return placed(values, index, every / divisor)
+    steps = lattice(found)
+    index = torch.arange(len(found)) if steps is None else steps
+    if index[-1] < COARSE:
+        index = index * (255 // max(1, int(index[-1])))
+    inner = np.interp(means.numpy(), found.numpy(), index.double().numpy())
+    base = int((bright - torch.from_numpy(inner)).median().round())
+    index = index + min(max(base, 0), 255 - int(index[-1]))
+    return placed(values, index, filled(found, index))
+
+
+def placed(values: Tensor, index: Tensor, table: Tensor) -> Tensor:
+    """A table, float32, with these values at their places."""
+    table = table.float()
     table[index] = values
     return table
 
