@@ -319,6 +319,7 @@ def calls(monkeypatch):
             table=table,
             notes=["a note"],
             folder=settings["out"],
+            speed=None,
         )
 
     monkeypatch.setattr("learned_transforms.trainer.retrain", retrain)

@@ -75,7 +75,7 @@ def test_commands_that_make_no_sense(text, message):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("sys.exit('disk full')", "failed on file 3 .*exit code 1. It said: disk full"),
+        ("sys.exit('disk full')", "failed on file 3, of 4 x 4 pixels: exit code 1. It said: disk full"),
         ("pass", "exit code 0, but no file. It said: nothing"),
         ("open(sys.argv[2], 'w').write('no image')", "wrote no image for file 3"),
     ],
