@@ -209,7 +209,7 @@ class Resampling(Layer):
         return not ruled(params) and sizing_of(params).fixed
 
     def by_size(self, params: Params) -> bool:
-        return ruled(params)
+        return self.fixed or ruled(params)
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         return super().stages(shape, settled(params, shape), relaxed)
@@ -277,7 +277,7 @@ class Picking(Layer):
         return not ruled(params) and sizing_of(params).fixed
 
     def by_size(self, params: Params) -> bool:
-        return ruled(params)
+        return self.fixed or ruled(params)
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         return super().stages(shape, settled(params, shape), relaxed)
