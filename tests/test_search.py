@@ -61,13 +61,19 @@ def odd_blur(image):
     return torch.nn.functional.conv2d(padded, window)[:, 0].round().to(torch.uint8)
 
 
+def sheared(image):
+    """Each row moved by its number, around: no rows and columns explain it."""
+    rows, columns = (torch.arange(n) for n in image.shape[-2:])
+    return image.gather(-1, ((columns + rows[:, None]) % len(columns)).expand_as(image))
+
+
 TEACHERS = {
     "table": (lambda image: 255 - image // 2, "uint8", (Lookup,)),
     "table, channel map": (lambda image: gray(gamma(image)), "uint8", (Lookup, Mixing)),
     "filter": (lambda image: image.filter(ImageFilter.SHARPEN), "pil", (Filtering,)),
     "rank": (lambda image: image.filter(ImageFilter.MedianFilter(3)), "pil", (Ranking,)),
     "matrices": (area_resize, "uint8", (FixedResampling,)),
-    "sparse map": (lambda image: image.transpose(Image.Transpose.ROTATE_90), "pil", (Scattered,)),
+    "sparse map": (sheared, "uint8", (Scattered,)),
     "before a pointwise part: kernel": (
         lambda image: F.solarize(F.resize(image, [21, 21]), 128),
         "uint8",
