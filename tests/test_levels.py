@@ -46,8 +46,8 @@ def test_a_preset_keeps_its_exact_resize():
     assert result.certificate.tier == "exact", result.certificate
     layers = result.networks[result.family].members
     assert any(isinstance(layer, Resampling) for layer in layers)
-    assert isinstance(layers[-1], Lookup)
-    assert layers[-1].values.shape == (3, 256)
+    # One table a channel, wherever the crop lies.
+    assert [layer.values.shape for layer in layers if isinstance(layer, Lookup)] == [(3, 256)]
 
 
 def test_tables_in_a_row_are_one():
