@@ -228,6 +228,8 @@ class Run:
         operates = self.pipeline.operating[self.position]
         # Pipelines take arrays for images, which containers of torchvision's do not.
         alike = operates or self.array or isinstance(self.value, np.ndarray)
+        # Where no layer runs anything, pipelines within would only say so again.
+        alike = alike or self.why_torchvision(tree_flatten(self.value)[0]) is not None
         found = None if alike else self.pipeline.stand_in(self.position)
         empty = isinstance(self.value, Tensor) and not self.value.numel()
         idle = operates or found is not None or reason in (UNTOUCHED, OWN) or empty

@@ -17,6 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import learned_transforms as lt
+from learned_transforms.kernels import cpu
 
 LEVELS = image_of(3, (40, 50))
 PIL = to_pil(LEVELS)
@@ -222,8 +223,6 @@ def test_explain_tells_what_ran():
 
 
 def test_where_only_the_reference_could_run_torchvision_does(monkeypatch):
-    from learned_transforms.kernels import cpu
-
     monkeypatch.setattr(cpu, "MISSING", "the native extension is not there. Install a C++ compiler")
     ours = lt.LearnedCompose([v2.Resize(20), v2.RandomHorizontalFlip()])
     with pytest.warns(lt.errors.FallbackWarning, match=r"C\+\+ compiler") as caught:
@@ -239,6 +238,15 @@ def test_where_only_the_reference_could_run_torchvision_does(monkeypatch):
     assert not any(row.reason for row in asked.explain("uint8").rows)
     ours.unfreeze()
     assert ours(LEVELS).dtype == torch.float32
+
+
+def test_without_a_fast_backend_one_warning_names_everything(monkeypatch):
+    monkeypatch.setattr(cpu, "MISSING", "the native extension is not there")
+    learned = lt.LearnedCompose([v2.RandomApply([v2.ColorJitter(0.4)], 1), v2.RandomChoice([v2.Resize(9)]), *END])
+    with pytest.warns(lt.errors.FallbackWarning) as caught:
+        learned(LEVELS)
+    assert len(caught) == 1
+    assert all(name in str(caught[0].message) for name in ("RandomApply", "RandomChoice", "ToDtype"))
 
 
 def test_memory_is_bounded_by_bytes(monkeypatch):
