@@ -20,7 +20,7 @@ from torch import Tensor
 from learned_transforms.apply import apply, kind_of
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.compose import LearnedCompose
-from learned_transforms.errors import DataError, PipelineValueError
+from learned_transforms.errors import DataError, PipelineValueError, check_choice
 from learned_transforms.images import image_files
 
 Answer = Callable[[Tensor, int], Tensor]
@@ -63,8 +63,7 @@ def certify(options: argparse.Namespace) -> int:
         model = None if options.against else LearnedCompose.from_pretrained(options.model, allow_approximate=True)
         other = load_teacher(options.against) if model is None else model
         kind = options.kind or ("pil" if model is None else kind_of(model))
-        if kind not in KINDS:
-            raise PipelineValueError(f"Expected kind to be one of {', '.join(KINDS)}, got {kind!r}.")
+        check_choice("kind", kind, KINDS)
         if options.count is not None and options.count < 1:
             raise PipelineValueError(f"Expected a count of at least 1, got {options.count}.")
         skipped: list[str] = []

@@ -21,8 +21,12 @@ from learned_transforms.draws import local
 from learned_transforms.errors import (
     InputShapeError,
     InputTypeError,
+    PipelineTypeError,
     PipelineValueError,
     ScriptingError,
+    brief,
+    check_choice,
+    check_flag,
     check_keywords,
 )
 from learned_transforms.executor import Run
@@ -95,6 +99,7 @@ class LearnedCompose(Pipeline):
             PipelineTypeError: an unknown option.
         """
         check_keywords(options, ("allow_approximate", *LOADING))
+        check_flag("allow_approximate", allow_approximate)
         loaded = weight_files.load(name)
         check_config(weight_files.expanded(name), loaded)
         transforms = restore_pipeline(loaded.pipeline, loaded.layers)
@@ -259,6 +264,7 @@ class LearnedCompose(Pipeline):
         While they are trainable nothing is rounded, so that gradients pass: a pipeline that gives uint8 levels gives
         them as float32. Certificates are dropped.
         """
+        check_flag("trainable", trainable)
         if not self.trained:
             self.layers, self.networks = nn.ModuleDict(self.layers), nn.ModuleList(self.networks)
         for parameter in self.parameters():
@@ -278,8 +284,8 @@ class LearnedCompose(Pipeline):
         Args:
             kind: of the input: ``"pil"``, ``"uint8"`` or ``"float32"``; None: all three that the pipeline takes.
         """
-        if kind is not None and kind not in FORMS:
-            raise PipelineValueError(f"Expected kind to be one of {', '.join(FORMS)}, got {kind!r}.")
+        if kind is not None:
+            check_choice("kind", kind, FORMS)
         self.renew()
         outside = self.why_torchvision(torch.device("cpu"))
         rows: list[Row] = []
@@ -302,6 +308,8 @@ class LearnedCompose(Pipeline):
             DataError: nothing that holds images, or none in it. InputTypeError: an item is no image, or a mode that has
                 more than 8 bits for a value. OSError: no file at a path, or no image.
         """
+        if not (teacher is None or callable(teacher)):
+            raise PipelineTypeError(f"Expected teacher to be a callable, or None, got {brief(teacher)}.")
         if teacher is None and self.networks:
             raise PipelineValueError("A network out of retrain needs its teacher: certify(images, teacher).")
 

@@ -4,6 +4,7 @@ Every exception also derives from the type that torchvision raises for the same 
 catches torchvision's exceptions keeps working.
 """
 
+import math
 import reprlib
 import sys
 import warnings
@@ -209,6 +210,41 @@ def check_keywords(given: Iterable[str], known: Sequence[str]) -> None:
                 + (f" Did you mean {near[0]!r}?" if near else "")
                 + f" Known keywords: {', '.join(known)}."
             )
+
+
+def check_choice(
+    name: str, value: object, choices: Iterable[str], error: type[LearnedTransformsError] = PipelineValueError
+) -> None:
+    """Require one of a few words.
+
+    Raises:
+        error: it is another, or no word.
+    """
+    if not (isinstance(value, str) and value in choices):
+        raise error(f"Expected {name} to be one of {', '.join(choices)}, got {brief(value)}.")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Require True or False.
+
+    Raises:
+        PipelineTypeError: it is something else.
+    """
+    if type(value) is not bool:
+        raise PipelineTypeError(f"Expected {name} to be True or False, got {brief(value)}.")
+
+
+def check_number(name: str, value: object, least: float, most: float = math.inf, whole: bool = True) -> None:
+    """Require a number of Python's within bounds.
+
+    Raises:
+        PipelineValueError: it is beyond them, NaN, or something else.
+    """
+    permitted = type(value) is int or (not whole and type(value) is float)
+    if not (permitted and least <= value <= most):  # type: ignore[operator]
+        kind = "an integer" if whole else "a number"
+        bounds = f"of at least {least}" if most == math.inf else f"of {least} to {most}"
+        raise PipelineValueError(f"Expected {name} to be {kind} {bounds}, got {brief(value)}.")
 
 
 def check_channels(found: int, permitted: tuple[int, ...]) -> None:

@@ -245,8 +245,10 @@ def items(data: Any) -> Iterator[Any]:
     """The image files of a folder; what a Dataset, a sequence or a tensor holds, by number; what an iterable gives.
 
     Raises:
-        DataError: none of these.
+        DataError: none of these, or a tensor that is no batch.
     """
+    if isinstance(data, Tensor) and data.ndim != 4:
+        raise DataError(f"Expected images [N, C, H, W], got {tuple(data.shape)}. Of a single one, make image[None].")
     if isinstance(data, str | os.PathLike):
         return iter(image_files(Path(data)))
     if not isinstance(data, Mapping):

@@ -17,8 +17,10 @@ from learned_transforms.clients.twins import WINDOWS
 from learned_transforms.containers import CONTAINERS, Leaf, leaves
 from learned_transforms.errors import (
     InputTypeError,
-    PipelineValueError,
+    PipelineTypeError,
     UnsupportedTransformError,
+    brief,
+    check_choice,
     check_keywords,
     warn_antialias,
     warn_fallback,
@@ -73,10 +75,13 @@ class Pipeline(Lowered):
     ) -> None:
         super().__init__()
         check_keywords(unknown, ("fallback", "backend", "weights"))
-        if backend != "auto" and backend not in backends():
-            raise PipelineValueError(f"Expected backend to be auto or one of {', '.join(backends())}, got {backend!r}.")
-        if fallback not in FALLBACKS:
-            raise PipelineValueError(f"Expected fallback to be one of {', '.join(FALLBACKS)}, got {fallback!r}.")
+        check_choice("backend", backend, ("auto", *backends()))
+        check_choice("fallback", fallback, FALLBACKS)
+        if not (weights is None or isinstance(weights, Weights)):
+            raise PipelineTypeError(
+                f"Expected weights to be what learned_transforms.weights.load gives, got {brief(weights)}. "
+                "For a file or a shipped name, use LearnedCompose.from_pretrained."
+            )
         self.transforms = transforms
         # What takes several inputs in torchvision, where that fails; in a list, so that it is no module of this one.
         self.single = [torchvision_of(transforms)] if takes_one(transforms) else []

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from learned_transforms.errors import ProcessorInputError
+from learned_transforms.errors import ProcessorInputError, check_choice
 from learned_transforms.images import MODES
 from learned_transforms.nested import describe_leaf
 
@@ -86,8 +86,8 @@ def tensor_of(image: np.ndarray) -> Tensor:
 
 def channels_first(image: Tensor, layout: str | None) -> Tensor:
     """An image ``[C, H, W]`` of one whose channels are first or last; where both may be, they are first."""
-    if layout is not None and layout not in LAYOUTS:
-        raise ProcessorInputError(f"Expected input_data_format to be one of {', '.join(LAYOUTS)}, got {layout!r}.")
+    if layout is not None:
+        check_choice("input_data_format", layout, LAYOUTS, ProcessorInputError)
     axis = LAYOUTS[layout] if layout is not None else next((a for a in (0, -1) if image.shape[a] in CHANNELS), None)
     if axis is None or 0 in image.shape:
         raise ProcessorInputError(

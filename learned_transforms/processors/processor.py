@@ -8,10 +8,10 @@ from PIL import Image
 from torch import Tensor
 
 from learned_transforms.errors import (
-    PipelineValueError,
     ProcessorInputError,
     UnsupportedTransformError,
     brief,
+    check_choice,
     warn_fallback,
 )
 from learned_transforms.explain import Explanation, Row, layer_row, tier_of, unsupported
@@ -65,8 +65,7 @@ class LearnedProcessor:
     """
 
     def __init__(self, configuration: Configuration, original: Any = None, fallback: str = "warn") -> None:
-        if fallback not in FALLBACKS:
-            raise PipelineValueError(f"Expected fallback to be one of {', '.join(FALLBACKS)}, got {fallback!r}.")
+        check_choice("fallback", fallback, FALLBACKS)
         self.configuration, self.original, self.fallback = configuration, original, fallback
         self.told: set[str] = set()
         self.foreign: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from learned_transforms.errors import ProcessorError, ProcessorKeyError, UnknownProcessorError, brief
+from learned_transforms.errors import ProcessorError, ProcessorKeyError, UnknownProcessorError, brief, check_choice
 from learned_transforms.processors.families import FAMILIES
 from learned_transforms.processors.steps import BACKENDS, Steps
 
@@ -123,8 +123,8 @@ def base_name(name: str) -> str:
 
 
 def checked(backend: str | None) -> str | None:
-    if backend is not None and backend not in BACKENDS:
-        raise ProcessorError(f"Expected backend to be one of {', '.join(BACKENDS)}, got {backend!r}.")
+    if backend is not None:
+        check_choice("backend", backend, BACKENDS, ProcessorError)
     return backend
 
 

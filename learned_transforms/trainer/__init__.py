@@ -21,9 +21,18 @@ from torch import Tensor
 from learned_transforms import weights as weight_files
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.compose import LearnedCompose
-from learned_transforms.errors import DataError, OutputError, PipelineValueError
+from learned_transforms.errors import (
+    DataError,
+    OutputError,
+    PipelineValueError,
+    brief,
+    check_choice,
+    check_flag,
+    check_number,
+)
 from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
+from learned_transforms.plain import LONGEST
 from learned_transforms.trainer.assemble import assembled, serves, with_whole_answers, without_form
 from learned_transforms.trainer.bounds import Compared, Comparer, bounded, bounds_of_pairs, by_size, find_bounds
 from learned_transforms.trainer.checkpoint import Checkpoint
@@ -48,6 +57,8 @@ __all__ = ["EarlyStopping", "Result", "retrain"]
 
 ARCHITECTURES = ("auto", "separable", "dense", "cnn", "local")
 CHECKPOINTS = "checkpoint"
+MOST_PAIRS = 2**31 - 1
+SMALLEST_SHARE = 1e-6
 LARGEST_SEED = 2**63 - 1
 """That torch takes; numpy takes none below 0."""
 
@@ -115,10 +126,11 @@ def retrain(
         MissingExtraError: ``log_dir`` without TensorBoard.
         KeyboardInterrupt: Ctrl-C before anything was found; afterwards, the best so far is the result.
     """
-    if arch not in ARCHITECTURES:
-        raise PipelineValueError(f"Expected arch to be one of {', '.join(ARCHITECTURES)}, got {arch!r}.")
-    if kind is not None and kind not in KINDS:
-        raise PipelineValueError(f"Expected kind to be one of {', '.join(KINDS)}, got {kind!r}.")
+    check_choice("arch", arch, ARCHITECTURES)
+    if kind is not None:
+        check_choice("kind", kind, KINDS)
+    check_flag("progress", progress)
+    check_flag("resume", resume)
     if resume and out is None:
         raise PipelineValueError("Expected out, the folder to resume from, beside resume=True.")
     check_numbers(count, held_out, epochs, size, seed)
@@ -180,10 +192,10 @@ def usable(device: str | torch.device) -> torch.device:
     """
     try:
         return torch.empty(0, device=device).device
-    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise PipelineValueError(
-            f"Expected a device that torch can use, such as cpu, got {device!r}: {reason:.200}"
+            f"Expected a device that torch can use, such as cpu, got {brief(device)}: {reason:.200}"
         ) from error
 
 
@@ -294,14 +306,16 @@ def check_folder(out: str | Path | None) -> None:
 
 def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[int, int] | None, seed: int) -> None:
     """Require numbers that make sense."""
-    if type(epochs) is not int or epochs < 1 or (count is not None and (type(count) is not int or count < 1)):
-        raise PipelineValueError(f"Expected count and epochs of at least 1, got {count!r} and {epochs!r}.")
-    if not 0 < held_out <= 0.4:
-        raise PipelineValueError(f"Expected held_out in (0, 0.4]: it is taken twice. Got {held_out!r}.")
-    if size is not None and (len(size) != 2 or min(size) < 1):
-        raise PipelineValueError(f"Expected size to be (rows, columns), got {size!r}.")
-    if type(seed) is not int or not 0 <= seed <= LARGEST_SEED:
-        raise PipelineValueError(f"Expected seed to be an integer of 0 to {LARGEST_SEED}, got {seed!r}.")
+    check_number("epochs", epochs, 1)
+    if count is not None:
+        check_number("count", count, 1, MOST_PAIRS)
+    check_number("held_out", held_out, SMALLEST_SHARE, 0.4, whole=False)
+    if size is not None:
+        if not (isinstance(size, tuple | list) and len(size) == 2):
+            raise PipelineValueError(f"Expected size to be (rows, columns), got {brief(size)}.")
+        for length in size:
+            check_number("rows and columns of size", length, 1, LONGEST)
+    check_number("seed", seed, 0, LARGEST_SEED)
 
 
 def shape(images: Tensor) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.errors import MissingExtraError, PipelineValueError
+from learned_transforms.errors import MissingExtraError, check_number
 from learned_transforms.fixed import Separable, Unstructured
 from learned_transforms.plan import Shape
 from learned_transforms.trainer.checkpoint import NOTHING, Checkpoint, Descent, Snapshot, State, Tensors
@@ -36,8 +36,8 @@ class EarlyStopping:
     """
 
     def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:
-        if patience < 1 or min_delta < 0:
-            raise PipelineValueError(f"Expected patience >= 1 and min_delta >= 0, got {patience} and {min_delta}.")
+        check_number("patience", patience, 1)
+        check_number("min_delta", min_delta, 0, whole=False)
         self.patience, self.min_delta = patience, min_delta
         self.best = float("inf")
         self.waited = 0

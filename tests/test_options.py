@@ -1,0 +1,62 @@
+"""Options of the public calls: whatever is given, what is refused is refused by an error of this package."""
+
+import inspect
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import seed_v2
+from PIL import Image
+from torchvision.transforms import v2
+
+import learned_transforms as lt
+from learned_transforms.errors import LearnedTransformsError
+from learned_transforms.trainer import EarlyStopping, retrain
+
+ANYTHING: tuple[Any, ...] = (
+    *(None, True, 0, -1, 2**70, 3.5, float("nan"), float("inf"), "", "x", b"b", object(), int, os, lambda value: value),
+    *([], [1], (), {}, {"a": 1}, set(), range(3), (28,), (28, "28"), torch.device("cpu"), torch.Generator()),
+    *(np.float32(3), np.zeros((3, 4, 5)), torch.zeros(3, 4, 5, dtype=torch.uint8), Image.new("RGB", (9, 9))),
+)
+
+
+def options_of(call):
+    """The names of what a call takes by name."""
+    return [p.name for p in inspect.signature(call).parameters.values() if p.kind is not p.VAR_KEYWORD]
+
+
+CALLS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "construct": (lt.LearnedCompose, {"transforms": seed_v2()}),
+    "from_pretrained": (lt.LearnedCompose.from_pretrained, {"name": "cifar10_gray28"}),
+    "from_processor": (lt.LearnedCompose.from_processor, {"x": {"image_processor_type": "CLIPImageProcessor"}}),
+    "explain": (lt.LearnedCompose(seed_v2()).explain, {}),
+    "certify": (lt.LearnedCompose(seed_v2()).certify, {"images": []}),
+    "unfreeze": (lt.LearnedCompose(seed_v2()).unfreeze, {}),
+    "early stopping": (EarlyStopping, {}),
+    # Whatever passes meets that there is nothing to learn from.
+    "retrain": (retrain, {"teacher": v2.Resize((8, 8)), "data": []}),
+}
+
+
+PAIRS = [(name, option) for name, (call, _) in CALLS.items() for option in options_of(call)]
+
+
+def refusal(call, given):
+    """What a call says if it raises an error of this package; others come through."""
+    try:
+        call(**given)
+    except LearnedTransformsError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
+@pytest.mark.parametrize(("name", "option"), PAIRS)
+def test_refusals_are_typed(name, option, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # Some are taken for paths.
+    call, given = CALLS[name]
+    told = [refusal(call, {**given, option: value}) for value in ANYTHING]
+    assert any(told)
+    assert all(10 < len(text) < 1500 for text in told if text is not None)
