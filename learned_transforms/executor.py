@@ -18,7 +18,7 @@ from learned_transforms.containers import CONTAINERS, leaves
 from learned_transforms.draws import visible
 from learned_transforms.errors import InputTypeError
 from learned_transforms.identify import Piece
-from learned_transforms.images import Form, form_of, from_tensor, is_picture, shape_of, to_tensor
+from learned_transforms.images import CPU, Form, form_of, from_tensor, is_picture, place_of, shape_of, to_tensor
 from learned_transforms.layout import PIXELS, by_pixels, order_of
 from learned_transforms.modes import is_compiling, observed
 from learned_transforms.nested import (
@@ -39,7 +39,6 @@ from learned_transforms.segment import Segment
 from learned_transforms.steps import UNTOUCHED
 from learned_transforms.tape import Tape
 
-CPU = torch.device("cpu")
 READING = (v1.ToTensor, v1.ToPILImage, v2.ToTensor, v2.ToImage, v2.ToPILImage)
 """Transforms of torchvision that make other images of arrays."""
 
@@ -87,6 +86,7 @@ class Run:
             # An nn.Sequential takes one input, which torchvision says where it comes to it.
             return self.pipeline.single[0](*self.value)
         kind = None if self.packed else kind_of(form_of(self.value))
+        place = place_of(self.value)  # Of a lone image.
         if not self.packed:
             self.take_array()
         while self.position < len(pieces):
@@ -97,7 +97,19 @@ class Run:
         if kind is not None:
             self.pipeline.routes[kind] = self.route
         self.pipeline.tell(self.reasons)
+        if place is not None and self.key is not None and self.reasons and self.leaves_all(place):
+            self.pipeline.elsewhere.add(place)
         return self.as_array() if self.array else self.value
+
+    def leaves_all(self, place: torch.device) -> bool:
+        """Whether torchvision runs everything on images in a place, by transforms that all are its own."""
+        pipeline = self.pipeline
+        if self.tape is not None or self.observed or any(pipeline.operating):
+            return False
+        own = (one for piece in pipeline.pieces for one in inner(piece))
+        return pipeline.why_torchvision(place) is not None and all(
+            from_torchvision(one) and not isinstance(one, v1.Lambda | v2.Lambda) for one in own
+        )
 
     def layers(self) -> str | None:
         """Take the value past the segment that begins here; give the reason why torchvision runs what follows it."""
@@ -269,11 +281,18 @@ class Run:
 
 def own_transform(piece: Piece) -> bool:
     """Whether a transform is torchvision's own, and so are those in it, and none of them takes arrays."""
-    inner = [leaf.transform for leaf in leaves(piece.read)] if type(piece.read) in CONTAINERS else [piece.transform]
-    inner = [one.transform if isinstance(one, Altered) else one for one in inner]
-    return all(
-        type(one).__module__.startswith("torchvision.transforms.") and not isinstance(one, CONVERTERS) for one in inner
-    )
+    return all(from_torchvision(one) and not isinstance(one, CONVERTERS) for one in inner(piece))
+
+
+def inner(piece: Piece) -> list[Any]:
+    """A transform, or those that a container holds."""
+    found = [leaf.transform for leaf in leaves(piece.read)] if type(piece.read) in CONTAINERS else [piece.transform]
+    return [one.transform if isinstance(one, Altered) else one for one in found]
+
+
+def from_torchvision(transform: Any) -> bool:
+    """Whether the class of a transform is torchvision's."""
+    return type(transform).__module__.startswith("torchvision.transforms.")
 
 
 def kind_of(form: Form | None) -> str | None:

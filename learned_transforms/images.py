@@ -14,6 +14,7 @@ from torchvision import tv_tensors
 from learned_transforms import modes
 from learned_transforms.errors import DataError, InputTypeError
 
+CPU = torch.device("cpu")
 MODES = ("RGB", "L")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 """Of the files that are taken for images."""
@@ -83,6 +84,13 @@ def signature(image: Any) -> Any:
     if isinstance(image, np.ndarray):
         return type(image), image.dtype, image.shape, image.strides, image.flags.writeable, threads
     return None
+
+
+def place_of(image: Any) -> torch.device | None:
+    """The device of a tensor or a PIL image; None: it is neither."""
+    if isinstance(image, Tensor):
+        return image.device
+    return CPU if isinstance(image, Image.Image) else None
 
 
 def kind_of(image: Any) -> Any:

@@ -53,7 +53,7 @@ MOST_BYTES = 2**21
 
 CACHES = (
     *("segments", "runs", "kinds", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
-    *("ordered", "operating", "passing"),
+    *("ordered", "operating", "passing", "elsewhere"),
 )
 """What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
 
@@ -124,6 +124,8 @@ class Pipeline(Lowered):
         self.routes: dict[str, dict[int, str | Form]] = {}
         # All transforms, where layers run none of them, whatever the image.
         self.passing: list[Any] = []
+        # Where a call has said that torchvision runs everything.
+        self.elsewhere: set[torch.device] = set()
 
     def renew(self) -> None:
         """Read the transforms as they are now, and get the layers that they need."""
@@ -303,7 +305,7 @@ class Pipeline(Lowered):
         """Forget what was lowered."""
         for segment in self.__dict__.get("segments", {}).values():
             segment.release()
-        self.segments, self.runs, self.kinds = {}, {}, {}
+        self.segments, self.runs, self.kinds, self.elsewhere = {}, {}, {}, set()
         for network in self.networks:
             cast(Network, network).relower()
 

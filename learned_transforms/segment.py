@@ -18,6 +18,7 @@ from learned_transforms.errors import PipelineValueError
 from learned_transforms.factors import FACTORED, split, takes_effect
 from learned_transforms.given import Cutting, Posterizing, erased
 from learned_transforms.images import (
+    CPU,
     MARKED,
     Call,
     Form,
@@ -38,7 +39,6 @@ from learned_transforms.plan import Equalise, Plan, Shape
 from learned_transforms.replay import RANDOM, from_params, to_params
 from learned_transforms.steps import leaves_dtype
 
-CPU = torch.device("cpu")
 TO_PIL = (v1.ToPILImage, v2.ToPILImage)
 MOST_LANES = 32
 """Signatures, and kinds, of images that a segment remembers: few, and only where two images of one follow each other.

@@ -17,6 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import learned_transforms as lt
+from learned_transforms.executor import Run
 from learned_transforms.kernels import cpu
 
 LEVELS = image_of(3, (40, 50))
@@ -287,3 +288,26 @@ def test_wholly_foreign_pipelines_hand_on_what_comes():
 class Doubled:
     def __call__(self, value):
         return "doubled", value
+
+
+def test_without_a_fast_backend_later_images_go_straight_to_torchvision(monkeypatch):
+    monkeypatch.setattr(cpu, "MISSING", "the native extension is not there")
+    learned = lt.LearnedCompose([v2.Resize(20), v2.RandomHorizontalFlip(), v2.RandomApply([v2.ColorJitter(0.4)]), *END])
+    learned(torch.zeros(0, 3, 40, 30, dtype=torch.uint8))  # Of which nothing is told, so that the next one must be.
+    with pytest.warns(lt.errors.FallbackWarning):
+        learned(LEVELS)
+    monkeypatch.setattr(Run, "go", lambda run: pytest.fail("looked at transform by transform"))
+    for image in (LEVELS, LEVELS[..., 3:].contiguous(), LEVELS.float() / 255):
+        seeded(3)
+        expected, state = v2.Compose(learned.transforms)(image), states()
+        seeded(3)
+        same(learned(image), expected)
+        assert states() == state
+
+
+def test_without_a_fast_backend_what_may_change_devices_is_looked_at(monkeypatch):
+    monkeypatch.setattr(cpu, "MISSING", "the native extension is not there")
+    learned = lt.LearnedCompose([v2.Resize(20), v2.Lambda(lambda image: image)], fallback="torchvision")
+    for _ in range(2):
+        learned(LEVELS)
+    assert not learned.elsewhere

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from learned_transforms.errors import ProcessorInputError
-from learned_transforms.images import Call
+from learned_transforms.images import CPU, Call
 from learned_transforms.kernels.cpu import fresh
 from learned_transforms.layers import Arranging, Layer, Lookup
 from learned_transforms.network import Network
@@ -16,7 +16,6 @@ from learned_transforms.processors.steps import Patches
 
 MOST_CALLS = 1024
 """Numbers of patches for which is kept what looks them up."""
-CPU = torch.device("cpu")
 
 
 class Patching:

@@ -9,7 +9,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms.errors import EmptyImageError, ProcessorError, ProcessorInputError, UnevenBatchError
 from learned_transforms.given import Framing
-from learned_transforms.images import Call, Form, shape_of, signature
+from learned_transforms.images import CPU, Call, Form, shape_of, signature
 from learned_transforms.installed import resizes_by_lanczos
 from learned_transforms.kernels.cpu import fresh
 from learned_transforms.layers import Layer, Lookup, Params
@@ -21,7 +21,6 @@ from learned_transforms.processors.steps import Steps
 from learned_transforms.segment import Budget
 from learned_transforms.steps import Step, resampled
 
-CPU = torch.device("cpu")
 MOST_BYTES = 2**25
 """Held by calls for the sizes lately seen; beyond that all are forgotten."""
 
