@@ -149,6 +149,44 @@ def test_layouts(channels, name):
         assert network(same, "cpu").equal(expected), layout
 
 
+# By the number of taps, passes along rows take them lane by lane, or in pieces of neighbouring pixels.
+REDUCTIONS = [
+    ((7, 300), (5, 37)),
+    ((7, 300), (5, 11)),
+    ((6, 301), (5, 3)),
+    ((5, 1000), (4, 1)),
+    ((4, 999), (4, 28)),
+    ((300, 40), (4, 2)),  # rows first
+    ((1, 64), (1, 1)),
+]
+
+
+@pytest.mark.parametrize(("size", "new"), REDUCTIONS)
+@pytest.mark.parametrize("name", ["int16", "22 bits"])
+def test_large_reductions(name, size, new):
+    for kernel, channels in ((TRIANGLE, 3), (CUBIC, 1), (WIDE, 4), (CUBIC, 2)):
+        network = Network([resampling(kernel, ARITHMETICS[name])], [{"size": new}], "uint8")
+        image = random_levels(channels, *size)
+        for same in [*layouts(image).values(), torch.full_like(image, 255), 255 * (image > 127).byte()]:
+            assert network(same, "cpu").equal(network(same, "reference"))
+        turned = Network(
+            [Cropping(), Flipping(), network.members[0]],
+            [{"size": size}, {"axis": "horizontal"}, {"size": new}],
+            "uint8",
+        )
+        assert turned(image, "cpu").equal(turned(image, "reference"))
+
+
+@pytest.mark.parametrize("api", [v1, v2])
+def test_large_reductions_are_torchvisions(api):
+    for size, new in (((90, 1300), (13, 29)), ((1200, 80), (9, 5)), ((333, 777), (7, 7)), ((64, 2049), (64, 3))):
+        for interpolation in (v2.InterpolationMode.BILINEAR, v2.InterpolationMode.BICUBIC):
+            transforms = [api.Resize(new, interpolation), api.RandomHorizontalFlip(1)]
+            image = random_levels(3, *size)
+            for same in (image, *layouts(image).values(), to_pil(image), to_pil(image[:1])):
+                check_transform(transforms, same)
+
+
 def test_expanded_memory():
     image = random_levels(1, 1, 20).expand(3, 16, 20)
     check(Network([resampling()], [{"size": (9, 9)}], "uint8"), image)

@@ -31,9 +31,13 @@ struct Blocks {
     std::vector<int32_t> index;  // [blocks, lanes]: the shuffle
 };
 
-// Of bytes, two taps at a time. From one pair of taps to the next either the shuffle moves on, or the window.
+// Of bytes, two taps at a time. From one pair of taps to the next either the shuffle moves on, or the window. Where taps
+// are long, a block is one output pixel instead, and a vector holds neighbouring pixels of its window, a piece of it.
 struct Columns : Blocks {
-    std::vector<int32_t> low, high;  // for each group of blocks and each pair of taps: [blocks of a group, lanes]
+    // For each group of blocks and each pair of taps: [blocks of a group, lanes]. Of pieces: one pair after the other.
+    std::vector<int32_t> low, high;
+    int piece = 0;                // pairs of taps, of each channel; 0: no pieces
+    std::vector<int32_t> pieces;  // [blocks]
 
     int step() const { return 2 * pixel; }  // bytes from pair to pair
 };
@@ -113,6 +117,7 @@ struct Corners {
 struct Kernels {
     const char* name;
     int window, lanes, group;  // of Columns: bytes of a window, lanes of a block at most, blocks of a vector; or 0
+    int piece, pixels;         // pairs of taps in a piece of pixels of up to four bytes, and of single channels
     bool formulas;             // tables that are formulas are faster than others
     int sums, bytes_seen, floats_seen;  // of Sums: lanes of a block at most, values of a window; or 0
     bool shares;                        // windows of Sums had better be loaded once

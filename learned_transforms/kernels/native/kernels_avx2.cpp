@@ -69,7 +69,69 @@ void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const*
     }
 }
 
+// `Single` channels: sixteen neighbouring values in a piece; otherwise up to four of four pixels.
+template <bool Wide, bool Single>
+void pieces_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count, Ahead ahead) {
+    constexpr int PAIRS = Single ? 8 : 2;
+    const int blocks = plan.blocks, channels = plan.channels, move = PAIRS * plan.step();
+    const __m128i bits = _mm_cvtsi32_si128(plan.taps->bits);
+    const __m256i zero = _mm256_setzero_si256(), shuffle = load(plan.index.data());
+    // The rounding term is that of one lane of each channel.
+    const int once = 1 << (plan.taps->bits - 1), other = Single ? 0 : once;
+    const __m256i half = _mm256_setr_epi32(once, 0, other, 0, other, 0, other, 0);
+    const auto weights = [](const int32_t* from) {
+        return Single ? load(from) : _mm256_broadcastq_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+    };
+    for (int row = 0; row < count; row += GROUP) {
+        const uint8_t* const from[GROUP] = {rows[row], rows[row + 1], rows[row + 2], rows[row + 3]};
+        uint8_t* const to[GROUP] = {out[row], out[row + 1], out[row + 2], out[row + 3]};
+        const int32_t *low = plan.low.data(), *high = plan.high.data();
+        int fetched = blocks ? plan.base[0] : 0;
+        for (int block = 0; block < blocks; ++block) {
+            const int base = plan.base[static_cast<size_t>(block)];
+            const int stop = base + plan.pieces[static_cast<size_t>(block)] * move;
+            fetched = ahead.fetch(from, GROUP, fetched, stop);
+            __m256i sum[GROUP], rest[GROUP];
+            for (int r = 0; r < GROUP; ++r) sum[r] = half, rest[r] = zero;
+            for (int at = base; at < stop; at += move, low += PAIRS) {
+                const __m256i weight = weights(low);
+                for (int r = 0; r < GROUP; ++r) {
+                    const __m128i window = load_half(from[r] + at);
+                    const __m256i x = Single ? _mm256_cvtepu8_epi16(window)
+                                             : _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(window), shuffle);
+                    sum[r] = _mm256_add_epi32(sum[r], _mm256_madd_epi16(x, weight));
+                    if constexpr (Wide) rest[r] = _mm256_add_epi32(rest[r], _mm256_madd_epi16(x, weights(high)));
+                }
+                if constexpr (Wide) high += PAIRS;
+            }
+            if constexpr (Wide)
+                for (int r = 0; r < GROUP; ++r) sum[r] = _mm256_add_epi32(sum[r], _mm256_slli_epi32(rest[r], 15));
+            // Lanes of a channel are added; then single ones of the halves, or those of the rows are brought together.
+            __m256i near = _mm256_hadd_epi32(sum[0], sum[1]), far = _mm256_hadd_epi32(sum[2], sum[3]);
+            alignas(16) uint8_t made[16];
+            if constexpr (Single) {
+                near = _mm256_hadd_epi32(near, far);
+                const __m128i total =
+                    _mm_add_epi32(_mm256_castsi256_si128(near), _mm256_extracti128_si256(near, 1));
+                const __m128i words = _mm_packs_epi32(_mm_sra_epi32(total, bits), _mm_setzero_si128());
+                _mm_store_si128(reinterpret_cast<__m128i*>(made), _mm_packus_epi16(words, words));
+                for (int r = 0; r < GROUP; ++r) to[r][block] = made[r];
+            } else {
+                const __m256i words = _mm256_packs_epi32(_mm256_sra_epi32(near, bits), _mm256_sra_epi32(far, bits));
+                const __m256i bytes = _mm256_packus_epi16(words, words);
+                _mm_store_si128(reinterpret_cast<__m128i*>(made),
+                                _mm_unpacklo_epi16(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)));
+                for (int r = 0; r < GROUP; ++r) std::memcpy(to[r] + block * channels, made + 4 * r, 4);
+            }
+        }
+    }
+}
+
 void columns(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count, Ahead ahead) {
+    if (plan.piece == 8)
+        return (plan.taps->wide ? pieces_of<true, true> : pieces_of<false, true>)(plan, rows, out, count, ahead);
+    if (plan.piece)
+        return (plan.taps->wide ? pieces_of<true, false> : pieces_of<false, false>)(plan, rows, out, count, ahead);
     (plan.taps->wide ? columns_of<true> : columns_of<false>)(plan, rows, out, count, ahead);
 }
 
@@ -246,6 +308,7 @@ constexpr Kernels make() {
     Kernels made = PLAIN;
     made.name = "avx2";
     made.window = 16, made.lanes = 4, made.group = 2;
+    made.piece = 2, made.pixels = 8;
     made.formulas = true;
     made.sums = 8, made.bytes_seen = 16, made.floats_seen = 16;
     made.columns = columns;

@@ -57,7 +57,76 @@ void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const*
     }
 }
 
+// The lanes of each channel of four vectors added: a channel lies in 128 bits, a vector in one lane of them.
+inline __m512i add_lanes(const __m512i (&sum)[GROUP]) {
+    const __m512i near = _mm512_add_epi32(_mm512_unpacklo_epi32(sum[0], sum[1]), _mm512_unpackhi_epi32(sum[0], sum[1]));
+    const __m512i far = _mm512_add_epi32(_mm512_unpacklo_epi32(sum[2], sum[3]), _mm512_unpackhi_epi32(sum[2], sum[3]));
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(near, far), _mm512_unpackhi_epi64(near, far));
+}
+
+// `Single` channels: 32 neighbouring values in a piece; otherwise up to four of eight pixels.
+template <bool Wide, bool Single>
+void pieces_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count, Ahead ahead) {
+    constexpr int PAIRS = Single ? 16 : 4;
+    constexpr __mmask64 EVEN = 0x5555555555555555;  // each byte becomes a word
+    const int blocks = plan.blocks, channels = plan.channels, move = PAIRS * plan.step();
+    const int32_t *bases = plan.base.data(), *pieces = plan.pieces.data();
+    const __m128i bits = _mm_cvtsi32_si128(plan.taps->bits);
+    const __m512i zero = _mm512_setzero_si512(), shuffle = load(plan.index.data());
+    // The rounding term is that of one lane of each channel.
+    const __m512i half = _mm512_maskz_set1_epi32(Single ? 1 : 0x1111, 1 << (plan.taps->bits - 1));
+    // From the rows of each channel to the channels of each row.
+    const __m128i across = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const auto weights = [](const int32_t* from) {
+        return Single ? load(from) : _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    };
+    for (int row = 0; row < count; row += GROUP) {
+        const uint8_t *const from[GROUP] = {rows[row], rows[row + 1], rows[row + 2], rows[row + 3]};
+        uint8_t* const to[GROUP] = {out[row], out[row + 1], out[row + 2], out[row + 3]};
+        const int32_t *low = plan.low.data(), *high = plan.high.data();
+        int fetched = blocks ? bases[0] : 0;
+        for (int block = 0; block < blocks; ++block) {
+            const int base = bases[block], stop = base + pieces[block] * move;
+            fetched = ahead.fetch(from, GROUP, fetched, stop);
+            __m512i sum[GROUP], rest[GROUP];
+            for (int r = 0; r < GROUP; ++r) sum[r] = half, rest[r] = zero;
+            for (int at = base; at < stop; at += move, low += PAIRS) {
+                const __m512i weight = weights(low);
+                for (int r = 0; r < GROUP; ++r) {
+                    const __m256i window = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from[r] + at));
+                    const __m512i x = Single ? _mm512_cvtepu8_epi16(window)
+                                             : _mm512_maskz_permutexvar_epi8(EVEN, shuffle, _mm512_castsi256_si512(window));
+                    sum[r] = _mm512_dpwssd_epi32(sum[r], x, weight);
+                    if constexpr (Wide) rest[r] = _mm512_dpwssd_epi32(rest[r], x, weights(high));
+                }
+                if constexpr (Wide) high += PAIRS;
+            }
+            if constexpr (Wide)
+                for (int r = 0; r < GROUP; ++r) sum[r] = _mm512_add_epi32(sum[r], _mm512_slli_epi32(rest[r], 15));
+            __m512i total = add_lanes(sum);
+            if constexpr (Single) {
+                total = _mm512_add_epi32(total, _mm512_shuffle_i64x2(total, total, 0x4e));
+                total = _mm512_add_epi32(total, _mm512_shuffle_i64x2(total, total, 0xb1));
+            }
+            __m128i bytes = _mm512_cvtusepi32_epi8(_mm512_max_epi32(_mm512_sra_epi32(total, bits), zero));
+            if constexpr (!Single) bytes = _mm_shuffle_epi8(bytes, across);
+            alignas(16) uint8_t made[16];
+            _mm_store_si128(reinterpret_cast<__m128i*>(made), bytes);
+            for (int r = 0; r < GROUP; ++r) {
+                if constexpr (Single)
+                    to[r][block] = made[r];
+                else
+                    std::memcpy(to[r] + block * channels, made + GROUP * r, 4);
+            }
+        }
+    }
+}
+
 void columns(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count, Ahead ahead) {
+    if (plan.piece == 16)
+        return (plan.taps->wide ? pieces_of<true, true> : pieces_of<false, true>)(plan, rows, out, count, ahead);
+    if (plan.piece)
+        return (plan.taps->wide ? pieces_of<true, false> : pieces_of<false, false>)(plan, rows, out, count, ahead);
     if (plan.taps->wide)
         return (plan.shared ? columns_of<true, true, 0> : columns_of<true, false, 0>)(plan, rows, out, count, ahead);
     if (!plan.shared) return columns_of<false, false, 0>(plan, rows, out, count, ahead);
@@ -266,6 +335,7 @@ constexpr Kernels make() {
     Kernels made = PLAIN;
     made.name = "avx512";
     made.window = 64, made.lanes = 16, made.group = 1;
+    made.piece = 4, made.pixels = 16;
     made.sums = 16, made.bytes_seen = 64, made.floats_seen = 32, made.shares = true;
     made.columns = columns;
     made.sums_bytes = sums_of<ByteWindow, uint8_t>;

@@ -7,6 +7,9 @@
 namespace lt {
 namespace {
 
+// Instructions that end the sums of an output of pieces, and those of a block, about.
+constexpr int64_t PIXEL_ENDS = 24, BLOCK_ENDS = 10;
+
 // The first taps of outputs j to last, of which given weights may have any order: the leftmost and the rightmost.
 std::pair<int, int> ends(const Taps& taps, int j, int last) {
     const auto [left, right] = std::minmax_element(taps.first.begin() + j, taps.first.begin() + last + 1);
@@ -33,9 +36,59 @@ int most(const Blocks& plan, int active, int span, int window) {
     return active;
 }
 
+// Pairs of taps in a piece, where a pass can be one of pieces; or 0.
+int piece_of(const Columns& plan, const Kernels& kernels) {
+    if (plan.pixel == 1) return kernels.pixels;
+    return plan.pixel <= 4 && plan.channels <= 4 ? kernels.piece : 0;
+}
+
+// Pieces of the windows of all outputs.
+int64_t pieces_of(const Taps& taps, int piece) {
+    int64_t all = 0;
+    for (const int32_t count : taps.count) all += (count + 2 * piece - 1) / (2 * piece);
+    return all;
+}
+
+// Instructions that sum the taps of a group of rows in so many vectors, each from so many loads, about.
+int64_t cost(const Columns& plan, int64_t vectors, int loads) {
+    const int weights = plan.taps->wide ? 2 : 1;
+    return vectors * (weights * (1 + GROUP) + GROUP * (1 + loads));
+}
+
+void prepare_pieces(Columns& plan, int piece) {
+    const Taps& taps = *plan.taps;
+    const int64_t outputs = taps.outputs(), all = pieces_of(taps, piece) * piece;
+    plan.piece = piece;
+    plan.blocks = static_cast<int>(outputs);
+    plan.base.resize(static_cast<size_t>(outputs));
+    plan.pieces.resize(static_cast<size_t>(outputs));
+    plan.low.assign(static_cast<size_t>(all), 0);
+    plan.high.assign(taps.wide ? plan.low.size() : 0, 0);
+    // Lanes of a channel lie side by side, those of the channels one after the other; single ones need no shuffle.
+    plan.index.assign(4 * static_cast<size_t>(piece), 0);
+    for (int lane = 0; plan.pixel > 1 && lane < 4 * piece; ++lane) {
+        const int channel = lane / piece, byte = 2 * (lane % piece) * plan.pixel + (channel < plan.channels ? channel : 0);
+        plan.index[static_cast<size_t>(lane)] = static_cast<int32_t>(0x80008000u) | byte | (byte + plan.pixel) << 16;
+    }
+    int32_t *low = plan.low.data(), *high = plan.high.data();
+    for (int64_t j = 0; j < outputs; ++j) {
+        const int pairs = (taps.count[j] + 1) / 2, pieces = (pairs + piece - 1) / piece;
+        plan.base[j] = taps.first[j] * plan.pixel;
+        plan.pieces[j] = pieces;
+        plan.reach = std::max<int64_t>(plan.reach, plan.base[j] + pieces * piece * plan.step() + PADDING);
+        for (int p = 0; p < pairs; ++p) {
+            low[p] = taps.low[p * outputs + j];
+            if (taps.wide) high[p] = taps.high[p * outputs + j];
+        }
+        low += pieces * piece;
+        if (taps.wide) high += pieces * piece;
+    }
+}
+
 }  // namespace
 
 void prepare(Columns& plan, const Kernels& kernels) {
+    plan.piece = 0;
     if (kernels.lanes == 0) return;
     const Taps& taps = *plan.taps;
     const int window = kernels.window, lanes = kernels.lanes, group = kernels.group, pairs = taps.pairs;
@@ -44,6 +97,12 @@ void prepare(Columns& plan, const Kernels& kernels) {
     plan.shared = fits(plan, plan.active, taps.widest, window);
     const int used = (total + plan.active - 1) / plan.active;
     plan.blocks = (used + group - 1) / group * group;
+    const int piece = piece_of(plan, kernels);
+    if (piece > 0) {
+        const int64_t vectors = static_cast<int64_t>(plan.blocks / group) * pairs;
+        const int64_t whole = cost(plan, vectors, plan.shared ? 0 : group) + BLOCK_ENDS * plan.blocks;
+        if (cost(plan, pieces_of(taps, piece), 1) + PIXEL_ENDS * outputs < whole) return prepare_pieces(plan, piece);
+    }
     const auto values = static_cast<size_t>(plan.blocks) * static_cast<size_t>(lanes);
     plan.base.assign(static_cast<size_t>(plan.blocks), 0);
     plan.index.assign(values, 0);

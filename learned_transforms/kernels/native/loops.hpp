@@ -278,6 +278,8 @@ constexpr Kernels PLAIN = {
     0,
     0,
     0,
+    0,
+    0,
     false,
     0,
     0,
