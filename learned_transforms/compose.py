@@ -33,7 +33,7 @@ from learned_transforms.executor import Run
 from learned_transforms.explain import Explanation, Row, explain
 from learned_transforms.folders import check_config, save_folder
 from learned_transforms.identify import read
-from learned_transforms.images import Form, image_in, items, kind_of, place_of, signature, to_tensor
+from learned_transforms.images import Form, image_in, items, kind_of, signature, to_tensor
 from learned_transforms.layers import Layer
 from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, tracing_state
 from learned_transforms.nested import describe_leaf
@@ -208,9 +208,10 @@ class LearnedCompose(Pipeline):
 
     def unseen(self, image: Any, key: Any) -> Any:
         """:meth:`forward` for an image of a signature of which no run is kept."""
-        if self.elsewhere and key is not None and place_of(image) in self.elsewhere:
+        kind = None if key is None else kind_of(image)
+        if kind is not None and kind in self.elsewhere:
             return run_all([piece.transform for piece in self.pieces], image)
-        found = None if key is None else self.kinds.get(kind_of(image))
+        found = None if kind is None else self.kinds.get(kind)
         if found is None:
             return Run(self, (image,), key).go()
         segment, lane, array = found
@@ -293,9 +294,8 @@ class LearnedCompose(Pipeline):
         rows: list[Row] = []
         for name in FORMS if kind is None else (kind,):
             known = self.layers, self.certificates, self.provenance
-            rows += explain(
-                name, FORMS[name], self.pieces, *known, self.backend, self.routes.get(name, {}), outside, self.stand_in
-            )
+            route, left = self.routes.get(name, {}), self.left_to_pillow
+            rows += explain(name, FORMS[name], self.pieces, *known, self.backend, route, outside, self.stand_in, left)
         return Explanation(rows)
 
     def certify(self, images: Any, teacher: Callable[[Any], Any] | None = None) -> Certificate:

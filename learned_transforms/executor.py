@@ -18,7 +18,17 @@ from learned_transforms.containers import CONTAINERS, leaves
 from learned_transforms.draws import visible
 from learned_transforms.errors import InputTypeError
 from learned_transforms.identify import Piece
-from learned_transforms.images import CPU, Form, form_of, from_tensor, is_picture, place_of, shape_of, to_tensor
+from learned_transforms.images import (
+    CPU,
+    Form,
+    form_of,
+    from_tensor,
+    is_picture,
+    kind_of,
+    place_of,
+    shape_of,
+    to_tensor,
+)
 from learned_transforms.layout import PIXELS, by_pixels, order_of
 from learned_transforms.modes import is_compiling, observed
 from learned_transforms.nested import (
@@ -36,7 +46,7 @@ from learned_transforms.network import Network
 from learned_transforms.operations import OWN
 from learned_transforms.pipeline import ONE_IMAGE, Pipeline
 from learned_transforms.segment import Segment
-from learned_transforms.steps import UNTOUCHED
+from learned_transforms.steps import PILLOWS, UNTOUCHED
 from learned_transforms.tape import Tape
 
 READING = (v1.ToTensor, v1.ToPILImage, v2.ToTensor, v2.ToImage, v2.ToPILImage)
@@ -85,8 +95,8 @@ class Run:
         if self.packed and self.pipeline.single:
             # An nn.Sequential takes one input, which torchvision says where it comes to it.
             return self.pipeline.single[0](*self.value)
-        kind = None if self.packed else kind_of(form_of(self.value))
-        place = place_of(self.value)  # Of a lone image.
+        kind = None if self.packed else kind_explained(form_of(self.value))
+        image = self.value
         if not self.packed:
             self.take_array()
         while self.position < len(pieces):
@@ -97,17 +107,21 @@ class Run:
         if kind is not None:
             self.pipeline.routes[kind] = self.route
         self.pipeline.tell(self.reasons)
-        if place is not None and self.key is not None and self.reasons and self.leaves_all(place):
-            self.pipeline.elsewhere.add(place)
+        if self.key is not None and self.leaves_all(place_of(image)):
+            self.pipeline.elsewhere.add(kind_of(image))
         return self.as_array() if self.array else self.value
 
-    def leaves_all(self, place: torch.device) -> bool:
-        """Whether torchvision runs everything on images in a place, by transforms that all are its own."""
+    def leaves_all(self, place: torch.device | None) -> bool:
+        """Whether all on images in a place was left to torchvision for one reason, and told; all of it its own."""
         pipeline = self.pipeline
-        if self.tape is not None or self.observed or any(pipeline.operating):
+        if place is None or self.tape is not None or self.observed or any(pipeline.operating):
             return False
+        outside = pipeline.why_torchvision(place)
+        if outside is not None and not self.reasons:
+            return False
+        expected = dict.fromkeys(range(len(pipeline.pieces)), PILLOWS if outside is None else outside)
         own = (one for piece in pipeline.pieces for one in inner(piece))
-        return pipeline.why_torchvision(place) is not None and all(
+        return self.route == expected and all(
             from_torchvision(one) and not isinstance(one, v1.Lambda | v2.Lambda) for one in own
         )
 
@@ -161,6 +175,8 @@ class Run:
         segment = pipeline.segment(form, start, self.observed)
         if segment.stop == start:
             return segment.reason
+        if segment.slight and self.tape is None and not self.observed:
+            return PILLOWS
         image = self.value if self.source is None else self.source
         whole = start == 0 and segment.stop == len(pipeline.pieces) and segment.cutting is None
         if whole and self.key is not None and not (self.observed or pipeline.trainable or self.tape):
@@ -241,10 +257,10 @@ class Run:
         # Pipelines take arrays for images, which containers of torchvision's do not.
         alike = operates or self.array or isinstance(self.value, np.ndarray)
         # Where no layer runs anything, pipelines within would only say so again.
-        alike = alike or self.why_torchvision(tree_flatten(self.value)[0]) is not None
+        alike = alike or reason == PILLOWS or self.why_torchvision(tree_flatten(self.value)[0]) is not None
         found = None if alike else self.pipeline.stand_in(self.position)
         empty = isinstance(self.value, Tensor) and not self.value.numel()
-        idle = operates or found is not None or reason in (UNTOUCHED, OWN) or empty
+        idle = operates or found is not None or reason in (UNTOUCHED, OWN, PILLOWS) or empty
         if not idle:  # Where nothing is computed but by torch itself, nothing is worth telling.
             self.reasons[name_of(piece.transform)] = reason
         if self.pipeline.fallback == "error":
@@ -295,7 +311,7 @@ def from_torchvision(transform: Any) -> bool:
     return type(transform).__module__.startswith("torchvision.transforms.")
 
 
-def kind_of(form: Form | None) -> str | None:
+def kind_explained(form: Form | None) -> str | None:
     """The name by which ``explain`` knows images of a form."""
     if form is None:
         return None

@@ -13,7 +13,7 @@ from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
 from learned_transforms.operations import OPERATIONS, OWN, operates
 from learned_transforms.stand_ins import members
-from learned_transforms.steps import Step
+from learned_transforms.steps import PILLOWS, Step
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ def explain(
     route: Mapping[int, str | Form],
     outside: str | None,
     stand_in: Callable[[int], Any],
+    left: Callable[[Form, int], bool],
 ) -> list[Row]:
     """The rows for one kind of input.
 
@@ -93,6 +94,7 @@ def explain(
             image with which layers began.
         outside: why torchvision runs everything; None: it does not.
         stand_in: from a position to what runs there in part in layers, see ``stand_ins.stand_in``.
+        left: whether Pillow itself runs what begins at a position on images of a form.
     """
     rows = []
     for position, (own, transform) in enumerate(pieces):
@@ -106,11 +108,13 @@ def explain(
             continue
         known = route.get(position, outside)
         form = known if isinstance(known, Form) else form
+        if not isinstance(known, str) and left(form, position):
+            known = PILLOWS
         covered = known if isinstance(known, str) else cover(transform, form, layers)
         if covered == OWN or operates(transform):
             rows += operation_rows(kind, transform)
             continue
-        mixed = stand_in(position) if isinstance(covered, str) and outside is None else None
+        mixed = stand_in(position) if isinstance(covered, str) and covered != PILLOWS and outside is None else None
         if mixed is not None:
             rows.append(Row(kind, name_of(own), "-", "-", {}, "-"))
             for part in members(mixed, transform):
@@ -136,7 +140,7 @@ def part_rows(kind: str, form: Form, part: Any, backend: str) -> list[Row]:
     if not hasattr(part, "pieces"):
         return [Row(kind, name_of(part), "torchvision", "-", {}, "torchvision", "not in the catalogue")]
     known = part.layers, part.certificates, part.provenance
-    return explain(kind, form, part.pieces, *known, backend, {}, None, part.stand_in)
+    return explain(kind, form, part.pieces, *known, backend, {}, None, part.stand_in, part.left_to_pillow)
 
 
 def operation_rows(kind: str, transform: Any) -> list[Row]:

@@ -1,6 +1,7 @@
 """The transforms of a pipeline as segments: how they are read, what is lowered, and for which images."""
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -124,8 +125,8 @@ class Pipeline(Lowered):
         self.routes: dict[str, dict[int, str | Form]] = {}
         # All transforms, where layers run none of them, whatever the image.
         self.passing: list[Any] = []
-        # Where a call has said that torchvision runs everything.
-        self.elsewhere: set[torch.device] = set()
+        # Kinds of images of which a call has said that torchvision runs everything on them.
+        self.elsewhere: set[Any] = set()
 
     def renew(self) -> None:
         """Read the transforms as they are now, and get the layers that they need."""
@@ -189,6 +190,14 @@ class Pipeline(Lowered):
         if segment is None:
             segment = self.segments[form, start, observed] = self.gather(form, start, observed)
         return segment
+
+    def left_to_pillow(self, form: Form, start: int) -> bool:
+        """Whether Pillow is faster at what layers would do from ``start`` on to images of ``form``, its own."""
+        if form.container != "pil":
+            return False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # A call will say it.
+            return self.gather(form, start).slight
 
     def companion(self, segment: Segment, start: int, form: Form) -> Segment | None:
         """What does to masks or videos of ``form`` what a segment does to the images with them; None: nothing does."""

@@ -31,7 +31,7 @@ from learned_transforms.images import (
     to_tensor,
 )
 from learned_transforms.kernels import Compiled, cpu
-from learned_transforms.layers import Arranging, Windowing
+from learned_transforms.layers import Arranging, Cropping, Flipping, Layer, Mixing, Padding, Picking, Windowing
 from learned_transforms.metadata import EFFECTS, KEEPING, carried, size_after
 from learned_transforms.moving import MOVING, SIDES
 from learned_transforms.network import Network
@@ -80,6 +80,13 @@ class Budget:
             cpu.trim()
 
 
+def slight(layer: Layer) -> bool:
+    """Whether Pillow is faster at what a layer does to its images: copies of pixels, or one gray channel of them."""
+    return isinstance(layer, Picking | Flipping | Cropping | Windowing | Padding) or (
+        isinstance(layer, Mixing) and len(layer.weight) == 1
+    )
+
+
 class Segment:
     """Consecutive transforms that run as one network.
 
@@ -97,6 +104,7 @@ class Segment:
         reason: why transform ``stop`` is not part of it and runs in torchvision; None: another segment begins there.
         backend: the name of what runs it, or ``"auto"``.
         trainable: leave out every rounding, so that gradients pass.
+        slight: Pillow is faster at all of it, on its own images.
         budget: what compiled calls may hold.
     """
 
@@ -147,6 +155,9 @@ class Segment:
         self.inplace = self.erasing and leaves[0].transform.inplace
         layers = zip(network.members, owners, strict=True)
         self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
+        pictures = taken.container == form.container == "pil" and not taken.several
+        chosen = backend != "auto" or trainable  # by name, or for its gradients
+        self.slight = pictures and not chosen and bool(network.members) and all(map(slight, network.members))
         self.altering = any(type(leaf.transform) in EFFECTS for leaf in leaves)
         # Plain tensors that are made of something else are others, even if nothing is done to them.
         wrapped = taken.container != form.container or v2.ToImage in kinds

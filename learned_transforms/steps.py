@@ -44,6 +44,7 @@ KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 
 
 UNTOUCHED = "it leaves arrays as they are"
+PILLOWS = "Pillow does as much to its own images faster"
 CHANGING = "it changes the image that it is given"
 """Why torchvision runs what is ``inplace``, unless the image was made by the transforms before."""
 

@@ -67,7 +67,10 @@ def test_a_function_makes_a_batch_of_them(api, form):
             transforms = [api.Resize(30), crop, function, api.RandomHorizontalFlip(1)]
             assert len(check_transform(transforms, image)) == count
         rows = lt.LearnedCompose(transforms).explain(form).rows
-        assert [row.layer for row in rows] == ["Resampling", "Cutting", "torchvision", "Flipping"]
+        assert [row.layer for row in rows] == [
+            *["Resampling", "Cutting", "torchvision"],
+            "torchvision" if form == "pil" else "Flipping",
+        ]
         assert rows[1].numbers == {"size": "given", **({"mirror": "given"} if count == 10 else {})}
     tensors = v1.Lambda(lambda crops: torch.stack([v1.ToTensor()(crop) for crop in crops]))
     check_transform([api.Resize(30), api.TenCrop(20), tensors, api.Normalize([0.5], [0.5])], to_pil(noise(1, SIZE)[0]))

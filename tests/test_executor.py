@@ -19,6 +19,7 @@ from torchvision.transforms import v2
 import learned_transforms as lt
 from learned_transforms.executor import Run
 from learned_transforms.kernels import cpu
+from learned_transforms.steps import PILLOWS
 
 LEVELS = image_of(3, (40, 50))
 PIL = to_pil(LEVELS)
@@ -297,7 +298,7 @@ def test_without_a_fast_backend_later_images_go_straight_to_torchvision(monkeypa
     with pytest.warns(lt.errors.FallbackWarning):
         learned(LEVELS)
     monkeypatch.setattr(Run, "go", lambda run: pytest.fail("looked at transform by transform"))
-    for image in (LEVELS, LEVELS[..., 3:].contiguous(), LEVELS.float() / 255):
+    for image in (LEVELS, LEVELS[..., 3:].contiguous(), LEVELS.flip(1)):
         seeded(3)
         expected, state = v2.Compose(learned.transforms)(image), states()
         seeded(3)
@@ -311,3 +312,41 @@ def test_without_a_fast_backend_what_may_change_devices_is_looked_at(monkeypatch
     for _ in range(2):
         learned(LEVELS)
     assert not learned.elsewhere
+
+
+SLIGHT = {
+    "nearest": [v2.Resize((9, 12), v2.InterpolationMode.NEAREST)],
+    "flips": [v1.RandomHorizontalFlip(), v1.RandomVerticalFlip()],
+    "crops": [v2.RandomCrop(20, padding=3, padding_mode="reflect"), v2.CenterCrop(9)],
+    "gray": [v2.RandomApply([v2.RandomHorizontalFlip()]), v2.Grayscale(1)],
+}
+
+
+@pytest.mark.parametrize("transforms", SLIGHT.values(), ids=SLIGHT)
+def test_pillow_runs_what_it_does_faster_to_its_own_images(transforms, monkeypatch):
+    learned = lt.LearnedCompose(transforms, fallback="error")
+    for _ in range(2):  # Before a call, and behind it.
+        assert {row.reason for row in learned.explain("pil").rows} == {PILLOWS}
+        assert not any(row.reason for row in learned.explain("uint8").rows)
+        agree(transforms, PIL, (type(transforms[0]).__module__.startswith("torchvision.transforms.v2") and v2) or v1)
+        learned(PIL)
+    params = learned.make_params(PIL)
+    assert learned(PIL, params=params).tobytes() == learned(PIL, params=params).tobytes()
+    monkeypatch.setattr(Run, "go", lambda run: pytest.fail("looked at transform by transform"))
+    for image in (PIL, PIL.rotate(90), PIL.crop((0, 0, 40, 40))):
+        seeded(1)
+        expected, state = v1.Compose(transforms)(image), states()
+        seeded(1)
+        same(learned(image), expected)
+        assert states() == state
+
+
+@pytest.mark.parametrize(
+    "more", [[v1.ToTensor()], [v1.ColorJitter(0.4)], [v1.Resize(9)]], ids=["tensor", "jitter", "resize"]
+)
+def test_with_more_than_copies_layers_run_all(more):
+    learned = lt.LearnedCompose([v1.RandomHorizontalFlip(), *more], fallback="error")
+    learned(PIL)
+    assert not any(row.reason for row in learned.explain("pil").rows)
+    asked = lt.LearnedCompose([v1.RandomHorizontalFlip()], backend="cpu")
+    assert [row.layer for row in asked.explain("pil").rows] == ["Flipping"]

@@ -20,6 +20,7 @@ from learned_transforms.clients.source import definitions_of, digest_of
 from learned_transforms.clients.twins import Solarize, python_below
 from learned_transforms.containers import Sometimes
 from learned_transforms.errors import FallbackWarning, UnsupportedTransformError
+from learned_transforms.steps import PILLOWS
 
 PICTURE = to_pil(image_of(3, (40, 50)))
 SOURCE = '''
@@ -317,10 +318,10 @@ JITTER = v1.ColorJitter(0.4, 0.4, 0.4, 0.1)
 MIXED = {
     "apply": [v1.RandomApply([JITTER, ForeignBlur(), v1.RandomHorizontalFlip(), v1.Grayscale(3)], p=0.7)],
     "choice": [v1.RandomChoice([JITTER, v1.AutoAugment(), ForeignBlur()])],
-    "order": [v1.RandomOrder([v1.RandomVerticalFlip(), ForeignBlur(), v1.RandomHorizontalFlip()])],
+    "order": [v1.RandomOrder([JITTER, ForeignBlur(), v1.RandomHorizontalFlip()])],
     "apply v2": [v2.RandomApply([v2.ColorJitter(0.4), ForeignBlur()], p=0.7)],
     "choice v2": [v2.RandomChoice([v2.ColorJitter(0.4), ForeignBlur()], p=[0.3, 0.7])],
-    "order v2": [v2.RandomOrder([v2.RandomVerticalFlip(), ForeignBlur(), v2.RandomHorizontalFlip()])],
+    "order v2": [v2.RandomOrder([v2.ColorJitter(0.4), ForeignBlur(), v2.RandomHorizontalFlip()])],
     "nested": [v1.RandomApply([v1.RandomChoice([ForeignBlur(), JITTER]), v1.RandomVerticalFlip()], p=0.8)],
 }
 
@@ -332,7 +333,7 @@ def test_what_is_not_foreign_in_a_container_keeps_its_layers(transforms):
     agree(ours, around, times=24)
     rows = ours.explain("pil").rows
     assert any(row.layer in ("Blending", "Flipping") for row in rows[1:] if row.transform.startswith(" "))
-    assert {row.reason for row in rows if row.reason} == {"not in the catalogue"}
+    assert {row.reason for row in rows if row.reason} - {PILLOWS} == {"not in the catalogue"}
 
 
 def test_a_foreign_transform_in_a_container_is_told_of():
