@@ -110,9 +110,10 @@ def common(kinds: Iterable[Kind]) -> Kind:
     first, *others = dict.fromkeys(kinds)
     for other in others:
         if other.size != first.size:
+            one, two = sorted((first.size, other.size))
             raise UnevenBatchError(
-                f"Expected images of one size to make a batch of, got {first.size} and {other.size}. Add a Resize to "
-                'a fixed size, such as Resize((224, 224)), or a CenterCrop; for gray ones among others .convert("RGB").'
+                f"Expected images of one size to make a batch of, got {one} and {two}. Add a Resize to a fixed size, "
+                'such as Resize((224, 224)), or a CenterCrop; for gray images among others .convert("RGB").'
             )
         raise InputTypeError(
             f"Expected images of one type to make a batch of, got {in_words(first)} and {in_words(other)}. Convert "

@@ -304,7 +304,7 @@ void run_all(std::vector<JobTuple> given, uintptr_t target, int64_t bytes, int64
     std::vector<lt::Job> jobs;
     jobs.reserve(given.size());
     for (auto& [call, source, offset, window, factors] : given) {
-        lt::require(source != 0, "an image has no memory");
+        lt::require(call && source != 0, "there is no call, or no memory of an image");
         lt::require(offset >= 0 && call->bytes() <= bytes && offset <= bytes - call->bytes(),
                     "a result does not fit the memory of all");
         jobs.push_back({std::move(call), reinterpret_cast<const uint8_t*>(source),
