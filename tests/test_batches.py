@@ -1,5 +1,7 @@
 """A draw for each image of a batch, or of a list of images of any sizes: one batch, as a stack of single calls."""
 
+import os
+import signal
 import threading
 
 import numpy as np
@@ -247,6 +249,18 @@ def test_gradients_and_generators():
     assert found.equal(torch.stack([transform(image) for image in images]))
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_batches_that_torch_looks_into():
+    transform = lt.LearnedCompose([v2.RandomHorizontalFlip(1), v2.Resize((8, 9))])
+    images = noise(3, (20, 22))
+    expected = check(transform, images)
+    traced = torch.jit.trace(lambda batch: transform(batch, per_sample=True), images, check_trace=False)
+    assert traced(images).equal(expected)
+    assert torch.func.functionalize(lambda batch: transform(batch, per_sample=True))(images).equal(expected)
+    with torch.inference_mode():
+        assert transform(images, per_sample=True).equal(expected)
+
+
 def test_changed_transforms_count():
     crop = v2.RandomResizedCrop(20)
     transform = lt.LearnedCompose([crop, v2.RandomHorizontalFlip()])
@@ -338,6 +352,21 @@ def test_an_exception_leaves_nothing_behind(monkeypatch):
     with pytest.raises(ChannelsError):
         transform([*images, torch.zeros(2, 40, 50, dtype=torch.uint8)], per_sample=True)
     check(transform, images)
+
+
+def test_interrupts():
+    """Ctrl-C, wherever it comes, breaks off one call and no other."""
+    transform = lt.LearnedCompose(PIPELINES["train"])
+    images = noise(64, (64, 64))
+    check(transform, images)
+    for moment in (0.005, 0.01, 0.02):
+        alarm = threading.Timer(moment, os.kill, (os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            alarm.start()
+            while True:
+                transform(images, per_sample=True)
+        alarm.join()
+        check(transform, images)
 
 
 def test_threads_share_a_pipeline():

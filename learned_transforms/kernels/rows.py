@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 from learned_transforms.errors import InputTypeError, UnevenBatchError
 from learned_transforms.images import Window
 from learned_transforms.kernels import cpu
+from learned_transforms.modes import shape_of
 
 
 class Kind(NamedTuple):
@@ -92,7 +93,7 @@ def kind_of(value: Any) -> Kind:
             "Images become tensors by v2.ToImage()."
         )
     plain = tensor_of(value)
-    return Kind(isinstance(value, np.ndarray), tuple(plain.shape), plain.dtype, plain.device)
+    return Kind(isinstance(value, np.ndarray), shape_of(plain), plain.dtype, plain.device)
 
 
 def kind_of_call(call: Any) -> Kind:
