@@ -132,10 +132,7 @@ class Runner:
             return self.padded(images, bounds, list(outputs)), bounds
         if len(outputs) > 1:
             raise uneven(list(outputs))
-        rows = Rows()
-        for image, bound in zip(images, bounds, strict=True):
-            rows.add(bound.call(image, later=rows.later))
-        return rows.batch(), bounds
+        return self.filled(images, bounds, next(iter(outputs))), bounds
 
     def each(self, images: Sequence[Any]) -> tuple[list[Tensor], list[Bound]]:
         """The same without a batch, for images of any size."""
@@ -154,9 +151,13 @@ class Runner:
                 f'Expected images of at most {size} (rows, columns) to pad, got {larger[1:]}. Make "pad_size" larger, '
                 'or "size" smaller.'
             )
-        made, rows = fresh((len(images), channels.pop(), *size), self.dtype), Rows()
+        return self.filled(images, bounds, (channels.pop(), *size))
+
+    def filled(self, images: Sequence[Any], bounds: Sequence[Bound], size: tuple[int, ...]) -> Tensor:
+        """A batch of images of ``size`` (C, H, W) and smaller ones."""
+        made, rows = fresh((len(images), *size), self.dtype), Rows()
         for image, bound in zip(images, bounds, strict=True):
-            rows.add(bound.call(image, later=rows.later if bound.output[1:] == size else None))
+            rows.add(bound.call(image, later=rows.later if bound.output == size else None))
         rows.write(made)
         return made
 
