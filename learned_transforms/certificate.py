@@ -110,7 +110,9 @@ class Certificate:
 
     def of(self, digest: str) -> "Certificate | None":
         """This certificate for what has that digest; None: it was measured on something else."""
-        return replace(self, digest=digest) if self.digest in ("", digest) else None
+        if self.digest == digest:
+            return self
+        return None if self.digest else replace(self, digest=digest)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; infinite PSNR becomes None, which JSON can say."""

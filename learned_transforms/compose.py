@@ -9,9 +9,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.autograd.forward_ad as forward_ad
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook as any_global_hook
-from torch.utils._pytree import tree_map
 
 from learned_transforms import processors
 from learned_transforms import weights as weight_files
@@ -19,7 +19,6 @@ from learned_transforms.certificate import Certificate, measure
 from learned_transforms.describe import describe
 from learned_transforms.draws import local
 from learned_transforms.errors import (
-    InputShapeError,
     InputTypeError,
     PipelineTypeError,
     PipelineValueError,
@@ -34,8 +33,9 @@ from learned_transforms.explain import Explanation, Row, explain
 from learned_transforms.folders import check_config, save_folder
 from learned_transforms.identify import read
 from learned_transforms.images import Form, image_in, items, kind_of, signature, to_tensor
+from learned_transforms.kernels.rows import Rows
 from learned_transforms.layers import Layer
-from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, tracing_state
+from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, observed, tracing_state
 from learned_transforms.nested import describe_leaf
 from learned_transforms.network import Network
 from learned_transforms.pipeline import Pipeline
@@ -45,6 +45,9 @@ from learned_transforms.weights import Weights
 
 FORMS = {"pil": Form("pil", "uint8"), "uint8": Form("tensor", "uint8"), "float32": Form("tensor", "float32")}
 """The forms of input that :meth:`LearnedCompose.explain` tells of."""
+
+ONE_IMAGE = (Image.Image, Tensor, np.ndarray)
+"""What a list of images may hold under ``per_sample``."""
 
 OPTIONS = ("params", "per_sample", "generator")
 """Keywords of a call."""
@@ -183,12 +186,15 @@ class LearnedCompose(Pipeline):
         Args:
             inputs: one image; or several inputs, or nested ones, as v2 takes them.
             params: what was drawn, from :meth:`make_params`; None: draw.
-            per_sample: of a batch ``[N, C, H, W]``, draw for each image, as if they came one by one.
+            per_sample: draw for each image of a batch ``[N, C, H, W]``, or of a list of PIL images, tensors
+                ``[C, H, W]`` and arrays of any sizes, as if they came one by one, and give a batch: what torch.stack
+                makes of single results, of arrays numpy.stack. Native code runs on them over torch's threads.
             generator: of the CPU, to draw from; None: torch's global one.
 
         Raises:
             InputTypeError, InputShapeError: what the pipeline cannot take, as the types that torchvision raises.
             PipelineValueError: params that do not fit the pipeline.
+            UnevenBatchError: with per_sample, results of several sizes.
         """
         if params is not None or per_sample or generator is not None:
             return self.forward_with(inputs, params, per_sample, generator)
@@ -240,13 +246,21 @@ class LearnedCompose(Pipeline):
         return Run(self, inputs, None, tape).go(), tape.entries
 
     def each(self, inputs: tuple[Any, ...], generator: torch.Generator | None) -> Any:
-        """A batch, image by image; a tuple of batches where a transform makes several images of one."""
-        if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or inputs[0].ndim != 4 or not len(inputs[0]):
-            found = ", ".join(f"{describe_leaf(x)} {tuple(getattr(x, 'shape', ()))}" for x in inputs)
-            raise InputTypeError(f"Expected one batch [N, C, H, W] of at least one image with per_sample, got {found}.")
+        """A batch of what is made of images one by one; a tuple of batches where a transform makes several of one.
+
+        All draws come first, in the order of the images; then native code runs on all images at once.
+        """
+        images, alike = separate(inputs)
+        if not is_compiling() and not self.watch.same():
+            self.renew()
+        seen = is_compiling() or observed()
+        rows, lane = Rows(), None
         with local(generator):
-            made = [self.forward(image) for image in inputs[0]]
-        return tree_map(stacked, *made)
+            for image in images:
+                if not (alike and lane is not None and lane.kept):
+                    lane = None if seen else self.patient(image)
+                rows.add(self.forward(image) if lane is None else lane.row(image, rows.later))
+            return rows.batch()
 
     def make_params(self, *inputs: Any) -> list[Any]:
         """Draw for inputs, and give what was drawn: an entry for each transform, to be passed as ``params``.
@@ -353,13 +367,18 @@ def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:
     return image
 
 
-def stacked(*images: Tensor) -> Tensor:
-    """A batch of images.
+def separate(inputs: tuple[Any, ...]) -> tuple[Sequence[Any], bool]:
+    """The images that are to be drawn for one by one, and whether they are alike in all but their values.
 
     Raises:
-        InputShapeError: they differ in size.
+        InputTypeError: no batch ``[N, C, H, W]``, and no list of images.
     """
-    shapes = sorted({tuple(image.shape) for image in images})
-    if len(shapes) > 1:
-        raise InputShapeError(f"Expected images of one size to make a batch of, got {shapes} (C, H, W).")
-    return torch.stack(images)
+    images = inputs[0] if len(inputs) == 1 else None
+    if isinstance(images, Tensor) and images.ndim == 4 and len(images):
+        return images.unbind(), True
+    if isinstance(images, list | tuple) and images and all(isinstance(one, ONE_IMAGE) for one in images):
+        return images, False
+    found = ", ".join(f"{describe_leaf(x)} {tuple(getattr(x, 'shape', ()))}" for x in inputs)
+    raise InputTypeError(
+        f"Expected one batch [N, C, H, W] or list of images, of at least one image, with per_sample, got {found}."
+    )

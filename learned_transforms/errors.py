@@ -106,7 +106,7 @@ class UnknownProcessorError(ProcessorError, FileNotFoundError):
 
 
 class UnevenBatchError(InputShapeError, RuntimeError):
-    """Images of different sizes behind a processor, which make no batch."""
+    """Images of different sizes behind a pipeline or a processor, which make no batch."""
 
 
 class UnsupportedTransformError(LearnedTransformsError, NotImplementedError):

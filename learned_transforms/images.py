@@ -1,7 +1,7 @@
 """Images in and out: which form an image has, the tensor that holds its values, and the files it comes from."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +23,12 @@ Window = tuple[int, int, int, int]
 """Top, left, height, width of a part of an image."""
 
 Call = Callable[..., Any]
-"""``(image, window=None, factors=(), out=None) -> [..., C, H, W]``: what runs on a tensor, PIL image or array, of which
-an array ``[H, W, C]`` may come; ``window``: only this part of it; ``factors``: what else was drawn for it, see
-``plan.Slot``; ``out``: memory for the result, of its shape, strides and dtype, unless the image is an array."""
+"""``(image, window=None, factors=(), later=None) -> [..., C, H, W]``: what runs on a tensor, PIL image or array, of
+which an array ``[H, W, C]`` may come; ``window``: only this part of it; ``factors``: what else was drawn for it, see
+``plan.Slot``; ``later``: may take what is to run, and then None comes."""
+
+Later = Callable[[Any, int, Any, Window | None, Sequence[float]], None]
+"""Takes a native call, the address of an image and whose memory that is, its window, and its factors."""
 
 DTYPES = {torch.uint8: "uint8", torch.float32: "float32"}
 ARRAYS = (np.ndarray, np.memmap)

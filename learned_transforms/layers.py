@@ -4,8 +4,10 @@ A layer knows how to use numbers, never which numbers: kernels, channel weights 
 What a layer is told per image (size, flip) comes in as ``params``.
 """
 
+import copy
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -26,6 +28,10 @@ from learned_transforms.sizing import Sizing
 from learned_transforms.taps import MOST_WHOLE, Axis
 
 Params = Mapping[str, Any]
+
+UNCHANGING = (bool, int, float, str, Arithmetic, type(None))
+EMPTY = (OrderedDict, dict, set)
+"""Of the attributes of a module, what a copy shares, and what is mostly empty."""
 
 
 class Layer(nn.Module):
@@ -111,6 +117,17 @@ class Layer(nn.Module):
         """Where each number comes from: ``learned``, ``selected`` or ``given``."""
         marks = {name: "selected" if name in self.picked else "learned" for name, _ in self.named_parameters()}
         return marks if self.arithmetic is None else {**marks, "arithmetic": "selected"}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Layer":
+        """As nn.Module's, which is slow on values that never change, and on hooks that are not there."""
+        made = self.__new__(type(self))
+        memo[id(self)] = made
+        for name, value in self.__dict__.items():
+            if type(value) in EMPTY and not value:
+                made.__dict__[name] = type(value)()
+            else:
+                made.__dict__[name] = value if isinstance(value, UNCHANGING) else copy.deepcopy(value, memo)
+        return made
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Layer":
         super()._apply(lambda t: t.to(fn(t.new_empty(0)).device), recurse)  # type: ignore[no-untyped-call]

@@ -334,6 +334,12 @@ class Pipeline(Lowered):
                 self.kinds.clear()
             self.kinds[kind] = segment, segment.roaming[kind], array
 
+    def patient(self, image: Any) -> Lane | None:
+        """The lane of images that one segment takes all the way, to rows of a batch; None: they go one by one."""
+        found = self.kinds.get(kind_of(image))
+        lane = None if found is None else found[0].lane(image)
+        return lane if lane is not None and lane.patient else None
+
     def keep_run(self, key: Any, run: Callable[[Any], Any]) -> None:
         """Have images of one signature go straight on from now."""
         if len(self.runs) >= MOST_LANES:

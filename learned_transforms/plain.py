@@ -1,8 +1,9 @@
 """What plain values, as files hold them, may be: checks to be made before anything is made of a value."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from learned_transforms.errors import WeightsError, brief
@@ -67,6 +68,11 @@ class Fields:
     checks: Mapping[str, Check]
     optional: Collection[str] = ()
 
+    @cached_property
+    def needed(self) -> Set[str]:
+        """Names of those that may not be left out."""
+        return self.checks.keys() - self.optional
+
     def require(self, what: str, values: Any) -> None:
         """Require all of them, each of its kind, and no others.
 
@@ -75,9 +81,9 @@ class Fields:
         """
         if not isinstance(values, Mapping):
             raise WeightsError(f"Expected {what} with {', '.join(self.checks) or 'nothing'}, got {brief(values)}.")
-        missing = [name for name in self.checks if name not in values and name not in self.optional]
-        unknown = [name for name in values if name not in self.checks]
-        if missing or unknown:
+        if not self.needed <= values.keys() <= self.checks.keys():
+            missing = [name for name in self.checks if name in self.needed and name not in values]
+            unknown = [name for name in values if name not in self.checks]
             raise WeightsError(f"Expected {what} to be whole: missing {brief(missing)}, unknown {brief(unknown)}.")
         for name, value in values.items():
             if not self.checks[name](value):

@@ -22,6 +22,7 @@ from learned_transforms.images import (
     MARKED,
     Call,
     Form,
+    Later,
     Window,
     channels_last,
     from_tensor,
@@ -476,17 +477,17 @@ class Segment:
         return tuple(parts[p][part or 0] if p in parts else drawn[p] for p, part in self.owners)
 
 
-def untouched(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Any:
+def untouched(image: Any, *drawn: Any) -> Any:
     """The image, where nothing is done to it."""
     return image
 
 
-def copied(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+def copied(image: Any, *drawn: Any) -> Tensor:
     """The values of an image in memory of their own."""
     return to_tensor(image).clone()
 
 
-def plain(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+def plain(image: Any, *drawn: Any) -> Tensor:
     """The values of an image as another plain tensor; in the same memory, if it is a tensor."""
     return to_tensor(image).as_subclass(Tensor)
 
@@ -517,6 +518,10 @@ class Lane:
         self.calls: dict[Any, Call] = {}
         self.programs: dict[Any, Specialised] = {} if roaming is None else roaming.programs
         self.subclass = isinstance(image, Tensor) and type(image) is not Tensor
+        # Its results can be rows of a batch, and images may be run later: nothing writes into them meanwhile.
+        single = not isinstance(image, Tensor) or image.ndim == 3
+        stackable = segment.form.container != "pil" and not (segment.inplace or segment.overwriting)
+        self.patient = single and stackable
         # What comes out of the network is what the pipeline gives, as it is.
         self.bare = segment.form.container in ("tensor", "numpy") and bool(segment.owners)
         direct = segment.tossing and self.bare and not self.subclass and not segment.posterizing
@@ -540,6 +545,7 @@ class Lane:
         image: Any,
         window: Window | None = None,
         factors: Sequence[float] = (),
+        later: Later | None = None,
     ) -> Any:
         """Run on an image for which nothing is bound: of a size, or under a draw, that was not there lately."""
         segment, shape = self.segment, shape_of(image)
@@ -565,10 +571,10 @@ class Lane:
             if len(self.calls) >= MOST_CALLS:
                 self.calls.clear()
             self.calls[key] = call
-        return call(image, window, factors)
+        return call(image, window, factors, later)
 
-    def any_image(self, image: Any, drawn: Drawn | None = None) -> Any:
-        """Draw, unless that was done before, and run, in any case."""
+    def any_image(self, image: Any, drawn: Drawn | None = None, later: Later | None = None) -> Any:
+        """Draw, unless that was done before, and run, in any case; None: ``later`` took what is to run."""
         drawn = self.segment.draw(image) if drawn is None else drawn
         given = image.as_subclass(Tensor) if self.subclass else image
         plain, drawn = self.segment.begin(given, drawn)
@@ -581,14 +587,18 @@ class Lane:
         key = outcomes, window is None
         call = self.calls.get(key)
         if call is not None:
-            made = call(plain, window, factors)
+            made = call(plain, window, factors, later)
         elif self.segment.owners:
-            made = self.first(key, outcomes, plain, window, factors)
+            made = self.first(key, outcomes, plain, window, factors, later)
         else:
             return self.contain(image, drawn)
         if made is given:
             return self.contain(image, drawn)
-        return made if self.bare else self.wrap(made, image, drawn)
+        return made if self.bare or made is None else self.wrap(made, image, drawn)
+
+    def row(self, image: Any, later: Later) -> Any:
+        """What a single call gives, for a row of a batch; None: ``later`` took what is to run."""
+        return self.as_array(self.any_image(image, None, later))
 
     def entry(self, array: bool) -> Callable[[Any], Any]:
         """What takes images, or arrays, that come alone."""
@@ -596,10 +606,12 @@ class Lane:
 
     def of_array(self, image: Any) -> Any:
         """Run on an array, which one comes back from unless it is converted."""
-        made = self.run(image)
-        if self.segment.form.container != "numpy" or isinstance(made, np.ndarray):
-            return made
-        return from_tensor(made, "numpy")
+        return self.as_array(self.run(image))
+
+    def as_array(self, made: Any) -> Any:
+        """The array that a result is, if the pipeline gives arrays."""
+        whole = self.segment.form.container == "numpy" and isinstance(made, Tensor)
+        return from_tensor(made, "numpy") if whole else made
 
     def wrap(self, made: Any, image: Any, drawn: Drawn) -> Any:
         """The result in its container, with what a PIL image carries besides its pixels."""

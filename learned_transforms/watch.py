@@ -1,6 +1,7 @@
 """Whether transforms are still what they were when they were lowered: asked at every call, so mostly native."""
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
@@ -15,6 +16,9 @@ except ImportError:
 
 MOST_COMPARED = 64
 """Numbers of a tensor that are compared one by one; of a larger one it is asked whether torch wrote to it."""
+
+EMPTY = (OrderedDict, dict, list, set)
+"""What is mostly empty, as a module's hooks are, and is copied faster then."""
 
 
 class PlainWatch:
@@ -84,6 +88,8 @@ def kept(value: Any) -> Any:
     """A copy of a value that may change in place; what a list or dictionary holds besides numbers stays as it is."""
     if isinstance(value, nn.Module) or not isinstance(value, list | dict | set):
         return value
+    if not value and type(value) in EMPTY:
+        return type(value)()
     return copy.deepcopy(value) if numbers_only(value) else copy.copy(value)
 
 

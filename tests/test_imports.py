@@ -28,6 +28,7 @@ ORDER = (
     "kernels.colour",
     "kernels.reference",
     "kernels.cpu",
+    "kernels.rows",
     "kernels",
     "mixing",
     "size_rules",

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 import learned_transforms as lt
+from learned_transforms.given import Projecting
 from learned_transforms.images import form_of
 from learned_transforms.kernels import cpu
 
@@ -178,3 +179,27 @@ def test_weights_that_were_trained_are_lowered_anew():
     with torch.no_grad():
         network.members[0].shift += 0.25
     assert not network(image).equal(before)
+
+
+def test_copies_of_layers_share_nothing_that_changes():
+    layer = next(iter(lt.LearnedCompose([v2.Resize(28)]).layers.values()))
+    layer.register_forward_hook(print)
+    made = copy.deepcopy([layer, layer])
+    assert made[0] is made[1]
+    assert type(made[0]) is type(layer)
+    assert made[0].digest() == layer.digest()
+    assert list(made[0]._forward_hooks.values()) == [print]
+    before = layer.digest()
+    for parameter in made[0].parameters():
+        assert not parameter.requires_grad
+        parameter.data += 1
+    made[0].register_forward_hook(repr)
+    made[0].register_buffer("more", torch.zeros(1))
+    assert layer.digest() == before
+    assert len(layer._forward_hooks) == 1
+    assert not list(layer.buffers())
+    # Numbers that a user gave, which are tensors and no weights.
+    given = Projecting(torch.eye(3), torch.zeros(3))
+    other = copy.deepcopy(given)
+    other.matrix += 1
+    assert given.matrix.equal(torch.eye(3))

@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.errors import BackendError, InputShapeError
+from learned_transforms.errors import BackendError, InputShapeError, PipelineValueError
 from learned_transforms.fold import at
-from learned_transforms.images import Call, Window, shape_of, to_tensor
+from learned_transforms.images import Call, Later, Window, shape_of, to_tensor
 from learned_transforms.installed import EXPORTS_SAFELY, check_export
 from learned_transforms.keep import Kept, Listed, Nearest
 from learned_transforms.kernels.reference import Reference
@@ -326,16 +326,18 @@ class Program:
         empty, threads, needed, element = allocator(dtype), torch.get_num_threads, call.reach, image.element_size()
 
         def run(
-            image: Tensor, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
-        ) -> Tensor:
+            image: Tensor, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
+        ) -> Any:
             memory = image if direct else usable(image)[0]
             source = memory.data_ptr()
             if not source or memory.untyped_storage().nbytes() < needed + element * memory.storage_offset():
                 memory = in_memory(memory)
                 source = memory.data_ptr()
-            made = empty(*size) if out is None else out
+            if later is not None:
+                return later(call, source, memory, window, factors)
+            made = empty(*size)
             call(source, made.data_ptr(), threads(), window, factors)
-            return made.movedim(-1, -3) if interleaved and out is None else made
+            return made.movedim(-1, -3) if interleaved else made
 
         return run
 
@@ -354,20 +356,22 @@ class Program:
         empty = allocator(self.dtype(floating))
 
         def run(
-            image: Tensor, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
+            image: Tensor, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
         ) -> Any:
             windowed = window is not None
             try:
                 call = bind(1, image.shape, image.stride(), 0, floating, interleaved, windowed)
             except ValueError:  # It must be copied first, or is refused.
-                return bound(image, interleaved, windowed)(image, window, factors, out)
+                return bound(image, interleaved, windowed)(image, window, factors, later)
             source = image.data_ptr()
             needed = call.reach + element * image.storage_offset()
             if not source or image.is_neg() or image.untyped_storage().nbytes() < needed:
-                return bound(image, interleaved, windowed)(image, window, factors, out)
-            made = empty(call.memory) if out is None else out
+                return bound(image, interleaved, windowed)(image, window, factors, later)
+            if later is not None:
+                return later(call, source, image, window, factors)
+            made = empty(call.memory)
             call(source, made.data_ptr(), threads(), window, factors)
-            return made.movedim(-1, -3) if interleaved and out is None else made
+            return made.movedim(-1, -3) if interleaved else made
 
         return run
 
@@ -377,7 +381,7 @@ class Program:
         empty = allocator(self.dtype(False))
 
         def run(
-            image: Image.Image, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
+            image: Image.Image, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
         ) -> Any:
             windowed, (width, height) = window is not None, image.size
             try:
@@ -386,12 +390,14 @@ class Program:
                 owner = image.__arrow_c_array__()[1]
                 call = bind(1, (channels, height, width), (1, width * pixel, pixel), 0, False, interleaved, windowed)
             except (AttributeError, ValueError):  # Its memory is not exported, or it is refused.
-                return bound(image, interleaved, windowed)(image, window, factors, out)
+                return bound(image, interleaved, windowed)(image, window, factors, later)
             address, length = arrow_pixels(owner)
             check_length(length, width * height * pixel)
-            made = empty(call.memory) if out is None else out
+            if later is not None:
+                return later(call, address, owner, window, factors)
+            made = empty(call.memory)
             call(address, made.data_ptr(), threads(), window, factors)
-            return made.movedim(-1, -3) if interleaved and out is None else made
+            return made.movedim(-1, -3) if interleaved else made
 
         return run
 
@@ -417,7 +423,7 @@ class Program:
         empty, threads, arrow_pixels = allocator(dtype), torch.get_num_threads, _native.arrow_pixels
 
         def run(
-            image: Image.Image, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
+            image: Image.Image, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
         ) -> Any:
             try:
                 if not EXPORTS_SAFELY:
@@ -427,12 +433,14 @@ class Program:
                 tensor = to_tensor(image)
                 if not copied:
                     copied.append(self.bind(tensor, interleaved, windowed))
-                return copied[0](tensor, window, factors, out)
+                return copied[0](tensor, window, factors, later)
             address, length = arrow_pixels(owner)
             check_length(length, width * height * pixel)
-            made = empty(*size) if out is None else out
+            if later is not None:
+                return later(call, address, owner, window, factors)
+            made = empty(*size)
             call(address, made.data_ptr(), threads(), window, factors)
-            return made.movedim(-1, -3) if interleaved and out is None else made
+            return made.movedim(-1, -3) if interleaved else made
 
         return run
 
@@ -442,18 +450,26 @@ class Program:
         strides = fitted(shape, channel[0] if channel else 1, row, pixel)
         if min(image.strides) < 0 or not readable(shape, strides):
             bound = self.bind(to_tensor(image), interleaved, windowed)
-            return lambda image, window=None, factors=(): bound(to_tensor(image), window, factors)
+            return lambda image, window=None, factors=(), later=None: bound(to_tensor(image), window, factors, later)
         call = self.call(1, shape, strides, 0, False, interleaved, windowed)
         size, dtype = output_of(call, (), interleaved)
         empty, threads, memory_of = allocator(dtype), torch.get_num_threads, _native.memory_of
         array_type = np.float32 if dtype == torch.float32 else np.uint8
 
-        def run(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Tensor:
+        def run(
+            image: Any, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
+        ) -> Any:
+            if later is not None:
+                return later(call, memory_of(image), image, window, factors)
             made = empty(*size)
             call(memory_of(image), made.data_ptr(), threads(), window, factors)
             return made
 
-        def run_interleaved(image: Any, window: Window | None = None, factors: Sequence[float] = ()) -> Any:
+        def run_interleaved(
+            image: Any, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
+        ) -> Any:
+            if later is not None:
+                return later(call, memory_of(image), image, window, factors)
             made = np.empty(size, array_type)
             call(memory_of(image), memory_of(made), threads(), window, factors)
             return made
@@ -495,6 +511,18 @@ def allocator(dtype: torch.dtype) -> Callable[..., Tensor]:
     """What makes tensors of a dtype in the CPU's memory, whatever the default device is."""
     with torch.inference_mode(False):
         return torch.empty(0, dtype=dtype, device="cpu").new_empty
+
+
+def run_all(jobs: Sequence[tuple[Any, int, int, Window | None, Sequence[float]]], made: Tensor) -> None:
+    """Run native calls, each on the image at an address, into memory from a byte of ``made`` on: over torch's threads.
+
+    Raises:
+        PipelineValueError: what was drawn for an image, or comes of it, does not fit.
+    """
+    try:
+        _native.run_all(jobs, made.data_ptr(), made.nbytes, torch.get_num_threads())
+    except ValueError as error:
+        raise PipelineValueError(f"An image cannot be run with what was drawn for it: {error}.") from error
 
 
 def fresh(size: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import InputShapeError
 from learned_transforms.fold import at, fold
-from learned_transforms.images import Call, Window, to_tensor
+from learned_transforms.images import Call, Later, Window, to_tensor
 from learned_transforms.keep import Kept, Listed, bordered
 from learned_transforms.kernels import colour
 from learned_transforms.kernels.sums import DTYPES, multiply_add, shift_down, to_levels
@@ -74,7 +74,7 @@ class Reference:
         return self.run
 
     def run(
-        self, image: Any, window: Window | None = None, factors: Sequence[float] = (), out: Tensor | None = None
+        self, image: Any, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
     ) -> Tensor:
         """Carry out the plan on a uint8 or float image ``[..., C, H, W]`` or a PIL image, which is never modified.
 
@@ -82,7 +82,7 @@ class Reference:
             image: the image, or images.
             window: (top, left, height, width): use only this part of it.
             factors: numbers that were drawn for it.
-            out: where to write the result; None: memory of its own.
+            later: is given nothing: torch computes at once.
         """
         value = to_tensor(image)
         if window is not None:
@@ -92,7 +92,7 @@ class Reference:
             value = gather(value, part) if part.outside else inner
         for stage in self.stages(shape_of(value)[-3:]):
             value = carry_out(value, settled(stage, factors))
-        return value if out is None else out.copy_(value)
+        return value
 
 
 def carry_out(image: Tensor, stage: Stage) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from learned_transforms.errors import ProcessorInputError
 from learned_transforms.images import CPU, Call
 from learned_transforms.kernels.cpu import fresh
+from learned_transforms.kernels.rows import Rows
 from learned_transforms.layers import Arranging, Layer, Lookup
 from learned_transforms.network import Network
 from learned_transforms.processors.sizes import Size
@@ -77,7 +78,12 @@ class Patching:
             given, into = cut.movedim(-1, 1), out.view(cut.shape).movedim(-1, 1)
         else:
             given, into = cut, out.view(len(cut), -1, side, side)
-        self.call(given)(given, out=into)
+        rows = Rows()
+        made = self.call(given)(given, later=rows.later)
+        if made is None:
+            rows.write(out[None])
+        else:
+            into.copy_(made)
 
     def call(self, patches: Tensor) -> Call:
         """What looks up patches of one shape; kept."""

@@ -12,6 +12,7 @@ from learned_transforms.given import Framing
 from learned_transforms.images import CPU, Call, Form, shape_of, signature
 from learned_transforms.installed import resizes_by_lanczos
 from learned_transforms.kernels.cpu import fresh
+from learned_transforms.kernels.rows import Rows
 from learned_transforms.layers import Layer, Lookup, Params
 from learned_transforms.network import Network
 from learned_transforms.pipeline import shipped
@@ -130,10 +131,7 @@ class Runner:
             return self.padded(images, bounds, list(outputs)), bounds
         if len(outputs) > 1:
             raise uneven(list(outputs))
-        made = fresh((len(images), *next(iter(outputs))), self.dtype)
-        for image, bound, row in zip(images, bounds, made.unbind(), strict=True):
-            bound.call(image, out=row)
-        return made, bounds
+        return self.filled(images, bounds, next(iter(outputs))), bounds
 
     def each(self, images: Sequence[Any]) -> tuple[list[Tensor], list[Bound]]:
         """The same without a batch, for images of any size."""
@@ -152,15 +150,14 @@ class Runner:
                 f'Expected images of at most {size} (rows, columns) to pad, got {larger[1:]}. Make "pad_size" larger, '
                 'or "size" smaller.'
             )
-        made = fresh((len(images), channels.pop(), *size), self.dtype)
-        for image, bound, row in zip(images, bounds, made.unbind(), strict=True):
-            _, height, width = bound.output
-            if (height, width) == size:
-                bound.call(image, out=row)
-            else:
-                row[:, :height, :width] = bound.call(image)
-                row[:, height:] = 0
-                row[:, :height, width:] = 0
+        return self.filled(images, bounds, (channels.pop(), *size))
+
+    def filled(self, images: Sequence[Any], bounds: Sequence[Bound], size: tuple[int, ...]) -> Tensor:
+        """A batch of images of ``size`` (C, H, W) and smaller ones."""
+        made, rows = fresh((len(images), *size), self.dtype), Rows()
+        for image, bound in zip(images, bounds, strict=True):
+            rows.add(bound.call(image, later=rows.later if bound.output == size else None))
+        rows.write(made)
         return made
 
     def patches(self, images: Sequence[Any]) -> tuple[Tensor, list[Size]]:

@@ -71,6 +71,11 @@ int64_t Call::held() const {
     return static_cast<int64_t>(sizeof(Call)) + passes_->held(windowed_ ? nullptr : &batch_.first);
 }
 
+int64_t Call::work() const {
+    const View& one = batch_.first;
+    return batch_.images * (one.channels * one.height * one.width + target_.channels * target_.height * target_.width);
+}
+
 void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const std::array<int64_t, 4>* window,
                const Factors& factors) const {
     require(source != nullptr, "the image has no memory");
@@ -105,6 +110,17 @@ void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const st
         require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
     }
     passes->run(batch, to, passes->geometries(view, kernels), factors, threads, kernels);
+}
+
+void run_all(const std::vector<Job>& jobs, int64_t threads) {
+    const auto count = static_cast<int64_t>(jobs.size());
+    if (count < threads) {
+        for (const Job& job : jobs) job.run(threads);
+        return;
+    }
+    int64_t work = 0;
+    for (const Job& job : jobs) work += job.call->work();
+    parallel(count, std::min(threads, work / WORK), [&](int64_t n) { jobs[static_cast<size_t>(n)].run(1); });
 }
 
 void mix_batch(const float* source, float* target, int64_t images, int64_t values, double share, int64_t threads,

@@ -295,6 +295,25 @@ void run(const lt::Call& call, uintptr_t source, uintptr_t target, int64_t threa
              window ? &*window : nullptr, factors);
 }
 
+// call, source, offset of its result in the target in bytes, window, factors
+using JobTuple = std::tuple<std::shared_ptr<lt::Call>, uintptr_t, int64_t, std::optional<std::array<int64_t, 4>>,
+                            std::vector<double>>;
+
+// Runs into `bytes` bytes of memory at `target`, all of which are checked before the first.
+void run_all(std::vector<JobTuple> given, uintptr_t target, int64_t bytes, int64_t threads) {
+    std::vector<lt::Job> jobs;
+    jobs.reserve(given.size());
+    for (auto& [call, source, offset, window, factors] : given) {
+        lt::require(call && source != 0, "there is no call, or no memory of an image");
+        lt::require(offset >= 0 && call->bytes() <= bytes && offset <= bytes - call->bytes(),
+                    "a result does not fit the memory of all");
+        jobs.push_back({std::move(call), reinterpret_cast<const uint8_t*>(source),
+                        reinterpret_cast<uint8_t*>(target) + offset, window, std::move(factors)});
+    }
+    const nb::gil_scoped_release released;
+    lt::run_all(jobs, threads);
+}
+
 // Address and bytes of the pixels in an ArrowArray (the Arrow C data interface): a flat array, or a list of fixed size.
 struct ArrowArray {
     int64_t length, null_count, offset, n_buffers, n_children;
@@ -397,12 +416,14 @@ NB_MODULE(_native, m) {
                          return to.interleaved ? std::make_tuple(to.height, to.width, to.channels)
                                                : std::make_tuple(to.channels, to.height, to.width);
                      })
+        .def_prop_ro("interleaved", [](const lt::Call& call) { return call.output().interleaved; })
         .def_prop_ro("bytes", &lt::Call::bytes)
         .def_prop_ro("held", &lt::Call::held)
         .def_prop_ro("reach", &lt::Call::reach)
         .def_prop_ro("passes", &lt::Call::passes)
         .def("__call__", &run, "source"_a, "target"_a, "threads"_a, "window"_a = nb::none(),
              "factors"_a = std::vector<double>());
+    m.def("run_all", &run_all, "jobs"_a, "target"_a, "bytes"_a, "threads"_a);
     // Freed memory goes back to the system; long-lived small blocks between large ones would else keep it.
     m.def("trim", [] {
 #ifdef __GLIBC__

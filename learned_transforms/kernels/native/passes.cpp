@@ -61,7 +61,7 @@ void parallel(int64_t tasks, int64_t threads, const std::function<void(int64_t)>
     }
     std::vector<std::exception_ptr> failures(static_cast<size_t>(threads));
     std::atomic<int64_t> next{0};
-    const int64_t few = std::max<int64_t>(1, tasks / (threads * 16));
+    const int64_t few = std::max<int64_t>(1, tasks / (threads * 64));
     const auto share = [&](int64_t thread) {
         try {
             for (int64_t first = next.fetch_add(few); first < tasks; first = next.fetch_add(few))

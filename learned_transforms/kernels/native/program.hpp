@@ -61,6 +61,9 @@ class Call {
     int64_t passes() const { return passes_->count(); }
     int64_t bytes() const { return bytes_; }
 
+    // Values that a run reads and writes, by which threads are given to it.
+    int64_t work() const;
+
     // Bytes of memory that it holds once it ran, about; and bytes that it reads from: from the first value of the images
     // to behind the last.
     int64_t held() const;
@@ -83,6 +86,20 @@ class Call {
     mutable std::once_flag made_;
     mutable Geometries geometries_;
 };
+
+// A run of a call, into memory at `target`; see Call::run.
+struct Job {
+    std::shared_ptr<const Call> call;
+    const uint8_t* source;
+    uint8_t* target;
+    std::optional<std::array<int64_t, 4>> window;
+    Factors factors;
+
+    void run(int64_t threads) const { call->run(source, target, threads, window ? &*window : nullptr, factors); }
+};
+
+// All of them; over threads, a job on each, unless there are fewer jobs than threads.
+void run_all(const std::vector<Job>& jobs, int64_t threads);
 
 // Each of `images` images of `values` floats, by its share, with the one before it, by the rest; of the first, the last.
 void mix_batch(const float* source, float* target, int64_t images, int64_t values, double share, int64_t threads,
