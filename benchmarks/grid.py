@@ -1,9 +1,9 @@
 """No losing corner: ``python benchmarks/grid.py [--seconds 0.1] [--only PIL] [--out grid.png]``.
 
-A lone resize of images from 32 x 32 to 4K to sides of 28 to 512, in every mode and form: ours and torchvision take turns
-call by call, at least five each, by the time of the thread. A line for each form and mode: times as fast as torchvision,
-for each size (rows) and side (columns); then the median of all cells and the lowest. Pixels are compared in every cell.
-``--out`` draws the cells (extra ``bench``).
+A lone resize of images from 32 x 32 to 4K to sides of 28 to 512, in every mode and form: ours and torchvision take
+turns call by call, at least five each, by the time of the thread. A line for each form and mode: times as fast as
+torchvision, for each size (rows) and side (columns); then the median of all cells and the lowest. Pixels are compared
+in every cell. ``--out`` draws the cells (extra ``bench``).
 """
 
 import argparse
