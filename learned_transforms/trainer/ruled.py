@@ -128,9 +128,7 @@ class Ruled(Placement):
 
     def lines(self, size: Size) -> tuple[Line, Line]:
         """The parts of the axes that are resized, and kept."""
-        rows, columns = (
-            Line(p.low, p.length, p.full, p.start, samples(p).step) for p in layout_of(self.rules, size)
-        )
+        rows, columns = (Line(p.low, p.length, p.full, p.start, samples(p).step) for p in layout_of(self.rules, size))
         return rows, columns
 
     def parts(self, layer: Resampling, output: Size) -> list[tuple[Layer, Params]]:
