@@ -34,6 +34,7 @@ ORDER = (
     "layers",
     "framing",
     "pooling",
+    "gridded",
     "colour",
     "given",
     "ranks",
