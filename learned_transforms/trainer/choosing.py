@@ -11,7 +11,7 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.layers import Layer, Resampling
 from learned_transforms.trainer.placement import Placement, resampling
-from learned_transforms.trainer.pointwise import FLOATS, fit_mix, mixings, settle
+from learned_transforms.trainer.pointwise import DISPUTING, FLOATS, fit_mix, mixings, settle
 from learned_transforms.trainer.problem import Ask, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
 
 SHAPES = ((1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (4, 3))
@@ -107,7 +107,8 @@ def select(
                 tried.append(Candidate(layers, grids, attempt(layers, checks), kernel.shipped))
     best = min(tried, key=lambda candidate: candidate.worth)
     rivals = [c for c in tried if c.worth == best.worth and c.layers[0] is best.layers[0]]
-    if ask is not None and len(rivals) > 1 and data.quantised and data.inputs.shape[1] == 3:
+    close = best.trial.differing <= DISPUTING and data.quantised and data.inputs.shape[1] == 3
+    if ask is not None and len(rivals) > 1 and close:
         maps = [rival.layers[1:] for rival in rivals]
         best = rivals[settle(maps, [rival.layers for rival in rivals], ask, checks[0].inputs.shape)]
     return best, [candidate.trial for candidate in tried]
