@@ -23,7 +23,7 @@ from teachers import Job, pil_resize
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from learned_transforms.errors import PipelineValueError
+from learned_transforms.errors import InputShapeError
 from learned_transforms.images import to_tensor
 from learned_transforms.trainer import Result, retrain
 from learned_transforms.trainer.data import HELD_OUT_PHOTOS, PHOTOS, TRAINING_PHOTOS, photo, photo_patches
@@ -119,7 +119,7 @@ def held_out(result: Result, job: Job, photos: Sequence[Path]) -> str:
             wanted = to_tensor(job.teacher(given))
             try:
                 made = to_tensor(result.transform(given))
-            except PipelineValueError:
+            except InputShapeError:
                 word = "refused"
                 break
             if made.shape != wanted.shape:

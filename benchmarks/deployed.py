@@ -28,9 +28,13 @@ class Deployed(NamedTuple):
     count: int | None = None
 
 
-def normalized(size: int, crop: int, mean: Any, std: Any, mode: Any = F.InterpolationMode.BILINEAR) -> v2.Compose:
+def normalized(
+    size: int | tuple[int, int], crop: int | None, mean: Any, std: Any, mode: Any = F.InterpolationMode.BILINEAR
+) -> v2.Compose:
+    """Resize, crop, normalize: the preprocessing of a published classifier."""
+    cut = [] if crop is None else [v2.CenterCrop(crop)]
     floats = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)]
-    return v2.Compose([v2.Resize(size, interpolation=mode), v2.CenterCrop(crop), *floats])
+    return v2.Compose([v2.Resize(size, interpolation=mode), *cut, *floats])
 
 
 def letterbox(side: int, stride: int | None = None, enlarge: bool = True) -> Callable[[np.ndarray], np.ndarray]:
@@ -88,20 +92,10 @@ DEPLOYED: Mapping[str, Deployed] = {
     "ImageNet preset 256/224": Deployed(normalized(256, 224, *IMAGENET), "pil", "exact", 240),
     "small preset 36/32": Deployed(normalized(36, 32, *IMAGENET), "pil", "exact", 90),
     "CLIP preset 32": Deployed(normalized(32, 32, *CLIP, BICUBIC), "pil", "exact", 90),
-    "ViT preset 32": Deployed(
-        v2.Compose([v2.Resize((32, 32)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(*HALF)]),
-        "pil",
-        "exact",
-        90,
-    ),
-    "SigLIP preset 32": Deployed(
-        v2.Compose(
-            [v2.Resize((32, 32), BICUBIC), v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(*HALF)]
-        ),
-        "pil",
-        "exact",
-        90,
-    ),
+    "CLIP preset 224": Deployed(normalized(224, 224, *CLIP, BICUBIC), "pil", "exact", 240),
+    "ViT preset 32": Deployed(normalized((32, 32), None, *HALF), "pil", "exact", 90),
+    "SigLIP preset 32": Deployed(normalized((32, 32), None, *HALF, BICUBIC), "pil", "exact", 90),
+    "SigLIP preset 224": Deployed(normalized((224, 224), None, *HALF, BICUBIC), "pil", "exact", 240),
     "resize and crop 36/32": Deployed(v2.Compose([v2.Resize(36), v2.CenterCrop(32)]), "pil", "exact", 90),
     "resize and crop 256/224": Deployed(v2.Compose([v2.Resize(256), v2.CenterCrop(224)]), "pil", "exact", 240),
     "letterbox 64": Deployed(letterbox(64), "numpy", "one level", 240),

@@ -8,12 +8,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 from torch.nn.functional import interpolate
-from torchvision import transforms as v1
-from torchvision.transforms import InterpolationMode
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
-HALF = [0.5] * 3
 CAFFE = np.float32([103.939, 116.779, 123.68])
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
 GAINS = np.eye(3) * 1.9 - 0.2
@@ -30,12 +26,6 @@ class Job(NamedTuple):
     size: int
     tier: str
     seconds: int
-
-
-def preset(size: tuple[int, int] | int, crop: int | None, mode: str, mean: list[float], std: list[float]) -> v1.Compose:
-    """Resize, crop, normalize: the preprocessing of a published classifier."""
-    cut = [] if crop is None else [v1.CenterCrop(crop)]
-    return v1.Compose([v1.Resize(size, InterpolationMode(mode)), *cut, v1.ToTensor(), v1.Normalize(mean, std)])
 
 
 def floats(array: np.ndarray) -> np.ndarray:
@@ -88,11 +78,6 @@ def unsharp(array: np.ndarray) -> np.ndarray:
 
 
 JOBS = {
-    "ImageNet preset 256/224": Job(preset(256, 224, "bilinear", MEAN, STD), "pil", 0, "exact", 240),
-    "ImageNet preset 36/32": Job(preset(36, 32, "bilinear", MEAN, STD), "pil", 0, "exact", 90),
-    "CLIP preset 32": Job(preset(32, 32, "bicubic", CLIP_MEAN, CLIP_STD), "pil", 0, "exact", 90),
-    "ViT preset 32": Job(preset((32, 32), None, "bilinear", HALF, HALF), "pil", 0, "exact", 90),
-    "SigLIP preset 32": Job(preset((32, 32), None, "bicubic", HALF, HALF), "pil", 0, "exact", 90),
     "Keras tf": Job(lambda a: floats(a) / 127.5 - 1, "numpy", 0, "exact", 90),
     "Keras caffe": Job(lambda a: floats(a[..., ::-1]) - CAFFE, "numpy", 0, "exact", 90),
     "Keras torch": Job(lambda a: (floats(a) / 255 - np.float32(MEAN)) / np.float32(STD), "numpy", 0, "exact", 90),

@@ -184,7 +184,7 @@ class Run:
         drawn = None if self.tape is None else self.tape.draw(segment, image, start)
         self.value, self.source = segment(image, drawn), None
         self.known = segment.form if segment.cutting is None else None
-        self.array = self.array and segment.form.container == "numpy"
+        self.array = segment.form.container == "numpy"  # Of other images, a network may make one.
         return self.past(segment)
 
     def abreast(self) -> str | None:

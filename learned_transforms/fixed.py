@@ -12,6 +12,7 @@ from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.colour import LAYERS as COLOUR
 from learned_transforms.errors import InputShapeError, PipelineValueError
 from learned_transforms.framing import LAYERS as FRAMING
+from learned_transforms.gridded import GridResampling
 from learned_transforms.layers import (
     MOST_CHANNELS,
     MOST_TERMS,
@@ -33,6 +34,7 @@ from learned_transforms.layers import (
 )
 from learned_transforms.plain import Fields, integer, listed, one_of, positive
 from learned_transforms.plan import Apply, Mix, Product, Resample, Shape, Sparse, Stage
+from learned_transforms.pooling import AveragePooling, PooledResampling
 from learned_transforms.ranks import Ranking
 from learned_transforms.taps import FixedAxis
 
@@ -313,6 +315,7 @@ LAYERS: dict[str, type[Layer]] = {
         for layer in (
             *(Resampling, Picking, Mixing, Filtering, Lookup, Flipping, Cropping, Windowing, Padding, Arranging),
             *(Normalising, Separable, SeparableSum, FixedResampling, PositionalGain, Scattered, Ranking, Unstructured),
+            *(AveragePooling, PooledResampling, GridResampling),
         )
     },
 }

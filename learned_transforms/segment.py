@@ -523,7 +523,9 @@ class Lane:
         stackable = segment.form.container != "pil" and not (segment.inplace or segment.overwriting)
         self.patient = single and stackable
         # What comes out of the network is what the pipeline gives, as it is.
-        self.bare = segment.form.container in ("tensor", "numpy") and bool(segment.owners)
+        # Arrays of arrays are made where these were taken apart, see `of_array`.
+        arrays = segment.taken.container == segment.form.container == "numpy"
+        self.bare = (segment.form.container == "tensor" or arrays) and bool(segment.owners)
         direct = segment.tossing and self.bare and not self.subclass and not segment.posterizing
         self.run = self.whole_image() if direct else self.any_image
 

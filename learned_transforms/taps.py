@@ -219,6 +219,7 @@ def evaluate(
     arithmetic: Arithmetic,
     antialias: bool = True,
     width: float = 1.0,
+    length: float | None = None,
 ) -> Taps:
     """Taps from ``n_in`` to ``n_out`` pixels, computed in float32 for float32 arithmetic and in float64 for all others.
 
@@ -228,7 +229,7 @@ def evaluate(
     Without ``antialias``, 1 stands for ``max(scale, 1)``, ``width`` is multiplied to both, and what lies
     outside the image counts for its nearest pixel (as a term of its own where sums are not in the order of the taps);
     with ``fma``, positions and ``phi`` are fused too, and nothing is divided. With ``antialias`` and ``grouped``, what
-    .5 is added to is computed in float64 and stored in float32.
+    .5 is added to is computed in float64 and stored in float32. With ``length``, the axis ends after so much of it.
     The native backend computes the same, operation by operation (kernels/native/taps.cpp).
     """
     dtype = torch.float32 if arithmetic.number == "float32" else torch.float64
@@ -241,7 +242,8 @@ def evaluate(
         phi, from_zero=fused or mixed, fused=int(not antialias) if arithmetic.fma and (fused or mixed) else None
     )
     weigh = partial(about, about_zero(kernel) if fused or mixed else kernel)
-    scale = torch.tensor(n_in, dtype=dtype, device=device) / n_out
+    length = n_in if length is None else length
+    scale = torch.tensor(length, dtype=dtype, device=device) / n_out
     stretch = (scale.clamp(min=1) if antialias else torch.ones_like(scale)) * width
     reach = kernel.shape[0] * stretch
     outputs = torch.arange(n_out, dtype=half, device=device) + 0.5
@@ -280,7 +282,7 @@ def evaluate(
     if not (fused or whole):
         weights = weights / in_order(weights)[:, None]
     made = Taps(n_in, first, count, weights, None)
-    unstretched = n_in == n_out and (antialias or len(kernel) == 1)
+    unstretched = n_in == n_out == length and (antialias or len(kernel) == 1)
     return quantised(alone(made) if unstretched and not weights.requires_grad else made, arithmetic)
 
 

@@ -9,8 +9,12 @@ import torch
 from helpers import noise
 from PIL import Image
 
+from learned_transforms import LearnedCompose
 from learned_transforms.errors import MissingExtraError, PipelineValueError, TeacherError
+from learned_transforms.layers import Lookup
+from learned_transforms.network import Network
 from learned_transforms.trainer import retrain
+from learned_transforms.trainer.data import as_kind
 from learned_transforms.trainer.forms import Command, OnnxModel, as_teacher, unpacked
 
 IMAGE = torch.arange(3 * 5 * 6, dtype=torch.uint8).view(3, 5, 6)
@@ -70,6 +74,32 @@ def test_a_command_is_a_teacher():
 def test_commands_that_make_no_sense(text, message):
     with pytest.raises(PipelineValueError, match=message):
         Command(text)
+
+
+@pytest.mark.parametrize("kind", ["pil", "uint8", "numpy"])
+def test_arrays_come_back_where_a_teacher_gives_them(kind):
+    """Of every call, the first of a size and later ones."""
+    inverted = Lookup(torch.arange(255, -1, -1, dtype=torch.uint8)[None])
+    pipeline = LearnedCompose([Network([inverted], [{}], kind, "numpy", floats=False)])
+    for shape in ((3, 5, 6), (3, 5, 6), (3, 9, 4)):
+        image = torch.randint(0, 256, shape, dtype=torch.uint8)
+        made = pipeline(as_kind(image, kind))
+        assert isinstance(made, np.ndarray)
+        assert np.array_equal(made, 255 - image.permute(1, 2, 0).numpy())
+
+
+def test_images_of_other_modes_are_told_of(tmp_path, capsys):
+    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in noise(20, (8, 8))]
+    stored = [picture.convert("RGBA") for picture in pictures[:3]] + [picture.convert("L") for picture in pictures[3:5]]
+    for number, picture in enumerate(stored + pictures[5:]):
+        picture.save(tmp_path / f"{number}.png")
+    words = "3 images of mode RGBA were taken as RGB, without alpha"
+    result = retrain(lambda x: 255 - x, tmp_path, kind="uint8", count=40)
+    assert words in result.notes
+    assert "2 images of mode L were taken as RGB" in result.notes
+    assert words in capsys.readouterr().err
+    result = retrain(None, [(picture.convert("RGBA"), picture) for picture in pictures], progress=False)
+    assert "20 images of mode RGBA were taken as RGB, without alpha" in result.notes
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from learned_transforms.trainer.data import PHOTOS
 from learned_transforms.trainer.hypotheses import learn_rules
 from learned_transforms.trainer.layouts import Looker
 from learned_transforms.trainer.ruled import samples
+from learned_transforms.trainer.rules import Place
 
 BICUBIC = Image.Resampling.BICUBIC
 ELONGATED = ((31, 200), (200, 31), (97, 211), (255, 257), (640, 427))
@@ -249,13 +250,13 @@ def test_files_hold_no_other_rules(values):
         RESIZED.require("params", {"size": values})
 
 
-def test_samples_meet_every_phase():
-    """Of a resize by a whole factor, too."""
-    for count, scale in ((640, 20), (224, 8), (512, 16)):
-        keep = samples(count)
-        assert keep.count <= 72
-        assert keep.start + keep.step * (keep.count - 1) < count
-        assert len({index % scale for index in keep.index().tolist()}) == scale
+@pytest.mark.parametrize(("length", "full"), [(32, 224), (32, 640), (64, 512), (32, 1024), (32, 256)])
+def test_samples_meet_every_phase(length, full):
+    """Of an enlargement by a whole factor, too: each pixel of the input is enlarged to as many phases."""
+    keep = samples(Place(0, length, full, 0, full, 0, full))
+    assert 20 <= keep.count <= 72
+    assert keep.start + keep.step * (keep.count - 1) < full
+    assert len({index % (full // length) for index in keep.index().tolist()}) == full // length
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32"])

@@ -34,7 +34,8 @@ from learned_transforms.layers import Resampling
 from learned_transforms.network import Network
 from learned_transforms.plain import LONGEST
 from learned_transforms.trainer.assemble import assembled, serves, with_whole_answers, without_form
-from learned_transforms.trainer.bounds import Compared, Comparer, bounded, bounds_of_pairs, by_size, find_bounds
+from learned_transforms.trainer.blocks import with_blocks
+from learned_transforms.trainer.bounds import Bounds, Compared, Comparer, bounded, bounds_of_pairs, by_size, find_bounds
 from learned_transforms.trainer.checkpoint import Checkpoint
 from learned_transforms.trainer.contradictions import basis_of, colours_asked, contradictions
 from learned_transforms.trainer.contradictions import told as disagreeing
@@ -389,7 +390,12 @@ def within_bounds(
     if teacher is None:
         bounds = bounds_of_pairs(size, pairs.targets.shape[-2:] == pairs.inputs.shape[-2:])
     else:
-        bounds = find_bounds(Comparer(network, teacher, pairs.kind, pairs.inputs, before, step), size)
+
+        def ask_for(clone: Network) -> Bounds:
+            return find_bounds(Comparer(clone, teacher, pairs.kind, pairs.inputs, before, step), size)
+
+        bounds = ask_for(network)
+        network, bounds = with_blocks(network, bounds, ask_for) or (network, bounds)
     notes.append(f"sizes: {bounds}")
     made = bounded(network, bounds)
     made.certificate = replace(certify(made, pairs, step, by_size(bounds.trials)), sizes=str(bounds))

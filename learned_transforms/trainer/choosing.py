@@ -11,13 +11,15 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.layers import Layer, Resampling
 from learned_transforms.trainer.placement import Placement, resampling
-from learned_transforms.trainer.pointwise import FLOATS, fit_mix, mixings, settle
+from learned_transforms.trainer.pointwise import DISPUTING, FLOATS, fit_mix, mixings, settle
 from learned_transforms.trainer.problem import Ask, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
 
 SHAPES = ((1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (4, 3))
 """Kernels that are fitted, from simple to rich: (support, degree)."""
 
 RANK_IMAGES = 60
+ROUNDINGS = 0.003
+"""Share of levels that may differ, by one."""
 
 GROUPED = Arithmetic("float32", fma=True, grouped=4)
 """Sums that are left to the installed torch, which certificates name."""
@@ -95,7 +97,8 @@ def select(
         for kernel, arithmetic in rank(kernels, placement, data, plain=True):
             layers: list[Layer] = [kernel.layer(arithmetic, placement)]
             tried.append(Candidate(layers, {"kernel": kernel.grid}, attempt(layers, checks), kernel.shipped))
-    if not any(candidate.trial.differing == 0 for candidate in tried):
+    # No map of channels is looked for behind what differs in a few roundings.
+    if not any(candidate.trial.differing <= ROUNDINGS and candidate.trial.largest <= 1 for candidate in tried):
         for kernel, arithmetic in rank(kernels, placement, data, plain=False):
             layer = kernel.layer(arithmetic, placement)
             for mixing, mix_grid in mixings([layer], data, checks[0]):
@@ -104,7 +107,8 @@ def select(
                 tried.append(Candidate(layers, grids, attempt(layers, checks), kernel.shipped))
     best = min(tried, key=lambda candidate: candidate.worth)
     rivals = [c for c in tried if c.worth == best.worth and c.layers[0] is best.layers[0]]
-    if ask is not None and len(rivals) > 1 and data.quantised and data.inputs.shape[1] == 3:
+    close = best.trial.differing <= DISPUTING and data.quantised and data.inputs.shape[1] == 3
+    if ask is not None and len(rivals) > 1 and close:
         maps = [rival.layers[1:] for rival in rivals]
         best = rivals[settle(maps, [rival.layers for rival in rivals], ask, checks[0].inputs.shape)]
     return best, [candidate.trial for candidate in tried]

@@ -1,6 +1,7 @@
 """What a network learns from: images out of folders, datasets, tensors and iterables, and the teacher's answers."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from learned_transforms.errors import DataError, InputTypeError, TeacherError
-from learned_transforms.images import as_rgb_or_l, form_of, from_tensor, items, to_tensor
-from learned_transforms.trainer.files import read_folder, read_pairs
+from learned_transforms.images import MODES, as_rgb_or_l, form_of, from_tensor, items, to_tensor
+from learned_transforms.trainer.files import as_mode, read_folder, read_pairs
 from learned_transforms.trainer.rules import Rules
 
 KINDS = ("pil", "numpy", "uint8", "float32")
@@ -188,6 +189,7 @@ class Images:
         kind: how a teacher takes such images.
         answers: what the targets came in: ``"pil"``, ``"tensor"``, ``"image"`` or ``"numpy"``.
         skipped: what could not be read, with the reason.
+        converted: how many were of each mode that is taken as RGB.
     """
 
     images: list[Tensor]
@@ -195,6 +197,7 @@ class Images:
     kind: str
     answers: str
     skipped: list[str]
+    converted: Mapping[str, int]
 
 
 def read_images(data: Any, paired: bool = False) -> Images:
@@ -207,15 +210,17 @@ def read_images(data: Any, paired: bool = False) -> Images:
         DataError: no image, unreadable images only, or items of mixed types.
     """
     skipped: list[str] = []
+    converted: Counter[str] = Counter()
     images: list[Tensor] = []
     targets: list[Tensor] = []
     kinds, answers = set(), "tensor"
-    for item in iterate(data, paired, skipped):
-        first = item[0] if isinstance(item, tuple | list) else item
+    for item in iterate(data, paired, skipped, converted):
+        first = as_mode(item[0] if isinstance(item, tuple | list) else item, MODES, converted)
         if paired:
             if not isinstance(item, tuple | list) or len(item) != 2:
                 raise DataError(f"Expected (input, target) pairs without a teacher, got {type(item).__name__}.")
-            targets.append(in_float32(check_one(as_tensor(item[1]), "target", len(targets))))
+            target = as_tensor(as_mode(item[1], MODES, converted))
+            targets.append(in_float32(check_one(target, "target", len(targets))))
             answers = container_of(item[1])
         image = check_one(as_tensor(first), "image", len(images))
         images.append(image)
@@ -225,7 +230,7 @@ def read_images(data: Any, paired: bool = False) -> Images:
         raise DataError(f"Expected at least one image, found none in {describe(data)}.{detail}")
     if len(kinds) > 1 or kinds - set(KINDS):
         raise DataError(f"Expected images of one type out of {', '.join(KINDS)}, got {', '.join(sorted(kinds))}.")
-    return Images(images, targets if paired else None, kinds.pop(), answers, skipped)
+    return Images(images, targets if paired else None, kinds.pop(), answers, skipped, converted)
 
 
 def kind_of(image: Any) -> str:
@@ -261,10 +266,10 @@ def describe(data: Any) -> str:
     return str(data) if isinstance(data, str | Path) else f"the {type(data).__name__}"
 
 
-def iterate(data: Any, paired: bool, skipped: list[str]) -> Iterator[Any]:
-    """The items of ``data``; unreadable files go to ``skipped``."""
+def iterate(data: Any, paired: bool, skipped: list[str], converted: Counter[str]) -> Iterator[Any]:
+    """The items of ``data``; unreadable files go to ``skipped``, and the modes of files to ``converted``."""
     if isinstance(data, str | Path):
-        yield from (read_pairs if paired else read_folder)(Path(data), skipped)
+        yield from (read_pairs if paired else read_folder)(Path(data), skipped, converted)
     else:
         yield from items(data)
 

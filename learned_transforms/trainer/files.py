@@ -3,7 +3,8 @@
 import csv
 import os
 import struct
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from learned_transforms.errors import DataError, InputTypeError
-from learned_transforms.images import SUFFIXES, image_files, read_file
+from learned_transforms.images import MODES, SUFFIXES, as_rgb_or_l, image_files
 
 HEADER = ("input", "target")
 SIDES = (("inputs", "targets"), ("before", "after"))
@@ -25,15 +26,18 @@ UNREADABLE = (InputTypeError, OSError, SyntaxError, ValueError, EOFError, struct
 Paths = tuple[Path, Path]
 
 
-def read_folder(folder: Path, skipped: list[str]) -> Iterator[Image.Image]:
-    """Every image file below ``folder``, in order of name, as RGB; unreadable files go to ``skipped``."""
+def read_folder(folder: Path, skipped: list[str], converted: Counter[str]) -> Iterator[Image.Image]:
+    """Every image file below ``folder``, in order of name, as RGB; unreadable files go to ``skipped``.
+
+    ``converted`` counts the images of other modes.
+    """
     for path in image_files(folder):
         image = read(path, skipped)
         if image is not None:
-            yield image.convert("RGB")
+            yield as_mode(image, ("RGB",), converted)
 
 
-def read_pairs(source: Path, skipped: list[str]) -> Iterator[tuple[Any, Any]]:
+def read_pairs(source: Path, skipped: list[str], converted: Counter[str]) -> Iterator[tuple[Any, Any]]:
     """Inputs with their targets; pairs of which a file is unreadable go to ``skipped``.
 
     Image files are read as PIL images, RGB or L as they are stored and other modes as RGB; ``.npy`` files as arrays.
@@ -49,13 +53,25 @@ def read_pairs(source: Path, skipped: list[str]) -> Iterator[tuple[Any, Any]]:
     for paths in listed(source) if source.suffix.lower() == ".csv" else matched(source):
         first, second = (read(path, skipped) for path in paths)
         if first is not None and second is not None:
-            yield first, second
+            yield as_mode(first, MODES, converted), as_mode(second, MODES, converted)
+
+
+def as_mode(image: Any, modes: Sequence[str], converted: Counter[str]) -> Any:
+    """A PIL image as RGB where it has none of the modes, and counted; anything else as it is."""
+    if not isinstance(image, Image.Image) or image.mode in modes:
+        return image
+    converted[image.mode] += 1
+    return as_rgb_or_l(image).convert("RGB")
 
 
 def read(path: Path, skipped: list[str]) -> Any:
-    """A PIL image or an array; None for what is unreadable, which goes to ``skipped``."""
+    """A PIL image as it is stored, or an array; None for what is unreadable, which goes to ``skipped``."""
     try:
-        return np.load(path, allow_pickle=False) if path.suffix.lower() == ARRAY else read_file(path)
+        if path.suffix.lower() == ARRAY:
+            return np.load(path, allow_pickle=False)
+        with Image.open(path) as image:
+            as_rgb_or_l(image)  # Some modes would lose levels.
+            return image.copy()
     except UNREADABLE as error:
         skipped.append(f"{path.name}: {error}")
         return None

@@ -90,7 +90,9 @@ def fit_kernel(
         before = kernel_loss(layer, weight, bias, data)
         curvature, slope = normal_equations(layer, weight, bias, data)
         for _ in range(MOST_TRIES):
-            damped = curvature + torch.diag(curvature.diagonal() * damping.value + 1e-30)
+            # Coefficients that no image shows keep their place.
+            least = 1e-14 * curvature.diagonal().max() + 1e-30
+            damped = curvature + torch.diag(curvature.diagonal() * damping.value + least)
             change = torch.linalg.solve(damped, -slope)
             move(change)
             after = kernel_loss(layer, weight, bias, data)

@@ -30,6 +30,7 @@ from learned_transforms.trainer.levels import Levels
 from learned_transforms.trainer.problem import Labelled
 from learned_transforms.trainer.ruled import partly, shows, training_size, whole
 from learned_transforms.trainer.rules import Rules
+from learned_transforms.trainer.stages import tell
 
 PATCH, LARGEST = (32, 32), 128
 """Size of the training patches, where the images do not share one of at most ``LARGEST`` rows and columns."""
@@ -65,6 +66,9 @@ def gather(
     teacher = None if teacher is None else as_teacher(teacher)
     found = read_images(data, paired=teacher is None)
     notes = [f"{len(found.skipped)} unreadable files skipped: {'; '.join(found.skipped[:3])}"] if found.skipped else []
+    for mode, number in found.converted.items():
+        notes.append(f"{number} images of mode {mode} were taken as RGB" + (", without alpha" if "A" in mode else ""))
+        tell(notes[-1], progress)
     if kind is None and teacher is not None:
         kind = find_kind(teacher, found.images[0], found.kind)
         if kind != found.kind:

@@ -4,17 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.gridded import GridResampling, evaluate_on, step_of
 from learned_transforms.keep import centred
 from learned_transforms.layers import Cropping, Layer, Params, Resampling
 from learned_transforms.plan import Gather, Shape, Stage
 from learned_transforms.sizing import output_size
-from learned_transforms.taps import evaluate
 
 Size = tuple[int, int]
 
@@ -30,14 +31,16 @@ class Line:
     full: int
     start: int
     step: int = 1
+    grid: str = "centres"
 
     @property
     def scale(self) -> float:
-        return self.length / self.full
+        return step_of(self.grid, self.length, self.full)
 
     def centres(self, count: int) -> Tensor:
         """Where the centres of ``count`` outputs lie, in input pixels."""
-        return self.low + (torch.arange(count).double() * self.step + self.start + 0.5) * self.scale
+        first = 0.5 * self.scale if self.grid == "centres" else 0.5
+        return self.low + (torch.arange(count).double() * self.step + self.start) * self.scale + first
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Placement:
         crop: params of the crop behind, or None.
         antialias: see :class:`~learned_transforms.layers.Resampling`.
         resized: something is resized at all.
+        grid: on which outputs lie, out of ``gridded.GRIDS``.
     """
 
     box: Params | None = None
@@ -57,12 +61,16 @@ class Placement:
     crop: Params | None = None
     antialias: bool = True
     resized: bool = True
+    grid: str = "centres"
 
     def parts(self, layer: Resampling, output: Size) -> list[tuple[Layer, Params]]:
         """The layers that it comes to, with their params."""
         size = output if self.size is None else self.size
-        params = {"size": size} if self.antialias else {"size": size, "antialias": False}
+        params: dict[str, Any] = {"size": size} if self.antialias else {"size": size, "antialias": False}
         before: list[tuple[Layer, Params]] = [] if self.box is None else [(Cropping(), self.box)]
+        if self.grid != "centres":
+            params["grid"] = self.grid
+            layer = GridResampling(layer.kernel, layer.shift, layer.arithmetic, layer.width)
         resize: list[tuple[Layer, Params]] = [(layer, params)] if self.resized else []
         behind: list[tuple[Layer, Params]] = [] if self.crop is None else [(Cropping(), self.crop)]
         return before + resize + behind
@@ -93,7 +101,7 @@ class Placement:
             ):
                 return None
             if self.resized:
-                matrix = evaluate(kernel, shift[axis], inner[axis], full[axis], UNROUNDED, self.antialias).dense()
+                matrix = evaluate_on(self.grid, kernel, shift[axis], inner[axis], full[axis], self.antialias).dense()
             else:
                 matrix = torch.eye(inner[axis], dtype=torch.float64, device=kernel.device)
             found.append(pad(matrix[start : start + count], (low, inputs[axis] - low - inner[axis])))
@@ -104,6 +112,7 @@ class Placement:
         if self.size is not None and self.resized:
             words.append(f"resized to {' x '.join(map(str, self.size))}")
         words += [] if self.crop is None else [f"cropped {where(self.crop)}"]
+        words += [] if self.grid == "centres" else [f"a grid of {self.grid}"]
         return ", ".join(words + ([] if self.antialias else ["no antialiasing"]))
 
 
@@ -152,6 +161,8 @@ def placements(lines: tuple[Line, Line], inputs: Size, output: Size, antialias: 
     cropped = inputs != inner or full != output
     if cropped and full == inner and not copied:
         return []  # A resize to the same size does nothing: this is a filter.
+    # Along an axis that keeps its length, all grids are one.
+    grid = max((line.grid for line in lines), key=lambda name: name != "centres")
     sizes: list[tuple[int, ...] | None] = [None] if full == output else [full]
     if full != output and output_size(inner, (min(full),), None) == full:
         sizes.insert(0, (min(full),))
@@ -161,7 +172,7 @@ def placements(lines: tuple[Line, Line], inputs: Size, output: Size, antialias: 
     for box, crop in product(boxes, kept):
         if cropped and copied:
             found.append(Placement(box, None, crop, True, False))
-        found += [Placement(box, size, crop, antialias) for size in sizes]
+        found += [Placement(box, size, crop, antialias, grid=grid) for size in sizes]
     return found
 
 

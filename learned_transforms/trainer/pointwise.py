@@ -51,6 +51,9 @@ EXPLAINED = 4.0
 """Mean square, in levels, that a clamped and rounded channel map may leave to a linear fit."""
 
 FEW_CHECKED, MOST_CHECKED = 60_000, 2_000_000
+DISPUTING = 0.01
+"""Maps that miss more than this share of the values are not worth asking about colours that they dispute."""
+
 DISPUTED = 256
 """Colours that rivals dispute which a teacher is asked about."""
 
@@ -211,7 +214,8 @@ def best_map(before: Sequence[Layer], problem: Problem, fitted: Fitted | None = 
     least = min(trial.worth for trial, _, _ in tried)
     rivals = [entry for entry in tried if entry[0].worth == least]
     best = rivals[0]
-    if len(rivals) > 1 and problem.ask is not None and problem.train.quantised and problem.channels[0] == 3:
+    close = least[0] <= DISPUTING and problem.train.quantised and problem.channels[0] == 3
+    if len(rivals) > 1 and problem.ask is not None and close:
         # One colour all over passes through resampling as it is.
         colours = [layer for layer in before if isinstance(layer, Lookup | Mixing)]
         maps = [[*colours, mixing] for _, mixing, _ in rivals]

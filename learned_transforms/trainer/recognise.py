@@ -1,18 +1,22 @@
 """From free matrices to a kernel: which crop, flip, scale, shift and kernel explain what was learned."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from learned_transforms.gridded import GRIDS
 from learned_transforms.trainer.fit import least_squares
 from learned_transforms.trainer.placement import Line
 
 STRAIGHT = 0.1
 """How far, in input pixels, the centres of learned rows may lie from a straight line."""
+
+ON_GRID = 0.03
+"""The same, for them to lie on one of ``gridded.GRIDS``, and more than which they lie off the usual one."""
 
 SAME_SCALE = 0.02
 """How far, relatively, the scale may be from that of the whole image for it to be called the whole image."""
@@ -50,6 +54,7 @@ class Geometry:
         lines: the parts of the axes that are resized, and kept.
         antialias: the kernel is stretched where an axis gets shorter.
         left: share of the squares of the matrices that a simple kernel leaves.
+        undecided: nothing tells ``antialias`` at this size.
     """
 
     flips: tuple[bool, bool]
@@ -59,6 +64,7 @@ class Geometry:
     lines: tuple[Line, Line]
     antialias: bool
     left: float
+    undecided: bool = False
 
     @property
     def copied(self) -> bool:
@@ -115,7 +121,8 @@ def recognise(
     if shrinking and decided[1] < decided[0]:
         made = [plain, stretched]
     elif not shrinking:
-        made = [stretched]
+        # At this size they differ in what lies beyond the borders alone.
+        made = [plain, stretched] if decided[1] < CLEARLY * decided[0] else [replace(stretched, undecided=True)]
     return [
         geometry for geometry in made if geometry.left <= UNLIKE
     ] or f"any kernel leaves {min(stretched.left, plain.left):.1%} of the matrices"
@@ -146,6 +153,12 @@ def read_axis(matrix: Tensor, name: str, known: Line | None = None, straight: fl
     if known is not None:
         return [Reading(matrix, flipped, known, float((centres - known.centres(n_out)[inner]).mean()))]
     found = []
+    for grid in GRIDS[1:]:
+        # Outputs that lie there need no shift, nor another scale.
+        usual, line = Line(0, n_in, n_out, 0), Line(0, n_in, n_out, 0, grid=grid)
+        off, usually = (float((centres - each.centres(n_out)[inner]).abs().max()) for each in (line, usual))
+        if off < ON_GRID and off < CLEARLY * usually and usually > ON_GRID:
+            found.append(Reading(matrix, flipped, line, 0.0))
     for line in lines_near(slope, offset, n_in, n_out):
         error = centres - line.centres(n_out)[inner]
         if line.full == n_out and line.length == n_in:

@@ -229,7 +229,11 @@ def place(
     """
     inputs = images.shape[-2], images.shape[-1]
     if rules is None:
-        rules = placements(geometry.lines, inputs, output, geometry.antialias, geometry.copied)
+        rules = [
+            rule
+            for antialias in ((True, False) if geometry.undecided else (geometry.antialias,))
+            for rule in placements(geometry.lines, inputs, output, antialias, geometry.copied)
+        ]
     if not rules:
         return "a filter, and no kernel, explains the matrices"
     if rules == [WHOLE]:

@@ -38,12 +38,14 @@ BEST_SCALES, MOST_AREA = (1.08, 2.6), 128 * 128
 pixels of the image that is worth its time."""
 
 
-def samples(count: int) -> Keep:
-    """Which of so many rows or columns are learned from."""
-    if count <= MOST_SAMPLES:
-        return Keep(0, 1, count)
-    step = next((step for step in STEPS if step >= count / SAMPLES), STEPS[-1])
-    return Keep(0, step, (count - 1) // step + 1)
+def samples(place: Place) -> Keep:
+    """Which of the rows or columns that are kept are learned from."""
+    if place.kept <= MOST_SAMPLES:
+        return Keep(0, 1, place.kept)
+    # A step that divides what an axis is resized to would meet few phases, or one.
+    steps = [step for step in STEPS if place.full % step]
+    step = min(steps, key=lambda step: abs(place.kept / step - SAMPLES))
+    return Keep(0, step, (place.kept - 1) // step + 1)
 
 
 def seen_part(rules: Rules, answer: Tensor, size: Size) -> Tensor:
@@ -60,7 +62,7 @@ def seen_part(rules: Rules, answer: Tensor, size: Size) -> Tensor:
         raise TeacherError(f"Expected an answer of {frame} (rows, columns), got {tuple(upright.shape[-2:])}.")
     axes = [axis for axis, on in zip((-2, -1), rules.flips, strict=True) if on]
     upright = upright.flip(axes) if axes else upright  # Of no axes it would copy all.
-    rows, columns = (slice(place.first, place.first + place.kept, samples(place.kept).step) for place in layout)
+    rows, columns = (slice(place.first, place.first + place.kept, samples(place).step) for place in layout)
     return upright[:, rows, columns].contiguous()
 
 
@@ -88,7 +90,7 @@ def partly(teacher: Teacher, rules: Rules) -> Teacher:
 
 def whole(rules: Rules, size: Size) -> bool:
     """Whether all of the image is learned from in the answer to an image of this size."""
-    return all(samples(place.kept).step == 1 for place in layout_of(rules, size))
+    return all(samples(place).step == 1 for place in layout_of(rules, size))
 
 
 def shows(rules: Rules, size: Size) -> bool:
@@ -126,9 +128,7 @@ class Ruled(Placement):
 
     def lines(self, size: Size) -> tuple[Line, Line]:
         """The parts of the axes that are resized, and kept."""
-        rows, columns = (
-            Line(p.low, p.length, p.full, p.start, samples(p.kept).step) for p in layout_of(self.rules, size)
-        )
+        rows, columns = (Line(p.low, p.length, p.full, p.start, samples(p).step) for p in layout_of(self.rules, size))
         return rows, columns
 
     def parts(self, layer: Resampling, output: Size) -> list[tuple[Layer, Params]]:
@@ -144,13 +144,13 @@ class Ruled(Placement):
         if self.resized:
             params = {"size": tuple(place.full for place in layout), "antialias": self.antialias}
             found += layer.stages(shape, params, relaxed)
-        rows, columns = (Keep(p.start, samples(p.kept).step, samples(p.kept).count) for p in layout)
+        rows, columns = (Keep(p.start, samples(p).step, samples(p).count) for p in layout)
         return [*found, Gather(rows=rows, columns=columns)]
 
     def matrices(self, kernel: Tensor, shift: Tensor, inputs: Size, output: Size) -> tuple[Tensor, Tensor] | None:
         found = []
         for axis, place in enumerate(layout_of(self.rules, inputs)):
-            keep = samples(place.kept)
+            keep = samples(place)
             if keep.count != output[axis]:
                 return None
             if self.resized and place.length != place.full:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from learned_transforms.fixed import FixedResampling, PositionalGain, Scattered, Separable, SeparableSum, Unstructured
 from learned_transforms.layers import Layer, Lookup
+from learned_transforms.trainer.blocks import averaged
 from learned_transforms.trainer.gains import gained
 from learned_transforms.trainer.noisy import noisy_table
 from learned_transforms.trainer.pointwise import pointwise
@@ -172,6 +173,7 @@ def groups(problem: Problem) -> Iterator[Families]:
 def spatial(problem: Problem) -> Iterator[Families]:
     """Families that look at several pixels."""
     yield ranked(problem)
+    yield averaged(problem)
     yield windowed(problem)
     yield resampled(problem)
     yield scattered(problem)
