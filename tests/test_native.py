@@ -187,6 +187,14 @@ def test_large_reductions_are_torchvisions(api):
                 check_transform(transforms, same)
 
 
+@pytest.mark.parametrize(("size", "new"), REDUCTIONS)
+def test_large_reductions_of_floats(size, new):
+    for kernel, channels in ((TRIANGLE, 3), (CUBIC, 1)):
+        network = Network([resampling(kernel, FUSED)], [{"size": new}], "float32")
+        for same in layouts(random_levels(channels, *size) / 255).values():
+            check(network, same)
+
+
 def test_expanded_memory():
     image = random_levels(1, 1, 20).expand(3, 16, 20)
     check(Network([resampling()], [{"size": (9, 9)}], "uint8"), image)

@@ -102,10 +102,17 @@ class Copied final : public Lines {
         }
         const auto& list = columns_.list;
         if (!list.empty() && std::all_of(list.begin(), list.end(), [&](int64_t x) { return x >= 0 && x < from_.width; }))
-            picks_.emplace(columns_, from_.width, from_.pixel, pixel_bytes(), kernels_.picked);
+            pick_by_windows();
     }
 
   private:
+    // Bytes are picked one by one where they lie in no window, which is slower than pixel by pixel if these are larger.
+    void pick_by_windows() {
+        picks_.emplace(columns_, from_.width, from_.pixel, pixel_bytes(), kernels_.picked);
+        const auto outside = std::count(picks_->base.begin(), picks_->base.end(), -1);
+        if (pixel_bytes() > 1 && 2 * outside > static_cast<int64_t>(picks_->base.size())) picks_.reset();
+    }
+
     void make(int64_t i, uint8_t* to) override {
         const int64_t y = rows_.at(i, from_.height);
         if (y == last_ && to == made_) return;  // It is there.

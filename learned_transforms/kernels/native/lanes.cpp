@@ -7,6 +7,9 @@
 namespace lt {
 namespace {
 
+// Lanes of a vector of floats with which windows of a row are faster than rows that lie side by side.
+constexpr int FEWEST = 6;
+
 // Instructions that end the sums of an output of pieces, and those of a block, about.
 constexpr int64_t PIXEL_ENDS = 24, BLOCK_ENDS = 10;
 
@@ -141,6 +144,10 @@ void prepare(Sums& plan, bool floating, const Arithmetic& arithmetic, const Kern
     const int fewer = kernels.shares ? most(plan, plan.active, taps.widest, window) : 0;
     plan.shared = 3 * fewer >= 2 * plan.active && fits(plan, fewer, taps.widest, window);
     if (plan.shared) plan.active = fewer;
+    if (plan.active < FEWEST) {
+        plan.active = 0;
+        return;
+    }
     plan.blocks = (total + plan.active - 1) / plan.active;
     const auto blocks = static_cast<size_t>(plan.blocks), steps = blocks * static_cast<size_t>(taps.widest);
     plan.base.assign(blocks, 0);
