@@ -179,11 +179,12 @@ class Network(Lowered):
             stages, output = self.lower_layers(shape, applied, params, relaxed)
             first = self.first(params)
             around = None if first is None else first[0].around(shape[0], first[1])
-            plan = Plan(shape[0], size, stages, output if size else None, around)
+            plan = Plan(shape[0], size, stages, output if size else None, around, self.kind == "float32")
+            chosen = choose(plan, device, backend, gradients)
             # Layers on the CPU make stages there.
-            if device.type != "cpu" or any(p.device.type != "cpu" for p in self.known_weights()):
+            if chosen.there and (device.type != "cpu" or any(p.device.type != "cpu" for p in self.known_weights())):
                 plan = plan.to(device)
-        return plan, choose(plan, device, backend, gradients).compile(plan)
+        return plan, chosen.compile(plan)
 
     def lower_layers(
         self,

@@ -28,6 +28,8 @@ ORDER = (
     "kernels.colour",
     "kernels.reference",
     "kernels.cpu",
+    "kernels.driver",
+    "kernels.cuda",
     "kernels",
     "mixing",
     "size_rules",
