@@ -208,7 +208,11 @@ class LearnedCompose(Pipeline):
 
     def unseen(self, image: Any, key: Any) -> Any:
         """:meth:`forward` for an image of a signature of which no run is kept."""
-        if self.elsewhere and key is not None and place_of(image) in self.elsewhere:
+        if (
+            self.elsewhere
+            and key is not None
+            and (place_of(image) in self.elsewhere or kind_of(image) in self.elsewhere)
+        ):
             return run_all([piece.transform for piece in self.pieces], image)
         found = None if key is None else self.kinds.get(kind_of(image))
         if found is None:

@@ -30,14 +30,24 @@ from learned_transforms.factors import FACTORED
 from learned_transforms.given import WHOLE, Cutting
 from learned_transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
 from learned_transforms.images import Form, kind_of
-from learned_transforms.kernels import backends, cpu
-from learned_transforms.layers import Layer, Lookup, Params, Windowing
+from learned_transforms.kernels import BACKENDS, fast
+from learned_transforms.layers import (
+    Cropping,
+    Flipping,
+    Layer,
+    Lookup,
+    Normalising,
+    Padding,
+    Params,
+    Resampling,
+    Windowing,
+)
 from learned_transforms.layout import ORDERED, UNKNOWN, order_after
 from learned_transforms.modes import out_of_sight
 from learned_transforms.nested import ALIKE, ARRAY_TAKING, CUTTING, UNMARKING
 from learned_transforms.network import Lowered, Network
 from learned_transforms.operations import operates
-from learned_transforms.plan import Slot
+from learned_transforms.plan import Shape, Slot
 from learned_transforms.replay import LOOKING, RANDOM
 from learned_transforms.segment import MOST_LANES, Budget, Lane, Owner, Segment
 from learned_transforms.stand_ins import foreign, stand_in
@@ -46,6 +56,8 @@ from learned_transforms.watch import UNWATCHED, make_watch
 from learned_transforms.weights import Weights
 
 FALLBACKS = ("warn", "torchvision", "error")
+STEADY = (Resampling, Cropping, Windowing, Flipping, Padding, Lookup, Normalising)
+"""Layers that lower alike whatever is drawn: one lowering tells whether a backend runs them."""
 ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time."
 
 MOST_BYTES = 2**21
@@ -75,7 +87,7 @@ class Pipeline(Lowered):
     ) -> None:
         super().__init__()
         check_keywords(unknown, ("fallback", "backend", "weights"))
-        check_choice("backend", backend, ("auto", *backends()))
+        check_choice("backend", backend, ("auto", *BACKENDS))
         check_choice("fallback", fallback, FALLBACKS)
         if not (weights is None or isinstance(weights, Weights)):
             raise PipelineTypeError(
@@ -124,8 +136,8 @@ class Pipeline(Lowered):
         self.routes: dict[str, dict[int, str | Form]] = {}
         # All transforms, where layers run none of them, whatever the image.
         self.passing: list[Any] = []
-        # Where a call has said that torchvision runs everything.
-        self.elsewhere: set[torch.device] = set()
+        # Devices, or kinds of images, of which a call has said that torchvision runs everything.
+        self.elsewhere: set[Any] = set()
 
     def renew(self) -> None:
         """Read the transforms as they are now, and get the layers that they need."""
@@ -189,6 +201,35 @@ class Pipeline(Lowered):
         if segment is None:
             segment = self.segments[form, start, observed] = self.gather(form, start, observed)
         return segment
+
+    def part(self, form: Form, start: int, shape: Shape, device: torch.device) -> Segment:
+        """The same where the fast backend runs only a part of what there is, for images of ``shape`` (C, H, W); kept.
+
+        Another transform than those that it runs together goes to torchvision.
+        """
+        key = form, start, shape[0], device
+        found = self.segments.get(key)
+        if found is None:
+            found = self.gather(form, start)
+            reason = found.reason
+            while found.stop > start:
+                lacking = self.lacking(found, shape, device)
+                if lacking is None:
+                    break
+                reason = lacking
+                found = self.gather(form, start, stop=found.stop - 1)
+            found.reason = reason
+            self.segments[key] = found
+        return found
+
+    def lacking(self, segment: Segment, shape: Shape, device: torch.device) -> str | None:
+        """Why the fast backend of a device does not run a segment, or None."""
+        other = next((layer for layer in segment.network.members if type(layer) not in STEADY), None)
+        if other is not None:
+            return f"no kernels for {device.type} run {type(other).__name__}"
+        if segment.tracking:
+            return f"on {device.type}, no draw may depend on the one before"
+        return segment.network.why_not(fast(device), shape, device)
 
     def companion(self, segment: Segment, start: int, form: Form) -> Segment | None:
         """What does to masks or videos of ``form`` what a segment does to the images with them; None: nothing does."""
@@ -294,7 +335,11 @@ class Pipeline(Lowered):
         """
         if self.backend != "auto" or self.networks or self.trainable or self.trained:
             return None
-        return cpu.why_not(None, device, False)
+        return fast(device).why_not(None, device, False)
+
+    def partial(self, device: torch.device) -> bool:
+        """Whether the fast backend of a device runs only a part of what there is, and torchvision the rest."""
+        return self.backend == "auto" and not (fast(device).whole or self.networks or self.trainable or self.trained)
 
     @property
     def plain(self) -> bool:

@@ -65,9 +65,9 @@ def backends() -> dict[str, str]:
     return {name: backend.why_not(None, None, False) or "available" for name, backend in BACKENDS.items()}
 
 
-def fast(device: torch.device) -> str:
-    """The name of the backend that is written for a device, whether or not it can run there."""
-    return "cuda" if device.type == cuda.PLACE else "cpu"
+def fast(device: torch.device) -> Backend:
+    """The backend that is written for a device, whether or not it can run there."""
+    return BACKENDS["cuda" if device.type == cuda.PLACE else "cpu"]
 
 
 def choose(plan: Plan, device: torch.device, name: str = "auto", gradients: bool = False) -> Backend:

@@ -54,6 +54,8 @@ def index_of(device: torch.device) -> int:
 
 def unfit(plan: Plan) -> str | None:
     """Why a plan is not for this backend."""
+    if not plan.stages:
+        return None
     if plan.floating:
         return "it takes uint8 images"
     if plan.channels not in CHANNELS:

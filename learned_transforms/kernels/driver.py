@@ -120,6 +120,9 @@ def gpu(device: int) -> Gpu:
 @cache
 def failure(device: int) -> str | None:
     """Why there are no kernels on a GPU; kept."""
+    lacking = missing()
+    if lacking is not None:
+        return lacking
     try:
         gpu(device)
     except BackendError as error:
