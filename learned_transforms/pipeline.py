@@ -205,20 +205,18 @@ class Pipeline(Lowered):
     def part(self, form: Form, start: int, shape: Shape, device: torch.device) -> Segment:
         """The same where the fast backend runs only a part of what there is, for images of ``shape`` (C, H, W); kept.
 
-        Another transform than those that it runs together goes to torchvision.
+        It has as many transforms as that runs together; one that it does not run at all goes to torchvision.
         """
         key = form, start, shape[0], device
         found = self.segments.get(key)
         if found is None:
             found = self.gather(form, start)
-            reason = found.reason
             while found.stop > start:
-                lacking = self.lacking(found, shape, device)
-                if lacking is None:
+                reason = self.lacking(found, shape, device)
+                if reason is None:
                     break
-                reason = lacking
-                found = self.gather(form, start, stop=found.stop - 1)
-            found.reason = reason
+                fewer = found.stop - 1
+                found = self.gather(form, start, stop=fewer) if fewer > start else self.outside(form, start, reason)
             self.segments[key] = found
         return found
 

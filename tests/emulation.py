@@ -1,4 +1,4 @@
-"""The kernels of the CUDA backend on the CPU: what stands in for a GPU in tests, compiled by g++ from the same source."""
+"""The kernels of the CUDA backend on the CPU, compiled by g++ from the same source: what stands in for a GPU."""
 
 import ctypes
 import shutil

@@ -143,6 +143,8 @@ class Span(NamedTuple):
         """The same with a crop, a pad or a flip behind it."""
         if keep is None:
             return self
+        if not self.inner:
+            return self._replace(begin=0, end=0, length=keep.count)
         # Output i is the one at keep.start + i * keep.step of these.
         ends = [(edge - keep.start) * keep.step for edge in (self.begin, self.end - 1)]
         begin, end = max(min(ends), 0), min(max(ends) + 1, keep.count)
@@ -342,7 +344,7 @@ class Program:
         batch = made[None] if made.ndim == 3 else made if made.ndim == 4 else made.flatten(0, -4)
         (rows, columns), kernel = geometry.made, f"{self.plan.channels}_{self.value}"
         source, target, table = source_of(images, geometry), target_of(batch, geometry), pointer(constants.table)
-        if constants.terms is None:
+        if constants.terms is None or geometry.axes is None:
             blocks = len(batch) * -(-rows.inner * columns.inner // SHARE)
             numbers = map(ctypes.c_int, (rows.inner, columns.inner, SHARE))
             constants.driver.launch(f"look_up_{kernel}", blocks, 0, (source, *numbers, table, target))
@@ -382,10 +384,10 @@ def readable(image: Tensor) -> Tensor:
     Raises:
         InputShapeError: the storage was taken away.
     """
-    image = image[None] if image.ndim == 3 else image if image.ndim == 4 else image.flatten(0, -4)
     needed = image.storage_offset() + 1 + sum((n - 1) * s for n, s in zip(image.shape, image.stride(), strict=True))
     if image.untyped_storage().nbytes() < needed:
         image = in_memory(image).to(image.device)
+    image = image[None] if image.ndim == 3 else image if image.ndim == 4 else image.flatten(0, -4)
     _, channel, row, pixel = image.stride()
     return image if max(row, pixel) <= FARTHEST and channel < 2**31 else image.contiguous()
 
