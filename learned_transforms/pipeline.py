@@ -333,7 +333,10 @@ class Pipeline(Lowered):
         """
         if self.backend != "auto" or self.networks or self.trainable or self.trained:
             return None
-        return fast(device).why_not(None, device, False)
+        reason = fast(device).why_not(None, device, False)
+        if reason is None and self.ordered and self.partial(device):
+            return f"noise is drawn in the order of torchvision's memory on {device.type}"
+        return reason
 
     def partial(self, device: torch.device) -> bool:
         """Whether the fast backend of a device runs only a part of what there is, and torchvision the rest."""
