@@ -1,5 +1,6 @@
 """The CUDA backend without a GPU: its kernels on the CPU, of the source that NVRTC compiles for GPUs."""
 
+import ctypes
 import random
 import re
 import subprocess
@@ -335,42 +336,49 @@ def test_what_nvrtc_refuses_is_said(nvrtc):
         driver.translated(SOURCES, ("--gpu-architecture=sm_1", *driver.OPTIONS), "CUBIN")
 
 
-def reasons(monkeypatch):
-    driver.missing.cache_clear()
-    try:
-        return backends()["cuda"], cuda.why_not(None, torch.device("cuda", 0), False)
-    finally:
-        driver.missing.cache_clear()
-        driver.failure.cache_clear()
-        monkeypatch.undo()
+@pytest.fixture
+def forgetful():
+    """What is known of this machine is asked again, in the test and after it."""
+    known = driver.missing, driver.failure, driver.driver_library, driver.nvrtc_library
+    for one in known:
+        one.cache_clear()
+    yield
+    for one in known:
+        one.cache_clear()
 
 
-def test_backends_say_what_is_missing(monkeypatch):
-    monkeypatch.setattr(torch.version, "cuda", None)
-    assert reasons(monkeypatch) == ("this torch was built without CUDA",) * 2
-    monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert reasons(monkeypatch) == ("there is no GPU",) * 2
-
-    def nothing(names, what):
-        raise OSError(f"{what} is not there")
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(driver, "loaded", nothing)
-    driver.driver_library.cache_clear()
-    assert reasons(monkeypatch) == ("the CUDA driver is not there",) * 2
+def no_library(name):
+    raise OSError(name)
 
 
-def test_a_gpu_that_is_too_old_is_told_of(monkeypatch):
+LACKING = {
+    "no CUDA": ([(torch.version, "cuda", None)], "this torch was built without CUDA"),
+    "no GPU": ([(torch.version, "cuda", "13.0"), (torch.cuda, "is_available", lambda: False)], "there is no GPU"),
+    "no libraries": (
+        [
+            (torch.version, "cuda", "13.0"),
+            (torch.cuda, "is_available", lambda: True),
+            (ctypes, "CDLL", no_library),
+        ],
+        "the CUDA driver is not there: tried libcuda.so.1, nvcuda.dll",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_backends_say_what_is_missing(monkeypatch, forgetful, name):
+    changes, reason = LACKING[name]
+    for where, attribute, value in changes:
+        monkeypatch.setattr(where, attribute, value)
+    assert backends()["cuda"] == reason
+    assert cuda.why_not(None, torch.device("cuda", 0), False) == reason
+
+
+def test_a_gpu_that_is_too_old_is_told_of(monkeypatch, forgetful):
     monkeypatch.setattr(driver, "missing", lambda: None)
     monkeypatch.setattr(driver, "driver_library", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
-    driver.failure.cache_clear()
-    try:
-        assert "from compute capability 7.5 on, not of 6.1" in cuda.why_not(None, torch.device("cuda", 0), False)
-    finally:
-        driver.failure.cache_clear()
+    assert "from compute capability 7.5 on, not of 6.1" in cuda.why_not(None, torch.device("cuda", 7), False)
 
 
 UNTOUCHED = """

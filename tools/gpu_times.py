@@ -1,7 +1,7 @@
 """Times on a GPU: learned pipelines against torchvision's on the same batches, and what a copy of as many bytes takes.
 
-python gpu_times.py FOLDER [--device cpu]: writes times.json and times.md there. Each figure is a median of calls that take
-turns, over several batches, so that no cache holds them all.
+python gpu_times.py FOLDER [--device cpu]: writes times.json and times.md there. Each figure is a median of calls that
+take turns, over several batches, so that no cache holds them all.
 """
 
 import argparse

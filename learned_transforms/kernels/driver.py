@@ -22,6 +22,8 @@ CACHE = "LEARNED_TRANSFORMS_CACHE"
 """The environment variable that names a folder for compiled kernels."""
 SOURCES = Path(__file__).parent / "gpu"
 MAIN = "kernels.cu"
+SYSTEM = ("/usr/local/cuda/lib64",)
+"""Folders of an installed CUDA toolkit."""
 THREADS = 256
 """Of a block."""
 OPTIONS = (f"-DTHREADS={THREADS}", "--std=c++17", "--fmad=false")
@@ -162,10 +164,10 @@ def nvrtc_library() -> ctypes.CDLL:
     Raises:
         OSError: there is none.
     """
-    installed = Path(torch.__file__).parents[1]
-    beside = [*installed.glob("nvidia/*/lib/libnvrtc.so.*"), *installed.glob("torch/lib/libnvrtc*.so*")]
-    major = (torch.version.cuda or "").partition(".")[0]
-    found = [str(path) for path in sorted(beside) if "builtins" not in path.name and ".alt." not in path.name]
+    installed, major = Path(torch.__file__).parents[1], (torch.version.cuda or "").partition(".")[0]
+    folders = [*installed.glob("nvidia/*/lib"), installed / "torch" / "lib", *map(Path, SYSTEM)]
+    beside = [str(path) for folder in folders for path in sorted(folder.glob(f"libnvrtc*.so.{major}*"))]
+    found = [path for path in beside if "builtins" not in path and ".alt." not in path]
     return loaded((*found, f"libnvrtc.so.{major}", "libnvrtc.so"), "NVRTC (it comes with torch's wheels for CUDA)")
 
 
