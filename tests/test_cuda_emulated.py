@@ -398,6 +398,35 @@ def test_no_gpu_is_touched_before_a_tensor_on_one_comes():
     assert done.stdout.split() == ["False", "0", "0"]
 
 
+def test_no_default_device_and_no_mode_leaves_its_mark(monkeypatch):
+    emulate(monkeypatch)
+    transforms, image = [v2.Resize(20), v2.CenterCrop(30), *FLOATS], image_of(3, (40, 30))
+    expected = lt.LearnedCompose(transforms, backend="cpu")(image)
+    for mode in (torch.device("meta"), torch.inference_mode()):
+        learned = lt.LearnedCompose(transforms, backend="cuda")
+        with mode:
+            assert learned(image).equal(expected)
+        assert learned(image).equal(expected)
+        assert not learned(image).is_inference()
+
+
+def test_kernels_are_compiled_anew_for_users_without_a_folder(monkeypatch):
+    for name in (driver.CACHE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(driver.os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr(driver, "nvrtc_version", lambda: (13, 0))
+    monkeypatch.setattr(driver, "translated", lambda *given: b"made")
+    monkeypatch.setattr(driver, "keep", lambda *given: pytest.fail("kept"))
+    assert driver.compiled("sm_90") == b"made"
+
+
+def test_images_of_more_values_than_offsets_reach_are_refused(monkeypatch):
+    emulate(monkeypatch)
+    image = torch.zeros(1, dtype=torch.uint8).expand(3, 2**15, 2**15)
+    with pytest.raises(InputShapeError, match="less than 2\\^31 values"):
+        lt.LearnedCompose([v2.Resize(20)], backend="cuda")(image)
+
+
 def test_models_may_begin_with_it(monkeypatch):
     emulate(monkeypatch)
     learned = lt.LearnedCompose([v2.Resize((9, 11)), *FLOATS], backend="cuda")

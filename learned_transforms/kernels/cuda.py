@@ -34,8 +34,10 @@ SHARE = 4 * THREADS
 MOST_SIZES = 64
 """Of images, for which it is kept what a plan comes to."""
 CHANNELS = 1, 3
+MOST_VALUES = 2**31
+"""Of an image, before and behind: offsets within one are 32 bits."""
 FARTHEST = 2**20
-"""Bytes from line to line, at most; offsets within a chunk of lines are 32 bits."""
+"""Bytes from line to line, at most."""
 
 
 def why_not(plan: Plan | None, device: torch.device | None, gradients: bool) -> str | None:
@@ -244,7 +246,7 @@ class Program:
             raise BackendError(f"The cuda backend cannot run this plan: {reason}.")
         self.plan = plan.to(CPU)
         pointwise = [stage for stage in self.plan.stages if isinstance(stage, Table | Normalise)]
-        levels = torch.arange(256, dtype=torch.uint8).expand(plan.channels, 1, 256)
+        levels = torch.arange(256, dtype=torch.uint8, device="cpu").expand(plan.channels, 1, 256)
         self.table = reduce(carry_out, pointwise, levels).contiguous()
         self.value = {torch.uint8: 8, torch.float32: 32}[self.table.dtype]
         self.fill = self.filling()
@@ -257,7 +259,7 @@ class Program:
 
     def filling(self) -> Tensor:
         """What is filled in, as the stages behind leave it: ``[C, 1, 1]``."""
-        value = torch.zeros(self.plan.channels, 1, 1, dtype=torch.uint8)
+        value = torch.zeros(self.plan.channels, 1, 1, dtype=torch.uint8, device="cpu")
         if self.plan.around is not None:
             value = of_fill(self.plan.around.fill, value)
         for stage in self.plan.stages:
@@ -292,6 +294,10 @@ class Program:
             raise InputShapeError(f"Expected images of {self.plan.channels} channels, got {channels}.")
         geometry = self.geometry((height, width), window)
         rows, columns = (span.length for span in geometry.made)
+        if channels * max(rows * columns, height * width) >= MOST_VALUES:
+            raise InputShapeError(
+                f"On a GPU, an image has less than 2^31 values, got {tuple(image.shape)}. Crop it first."
+            )
         made = out
         if made is None:
             size = (rows, columns, channels) if interleaved else (channels, rows, columns)
@@ -389,7 +395,7 @@ def readable(image: Tensor) -> Tensor:
         image = in_memory(image).to(image.device)
     image = image[None] if image.ndim == 3 else image if image.ndim == 4 else image.flatten(0, -4)
     _, channel, row, pixel = image.stride()
-    return image if max(row, pixel) <= FARTHEST and channel < 2**31 else image.contiguous()
+    return image if max(row, pixel) <= FARTHEST and channel < MOST_VALUES // 2 else image.contiguous()
 
 
 def source_of(images: Tensor, geometry: Geometry) -> Images:

@@ -188,21 +188,24 @@ def compiled(architecture: str) -> bytes:
     sources = {path.name: path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.suffix in (".cu", ".hpp")}
     options = (f"--gpu-architecture={architecture}", *OPTIONS)
     key = hashlib.sha256(repr((sources, options, nvrtc_version())).encode()).hexdigest()
-    path = cache_folder() / f"{key}.cubin"
-    kept = checked(path)
-    if kept is not None:
-        return kept
-    made = translated(sources, options, "CUBIN")
-    keep(path, made)
+    folder = cache_folder()
+    if folder is None:
+        return translated(sources, options, "CUBIN")
+    path = folder / f"{key}.cubin"
+    made = checked(path)
+    if made is None:
+        made = translated(sources, options, "CUBIN")
+        keep(path, made)
     return made
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: a folder of the user's."""
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept: a folder of the user's; None: this user has none."""
     named = os.environ.get(CACHE)
     if named:
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "learned_transforms"
+    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    return base / "learned_transforms" if base.is_absolute() else None
 
 
 def checked(path: Path) -> bytes | None:
