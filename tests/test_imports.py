@@ -29,6 +29,7 @@ ORDER = (
     "kernels.reference",
     "kernels.cpu",
     "kernels.driver",
+    "kernels.spans",
     "kernels.cuda",
     "kernels",
     "mixing",
