@@ -4,8 +4,11 @@ import numpy as np
 import torch
 from torchvision.transforms import InterpolationMode, v2
 
+from learned_transforms.installed import resizes_by_lanczos
+
 FLOATS = [v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
-MODES = (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC, InterpolationMode.LANCZOS)
+LANCZOS = [InterpolationMode.LANCZOS] if resizes_by_lanczos() else []
+MODES = (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC, *LANCZOS)
 
 
 def length(rng, most):

@@ -9,7 +9,7 @@ import warnings
 import pytest
 import torch
 from helpers import compare, image_of, seeded, states, to_pil
-from kernel_cases import random_image, random_pipeline
+from kernel_cases import MODES, random_image, random_pipeline
 from test_mixing import batch_of, check
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map_only
@@ -209,7 +209,7 @@ def test_random_pipelines_give_the_pixels_of_the_cpu():
 
 
 @pytest.mark.parametrize("size", [(3000, 40), (40, 3000), (1200, 1100)])
-@pytest.mark.parametrize("mode", [InterpolationMode.BILINEAR, InterpolationMode.LANCZOS])
+@pytest.mark.parametrize("mode", MODES)
 def test_scales_at_which_one_chunk_of_lines_is_not_all(size, mode):
     image = image_of(3, size)
     for transforms in ([v2.Resize((7, 5), mode)], [v2.Resize((150, 80), mode), *FLOATS]):
