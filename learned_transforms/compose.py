@@ -71,8 +71,10 @@ class LearnedCompose(Pipeline):
             :class:`FallbackWarning`; ``"torchvision"`` does so silently; ``"error"`` raises
             :class:`UnsupportedTransformError`. Where nothing is computed, for tensors without pixels and for arrays
             that a transform hands on as they are, torchvision runs under any of them.
-        backend: ``"auto"``, or a name out of ``backends()``. Where only the slow reference backend could run, on a GPU
-            or without a compiler, ``"auto"`` leaves everything to torchvision; ``"reference"`` asks for the network.
+        backend: ``"auto"``, or a name out of ``backends()``. Under ``"auto"``, ``"cuda"`` runs what it can of uint8
+            images and batches on a GPU, with the pixels of the CPU, and torchvision the rest; where only the slow
+            reference backend could run, on other devices or without a compiler, torchvision runs everything.
+            ``"reference"`` asks for the network.
         weights: learned layers to use; None: the shipped ones.
 
     Attributes:

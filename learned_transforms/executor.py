@@ -79,7 +79,7 @@ class Run:
         self.position = 0
         self.observed = observed()
         self.reasons: dict[str, str] = {}
-        # By position: why torchvision ran a transform, or the form of the image with which a segment began.
+        # By position: why torchvision itself ran a transform, or the form of the image with which a segment began.
         self.route: dict[int, str | Form] = {}
 
     def go(self) -> Any:
@@ -95,7 +95,7 @@ class Run:
         if self.packed and self.pipeline.single:
             # An nn.Sequential takes one input, which torchvision says where it comes to it.
             return self.pipeline.single[0](*self.value)
-        kind = None if self.packed else kind_explained(form_of(self.value))
+        name = None if self.packed else kind_name(form_of(self.value))
         image = self.value
         if not self.packed:
             self.take_array()
@@ -104,26 +104,25 @@ class Run:
             if reason is not None:
                 self.pass_through(pieces[self.position], reason)
                 self.position += 1
-        if kind is not None:
-            self.pipeline.routes[kind] = self.route
+        if name is not None:
+            self.pipeline.routes[name] = self.route
         self.pipeline.tell(self.reasons)
         if self.key is not None and self.leaves_all(place_of(image)):
             self.pipeline.elsewhere.add(kind_of(image))
         return self.as_array() if self.array else self.value
 
     def leaves_all(self, place: torch.device | None) -> bool:
-        """Whether all on images in a place was left to torchvision for one reason, and told; all of it its own."""
+        """Whether torchvision ran everything on an image in a place, by transforms that all are its own, and told."""
         pipeline = self.pipeline
         if place is None or self.tape is not None or self.observed or any(pipeline.operating):
             return False
-        outside = pipeline.why_torchvision(place)
-        if outside is not None and not self.reasons:
+        if len(self.route) < len(pipeline.pieces) or any(isinstance(taken, Form) for taken in self.route.values()):
             return False
-        expected = dict.fromkeys(range(len(pipeline.pieces)), PILLOWS if outside is None else outside)
+        elsewhere = pipeline.why_torchvision(place) is not None or pipeline.partial(place)
+        if not (self.reasons if elsewhere else set(self.route.values()) == {PILLOWS}):
+            return False
         own = (one for piece in pipeline.pieces for one in inner(piece))
-        return self.route == expected and all(
-            from_torchvision(one) and not isinstance(one, v1.Lambda | v2.Lambda) for one in own
-        )
+        return all(from_torchvision(one) and not isinstance(one, v1.Lambda | v2.Lambda) for one in own)
 
     def layers(self) -> str | None:
         """Take the value past the segment that begins here; give the reason why torchvision runs what follows it."""
@@ -164,7 +163,11 @@ class Run:
         """Why no layer should run what comes next on values, whatever it is."""
         if self.tape is not None or self.observed:
             return None
-        return self.pipeline.why_torchvision(next((v.device for v in values if isinstance(v, Tensor)), CPU))
+        return self.pipeline.why_torchvision(device_of(values))
+
+    def partial(self, values: Sequence[Any]) -> bool:
+        """Whether layers run only a part of what comes next on values, whatever it is."""
+        return self.tape is None and not self.observed and self.pipeline.partial(device_of(values))
 
     def alone(self, form: Form) -> str | None:
         """The same for one image."""
@@ -172,7 +175,10 @@ class Run:
         reason = self.why_torchvision([self.value])
         if reason is not None:
             return reason
-        segment = pipeline.segment(form, start, self.observed)
+        if self.partial([self.value]):
+            segment = pipeline.part(form, start, shape_of(self.value), device_of([self.value]))
+        else:
+            segment = pipeline.segment(form, start, self.observed)
         if segment.stop == start:
             return segment.reason
         if segment.slight and self.tape is None and not self.observed:
@@ -191,6 +197,8 @@ class Run:
         """The same for nested values: images in layers, what goes with them in torchvision beside them."""
         values, structure = tree_flatten(self.value)
         reason = self.why_torchvision(values)
+        if reason is None and self.partial(values):
+            reason = f"on {device_of(values).type}, layers take lone images and batches of them"
         if reason is not None:
             return reason
         taken = together(values)
@@ -252,13 +260,15 @@ class Run:
         if isinstance(piece.read, Network):
             raise InputTypeError(f"{ONE_IMAGE} Got {reason}.")
         self.known = None
-        self.route[self.position] = reason
         operates = self.pipeline.operating[self.position]
         # Pipelines take arrays for images, which containers of torchvision's do not.
         alike = operates or self.array or isinstance(self.value, np.ndarray)
         # Where no layer runs anything, pipelines within would only say so again.
-        alike = alike or reason == PILLOWS or self.why_torchvision(tree_flatten(self.value)[0]) is not None
+        values = tree_flatten(self.value)[0]
+        alike = alike or reason == PILLOWS or self.why_torchvision(values) is not None or self.partial(values)
         found = None if alike else self.pipeline.stand_in(self.position)
+        if found is None:
+            self.route[self.position] = reason
         empty = isinstance(self.value, Tensor) and not self.value.numel()
         idle = operates or found is not None or reason in (UNTOUCHED, OWN, PILLOWS) or empty
         if not idle:  # Where nothing is computed but by torch itself, nothing is worth telling.
@@ -295,6 +305,11 @@ class Run:
         self.value = tree_unflatten(values, structure)
 
 
+def device_of(values: Sequence[Any]) -> torch.device:
+    """The device of the first tensor; without any, the CPU."""
+    return next((value.device for value in values if isinstance(value, Tensor)), CPU)
+
+
 def own_transform(piece: Piece) -> bool:
     """Whether a transform is torchvision's own, and so are those in it, and none of them takes arrays."""
     return all(from_torchvision(one) and not isinstance(one, CONVERTERS) for one in inner(piece))
@@ -311,7 +326,7 @@ def from_torchvision(transform: Any) -> bool:
     return type(transform).__module__.startswith("torchvision.transforms.")
 
 
-def kind_explained(form: Form | None) -> str | None:
+def kind_name(form: Form | None) -> str | None:
     """The name by which ``explain`` knows images of a form."""
     if form is None:
         return None

@@ -90,8 +90,8 @@ def explain(
 
     Args:
         pieces: the transforms, see ``identify.Piece``.
-        route: of the last call with such an input, by position: why torchvision ran a transform, or the form of the
-            image with which layers began.
+        route: of the last call with such an input, by position: why torchvision itself ran a transform, or the form of
+            the image with which layers began.
         outside: why torchvision runs everything; None: it does not.
         stand_in: from a position to what runs there in part in layers, see ``stand_ins.stand_in``.
         left: whether Pillow itself runs what begins at a position on images of a form.
@@ -114,7 +114,7 @@ def explain(
         if covered == OWN or operates(transform):
             rows += operation_rows(kind, transform)
             continue
-        mixed = stand_in(position) if isinstance(covered, str) and covered != PILLOWS and outside is None else None
+        mixed = stand_in(position) if isinstance(covered, str) and not isinstance(known, str) else None
         if mixed is not None:
             rows.append(Row(kind, name_of(own), "-", "-", {}, "-"))
             for part in members(mixed, transform):

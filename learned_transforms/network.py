@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import PipelineValueError, check_channels
 from learned_transforms.images import CONTAINERS
-from learned_transforms.kernels import Compiled, choose
+from learned_transforms.kernels import Backend, Compiled, choose
 from learned_transforms.layers import Layer, Params
 from learned_transforms.modes import out_of_sight
 from learned_transforms.plan import Plan, Shape, Stage
@@ -173,17 +173,36 @@ class Network(Lowered):
         relaxed: bool,
         gradients: bool,
     ) -> tuple[Plan, Compiled]:
-        """Each layer's stages for what reaches it."""
+        """What :meth:`plan` gives, made anew."""
         # A plan is kept, and may be used with gradients later: inference mode must not leave its mark on it.
         with torch.inference_mode(False), out_of_sight():
-            stages, output = self.lower_layers(shape, applied, params, relaxed)
-            first = self.first(params)
-            around = None if first is None else first[0].around(shape[0], first[1])
-            plan = Plan(shape[0], size, stages, output if size else None, around)
+            plan = self.planned(shape, size, applied, params, relaxed)
+            chosen = choose(plan, device, backend, gradients)
             # Layers on the CPU make stages there.
-            if device.type != "cpu" or any(p.device.type != "cpu" for p in self.known_weights()):
+            if chosen.there and (device.type != "cpu" or any(p.device.type != "cpu" for p in self.known_weights())):
                 plan = plan.to(device)
-        return plan, choose(plan, device, backend, gradients).compile(plan)
+        return plan, chosen.compile(plan)
+
+    def planned(
+        self,
+        shape: Shape,
+        size: tuple[int, int] | None,
+        applied: Sequence[Any],
+        params: Sequence[Params | None],
+        relaxed: bool,
+    ) -> Plan:
+        """Each layer's stages for what reaches it."""
+        stages, output = self.lower_layers(shape, applied, params, relaxed)
+        first = self.first(params)
+        around = None if first is None else first[0].around(shape[0], first[1])
+        return Plan(shape[0], size, stages, output if size else None, around, self.kind == "float32")
+
+    def why_not(self, backend: Backend, shape: Shape, device: torch.device) -> str | None:
+        """Why a backend cannot run all layers together on images of ``shape`` (C, H, W) on a device, or None."""
+        with torch.inference_mode(False), out_of_sight():
+            size = shape[1:] if self.sized(self.params) else None
+            plan = self.planned(shape, size, (True,) * len(self.params), self.params, False)
+        return backend.why_not(plan, device, False)
 
     def lower_layers(
         self,

@@ -31,14 +31,24 @@ from learned_transforms.factors import FACTORED
 from learned_transforms.given import WHOLE, Cutting
 from learned_transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
 from learned_transforms.images import Form, kind_of
-from learned_transforms.kernels import backends, cpu
-from learned_transforms.layers import Layer, Lookup, Params, Windowing
+from learned_transforms.kernels import BACKENDS, fast
+from learned_transforms.layers import (
+    Cropping,
+    Flipping,
+    Layer,
+    Lookup,
+    Normalising,
+    Padding,
+    Params,
+    Resampling,
+    Windowing,
+)
 from learned_transforms.layout import ORDERED, UNKNOWN, order_after
 from learned_transforms.modes import out_of_sight
 from learned_transforms.nested import ALIKE, ARRAY_TAKING, CUTTING, UNMARKING
 from learned_transforms.network import Lowered, Network
 from learned_transforms.operations import operates
-from learned_transforms.plan import Slot
+from learned_transforms.plan import Shape, Slot
 from learned_transforms.replay import LOOKING, RANDOM
 from learned_transforms.segment import MOST_LANES, Budget, Lane, Owner, Segment
 from learned_transforms.stand_ins import foreign, stand_in
@@ -47,6 +57,8 @@ from learned_transforms.watch import UNWATCHED, make_watch
 from learned_transforms.weights import Weights
 
 FALLBACKS = ("warn", "torchvision", "error")
+STEADY = (Resampling, Cropping, Windowing, Flipping, Padding, Lookup, Normalising)
+"""Layers that lower alike whatever is drawn: one lowering tells whether a backend runs them."""
 ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time."
 
 MOST_BYTES = 2**21
@@ -76,7 +88,7 @@ class Pipeline(Lowered):
     ) -> None:
         super().__init__()
         check_keywords(unknown, ("fallback", "backend", "weights"))
-        check_choice("backend", backend, ("auto", *backends()))
+        check_choice("backend", backend, ("auto", *BACKENDS))
         check_choice("fallback", fallback, FALLBACKS)
         if not (weights is None or isinstance(weights, Weights)):
             raise PipelineTypeError(
@@ -199,6 +211,33 @@ class Pipeline(Lowered):
             warnings.simplefilter("ignore")  # A call will say it.
             return self.gather(form, start).slight
 
+    def part(self, form: Form, start: int, shape: Shape, device: torch.device) -> Segment:
+        """The same where the fast backend runs only a part of what there is, for images of ``shape`` (C, H, W); kept.
+
+        It has as many transforms as that runs together; one that it does not run at all goes to torchvision.
+        """
+        key = form, start, shape[0], device
+        found = self.segments.get(key)
+        if found is None:
+            found = self.gather(form, start)
+            while found.stop > start:
+                reason = self.lacking(found, shape, device)
+                if reason is None:
+                    break
+                fewer = found.stop - 1
+                found = self.gather(form, start, stop=fewer) if fewer > start else self.outside(form, start, reason)
+            self.segments[key] = found
+        return found
+
+    def lacking(self, segment: Segment, shape: Shape, device: torch.device) -> str | None:
+        """Why the fast backend of a device does not run a segment, or None."""
+        other = next((layer for layer in segment.network.members if type(layer) not in STEADY), None)
+        if other is not None:
+            return f"no kernels for {device.type} run {type(other).__name__}"
+        if segment.tracking:
+            return f"on {device.type}, no draw may depend on the one before"
+        return segment.network.why_not(fast(device), shape, device)
+
     def companion(self, segment: Segment, start: int, form: Form) -> Segment | None:
         """What does to masks or videos of ``form`` what a segment does to the images with them; None: nothing does."""
         if self.trainable:
@@ -303,7 +342,14 @@ class Pipeline(Lowered):
         """
         if self.backend != "auto" or self.networks or self.trainable or self.trained:
             return None
-        return cpu.why_not(None, device, False)
+        reason = fast(device).why_not(None, device, False)
+        if reason is None and self.ordered and self.partial(device):
+            return f"noise is drawn in the order of torchvision's memory on {device.type}"
+        return reason
+
+    def partial(self, device: torch.device) -> bool:
+        """Whether the fast backend of a device runs only a part of what there is, and torchvision the rest."""
+        return self.backend == "auto" and not (fast(device).whole or self.networks or self.trainable or self.trained)
 
     @property
     def plain(self) -> bool:

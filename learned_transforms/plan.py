@@ -403,6 +403,7 @@ class Plan:
         stages: what to run.
         output: shape of one output image; None: it depends on the size of the input.
         around: what lies around the image, for windows that reach beyond it.
+        floating: it is for float32 images, not uint8.
     """
 
     channels: int
@@ -410,6 +411,7 @@ class Plan:
     stages: tuple[Stage, ...]
     output: Shape | None
     around: Around | None = None
+    floating: bool = False
 
     def result(self, shape: Shape) -> Shape:
         """Shape of the output for images of ``shape``, the errors aside that they may be refused with."""

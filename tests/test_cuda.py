@@ -1,12 +1,15 @@
-"""Tensors on a GPU: torchvision runs them, unless the network is asked for; either way they stay there."""
+"""Tensors on a GPU: kernels with the CPU's pixels run what they can, torchvision the rest, and all stays there."""
 
 import copy
 import pickle
+import random
+import threading
 import warnings
 
 import pytest
 import torch
 from helpers import compare, image_of, seeded, states, to_pil
+from kernel_cases import MODES, random_image, random_pipeline
 from test_mixing import batch_of, check
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map_only
@@ -16,6 +19,7 @@ from torchvision.transforms import InterpolationMode, v2
 import learned_transforms as lt
 from learned_transforms import mixing
 from learned_transforms.errors import BackendError, FallbackWarning, ProcessorInputError, UnsupportedTransformError
+from learned_transforms.kernels import backends
 
 if not torch.cuda.is_available():
     pytest.skip("needs a GPU", allow_module_level=True)
@@ -53,6 +57,18 @@ PIPELINES = {
     "not antialiased": [v2.Resize((29, 31), antialias=False)],
     "levels": [v2.RandomPosterize(4, 1), v2.RandomEqualize(1), v2.RandomAutocontrast(1), v2.RandomSolarize(100, 1)],
 }
+OUTSIDE = {
+    "seed": ["Grayscale"],
+    "jitter": ["ColorJitter"],
+    "moco": ["RandomApply", "RandomGrayscale"],
+    "erasing": ["RandomErasing"],
+    "erasing by noise": ["RandomErasing"],
+    "nearest": ["Resize"],
+    "not antialiased": ["Resize"],
+    "levels": ["RandomEqualize", "RandomAutocontrast"],
+}
+"""By pipeline: what torchvision itself runs; the kernels run the rest."""
+
 LAYOUTS = {
     "planes": lambda image: image,
     "pixels": lambda image: image.movedim(0, -1).contiguous().movedim(-1, 0),
@@ -119,24 +135,165 @@ def test_the_network_draws_as_torchvision_does_there(name):
         assert both_states() == state
 
 
-@pytest.mark.parametrize("name", [*PIPELINES, "noise"])
+def beside(transforms, outside, image):
+    """What torchvision makes of an image, on the GPU by transforms that it runs there, on the CPU by the others."""
+    for transform in transforms:
+        own = type(transform).__name__ in outside
+        image = transform(image) if own else transform(image.cpu()).to(DEVICE)
+    return image
+
+
+@ALL
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_torchvision_runs_and_one_warning_says_so(name, layout):
-    noisy = [v2.Resize((29, 31)), v2.ToDtype(torch.float32, scale=True), v2.GaussianNoise()]
-    transforms = noisy if name == "noise" else PIPELINES[name]
+def test_kernels_run_what_they_can_and_one_warning_tells_of_the_rest(name, layout):
+    transforms, outside = PIPELINES[name], OUTSIDE.get(name, [])
     learned, given = lt.LearnedCompose(transforms), LAYOUTS[layout](image_of(3, SIZES[0])).to(DEVICE)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         for seed in range(6):
             seeded(seed)
-            expected, state = v2.Compose(transforms)(given), both_states()
+            expected, state = beside(transforms, outside, given), both_states()
             seeded(seed)
             found = learned(given)
             assert both_states() == state
             assert found.device == DEVICE
             compare(found, expected, "exact")
-    assert [one.category for one in said] == [FallbackWarning]
-    assert "it runs on the CPU, not on cuda" in str(said[0].message)
+            seeded(seed)
+            v2.Compose(transforms)(given)
+            assert both_states() == state
+    assert [one.category for one in said] == [FallbackWarning] * bool(outside)
+    assert all(f"{one} (" in str(said[0].message) for one in outside)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_noise_and_all_before_it_is_left_to_torchvision(layout):
+    transforms = [v2.Resize((29, 31)), v2.ToDtype(torch.float32, scale=True), v2.GaussianNoise()]
+    learned, given = lt.LearnedCompose(transforms), LAYOUTS[layout](image_of(3, SIZES[0])).to(DEVICE)
+    with pytest.warns(FallbackWarning, match="noise is drawn"):
+        learned(given)
+    for seed in range(3):
+        seeded(seed)
+        expected, state = v2.Compose(transforms)(given), both_states()
+        seeded(seed)
+        compare(learned(given), expected, "exact")
+        assert both_states() == state
+
+
+def test_the_backend_is_available():
+    assert backends()["cuda"] == "available"
+
+
+def test_random_pipelines_give_the_pixels_of_the_cpu():
+    ran, refused = 0, []
+    for seed in range(300):
+        rng = random.Random(seed)
+        image = random_image(rng)
+        transforms = random_pipeline(rng, image.shape[-3]) or [v2.Identity()]
+        # Copies have the layout of what they are of, as far as torch keeps it.
+        given = image.to(DEVICE)
+        seeded(seed)
+        try:
+            expected = lt.LearnedCompose(transforms, backend="cpu")(given.cpu())
+            seeded(seed)
+            found = lt.LearnedCompose(transforms, backend="cuda")(given)
+        except BackendError as error:
+            refused.append(str(error))
+            continue
+        except lt.errors.LearnedTransformsError:
+            continue
+        assert found.cpu().equal(expected), (seed, tuple(given.shape), given.stride(), transforms)
+        assert given.cpu().equal(image)
+        ran += 1
+    assert all("fills in" in reason for reason in refused)
+    assert ran > 240
+
+
+@pytest.mark.parametrize("size", [(3000, 40), (40, 3000), (1200, 1100)])
+@pytest.mark.parametrize("mode", MODES)
+def test_scales_at_which_one_chunk_of_lines_is_not_all(size, mode):
+    image = image_of(3, size)
+    for transforms in ([v2.Resize((7, 5), mode)], [v2.Resize((150, 80), mode), *FLOATS]):
+        found = lt.LearnedCompose(transforms, backend="cuda")(image.to(DEVICE))
+        compare(found.cpu(), lt.LearnedCompose(transforms)(image), "exact")
+
+
+def test_large_batches():
+    batch = torch.stack([image_of(3, (120, 150), seed) for seed in range(8)]).repeat(32, 1, 1, 1)
+    transforms = [v2.Resize(64), v2.CenterCrop(56), *FLOATS]
+    expected = lt.LearnedCompose(transforms)(batch)
+    for given in (batch.to(DEVICE), batch.to(DEVICE, memory_format=torch.channels_last)):
+        found = lt.LearnedCompose(transforms, fallback="error")(given)
+        assert found.is_contiguous(memory_format=torch.channels_last) == (not given.is_contiguous())
+        assert found.cpu().equal(expected)
+
+
+def test_streams_and_threads():
+    transforms = [v2.Resize(64), v2.CenterCrop(56), *FLOATS]
+    learned = lt.LearnedCompose(transforms, fallback="error")
+    batches = [torch.stack([image_of(3, (120, 150), 10 * n + k) for k in range(8)]) for n in range(4)]
+    given, expected = [batch.to(DEVICE) for batch in batches], [learned(batch) for batch in batches]
+    streams = [torch.cuda.Stream() for _ in batches]
+    torch.cuda.synchronize()
+    for _ in range(10):
+        found = []
+        for stream, batch in zip(streams, given, strict=True):
+            with torch.cuda.stream(stream):
+                found.append(learned(batch))
+        torch.cuda.synchronize()
+        assert all(one.cpu().equal(other) for one, other in zip(found, expected, strict=True))
+    found = {}
+
+    def work(n):
+        found[n] = learned(given[n]).cpu()
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(found[n].equal(expected[n]) for n in range(4))
+
+
+def test_many_calls_hold_no_more_memory_and_never_wait():
+    learned = lt.LearnedCompose(PIPELINES["train"], fallback="error")
+    batch = torch.stack([image_of(3, SIZES[0], seed) for seed in range(4)]).to(DEVICE)
+    for _ in range(20):
+        learned(batch)
+    torch.cuda.synchronize()
+    held = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(2000):
+            learned(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.cuda.synchronize()
+    assert (torch.cuda.memory_allocated(), torch.cuda.memory_reserved()) == held
+
+
+def test_a_graph_captures_it():
+    learned = lt.LearnedCompose(PIPELINES["imagenet"], fallback="error")
+    images = [torch.stack([image_of(3, SIZES[0], 5 * n + k) for k in range(4)]) for n in range(3)]
+    static = images[0].to(DEVICE)
+    learned(static)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        made = learned(static)
+    for batch in images:
+        static.copy_(batch)
+        graph.replay()
+        assert made.cpu().equal(learned(batch))
+
+
+def test_out_of_memory_is_torchs_and_leaves_all_as_it_was():
+    learned = lt.LearnedCompose([v2.Resize((224, 224)), *FLOATS], fallback="error")
+    image = image_of(3, (8, 8))
+    expected = learned(image)
+    many = image.to(DEVICE).expand(2**22, 3, 8, 8)
+    with pytest.raises(torch.OutOfMemoryError):
+        learned(many)
+    assert learned(image.to(DEVICE)).cpu().equal(expected)
 
 
 def sample():
@@ -181,22 +338,28 @@ def test_images_in_the_cpus_memory_go_on_as_before(first):
     inputs = {"cuda": [image.to(DEVICE)], "cpu": [to_pil(image), image]}
     order = [first, "cpu" if first == "cuda" else "cuda"]
     for given in [given for _ in range(3) for device in order for given in inputs[device]]:
-        compare(learned(given), v2.Compose(transforms)(given), "exact")
+        here = given.cpu() if isinstance(given, torch.Tensor) else given
+        found = learned(given)
+        assert found.device == (given.device if isinstance(given, torch.Tensor) else torch.device("cpu"))
+        compare(found.cpu(), v2.Compose(transforms)(here), "exact")
 
 
 def test_explain_tells_of_the_call_before():
     learned = lt.LearnedCompose(PIPELINES["seed"], fallback="torchvision")
     learned(image_of(3, SIZES[0]).to(DEVICE))
-    resize = learned.explain("uint8").rows[0]
-    assert (resize.layer, resize.reason) == ("torchvision", "it runs on the CPU, not on cuda")
+    rows = learned.explain("uint8").rows
+    assert rows[0].layer == "Resampling"
+    assert (rows[3].layer, rows[3].reason) == ("torchvision", "no kernels for cuda run Mixing")
     learned(image_of(3, SIZES[0]))
-    assert learned.explain("uint8").rows[0].layer == "Resampling"
+    assert [row.layer for row in learned.explain("uint8").rows[::3]] == ["Resampling", "Mixing"]
 
 
 def test_what_is_not_allowed_is_refused():
     given = image_of(3, SIZES[0]).to(DEVICE)
-    with pytest.raises(UnsupportedTransformError, match="it runs on the CPU, not on cuda"):
+    with pytest.raises(UnsupportedTransformError, match="no kernels for cuda run Mixing"):
         lt.LearnedCompose(PIPELINES["seed"], fallback="error")(given)
+    with pytest.raises(BackendError, match="it has no Mix"):
+        lt.LearnedCompose(PIPELINES["seed"], backend="cuda")(given)
     with pytest.raises(BackendError, match="it runs on the CPU, not on cuda"):
         lt.LearnedCompose(PIPELINES["seed"], backend="cpu")(given)
 
@@ -210,18 +373,19 @@ def test_a_shipped_network_runs_there(name):
         compare(found.cpu(), learned(images), "exact")
 
 
-def test_draws_for_each_image_and_given_ones():
-    learned = lt.LearnedCompose(PIPELINES["train"], backend="reference")
+@pytest.mark.parametrize("backend", ["auto", "cuda", "reference"])
+def test_draws_for_each_image_and_given_ones(backend):
+    here, there = lt.LearnedCompose(PIPELINES["train"]), lt.LearnedCompose(PIPELINES["train"], backend=backend)
     batch = torch.stack([image_of(3, SIZES[0], seed) for seed in range(4)])
+    given = batch.to(DEVICE)
     seeded(3)
-    expected = learned(batch, per_sample=True)
+    expected = here(batch, per_sample=True)
     seeded(3)
-    compare(learned(batch.to(DEVICE), per_sample=True).cpu(), expected, "exact")
-    params = learned.make_params(batch.to(DEVICE))
-    compare(learned(batch.to(DEVICE), params=params).cpu(), learned(batch, params=params), "exact")
+    compare(there(given, per_sample=True).cpu(), expected, "exact")
+    params = there.make_params(given)
+    compare(there(given, params=params).cpu(), here(batch, params=params), "exact")
     generators = [torch.Generator().manual_seed(5) for _ in range(2)]
-    found = learned(batch.to(DEVICE), generator=generators[0])
-    compare(found.cpu(), learned(batch, generator=generators[1]), "exact")
+    compare(there(given, generator=generators[0]).cpu(), here(batch, generator=generators[1]), "exact")
 
 
 def test_autocast_changes_no_pixel():

@@ -110,6 +110,7 @@ def test_wheel_holds_everything_inside_the_package(wheel, tmp_path):
     inside = {name.partition("/")[2] for name in held if name.startswith("learned_transforms/")}
     assert {"weights/cifar10_gray28.safetensors", "weights/README.md", "benchmarks/test_benchmarks.py"} <= inside
     assert {"benchmarks/pytest.ini", "photos/PROVENANCE.md", "py.typed"} <= inside
+    assert {"kernels/gpu/kernels.cu", "kernels/gpu/taps.hpp", "kernels/gpu/pixels.hpp"} <= inside
     assert not [name for name in inside if name.startswith("kernels/native/") or "/." in name or "__pycache__" in name]
     name, version = wheel.name.split("-")[:2]
     assert {entry.split("/")[0] for entry in held} == {"learned_transforms", f"{name}-{version}.dist-info"}

@@ -144,10 +144,10 @@ def test_dense_taps_agree_with_the_loop():
 
 
 def test_backends_say_why():
-    assert list(backends()) == ["cpu", "reference"]
+    assert list(backends()) == ["cpu", "cuda", "reference"]
     assert backends()["reference"] == "available"
     plan = Plan(1, None, (), (1, 1, 1))
-    with pytest.raises(BackendError, match=r"Unknown backend 'fast'\. Known: auto, cpu, reference"):
+    with pytest.raises(BackendError, match=r"Unknown backend 'fast'\. Known: auto, cpu, cuda, reference"):
         choose(plan, torch.device("cpu"), "fast")
     with pytest.raises(BackendError, match="cpu: it runs on the CPU, not on meta"):
         choose(plan, torch.device("meta"), "cpu")

@@ -8,7 +8,7 @@ import torch
 
 from learned_transforms.errors import BackendError
 from learned_transforms.images import Call
-from learned_transforms.kernels import cpu, reference
+from learned_transforms.kernels import cpu, cuda, reference
 from learned_transforms.plan import Plan
 
 
@@ -42,14 +42,19 @@ class Backend:
         compile: makes a plan ready.
         why_not: from (plan, device, whether gradients are wanted): reason why it cannot run this plan, or None.
             Without a plan: why it cannot run anything here.
+        there: it takes plans whose tensors are where the images are.
+        whole: where it runs, it runs all that the catalogue has.
     """
 
     compile: Callable[[Plan], Compiled]
     why_not: Callable[[Plan | None, torch.device | None, bool], str | None]
+    there: bool = True
+    whole: bool = True
 
 
 BACKENDS: dict[str, Backend] = {
     "cpu": Backend(cpu.compile_plan, cpu.why_not),
+    "cuda": Backend(cuda.compile_plan, cuda.why_not, there=False, whole=False),
     "reference": Backend(reference.Reference, lambda plan, device, gradients: None),
 }
 """Fastest first."""
@@ -58,6 +63,11 @@ BACKENDS: dict[str, Backend] = {
 def backends() -> dict[str, str]:
     """Every backend by name, fastest first: ``"available"``, or the reason why it cannot run here."""
     return {name: backend.why_not(None, None, False) or "available" for name, backend in BACKENDS.items()}
+
+
+def fast(device: torch.device) -> Backend:
+    """The backend that is written for a device, whether or not it can run there."""
+    return BACKENDS["cuda" if device.type == cuda.PLACE else "cpu"]
 
 
 def choose(plan: Plan, device: torch.device, name: str = "auto", gradients: bool = False) -> Backend:

@@ -1,0 +1,52 @@
+"""The kernels of the CUDA backend on the CPU, compiled by g++ from the same source: what stands in for a GPU."""
+
+import ctypes
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+from learned_transforms.kernels import cpu, cuda, driver
+
+COMPILER = shutil.which("g++")
+FLAGS = ("-O2", "-std=c++17", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-x", "c++")
+
+
+@cache
+def library(threads):
+    """The kernels as functions; a block is one thread, or so many coroutines."""
+    folder = Path(tempfile.mkdtemp())
+    where = f"-I{Path(__file__).parent}"
+    made = folder / "kernels.so"
+    command = [COMPILER, *FLAGS, f"-DTHREADS={threads}", where, driver.SOURCES / driver.MAIN, "-o", made]
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(str(made))
+
+
+class Emulated:
+    """A driver whose device is the CPU; it counts launches by name."""
+
+    def __init__(self, threads=1):
+        self.library, self.launched = library(threads), Counter()
+
+    def launch(self, name, blocks, shared, arguments):
+        assert 0 < blocks < 2**31
+        assert 0 <= shared <= cuda.SHARED
+        self.launched[name] += 1
+        pointers = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
+        getattr(self.library, f"launch_{name}")(blocks, pointers)
+
+
+def emulate(monkeypatch, threads=1, only=False):
+    """Have the CUDA backend run on tensors of the CPU; ``only``: without the native code, which comes first."""
+    emulated = Emulated(threads)
+    monkeypatch.setattr(cuda, "PLACE", "cpu")
+    monkeypatch.setattr(cuda, "index_of", lambda device: 0)
+    monkeypatch.setattr(driver, "missing", lambda: None)
+    monkeypatch.setattr(driver, "failure", lambda device: None)
+    monkeypatch.setattr(driver, "gpu", lambda device: emulated)
+    if only:
+        monkeypatch.setattr(cpu, "MISSING", "taken away by this test")
+    return emulated

@@ -1,0 +1,436 @@
+"""The CUDA backend without a GPU: its kernels on the CPU, of the source that NVRTC compiles for GPUs."""
+
+import ctypes
+import random
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from emulation import COMPILER, emulate
+from helpers import compare, image_of, seeded, states, to_pil
+from kernel_cases import FLOATS, MODES, random_image, random_pipeline
+from torch import nn
+from torchvision.transforms import InterpolationMode, v2
+
+import learned_transforms as lt
+from learned_transforms.errors import BackendError, FallbackWarning, InputShapeError, UnsupportedTransformError
+from learned_transforms.executor import Run
+from learned_transforms.kernels import BACKENDS, backends, cpu, cuda, driver
+from learned_transforms.kernels.reference import Reference
+from learned_transforms.layers import Resampling
+from learned_transforms.network import Network
+
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="needs g++"),
+    pytest.mark.skipif(cpu.MISSING is not None, reason="the native extension is not there, to compare with"),
+]
+
+JITTER = v2.ColorJitter(0.4, 0.4, 0.4, 0.1)
+MOCO = [
+    v2.RandomResizedCrop(30, (0.2, 1.0)),
+    v2.RandomApply([JITTER], 0.8),
+    v2.RandomGrayscale(0.2),
+    v2.RandomHorizontalFlip(),
+    *FLOATS,
+]
+
+
+@pytest.mark.parametrize(("threads", "count"), [(1, 250), (64, 40)])
+def test_random_pipelines_give_the_pixels_of_the_cpu(monkeypatch, threads, count):
+    emulated, ran = emulate(monkeypatch, threads), 0
+    for seed in range(count):
+        rng = random.Random(seed)
+        image = random_image(rng)
+        transforms = random_pipeline(rng, image.shape[-3])
+        before = image.clone()
+        results = []
+        for backend in ("cpu", "cuda"):
+            seeded(seed)
+            try:
+                results.append((lt.LearnedCompose(transforms or [v2.Identity()], backend=backend)(image), states()))
+            except lt.errors.LearnedTransformsError as error:
+                results.append((error, states()))
+        (expected, state), (found, after) = results
+        context = seed, tuple(image.shape), image.stride(), transforms
+        assert after == state, context
+        assert image.equal(before), context
+        if isinstance(found, BackendError):
+            assert "fills in" in str(found), (found, *context)
+        elif isinstance(expected, Exception):
+            assert type(found) is type(expected), context
+        else:
+            assert (found.dtype, found.stride()) == (expected.dtype, expected.stride()), context
+            assert found.equal(expected), context
+            ran += 1
+    assert ran > 0.8 * count
+    assert len(emulated.launched) > 4
+
+
+@pytest.mark.parametrize("size", [(3000, 40), (40, 3000), (1200, 1100), (2, 2)])
+@pytest.mark.parametrize("mode", MODES)
+def test_scales_at_which_one_chunk_of_lines_is_not_all(monkeypatch, size, mode):
+    emulate(monkeypatch)
+    image = image_of(3, size)
+    for transforms in ([v2.Resize((7, 5), mode)], [v2.Resize((150, 80), mode), *FLOATS]):
+        compare(lt.LearnedCompose(transforms, backend="cuda")(image), lt.LearnedCompose(transforms)(image), "exact")
+
+
+def test_a_batch_takes_two_launches(monkeypatch):
+    emulated = emulate(monkeypatch)
+    batch = torch.stack([image_of(3, (40, 50), seed) for seed in range(9)])
+    for transforms, launches in (
+        ([v2.Resize(30), v2.CenterCrop(28), *FLOATS], {"axis_taps": 1, "resample_3_32": 1}),
+        ([v2.RandomResizedCrop(28), v2.RandomHorizontalFlip(), v2.ToImage()], {"axis_taps": 1, "resample_3_8": 1}),
+        ([v2.RandomHorizontalFlip(1), *FLOATS], {"look_up_3_32": 1}),
+    ):
+        emulated.launched.clear()
+        lt.LearnedCompose(transforms, backend="cuda")(batch)
+        assert emulated.launched == launches
+
+
+def test_draws_for_each_image_and_given_ones(monkeypatch):
+    emulate(monkeypatch)
+    transforms = [v2.RandomResizedCrop(28), v2.RandomHorizontalFlip(), *FLOATS]
+    learned, own = (lt.LearnedCompose(transforms, backend=name) for name in ("cuda", "cpu"))
+    batch = torch.stack([image_of(3, (40, 50), seed) for seed in range(4)])
+    params = learned.make_params(batch)
+    assert learned(batch, params=params).equal(own(batch, params=params))
+    made = [one(batch, per_sample=True, generator=torch.Generator().manual_seed(3)) for one in (learned, own)]
+    assert made[0].equal(made[1])
+    _, program = Network([], [], "uint8").plan((3, 40, 50), torch.device("cpu"), backend="cuda")
+    assert isinstance(program, Reference)  # Nothing is to be done.
+    flip = lt.LearnedCompose([v2.RandomHorizontalFlip(1)], backend="cuda")
+    segment = flip.segment(lt.compose.FORMS["uint8"], 0)
+    _, program = segment.network.plan((3, 40, 50), torch.device("cpu"), backend="cuda")
+    assert program.bind(batch)(batch).equal(batch.flip(-1))
+
+
+AUTO = {
+    "eval": ([v2.Resize(32), v2.CenterCrop(28), *FLOATS], {"axis_taps", "resample_3_32"}, []),
+    "cifar": ([v2.RandomCrop(32, 4), v2.RandomHorizontalFlip(), *FLOATS], {"look_up_3_32"}, []),
+    "moco": (MOCO, {"axis_taps", "resample_3_8", "look_up_3_32"}, ["RandomApply", "RandomGrayscale"]),
+    "erasing": ([*FLOATS, v2.RandomErasing(1.0)], {"look_up_3_32"}, ["RandomErasing"]),
+    "levels": ([v2.RandomPosterize(4, 1), v2.RandomEqualize(1)], {"look_up_3_8"}, ["RandomEqualize"]),
+    "jitter": ([JITTER, v2.RandomGrayscale()], set(), ["ColorJitter", "RandomGrayscale"]),
+    "nearest": ([v2.Resize((29, 31), InterpolationMode.NEAREST)], set(), ["Resize"]),
+    "twice": ([v2.Resize(40), v2.RandomCrop(36), v2.Resize(20)], {"axis_taps", "resample_3_8", "look_up_3_8"}, []),
+    "drawn from sizes": ([v2.ScaleJitter((30, 30)), v2.RandomCrop(9, 9)], {"look_up_3_8"}, ["ScaleJitter"]),
+}
+
+
+@pytest.mark.parametrize("name", AUTO)
+def test_what_the_kernels_run_and_torchvision_for_the_rest(monkeypatch, name):
+    transforms, kernels, outside = AUTO[name]
+    images = [image_of(3, (60, 50)), torch.stack([image_of(3, (45, 70), seed) for seed in range(2)])]
+    expected = {}
+    for seed in range(12):
+        seeded(seed)
+        expected[seed] = v2.Compose(transforms)(images[seed % 2]), states()
+    emulated = emulate(monkeypatch, only=True)
+    monkeypatch.setattr(Reference, "run", lambda *_: pytest.fail("the slow reference ran"))
+    learned = lt.LearnedCompose(transforms)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for seed, (wanted, state) in expected.items():
+            seeded(seed)
+            compare(learned(images[seed % 2]), wanted, "exact")
+            assert states() == state
+    assert set(emulated.launched) == kernels
+    assert [one.category for one in said] == [FallbackWarning] * bool(outside)
+    assert all(f"{one} (" in str(said[0].message) for one in outside)
+    assert {row.transform.partition("(")[0] for row in learned.explain("uint8").rows if row.reason} == set(outside)
+    if outside:
+        with pytest.raises(UnsupportedTransformError, match=r"no kernels for cpu|on cpu, no draw"):
+            lt.LearnedCompose(transforms, fallback="error")(images[0])
+
+
+def test_a_pipeline_with_nothing_for_the_kernels_goes_straight_to_torchvision(monkeypatch):
+    emulate(monkeypatch, only=True)
+    learned = lt.LearnedCompose([v2.Resize(20), JITTER], fallback="torchvision")
+    learned(image_of(3, (40, 30)).float() / 255)
+    learned(image_of(3, (40, 30)))
+    assert len(learned.elsewhere) == 1  # Floats only.
+    go = Run.go
+    monkeypatch.setattr(Run, "go", lambda run: pytest.fail("looked at transform by transform"))
+    learned(image_of(3, (40, 30)).float() / 255)
+    learned(image_of(3, (44, 36)).float() / 255)
+    monkeypatch.setattr(Run, "go", go)
+    emulated = emulate(monkeypatch, only=True)
+    learned.transforms = [v2.Resize(20)]
+    learned(image_of(3, (40, 30)))
+    assert emulated.launched["resample_3_8"] == 1
+
+
+def test_noise_is_left_to_torchvision_with_all_before_it(monkeypatch):
+    emulated = emulate(monkeypatch, only=True)
+    transforms = [v2.Resize(20), v2.ToDtype(torch.float32, scale=True), v2.GaussianNoise()]
+    learned, image = lt.LearnedCompose(transforms), image_of(3, (40, 30))
+    seeded(1)
+    expected = v2.Compose(transforms)(image)
+    seeded(1)
+    with pytest.warns(FallbackWarning, match="noise is drawn"):
+        assert learned(image).equal(expected)
+    assert not emulated.launched
+
+
+def test_samples_are_left_to_torchvision(monkeypatch):
+    emulated = emulate(monkeypatch, only=True)
+    learned, image = lt.LearnedCompose([v2.Resize(20)]), image_of(3, (40, 30))
+    with pytest.warns(FallbackWarning, match="lone images and batches"):
+        found = learned({"image": image, "label": 3})
+    assert found["image"].equal(v2.Resize(20)(image))
+    assert not emulated.launched
+
+
+REFUSED = {
+    "not antialiased": ([v2.Resize(20, antialias=False)], "antialiased"),
+    "mirrored": ([v2.Pad(3, padding_mode="reflect")], "fills in one value"),
+    "padded before": ([v2.Pad(3), v2.Resize(20)], "before it resamples"),
+    "two resamples": ([v2.Resize(20), v2.Resize(10)], "resamples once"),
+    "table before": ([v2.RandomPosterize(2, 1), v2.Resize(10)], "before all else"),
+    "two fills": ([v2.Pad(3, fill=9), *FLOATS, v2.Pad(1)], "fills in one value"),
+    "gray": ([v2.Grayscale()], "has no Mix"),
+    "blur": ([v2.GaussianBlur(3)], "has no Blur"),
+    "channels": ([v2.Grayscale(3)], "has no Mix"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_by_name(monkeypatch, name):
+    emulate(monkeypatch)
+    transforms, reason = REFUSED[name]
+    with pytest.raises(BackendError, match=reason):
+        lt.LearnedCompose(transforms, backend="cuda")(image_of(3, (40, 30)))
+
+
+def test_images_that_are_refused(monkeypatch):
+    learned, image = lt.LearnedCompose([v2.Resize(20)], backend="cuda"), image_of(3, (40, 30))
+    for given in (image, to_pil(image)):
+        with pytest.raises(BackendError, match="it runs on a GPU, not on cpu"):
+            learned(given)
+    emulate(monkeypatch)
+    with pytest.raises(BackendError, match="uint8 images"):
+        lt.LearnedCompose([v2.RandomHorizontalFlip(1)], backend="cuda")(image.float())
+    with pytest.raises(BackendError, match="1 or 3 channels, not 2"):
+        learned(image[:2])
+    taken = image.clone()
+    taken.untyped_storage().resize_(9)
+    with pytest.raises(InputShapeError, match="storage of 9 bytes"):
+        learned(taken)
+    arithmetic = lt.weights.load("torchvision").layers["uint8/resize_bilinear"].arithmetic
+    wild = Resampling(torch.tensor([[1.0, -3.0]]), torch.zeros(2), arithmetic)
+    with pytest.raises(BackendError, match="does not sum to 1"):
+        Network([wild], [{"size": (20, 20)}], "uint8")(image, "cuda")
+    trained = lt.LearnedCompose([v2.Resize(20), *FLOATS], backend="cuda").unfreeze()
+    with pytest.raises(BackendError):
+        trained(image)
+
+
+GUARDED = """
+import ctypes, mmap, sys
+sys.path.insert(0, sys.argv[1])
+import pytest, torch
+from emulation import emulate
+from torchvision.transforms import v2
+import learned_transforms as lt
+
+libc = ctypes.CDLL(None, use_errno=True)
+page, room = mmap.PAGESIZE, 64 * mmap.PAGESIZE
+memory = mmap.mmap(-1, page + room + page)
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+for offset in (0, page + room):
+    assert libc.mprotect(ctypes.c_void_p(start + offset), ctypes.c_size_t(page), 0) == 0
+with pytest.MonkeyPatch.context() as patch:
+    emulate(patch)
+    runs = 0
+    for size in ((61, 75), (9, 33), (1, 1), (150, 7), (57, 64)):
+        image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+        for at_end in (False, True):
+            for pixels in (False, True):
+                flat = torch.frombuffer(memory, dtype=torch.uint8, count=image.numel(),
+                                        offset=page + (room - image.numel()) * at_end)
+                view = flat.view(*size, 3).permute(2, 0, 1) if pixels else flat.view(3, *size)
+                view.copy_(image)
+                for transforms in ([v2.Resize((20, 30))], [v2.Resize((90, 80))], [v2.RandomVerticalFlip(1)],
+                                   [v2.RandomVerticalFlip(1), v2.Resize((20, 30))],
+                                   [v2.RandomVerticalFlip(1), v2.RandomHorizontalFlip(1), v2.Resize((20, 30))]):
+                    found = lt.LearnedCompose(transforms, backend="cuda")(view)
+                    assert found.equal(lt.LearnedCompose(transforms, backend="cpu")(image)), (size, transforms)
+                    runs += 1
+print(runs)
+"""
+
+
+def test_nothing_is_read_before_or_behind_an_image():
+    command = [sys.executable, "-c", GUARDED, str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-2000:]}"
+    assert int(done.stdout) == 100
+
+
+SOURCES = {path.name: path.read_bytes() for path in driver.SOURCES.iterdir()}
+COMPILED = [
+    "axis_taps",
+    *(f"{name}_{c}_{bits}" for name in ("look_up", "resample") for c in (1, 3) for bits in (8, 32)),
+]
+
+
+@pytest.fixture(scope="module")
+def nvrtc():
+    try:
+        return driver.nvrtc_library()
+    except OSError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+def test_nvrtc_compiles_without_spills_and_fuses_nothing(nvrtc, architecture):
+    options = (f"--gpu-architecture={architecture}", *driver.OPTIONS)
+    text = driver.translated(SOURCES, options, "PTX").decode()
+    assert sorted(re.findall(r"\.entry (\w+)", text)) == sorted(COMPILED)
+    assert "fma.rn" not in text
+    said = driver.translated(SOURCES, (*options, "--ptxas-options=-v"), "ProgramLog").decode()
+    used = re.findall(r"properties for (\w+).*?(\d+) bytes spill stores.*?Used (\d+) registers", said, re.DOTALL)
+    assert sorted(name for name, _, _ in used) == sorted(COMPILED)
+    assert max(int(registers) for _, _, registers in used) <= 64
+    assert {stores for name, stores, _ in used if "_1_" not in name} == {"0"}
+
+
+def test_products_would_be_fused_by_default(nvrtc):
+    options = ("--gpu-architecture=sm_90", *(one for one in driver.OPTIONS if "fmad" not in one))
+    assert driver.translated(SOURCES, options, "PTX").count(b"fma.rn") > 10
+
+
+def test_compiled_kernels_are_kept_and_made_again_where_they_are_broken(monkeypatch, tmp_path):
+    monkeypatch.setenv(driver.CACHE, str(tmp_path / "cache"))
+    count = []
+    monkeypatch.setattr(driver, "translated", lambda *given: count.append(given) or repr(given).encode())
+    monkeypatch.setattr(driver, "nvrtc_version", lambda: (13, 0))
+    made = driver.compiled("sm_90")
+    assert driver.compiled("sm_90") == made
+    assert len(count) == 1
+    (kept,) = (tmp_path / "cache").iterdir()
+    for broken in (b"", b"short", kept.read_bytes()[:-1], b"0" * 99):
+        kept.write_bytes(broken)
+        assert driver.compiled("sm_90") == made
+    assert len(count) == 5
+    assert driver.compiled("sm_80") != made
+    monkeypatch.setattr(driver, "OPTIONS", (*driver.OPTIONS, "-DUNUSED"))
+    driver.compiled("sm_90")
+    assert len(count) == 7
+    monkeypatch.setattr(driver, "nvrtc_version", lambda: (13, 1))
+    driver.compiled("sm_90")
+    assert len(count) == 8
+    monkeypatch.setenv(driver.CACHE, str(kept))  # No folder can be made there.
+    driver.compiled("sm_80")
+    assert len(count) == 9
+
+
+def test_what_nvrtc_refuses_is_said(nvrtc):
+    with pytest.raises(BackendError, match="NVRTC refuses --gpu-architecture=sm_1"):
+        driver.translated(SOURCES, ("--gpu-architecture=sm_1", *driver.OPTIONS), "CUBIN")
+
+
+@pytest.fixture
+def forgetful():
+    """What is known of this machine is asked again, in the test and after it."""
+    known = driver.missing, driver.failure, driver.driver_library, driver.nvrtc_library
+    for one in known:
+        one.cache_clear()
+    yield
+    for one in known:
+        one.cache_clear()
+
+
+def no_library(name):
+    raise OSError(name)
+
+
+LACKING = {
+    "no CUDA": ([(torch.version, "cuda", None)], "this torch was built without CUDA"),
+    "no GPU": ([(torch.version, "cuda", "13.0"), (torch.cuda, "is_available", lambda: False)], "there is no GPU"),
+    "no libraries": (
+        [
+            (torch.version, "cuda", "13.0"),
+            (torch.cuda, "is_available", lambda: True),
+            (ctypes, "CDLL", no_library),
+        ],
+        "the CUDA driver is not there: tried libcuda.so.1, nvcuda.dll",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_backends_say_what_is_missing(monkeypatch, forgetful, name):
+    changes, reason = LACKING[name]
+    for where, attribute, value in changes:
+        monkeypatch.setattr(where, attribute, value)
+    assert backends()["cuda"] == reason
+    assert cuda.why_not(None, torch.device("cuda", 0), False) == reason
+
+
+def test_a_gpu_that_is_too_old_is_told_of(monkeypatch, forgetful):
+    monkeypatch.setattr(driver, "missing", lambda: None)
+    monkeypatch.setattr(driver, "driver_library", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
+    assert "from compute capability 7.5 on, not of 6.1" in cuda.why_not(None, torch.device("cuda", 7), False)
+
+
+UNTOUCHED = """
+import torch, learned_transforms as lt
+from torchvision.transforms import v2
+from learned_transforms.kernels import driver
+v2.Resize(3)(torch.zeros(3, 9, 9, dtype=torch.uint8))
+learned = lt.LearnedCompose([v2.Resize(3)])
+learned(torch.zeros(3, 9, 9, dtype=torch.uint8))
+print(torch.cuda.is_initialized(), driver.missing.cache_info().currsize, driver.nvrtc_library.cache_info().currsize)
+"""
+
+
+def test_no_gpu_is_touched_before_a_tensor_on_one_comes():
+    done = subprocess.run([sys.executable, "-c", UNTOUCHED], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "0", "0"]
+
+
+def test_no_default_device_and_no_mode_leaves_its_mark(monkeypatch):
+    emulate(monkeypatch)
+    transforms, image = [v2.Resize(20), v2.CenterCrop(30), *FLOATS], image_of(3, (40, 30))
+    expected = lt.LearnedCompose(transforms, backend="cpu")(image)
+    for mode in (torch.device("meta"), torch.inference_mode()):
+        learned = lt.LearnedCompose(transforms, backend="cuda")
+        with mode:
+            assert learned(image).equal(expected)
+        assert learned(image).equal(expected)
+        assert not learned(image).is_inference()
+
+
+def test_kernels_are_compiled_anew_for_users_without_a_folder(monkeypatch):
+    for name in (driver.CACHE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(driver.os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr(driver, "nvrtc_version", lambda: (13, 0))
+    monkeypatch.setattr(driver, "translated", lambda *given: b"made")
+    monkeypatch.setattr(driver, "keep", lambda *given: pytest.fail("kept"))
+    assert driver.compiled("sm_90") == b"made"
+
+
+def test_images_of_more_values_than_offsets_reach_are_refused(monkeypatch):
+    emulate(monkeypatch)
+    image = torch.zeros(1, dtype=torch.uint8).expand(3, 2**15, 2**15)
+    with pytest.raises(InputShapeError, match="less than 2\\^31 values"):
+        lt.LearnedCompose([v2.Resize(20)], backend="cuda")(image)
+
+
+def test_models_may_begin_with_it(monkeypatch):
+    emulate(monkeypatch)
+    learned = lt.LearnedCompose([v2.Resize((9, 11)), *FLOATS], backend="cuda")
+    model = nn.Sequential(learned, nn.Conv2d(3, 2, 3))
+    images = torch.stack([image_of(3, (40, 30), seed) for seed in range(2)])
+    expected = model(images)
+    model.double().float()
+    assert model(images).equal(expected)
+    assert list(BACKENDS) == ["cpu", "cuda", "reference"]
