@@ -104,8 +104,10 @@ def check_made(transform: Any, base: type) -> None:
         if bare(getattr(made, name)) != bare(getattr(transform, name)):
             raise ValueError(f"{name} was changed to what no constructor makes")
     # Whatever the default dtype is: a draw looks at that.
-    known = map(single, transform._log_ratio.tolist()) if hasattr(made, "_log_ratio") else ()
-    if known and tuple(known) != logarithms(*plain(transform.ratio)):
+    known = tuple(map(single, transform._log_ratio.tolist())) if hasattr(made, "_log_ratio") else ()
+    ratio = plain(transform.ratio) if known else ()
+    # Those of another default dtype were rounded once.
+    if known and known not in (logarithms(*ratio), tuple(single(math.log(end)) for end in ratio)):
         raise ValueError("ratio was changed, of which its logarithms know nothing")
 
 

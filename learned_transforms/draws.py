@@ -150,7 +150,8 @@ def resized_crop(transform: Any, size: tuple[int, int], limited: bool = True) ->
 def lengths(transform: Any, area: int) -> Iterator[tuple[int, int]]:
     """The sides of up to ten parts of an area, each of a share and a ratio that are drawn."""
     buffer = buffer_of(1)
-    low, high = logarithms(*transform.ratio)
+    own = getattr(transform, "_log_ratio", None)
+    low, high = logarithms(*transform.ratio) if own is None or own.dtype == torch.float32 else map(single, own.tolist())
     for _ in range(10):
         target = area * buffer.uniform_(*transform.scale).item()
         ratio = buffer.uniform_(low, high).exp_().item()

@@ -11,6 +11,7 @@ from typing import Any
 
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import OutputError, WeightsError, brief
+from learned_transforms.plain import parsed
 from learned_transforms.stored import write
 from learned_transforms.weights import FORMAT, MODEL, Weights, save
 
@@ -57,7 +58,7 @@ def check_config(folder: Path, weights: Weights) -> None:
         return
     try:
         with open(folder / CONFIG, "rb") as file:
-            found = json.loads(file.read(MOST_BYTES))
+            found = parsed(file.read(MOST_BYTES))
     except (OSError, RecursionError, ValueError) as error:
         raise WeightsError(
             f"{CONFIG} cannot be read ({error!r:.300}). Delete it, or save the pipeline again."

@@ -1,7 +1,8 @@
 """What plain values, as files hold them, may be: checks to be made before anything is made of a value."""
 
+import json
 import math
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,29 @@ Check = Callable[[Any], bool]
 
 LONGEST = 2**16
 """Pixels along an axis of what a file describes, at most."""
+
+DEEPEST = 800
+"""Levels of lists and objects in a file, at most: Python's stack is good for some more."""
+
+
+def parsed(text: str | bytes) -> Any:
+    """The values of a JSON text.
+
+    Raises:
+        ValueError, RecursionError: it is none, or nested so deep that whatever walks through it would fail.
+    """
+    found = json.loads(text)
+    level = [found]
+    for _ in range(DEEPEST):
+        level = [part for value in level for part in parts_of(value)]
+        if not level:
+            return found
+    raise ValueError(f"nested more than {DEEPEST} deep")
+
+
+def parts_of(value: Any) -> Iterable[Any]:
+    """What a list or an object of JSON holds."""
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def integer(low: int, high: int = LONGEST) -> Check:

@@ -14,6 +14,7 @@ from learned_transforms.certificate import Certificate
 from learned_transforms.errors import ApproximateWeightsError, UnknownPretrainedError, WeightsError, brief
 from learned_transforms.layers import Layer
 from learned_transforms.network import digest_of
+from learned_transforms.plain import parsed
 from learned_transforms.stored import PARTS, build, check_parts, digest, read, write
 
 FORMAT = "learned_transforms/1"
@@ -168,7 +169,7 @@ def load(name: str | os.PathLike[str]) -> Weights:
             f"got {brief(metadata.get('format'))}."
         )
     try:
-        parts = {name: json.loads(metadata[name]) for name in PARTS.checks}
+        parts = {name: parsed(metadata[name]) for name in PARTS.checks}
     except (KeyError, RecursionError, ValueError) as error:  # Numbers of thousands of digits are a ValueError, too.
         raise WeightsError(f"{path.name} has damaged metadata: {error!r:.300}.") from error
     try:

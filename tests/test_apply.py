@@ -144,7 +144,10 @@ def test_every_mode_is_converted_faithfully_or_refused_by_name(mode, tmp_path):
     (tmp_path / "in").mkdir()
     image.save(tmp_path / "in" / f"image.{suffix}")
     with Image.open(tmp_path / "in" / f"image.{suffix}") as image:
-        image.load()
+        try:
+            image.load()
+        except OSError:
+            pytest.skip(f"this Pillow does not read what it wrote in mode {mode}")
     assert image.mode[:1] == mode[:1]  # Older versions of Pillow read I;16 as I.
     done = run(LearnedCompose([v2.Resize((16, 16))]), tmp_path / "in", tmp_path / "out")
     if mode[0] in "IF":

@@ -222,8 +222,10 @@ def test_values_that_no_image_has():
         read_images(floats)
     with pytest.raises(DataError, match=r"\[0, 1\]"):
         read_images(noise(2).float())
-    with pytest.raises(DataError, match=r"one image \[C, H, W\]"):
+    with pytest.raises(DataError, match=r"Expected images \[N, C, H, W\], got \(2, "):
         read_images(noise(2)[:, 0])
+    with pytest.raises(DataError, match=r"one image \[C, H, W\]"):
+        read_images([noise(2)[0, 0]])
     with pytest.raises(DataError, match="Target 0 holds NaN"):
         read_images([(noise(1)[0], floats[3])], paired=True)
 

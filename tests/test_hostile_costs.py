@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 import learned_transforms as lt
 from learned_transforms import weights as weight_files
-from learned_transforms.errors import LONGEST_TEXT, WeightsError
+from learned_transforms.errors import LONGEST_TEXT, ProcessorError, WeightsError
 
 INT = {"number": "int", "bits": 22, "rounding": "half_up", "each_pass": True}
 FLOAT = {"number": "float32", "rounding": "half_up"}
@@ -229,3 +229,12 @@ def test_damaged_params_are_typed_errors(tmp_path, params):
     assert resealed(path)
     with pytest.raises(WeightsError, match="Expected"):
         lt.LearnedCompose.from_pretrained(path, allow_approximate=True)
+
+
+@pytest.mark.parametrize(
+    "text", [DEEP, '{"a": ' + LONG + "}", "[" * 900 + "]" * 900, "{"], ids=["deep", "long", "900", "cut"]
+)
+def test_configurations_that_cannot_be_read(text, tmp_path):
+    (tmp_path / "preprocessor_config.json").write_text(text)
+    with pytest.raises(ProcessorError, match="Expected a configuration in JSON in"):
+        lt.LearnedCompose.from_processor(tmp_path)

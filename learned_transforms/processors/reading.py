@@ -1,12 +1,12 @@
 """What a processor is: an object of transformers, its configuration, or a file or folder with it."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from learned_transforms.errors import ProcessorError, ProcessorKeyError, UnknownProcessorError, brief, check_choice
+from learned_transforms.plain import parsed
 from learned_transforms.processors.families import FAMILIES
 from learned_transforms.processors.steps import BACKENDS, Steps
 
@@ -109,9 +109,11 @@ def read_file(path: Path) -> dict[str, Any]:
             "folder of its save_pretrained."
         )
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ProcessorError(f"Expected a configuration in JSON in {path}, got something else: {error}.") from error
+        values = parsed(path.read_text(encoding="utf-8"))
+    except (RecursionError, ValueError) as error:
+        raise ProcessorError(
+            f"Expected a configuration in JSON in {path}, got something else: {error!r:.300}."
+        ) from error
     if not isinstance(values, dict):
         raise ProcessorError(f"Expected an object of keys and values in {path}, got {brief(values)}.")
     return values

@@ -19,6 +19,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from learned_transforms.errors import CheckpointError, OutputError, brief
+from learned_transforms.plain import parsed
 
 FORMAT = "learned_transforms checkpoint/1"
 STATE = "state.json"
@@ -189,7 +190,7 @@ class Checkpoint:
     def read(self) -> None:
         """Take over what the folder holds."""
         try:
-            state = json.loads((self.folder / STATE).read_bytes())
+            state = parsed((self.folder / STATE).read_bytes())
             if state["format"] != FORMAT:
                 raise self.damaged(f"expected format {FORMAT!r}, got {state['format']!r:.80}")
             if state.pop("crc32") != check_sum(state):
