@@ -342,7 +342,7 @@ def test_images_in_the_cpus_memory_go_on_as_before(first):
         here = given.cpu() if isinstance(given, torch.Tensor) else given
         found = learned(given)
         assert found.device == (given.device if isinstance(given, torch.Tensor) else torch.device("cpu"))
-        compare(found.cpu(), v2.Compose(transforms)(here), "exact")
+        compare(moved(found, "cpu"), v2.Compose(transforms)(here), "exact")
 
 
 def test_explain_tells_of_the_call_before():

@@ -10,7 +10,7 @@ import torch
 import learned_transforms as lt
 from learned_transforms import weights as weight_files
 from learned_transforms.errors import TeacherError, WeightsError
-from learned_transforms.installed import resizes_by_lanczos
+from learned_transforms.installed import resizes_by_lanczos, takes_rows_first
 from learned_transforms.keep import Keep, Nearest
 from learned_transforms.layers import Picking, Resampling
 from learned_transforms.taps import phi
@@ -107,6 +107,8 @@ def test_kernels_are_rebuilt(shipped, role):
 
 @pytest.mark.parametrize("key", RESAMPLED)
 def test_arithmetics_are_selected_again(shipped, key, monkeypatch):
+    if key == "pil/resize_box" and not takes_rows_first():
+        pytest.skip("a Pillow before 13 has no order of passes that tells this arithmetic from another")
     monkeypatch.setattr(resizes, "CHECKS", (((97, 300), (131, 77)), ((500, 224), (150, 97))))
     name, _, role = key.partition("/")
     layer, trials = resizes.resampler(name, role, shipped.layers[key].kernel, shipped.layers[key].width)
