@@ -198,7 +198,7 @@ class LearnedCompose(Pipeline):
             PipelineValueError: params that do not fit the pipeline.
             UnevenBatchError: with per_sample, results of several sizes.
         """
-        if params is not None or per_sample or generator is not None:
+        if params is not None or per_sample is not False or generator is not None:
             return self.forward_with(inputs, params, per_sample, generator)
         if is_compiling():
             return uncompiled(self, inputs)
@@ -234,6 +234,7 @@ class LearnedCompose(Pipeline):
         self, inputs: tuple[Any, ...], params: Sequence[Any] | None, per_sample: bool, generator: torch.Generator | None
     ) -> Any:
         """:meth:`forward` under options."""
+        check_flag("per_sample", per_sample)
         if params is not None and (generator is not None or per_sample):
             raise PipelineValueError("Expected params, or per_sample and a generator to draw from; got both.")
         if per_sample:

@@ -144,6 +144,7 @@ class Segment:
         self.resizing = cut is not None and not isinstance(network.members[cut], Windowing)
         # Where v2's RandomCrop would take the whole image, it does nothing.
         self.optional = drawer is not None and type(leaves[drawer].transform) is v2.RandomCrop
+        self.croppers = [p for p in self.random if type(leaves[p].transform) is v2.RandomCrop and p != drawer]
         # Later ones draw from the size that those before leave.
         kinds = [type(leaf.transform) for leaf in leaves]
         self.tracking = any(kind in MOVING or (n != drawer and kind in WINDOWS) for n, kind in enumerate(kinds))
@@ -404,6 +405,10 @@ class Segment:
             apart = self.taken.container == "pil" or (self.taken.fresh and not image.requires_grad)
             made = erased(to_tensor(image), where, self.inplace or apart) if found else image
             return made, ((found, *outcomes[1:]), window)
+        for position in self.croppers:
+            outcomes = self.without_whole(position, outcomes, shape_of(image))
+        if self.croppers:
+            drawn = outcomes, window
         if self.optional and window is not None and not (window[0] or window[1]) and window[2:] == shape_of(image)[1:]:
             return image, ((False, *outcomes[1:]), None)
         if window is not None and 0 in window[2:]:
@@ -414,6 +419,18 @@ class Segment:
             top, left, height, width = window
             return to_tensor(image)[..., top : top + height, left : left + width], (outcomes, None)
         return image, drawn
+
+    def without_whole(self, position: int, outcomes: tuple[Outcome, ...], shape: Shape) -> tuple[Outcome, ...]:
+        """Outcomes in which a crop of all that is there is left out, for an image of ``shape`` (C, H, W)."""
+        known = dict(zip(self.random, outcomes, strict=True))
+        found = known[position]
+        if isinstance(found, bool) or not self.reached(position, known):
+            return outcomes
+        _, *size = self.shape_behind(shape, 0, position, known)
+        if tuple(dict(found)[side] for side in SIDES) != (0, 0, *size):
+            return outcomes
+        known[position] = False
+        return tuple(known.values())
 
     def program(self, image: Any, shape: Shape, outcomes: Sequence[Outcome]) -> "Specialised":
         """What is compiled for images like this one, for what was drawn.

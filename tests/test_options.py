@@ -60,3 +60,10 @@ def test_refusals_are_typed(name, option, tmp_path, monkeypatch):
     told = [refusal(call, {**given, option: value}) for value in ANYTHING]
     assert any(told)
     assert all(10 < len(text) < 1500 for text in told if text is not None)
+
+
+def test_per_sample_is_a_flag():
+    learned, batch = lt.LearnedCompose(seed_v2()), torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    for value in ANYTHING:
+        told = refusal(lambda per_sample: learned(batch, per_sample=per_sample), {"per_sample": value})
+        assert (told is None) == (value is True), value

@@ -317,3 +317,11 @@ def test_masks_beyond_float32_are_rounded_as_v2_rounds_them(value: int) -> None:
         target.pop("boxes", None)
         ours, theirs = (lt.LearnedCompose(transforms), v2.Compose(transforms))
         compare(ours(image, target), theirs(image, target), 0, str(transforms))
+
+
+@pytest.mark.parametrize("transforms", [[v2.RandomEqualize(0), v2.RandomCrop((9, 7))], [v2.RandomCrop((9, 7))]])
+def test_a_crop_of_all_that_is_there_gives_back_the_image(transforms):
+    image = torch.zeros(3, 9, 7, dtype=torch.uint8)
+    boxes = tv_tensors.BoundingBoxes(torch.tensor([[0, 0, 5, 5]]), format="XYXY", canvas_size=(9, 7))
+    assert v2.Compose(transforms)(image, boxes)[0] is image
+    assert lt.LearnedCompose(transforms)(image, boxes)[0] is image
