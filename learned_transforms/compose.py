@@ -161,7 +161,7 @@ class LearnedCompose(Pipeline):
         provenance = {
             f"{key}.{name}": mark for key, layer in layers.items() for name, mark in layer.provenance().items()
         }
-        weights, target = Weights(layers, pipeline, self.certificates, provenance), weight_files.expanded(path)
+        weights, target = Weights(layers, pipeline, self.certificates, provenance), weight_files.target_of(path)
         if target.suffix == weight_files.SUFFIX:
             weight_files.save(weights, target)
         else:

@@ -256,10 +256,12 @@ def items(data: Any) -> Iterator[Any]:
     """The image files of a folder; what a Dataset, a sequence or a tensor holds, by number; what an iterable gives.
 
     Raises:
-        DataError: none of these, or a tensor that is no batch.
+        DataError: none of these, or a tensor or an array that is no batch.
     """
-    if isinstance(data, Tensor) and data.ndim != 4:
-        raise DataError(f"Expected images [N, C, H, W], got {tuple(data.shape)}. Of a single one, make image[None].")
+    single = isinstance(data, np.ndarray) and (data.ndim < 3 or (data.ndim == 3 and data.shape[-1] in (1, 3, 4)))
+    if single or (isinstance(data, Tensor) and data.ndim != 4):
+        form = "[N, H, W, C]" if single else "[N, C, H, W]"
+        raise DataError(f"Expected images {form}, got {tuple(data.shape)}. Of a single one, make image[None].")
     if isinstance(data, str | os.PathLike):
         return iter(image_files(Path(data)))
     if not isinstance(data, Mapping):

@@ -19,6 +19,8 @@ from learned_transforms.stored import PARTS, build, check_parts, digest, read, w
 
 FORMAT = "learned_transforms/1"
 SUFFIX = ".safetensors"
+LONGEST_PATH = 4096
+"""Bytes of a path, at most."""
 MODEL = f"model{SUFFIX}"
 """The weights in a folder."""
 
@@ -82,6 +84,21 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise WeightsError(f"Expected a path, got {brief(str(path))}: {error}") from error
+
+
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """Where to write: :func:`expanded`.
+
+    Raises:
+        WeightsError: no system takes such a path: it is empty, cannot be encoded, holds a NUL, or is too long.
+    """
+    try:
+        plain = os.fsencode(path) if isinstance(path, str | os.PathLike) else b"."
+        if not plain or b"\0" in plain or len(plain) > LONGEST_PATH:
+            raise ValueError(f"it is empty, holds a NUL, or more than {LONGEST_PATH} bytes")
+    except ValueError as error:  # What cannot be encoded is one, too.
+        raise WeightsError(f"Expected a path to write to, got {brief(path)}: {error}") from error
+    return expanded(path)
 
 
 def locate(name: str | os.PathLike[str]) -> Path:

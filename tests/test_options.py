@@ -67,3 +67,44 @@ def test_per_sample_is_a_flag():
     for value in ANYTHING:
         told = refusal(lambda per_sample: learned(batch, per_sample=per_sample), {"per_sample": value})
         assert (told is None) == (value is True), value
+
+
+CONFIGURATIONS = {
+    "CLIPImageProcessor": {},
+    "DetrImageProcessor": {"pad_size": None},
+    "Siglip2ImageProcessor": {"max_num_patches": 64, "patch_size": 16},
+    "Qwen2VLImageProcessor": {"temporal_patch_size": 2, "patch_size": 14, "merge_size": 2},
+}
+
+
+@pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_refusals_of_processors_are_typed(name):
+    image = Image.new("RGB", (40, 30))
+
+    def configured(**options):
+        lt.LearnedCompose.from_processor({"image_processor_type": name, **options})([image])
+
+    processor = lt.LearnedCompose.from_processor({"image_processor_type": name})
+    odd = ("\0", "\ud800", *(value for value in ANYTHING if value is not None))
+    told = [refusal(processor, {"images": [image], key: v}) for key in ("device", "return_tensors") for v in odd]
+    told += [refusal(configured, {key: value}) for key in CONFIGURATIONS[name] for value in odd]
+    assert any(told)
+    assert all(10 < len(text) < 1500 for text in told if text is not None)
+
+
+@pytest.mark.parametrize(
+    "path", ["", "a\0b", "a\0b.safetensors", "\ud800", "x/" * 3000 + "y.safetensors", "~nobody-here/x"]
+)
+def test_paths_that_no_system_takes(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    learned = lt.LearnedCompose(seed_v2())
+    assert refusal(learned.save_pretrained, {"path": path})
+    assert refusal(lt.LearnedCompose.from_pretrained, {"name": path})
+    assert refusal(lt.LearnedCompose.from_processor, {"x": path})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("data", [np.zeros(()), np.zeros((9, 9, 3), np.uint8), torch.zeros(3, 9, 9), np.zeros((4, 4))])
+def test_what_is_no_batch_of_images(data):
+    assert "Expected images [N, " in refusal(lt.LearnedCompose(seed_v2()).certify, {"images": data})

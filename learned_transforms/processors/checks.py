@@ -7,6 +7,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 
 from learned_transforms.errors import ProcessorError, ProcessorKeyError, brief
+from learned_transforms.plain import LONGEST
 from learned_transforms.processors.levels import Numbers
 
 Values = Mapping[str, Any]
@@ -39,10 +40,15 @@ def sizes_in(values: Values, key: str, square: bool = True) -> dict[str, int]:
         known = "; ".join(", ".join(sorted(keys)) for keys in SIZES)
         raise ProcessorError(f'Expected "{key}" with one of these sets of keys: {known}. Got {brief(size)}.')
     for name, length in size.items():
-        if not isinstance(length, int) or isinstance(length, bool) or length < 1:
-            raise ProcessorError(f'Expected "{name}" of "{key}" to be a whole number above 0, got {brief(length)}.')
+        if not isinstance(length, int) or isinstance(length, bool) or not 1 <= length <= MOST_PIXELS:
+            raise ProcessorError(
+                f'Expected "{name}" of "{key}" to be a whole number of 1 to {MOST_PIXELS}, got {brief(length)}.'
+            )
     return {str(name): int(length) for name, length in size.items()}
 
+
+MOST_PIXELS = 2**31 - 1
+"""Some sizes are numbers of pixels in all."""
 
 HINTS = {
     "size": 'Add it, as {"height": 224, "width": 224} or {"shortest_edge": 224}, or set "do_resize" to false.',
@@ -97,8 +103,8 @@ def whole(values: Values, key: str) -> int:
         ProcessorError: none, or no such number.
     """
     value = values.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ProcessorError(f'Expected "{key}" to be a whole number above 0, got {brief(value)}.')
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LONGEST:
+        raise ProcessorError(f'Expected "{key}" to be a whole number of 1 to {LONGEST}, got {brief(value)}.')
     return value
 
 

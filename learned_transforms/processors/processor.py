@@ -24,7 +24,7 @@ from learned_transforms.processors.running import Runner
 from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Steps
 
-KINDS = ("pt", "np", None)
+KINDS = ("pt", "np")
 """What ``return_tensors`` may be."""
 
 MOST_VARIANTS = 16
@@ -152,8 +152,8 @@ class LearnedProcessor:
 
     def run(self, runner: Runner, images: list[Any], kind: str | None) -> Features:
         """All steps on images that are ready for them."""
-        if kind not in KINDS:
-            raise ProcessorInputError(f'Expected return_tensors to be "pt", "np" or None, got {kind!r}.')
+        if kind is not None:
+            check_choice("return_tensors, unless it is None,", kind, KINDS, ProcessorInputError)
         steps = runner.steps
         if steps.patches is not None:
             values, grids = runner.patches(images)
@@ -179,8 +179,7 @@ class LearnedProcessor:
             ProcessorInputError: options that layers do not know.
         """
         unknown = {name for name, value in options.items() if value is not None} - OPTIONS
-        device = options.get("device")
-        if unknown or (device is not None and torch.device(device).type != "cpu"):
+        if unknown or not on_cpu(options.get("device")):
             raise ProcessorInputError(
                 f"No learned layers know of {', '.join(sorted(unknown)) or 'devices'}: {brief(dict(options))}. Pass "
                 "the processor itself to from_processor, which then runs them."
@@ -259,3 +258,15 @@ def contained(name: str, value: Tensor | list[Tensor], kind: str | None, whole: 
     if name in ("original_sizes", "reshaped_input_sizes", "spatial_shapes"):
         return [tuple(one.tolist()) for one in value]
     return [one.numpy() if backend == "pil" else one for one in value]
+
+
+def on_cpu(device: Any) -> bool:
+    """Whether results are to lie in the CPU's memory, as they do if no device is named.
+
+    Raises:
+        ProcessorInputError: torch knows no such device.
+    """
+    try:
+        return device is None or torch.device(device).type == "cpu"
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ProcessorInputError(f"Expected device to be one that torch knows, got {brief(device)}.") from error

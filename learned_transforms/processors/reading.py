@@ -5,10 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from learned_transforms.errors import ProcessorError, ProcessorKeyError, UnknownProcessorError, brief, check_choice
+from learned_transforms.errors import (
+    ProcessorError,
+    ProcessorKeyError,
+    UnknownProcessorError,
+    WeightsError,
+    brief,
+    check_choice,
+)
 from learned_transforms.plain import parsed
 from learned_transforms.processors.families import FAMILIES
 from learned_transforms.processors.steps import BACKENDS, Steps
+from learned_transforms.weights import expanded
 
 FILES = ("preprocessor_config.json", "processor_config.json")
 """Those of a folder in which a configuration may be."""
@@ -76,7 +84,7 @@ def read_configuration(x: Any, backend: str | None) -> Configuration:
     Raises:
         ProcessorError: no configuration, or one of an unknown type. FileNotFoundError: no such file.
     """
-    values = dict(x) if isinstance(x, Mapping) else read_file(Path(x).expanduser())
+    values = dict(x) if isinstance(x, Mapping) else read_file(path_of(x))
     inner = values.get("image_processor")
     if isinstance(inner, Mapping):  # Of a processor that holds a tokenizer, too.
         values = dict(inner)
@@ -94,16 +102,24 @@ def read_configuration(x: Any, backend: str | None) -> Configuration:
     return Configuration(name, checked(backend) or "torchvision", given)
 
 
+def path_of(x: Any) -> Path:
+    """A path, with ``~`` as the home folder."""
+    try:
+        return expanded(x)
+    except WeightsError as error:
+        raise UnknownProcessorError(f"No configuration of a processor: {error}") from error
+
+
 def read_file(path: Path) -> dict[str, Any]:
     """The configuration in a file, or in a folder."""
-    if path.is_dir():
+    if os.path.isdir(path):
         found = next((path / name for name in FILES if (path / name).is_file()), None)
         if found is None:
             raise UnknownProcessorError(
                 f"Expected one of {', '.join(FILES)} in {path}. Save the processor there, or pass its file."
             )
         path = found
-    if not path.is_file():
+    if not os.path.isfile(path):  # Whatever the system says of such a path.
         raise UnknownProcessorError(
             f"No configuration of a processor at {path}. Nothing is downloaded: pass the processor itself, or the "
             "folder of its save_pretrained."
