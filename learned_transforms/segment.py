@@ -88,6 +88,11 @@ def slight(layer: Layer) -> bool:
     )
 
 
+def unpadded_crop(transform: Any) -> bool:
+    """Whether it is a crop that leaves what it takes as a whole as it is; one that pads leaves a copy."""
+    return type(transform) is v2.RandomCrop and not any(transform.padding or ())
+
+
 class Segment:
     """Consecutive transforms that run as one network.
 
@@ -143,8 +148,8 @@ class Segment:
         self.window_size = None if cut is None else (network.params[cut] or {})["size"]
         self.resizing = cut is not None and not isinstance(network.members[cut], Windowing)
         # Where v2's RandomCrop would take the whole image, it does nothing.
-        self.optional = drawer is not None and type(leaves[drawer].transform) is v2.RandomCrop
-        self.croppers = [p for p in self.random if type(leaves[p].transform) is v2.RandomCrop and p != drawer]
+        croppers = [p for p in self.random if unpadded_crop(leaves[p].transform)]
+        self.optional, self.croppers = drawer in croppers, [p for p in croppers if p != drawer]
         # Later ones draw from the size that those before leave.
         kinds = [type(leaf.transform) for leaf in leaves]
         self.tracking = any(kind in MOVING or (n != drawer and kind in WINDOWS) for n, kind in enumerate(kinds))

@@ -325,3 +325,18 @@ def test_a_crop_of_all_that_is_there_gives_back_the_image(transforms):
     boxes = tv_tensors.BoundingBoxes(torch.tensor([[0, 0, 5, 5]]), format="XYXY", canvas_size=(9, 7))
     assert v2.Compose(transforms)(image, boxes)[0] is image
     assert lt.LearnedCompose(transforms)(image, boxes)[0] is image
+
+
+@pytest.mark.parametrize("before", [[], [v2.RandomEqualize()]])
+@pytest.mark.parametrize("options", [{"padding": 1}, {"padding": 1, "padding_mode": "edge"}, {"pad_if_needed": True}])
+def test_crops_share_memory_only_where_torchvisions_do(before, options):
+    image = torch.arange(12, dtype=torch.uint8).view(3, 2, 2)
+    transforms = [*before, v2.RandomCrop(2, **options)]
+    learned = lt.LearnedCompose(transforms)
+    for seed in range(40):  # One window in nine is that of the image.
+        made = []
+        for pipeline in (learned, v2.Compose(transforms)):
+            torch.manual_seed(seed)
+            made.append(pipeline(image, image.clone())[0])
+        assert made[0].equal(made[1])
+        assert (made[0] is image) == (made[1] is image)
