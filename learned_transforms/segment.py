@@ -412,7 +412,6 @@ class Segment:
             return made, ((found, *outcomes[1:]), window)
         for position in self.croppers:
             outcomes = self.without_whole(position, outcomes, shape_of(image))
-        if self.croppers:
             drawn = outcomes, window
         if self.optional and window is not None and not (window[0] or window[1]) and window[2:] == shape_of(image)[1:]:
             return image, ((False, *outcomes[1:]), None)
