@@ -3,7 +3,7 @@
 import os
 import random
 from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, cast
 
 import numpy as np
@@ -218,7 +218,9 @@ class LearnedCompose(Pipeline):
         """:meth:`forward` for an image of a signature of which no run is kept."""
         kind = None if key is None else kind_of(image)
         if kind is not None and kind in self.elsewhere:
-            return run_all([piece.transform for piece in self.pieces], image)
+            run = partial(run_all, [piece.transform for piece in self.pieces])
+            self.keep_run(key, run)
+            return run(image)
         found = None if kind is None else self.kinds.get(kind)
         if found is None:
             return Run(self, (image,), key).go()
