@@ -482,7 +482,8 @@ class Padding(Layer):
     def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         left, top, right, bottom = params["padding"]
         rows, columns = Padded(top, bottom, params["border"]), Padded(left, right, params["border"])
-        return [Gather(rows=rows, columns=columns, fill=filled(params, channels), limited=params["limited"])]
+        fill = filled(params, channels) if max(params["padding"]) > 0 else ()
+        return [Gather(rows=rows, columns=columns, fill=fill, limited=params["limited"])]
 
 
 def fill_of(fill: Sequence[float], channels: int) -> tuple[float, ...]:

@@ -12,12 +12,15 @@ import torchvision.transforms as v1
 from PIL import Image, ImageEnhance
 from torchvision.transforms import v2
 
+from learned_transforms.catalog import ROWS
 from learned_transforms.clients import twins
 from learned_transforms.draws import Outcome, sides, sides_of_crop
 from learned_transforms.factors import FACTORS
 from learned_transforms.moving import RESIZING
 from learned_transforms.sizing import output_size
 from learned_transforms.steps import NUMERIC, resize_size
+
+UNTOUCHING: frozenset[type] = frozenset({v2.RandomCrop, v2.Identity, v2.ToImage, v2.PILToTensor, *NUMERIC})
 
 KEEPING: Mapping[str, frozenset[type]] = {
     "pil": frozenset(
@@ -36,7 +39,8 @@ KEEPING: Mapping[str, frozenset[type]] = {
             *NUMERIC,
         }
     ),
-    **dict.fromkeys(("image", "video"), frozenset({v2.RandomCrop, v2.Identity, v2.ToImage, v2.PILToTensor, *NUMERIC})),
+    "image": UNTOUCHING,
+    "video": UNTOUCHING | {v2.Grayscale, v2.RandomGrayscale},  # Which torchvision does to no video.
 }
 """By container, transforms that give back the object that they got where they leave its values as they are; of plain
 tensors, all."""
@@ -144,7 +148,8 @@ def size_after(transform: Any, size: Size, drawn: Outcome = True) -> Size:
     if isinstance(transform, v1.Pad | v2.Pad):
         left, top, right, bottom = sides(transform.padding)
         return size[0] + top + bottom, size[1] + left + right
-    if hasattr(transform, "size"):
+    row = ROWS.get(type(transform))
+    if row is not None and "size" in row.arguments:
         rows, columns = transform.size
         return rows, columns
     return size

@@ -405,7 +405,7 @@ class Segment:
             where = dict(outcomes[0])
             found = where["v"] is not None
             if not found and isinstance(self.leaves[0].transform, v1.RandomErasing) and not self.inplace:
-                return image.clone(), drawn  # v1 writes what was there, into a copy.
+                return to_tensor(image).clone(), drawn  # v1 writes what was there, into a copy.
             # What nobody else sees need not be copied.
             apart = self.taken.container == "pil" or (self.taken.fresh and not image.requires_grad)
             made = erased(to_tensor(image), where, self.inplace or apart) if found else image

@@ -162,6 +162,22 @@ FOUND = (
     Case("[v2.RandomGrayscale(p=0)]", "tensor((5, 3, 3))"),
     Case("[v2.Grayscale(3), v2.ColorJitter(0.5)]", "(pil('RGB', (4, 5)), pil('L', (4, 5)))"),
     Case("[lambda x: x.convert('RGB'), v1.Resize(5), v1.ToTensor()]", "pil('RGBA', (9, 9))"),
+    # Found by many cases: a crop of all that is there, erasing of arrays, sizes of what has none, videos, no padding.
+    Case("[v2.RandomEqualize(), v2.RandomCrop(1)]", "(tensor((3, 1, 1)), boxes((1, 1)))", seed=1),
+    Case("[v2.RandomCrop(2, padding=1)]", "tensor((3, 2, 2))", seed=4),
+    Case("[v1.RandomErasing(value=0, p=1, scale=(0.9, 1), ratio=(9, 9))]", "array((5, 60, 3), np.uint8)"),
+    *(
+        Case(
+            "[v2.RandomChoice([v2.RandomVerticalFlip(p=1)]), v2.RandomShortestSize([7, 9])]",
+            "{'d': tv_tensors.Image(tensor((2, 3, 1, 9)))}",
+            "for t in every(compose): t.size = [6, 5]",
+            seed=seed,
+        )
+        for seed in range(2)
+    ),
+    Case("[v2.Grayscale(1)]", "tv_tensors.Video(tensor((2, 3, 1, 9)))"),
+    Case("[v2.RandomGrayscale(p=1)]", "(pil('RGB', (9, 1)), tv_tensors.Video(tensor((2, 3, 1, 9))))"),
+    Case("[v2.Pad(0, fill=(1, 2, 3))]", "tensor((1, 4, 4))"),
 )
 """Of each kind of fault that the cases found, one."""
 
