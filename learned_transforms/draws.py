@@ -150,12 +150,20 @@ def resized_crop(transform: Any, size: tuple[int, int], limited: bool = True) ->
 def lengths(transform: Any, area: int) -> Iterator[tuple[int, int]]:
     """The sides of up to ten parts of an area, each of a share and a ratio that are drawn."""
     buffer = buffer_of(1)
-    own = getattr(transform, "_log_ratio", None)
-    low, high = logarithms(*transform.ratio) if own is None or own.dtype == torch.float32 else map(single, own.tolist())
+    low, high = log_ratio(transform)
     for _ in range(10):
         target = area * buffer.uniform_(*transform.scale).item()
         ratio = buffer.uniform_(low, high).exp_().item()
         yield round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+
+
+def log_ratio(transform: Any) -> tuple[float, float]:
+    """Bounds of the logarithm of a RandomResizedCrop's or RandomErasing's ratio."""
+    own = getattr(transform, "_log_ratio", None)
+    if own is None or own.dtype == torch.float32:
+        return logarithms(*transform.ratio)
+    low, high = map(single, own.tolist())
+    return low, high
 
 
 @lru_cache

@@ -38,6 +38,7 @@ from learned_transforms.moving import MOVING, SIDES
 from learned_transforms.network import Network
 from learned_transforms.plan import Equalise, Plan, Shape
 from learned_transforms.replay import RANDOM, from_params, to_params
+from learned_transforms.sampler import sampler_of
 from learned_transforms.steps import leaves_dtype
 
 TO_PIL = (v1.ToPILImage, v2.ToPILImage)
@@ -153,6 +154,7 @@ class Segment:
         # Later ones draw from the size that those before leave.
         kinds = [type(leaf.transform) for leaf in leaves]
         self.tracking = any(kind in MOVING or (n != drawer and kind in WINDOWS) for n, kind in enumerate(kinds))
+        self.sampler = None if self.tossing or self.tracking else sampler_of(leaves, self.random)
         # The first of them that asks for one size of all that lies together.
         asking = {*WINDOWS, *MOVING} - {v2.RandomResize}
         self.sized = next((n for n, kind in enumerate(kinds) if kind in asking), None)
@@ -254,12 +256,12 @@ class Segment:
         """What the random transforms draw for an image, and for the :class:`~beside.Beside` that goes with it."""
         if self.tossing:
             return toss(self.chances) if self.chances else (), None
+        shape = shape_of(image)
+        drawn = None if self.sampler is None else self.sampler(shape)
+        if drawn is not None:
+            return drawn
         window: Window | None = None
         outcomes: dict[int, Outcome] = {}
-        shape = shape_of(image)
-        if self.drawer is not None and self.free and len(self.chances) + 1 == len(self.random):
-            window = self.draw_window(self.drawer, shape)
-            return (True, *(toss(self.chances) if self.chances else ())), window
         known = 0
         for position in self.random:
             transform = self.leaves[position].transform

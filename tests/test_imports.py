@@ -76,6 +76,7 @@ ORDER = (
     "folders",
     "stand_ins",
     "explain",
+    "sampler",
     "segment",
     "masks",
     "beside",

@@ -19,6 +19,7 @@
 
 #include "checks.hpp"
 #include "program.hpp"
+#include "sampler.hpp"
 #include "tables.hpp"
 #include "watch.hpp"
 
@@ -368,6 +369,7 @@ NB_MODULE(_native, m) {
         .def("attributes", &lt::Watch::attributes, "owner"_a, "copy"_a)
         .def("result", &lt::Watch::result, "function"_a, "value"_a.none())
         .def("same", &lt::Watch::same);
+    lt::define_sampler(m);
     nb::class_<lt::Program>(m, "Program")
         .def(nb::init<int64_t, const std::string&>(), "channels"_a, "simd"_a)
         .def_prop_ro("simd", [](const lt::Program& p) { return p.kernels().name; })

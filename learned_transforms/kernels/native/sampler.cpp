@@ -1,0 +1,165 @@
+#include "sampler.hpp"
+
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/string.h>
+
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <stdexcept>
+
+namespace nb = nanobind;
+
+namespace lt {
+
+namespace {
+
+constexpr int64_t LEFT = 8, NEXT = 16, STATE = 24;  // bytes before each, in the state
+constexpr double STEP = 1.0 / (1 << 24);
+constexpr uint32_t MASK = (1 << 24) - 1;
+constexpr int TRIES = 10;
+
+template <class T>
+T read(const uint8_t* memory) {
+    T value;
+    std::memcpy(&value, memory, sizeof(T));
+    return value;
+}
+
+// Of a length whose square has a relative error of 2^-22: rounded, if the error cannot change that; else 0.
+int64_t rounded(double length) {
+    const double whole = std::floor(length);
+    if (std::fabs(length - whole - 0.5) <= std::ldexp(length, -22)) return 0;
+    return static_cast<int64_t>(length - whole < 0.5 ? whole : whole + 1);
+}
+
+nb::object shuffled(Upcoming& numbers, int64_t count) {
+    std::vector<int64_t> order(count);
+    std::iota(order.begin(), order.end(), 0);
+    for (int64_t i = 0; i + 1 < count; ++i)
+        std::swap(order[i], order[i + static_cast<int64_t>(numbers.next() % static_cast<uint64_t>(count - i))]);
+    nb::object made = nb::steal(PyTuple_New(count));
+    for (int64_t i = 0; i < count; ++i) PyTuple_SET_ITEM(made.ptr(), i, PyLong_FromLongLong(order[i]));
+    return made;
+}
+
+}  // namespace
+
+Upcoming::Upcoming(const uint8_t* state)
+    : words_(state + STATE), left_(read<int32_t>(state + LEFT)), next_(static_cast<int64_t>(read<uint64_t>(state + NEXT))) {
+    if (left_ < 1 || left_ > WORDS || next_ < 0 || next_ > WORDS || (left_ > 1 && next_ + left_ - 1 > WORDS))
+        throw std::invalid_argument("not the state of a Mersenne Twister");
+}
+
+uint32_t Upcoming::word(int64_t index) const { return static_cast<uint32_t>(read<uint64_t>(words_ + 8 * index)); }
+
+uint32_t Upcoming::next() {
+    if (--left_ == 0) left_ = WORDS, next_ = 0, refilled_ = true;
+    const int64_t i = next_++;
+    exhausted_ = exhausted_ || (refilled_ && i >= REFILLED);
+    if (exhausted_) return 0;
+    uint32_t y = word(i);
+    if (refilled_) {
+        const uint32_t mixed = (y & 0x80000000u) | (word(i + 1) & 0x7fffffffu);
+        y = word(i + SHIFT) ^ (mixed >> 1) ^ (mixed & 1 ? 0x9908b0dfu : 0u);
+    }
+    y ^= y >> 11;
+    y ^= (y << 7) & 0x9d2c5680u;
+    y ^= (y << 15) & 0xefc60000u;
+    y ^= y >> 18;
+    ++count_;
+    return last_ = y;
+}
+
+void Sampler::add(Kind kind, int64_t gate, double chance, const std::array<double, 4>& bounds) {
+    if (gate < -1 || gate >= static_cast<int64_t>(draws_.size())) throw std::invalid_argument("a gate must lie before");
+    draws_.push_back({kind, gate, chance, bounds, {}});
+}
+
+void Sampler::coin(int64_t gate, double chance) { add(Kind::coin, gate, chance, {}); }
+
+void Sampler::window(int64_t gate, const std::array<double, 4>& bounds) { add(Kind::window, gate, 0, bounds); }
+
+void Sampler::params(int64_t gate) { add(Kind::params, gate, 0, {}); }
+
+void Sampler::part(nb::str name, const std::string& kind, double low, double high, double chance) {
+    const Value value = kind == "factor"  ? Value::factor
+                        : kind == "order" ? Value::order
+                        : kind == "coin"  ? Value::coin
+                                          : Value::none;
+    if (draws_.empty() || draws_.back().kind != Kind::params) throw std::invalid_argument("a part needs params");
+    draws_.back().parts.push_back({std::move(name), value, low, high, chance});
+}
+
+float Sampler::uniform(Upcoming& numbers, double low, double high) const {
+    const auto first = static_cast<float>(low);
+    const float range = static_cast<float>(high) - first;
+    const auto x = static_cast<float>((numbers.next() & MASK) * STEP);
+    return fused_ ? std::fmaf(x, range, first) : x * range + first;
+}
+
+bool Sampler::find(Upcoming& numbers, const Draw& draw, int64_t rows, int64_t columns,
+                   std::array<int64_t, 4>& found) const {
+    const auto [least, most, low, high] = draw.bounds;
+    for (int tried = 0; tried < TRIES; ++tried) {
+        const double target = static_cast<double>(rows * columns) * uniform(numbers, least, most);
+        // torch's exponential is of float32, and some unit in the last place beside.
+        const double ratio = std::exp(static_cast<double>(uniform(numbers, low, high)));
+        const int64_t width = rounded(std::sqrt(target * ratio)), height = rounded(std::sqrt(target / ratio));
+        if (width == 0 || height == 0) return false;
+        if (width <= columns && height <= rows) {
+            const auto top = static_cast<int64_t>(numbers.next() % static_cast<uint64_t>(rows - height + 1));
+            const auto left = static_cast<int64_t>(numbers.next() % static_cast<uint64_t>(columns - width + 1));
+            found = {top, left, height, width};
+            return true;
+        }
+    }
+    return false;
+}
+
+nb::object Sampler::value(Upcoming& numbers, const Part& part, int64_t channels) const {
+    if (part.kind == Value::none) return nb::none();
+    if (part.kind == Value::coin) return nb::bool_((numbers.next() & MASK) * STEP < part.chance);
+    if (part.chance <= 1 && !((numbers.next() & MASK) * STEP < part.chance)) return nb::none();
+    if (part.kind == Value::factor) return nb::float_(static_cast<double>(uniform(numbers, part.low, part.high)));
+    return shuffled(numbers, part.low == 0 ? channels : static_cast<int64_t>(part.low));
+}
+
+nb::object Sampler::operator()(uintptr_t state, int64_t channels, int64_t rows, int64_t columns) const {
+    if (rows < 1 || columns < 1 || rows >= 1 << 24 || columns >= 1 << 24 || channels > 16) return nb::none();
+    Upcoming numbers(reinterpret_cast<const uint8_t*>(state));
+    nb::object outcomes = nb::steal(PyTuple_New(static_cast<Py_ssize_t>(draws_.size()))), window = nb::none();
+    for (size_t i = 0; i < draws_.size(); ++i) {
+        const Draw& draw = draws_[i];
+        nb::object outcome = nb::bool_(draw.gate < 0 || PyTuple_GET_ITEM(outcomes.ptr(), draw.gate) == Py_True);
+        if (outcome.ptr() == Py_True && draw.kind == Kind::coin) {
+            outcome = nb::bool_((numbers.next() & MASK) * STEP < draw.chance);
+        } else if (outcome.ptr() == Py_True && draw.kind == Kind::window) {
+            std::array<int64_t, 4> found{};
+            if (!find(numbers, draw, rows, columns, found)) return nb::none();
+            window = nb::make_tuple(found[0], found[1], found[2], found[3]);
+        } else if (outcome.ptr() == Py_True) {
+            outcome = nb::steal(PyTuple_New(static_cast<Py_ssize_t>(draw.parts.size())));
+            for (size_t j = 0; j < draw.parts.size(); ++j) {
+                nb::object pair = nb::make_tuple(draw.parts[j].name, value(numbers, draw.parts[j], channels));
+                PyTuple_SET_ITEM(outcome.ptr(), j, pair.release().ptr());
+            }
+        }
+        if (numbers.exhausted()) return nb::none();
+        PyTuple_SET_ITEM(outcomes.ptr(), i, outcome.release().ptr());
+    }
+    return nb::make_tuple(numbers.count(), (numbers.last() & MASK) * STEP, outcomes, window);
+}
+
+void define_sampler(nb::module_& m) {
+    using namespace nb::literals;
+    nb::class_<Sampler>(m, "Sampler")
+        .def(nb::init<bool>(), "fused"_a)
+        .def("coin", &Sampler::coin, "gate"_a, "chance"_a)
+        .def("window", &Sampler::window, "gate"_a, "bounds"_a)
+        .def("params", &Sampler::params, "gate"_a)
+        .def("part", &Sampler::part, "name"_a, "kind"_a, "low"_a, "high"_a, "chance"_a)
+        .def("__call__", &Sampler::operator(), "state"_a, "channels"_a, "rows"_a, "columns"_a);
+}
+
+}  // namespace lt

@@ -1,0 +1,80 @@
+// What random transforms draw, read ahead in the state of torch's generator, which is left as it is.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lt {
+
+// The 32-bit numbers that a Mersenne Twister gives next; state: as torch.Generator.get_state() lays it out.
+class Upcoming {
+  public:
+    explicit Upcoming(const uint8_t* state);
+
+    uint32_t next();
+    int64_t count() const { return count_; }
+    uint32_t last() const { return last_; }
+    // Whether numbers were asked for that hang on words which are made later; those given are 0.
+    bool exhausted() const { return exhausted_; }
+
+  private:
+    static constexpr int64_t WORDS = 624, SHIFT = 397, REFILLED = WORDS - SHIFT;
+
+    uint32_t word(int64_t index) const;
+
+    const uint8_t* words_;
+    int64_t left_, next_, count_ = 0;
+    uint32_t last_ = 0;
+    bool refilled_ = false, exhausted_ = false;
+};
+
+class Sampler {
+  public:
+    // fused: torch's uniform numbers are scaled and moved with one rounding.
+    explicit Sampler(bool fused) : fused_(fused) {}
+
+    // gate: number of the draw that must have fallen for this one to take place; -1: always does.
+    void coin(int64_t gate, double chance);
+    // Part of an image: bounds of its share of the area, and of the logarithm of its ratio.
+    void window(int64_t gate, const std::array<double, 4>& bounds);
+    // Pairs of a name and a value. kind: "factor", "order" (low: of how many, 0: of the channels), "coin", "none";
+    // where a coin with this chance does not fall, the value is None; 2: none is tossed.
+    void params(int64_t gate);
+    void part(nanobind::str name, const std::string& kind, double low, double high, double chance);
+
+    // (how many numbers were used, the last of them in 0..1, what each draw gave, the window or None), or None: in doubt.
+    nanobind::object operator()(uintptr_t state, int64_t channels, int64_t rows, int64_t columns) const;
+
+  private:
+    enum class Kind { coin, window, params };
+    enum class Value { factor, order, coin, none };
+    struct Part {
+        nanobind::str name;
+        Value kind;
+        double low, high, chance;
+    };
+    struct Draw {
+        Kind kind;
+        int64_t gate;
+        double chance;
+        std::array<double, 4> bounds;
+        std::vector<Part> parts;
+    };
+
+    float uniform(Upcoming& numbers, double low, double high) const;
+    // Whether there is one beyond doubt: (top, left, rows, columns).
+    bool find(Upcoming& numbers, const Draw& draw, int64_t rows, int64_t columns, std::array<int64_t, 4>& found) const;
+    nanobind::object value(Upcoming& numbers, const Part& part, int64_t channels) const;
+    void add(Kind kind, int64_t gate, double chance, const std::array<double, 4>& bounds);
+
+    bool fused_;
+    std::vector<Draw> draws_;
+};
+
+void define_sampler(nanobind::module_& m);
+
+}  // namespace lt
