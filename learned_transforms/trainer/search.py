@@ -15,6 +15,7 @@ from tqdm import tqdm
 from learned_transforms.fixed import FixedResampling, PositionalGain, Scattered, Separable, SeparableSum, Unstructured
 from learned_transforms.layers import Layer, Lookup
 from learned_transforms.trainer.blocks import averaged
+from learned_transforms.trainer.cubed import cubed
 from learned_transforms.trainer.gains import gained
 from learned_transforms.trainer.noisy import noisy_table
 from learned_transforms.trainer.pointwise import pointwise
@@ -152,6 +153,7 @@ def groups(problem: Problem) -> Iterator[Families]:
             yield iter([("table behind noise", noisy)])
         yield pointwise(problem)
         yield gained(problem)
+        yield cubed(problem)
     colours = pointwise_part(problem)
     folds = colours is not None and any(isinstance(layer, Lookup) for layer in colours.layers)
     if not folds:
