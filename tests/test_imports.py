@@ -128,6 +128,7 @@ ORDER = (
     "trainer.plain",
     "trainer.bounds",
     "trainer.blocks",
+    "trainer.areal",
     "trainer.search",
     "trainer.contradictions",
     "trainer.levels",

@@ -135,10 +135,11 @@ def fit_nodes(ask: Colors, counts: list[int]) -> Tensor:
             push /= 2
         nodes = best + push * step
     # Colors that lie on a node tell it apart from all others.
-    at, on = zip(*(torch.nonzero(matrix == 1, as_tuple=True) for matrix in weights), strict=True)
-    every = slice(None)
-    asked, own = ((every, *torch.meshgrid(*parts, indexing="ij")) for parts in (at, on))
-    best[own] = best[own].clamp(low[asked] + NUDGE, high[asked] - NUDGE)
+    at, on = zip(*((matrix == 1).nonzero().unbind(1) for matrix in weights), strict=True)
+    asked, own = (torch.cartesian_prod(*parts).T for parts in (at, on))
+    rows = torch.arange(len(best))[:, None]
+    bounds = (bound[(rows, *asked)] for bound in (low + NUDGE, high - NUDGE))
+    best[(rows, *own)] = best[(rows, *own)].clamp(*bounds)
     return best.double()
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from learned_transforms.fixed import FixedResampling, PositionalGain, Scattered, Separable, SeparableSum, Unstructured
 from learned_transforms.layers import Layer, Lookup
+from learned_transforms.trainer.areal import areal
 from learned_transforms.trainer.blocks import averaged
 from learned_transforms.trainer.cubed import cubed
 from learned_transforms.trainer.gains import gained
@@ -176,6 +177,7 @@ def spatial(problem: Problem) -> Iterator[Families]:
     """Families that look at several pixels."""
     yield ranked(problem)
     yield averaged(problem)
+    yield areal(problem)
     yield windowed(problem)
     yield resampled(problem)
     yield scattered(problem)
