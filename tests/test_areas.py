@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.gridded import GridResampling, mean_of
+from learned_transforms.gridded import GridResampling, mean_of, settled_grid
 from learned_transforms.network import Network
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data import PHOTOS
@@ -38,9 +38,10 @@ def test_overlaps_and_pairs_are_one_where_an_axis_grows():
     assert mean_of("pairs", 3, 2).equal(torch.tensor([[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]], dtype=torch.float64))
 
 
-def stretched(image, size):
-    """Overlaps in float64, rounded once."""
-    rows, columns = (mean_of("overlaps", n, size) for n in image.shape[-2:])
+def stretched(image, size, grid="overlaps"):
+    """Means in float64, rounded once."""
+    grid = settled_grid(grid, image.shape[-2:], (size, size))
+    rows, columns = (mean_of(grid, n, size) for n in image.shape[-2:])
     return (rows @ image.double() @ columns.T).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -53,6 +54,7 @@ def pooled(image):
     [
         (partial(stretched, size=20), "overlaps"),
         (partial(stretched, size=90), "overlaps"),
+        (partial(stretched, size=40, grid="overlaps or pairs"), "overlaps or pairs"),
         (pooled, "touched"),
     ],
 )
