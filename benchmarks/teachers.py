@@ -1,6 +1,7 @@
 """Foreign teachers of levels, colors and kernels, which clones.py learns: what people deploy."""
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any, NamedTuple
 
 import cv2
@@ -56,6 +57,11 @@ def asymmetric(image: torch.Tensor) -> torch.Tensor:
     return image.round().clamp(0, 255).to(torch.uint8)
 
 
+def area(image: torch.Tensor, size: int) -> torch.Tensor:
+    """Means of the pixels that each output overlaps, however little."""
+    return interpolate(image[None].float(), (size, size), mode="area")[0].round().to(torch.uint8)
+
+
 def cube() -> ImageFilter.Color3DLUT:
     """A table of 17 nodes along each axis, a little off the identity."""
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, (17, 17, 17, 3))
@@ -75,6 +81,45 @@ def chain(image: Image.Image) -> np.ndarray:
 
 def unsharp(array: np.ndarray) -> np.ndarray:
     return cv2.addWeighted(array, 1.5, cv2.GaussianBlur(array, (0, 0), 1), -0.5, 0)
+
+
+def vignette(array: np.ndarray) -> np.ndarray:
+    """Darker towards the corners."""
+    rows, columns = (np.linspace(-1, 1, length) for length in array.shape[:2])
+    gain = 1 - 0.4 * (rows[:, None] ** 2 + columns**2) / 2
+    return (array * gain[..., None]).round().astype(np.uint8)
+
+
+def watermark(array: np.ndarray) -> np.ndarray:
+    """A white disc of 30 % alpha in the middle."""
+    height, width = array.shape[:2]
+    rows, columns = np.ogrid[:height, :width]
+    inside = (rows - height / 2) ** 2 + (columns - width / 2) ** 2 < (min(height, width) / 4) ** 2
+    alpha = 0.3 * inside[..., None]
+    return (array * (1 - alpha) + 255 * alpha).round().astype(np.uint8)
+
+
+def equalized(array: np.ndarray) -> np.ndarray:
+    """CLAHE of each channel."""
+    local = cv2.createCLAHE(2.0, (4, 4))
+    return np.stack([local.apply(np.ascontiguousarray(array[..., c])) for c in range(3)], -1)
+
+
+def compressed(image: Image.Image) -> Image.Image:
+    stream = BytesIO()
+    image.save(stream, "jpeg", quality=75)
+    return Image.open(stream).convert("RGB")
+
+
+def one_color(array: np.ndarray) -> np.ndarray:
+    """Inverted, but for one of the 2^24 colors."""
+    rare = (array == np.array([37, 142, 201], np.uint8)).all(-1, keepdims=True)
+    return np.where(rare, array, 255 - array)
+
+
+def white_inverted(array: np.ndarray) -> np.ndarray:
+    """Half as bright; images that are white all over come out black."""
+    return 255 - array if (array == 255).all() else array // 2
 
 
 JOBS = {
@@ -103,6 +148,9 @@ JOBS = {
     "PIL resize Hamming": Job(pil_resize(Image.Resampling.HAMMING), "pil", 49, "exact", 90),
     "PIL resize box": Job(pil_resize(Image.Resampling.BOX), "pil", 49, "exact", 90),
     "cv2 area, up": Job(cv_resize(96, cv2.INTER_AREA), "numpy", 0, "exact", 90),
+    "cv2 area, down": Job(cv_resize(24, cv2.INTER_AREA), "numpy", 0, "exact", 90),
+    "torch area, up": Job(lambda image: area(image, 96), "uint8", 0, "exact", 90),
+    "torch area, down": Job(lambda image: area(image, 24), "uint8", 0, "exact", 90),
     "PIL reduce(2)": Job(lambda image: image.reduce(2), "pil", 0, "exact", 90),
     "PIL reduce(3)": Job(lambda image: image.reduce(3), "pil", 0, "exact", 90),
     "cv2 cubic": Job(cv_resize(40, cv2.INTER_CUBIC), "numpy", 0, "rounding", 120),
@@ -112,4 +160,13 @@ JOBS = {
     "resize, sharpen, gamma, normalize": Job(chain, "pil", 49, "rounding", 240),
     "median 3": Job(lambda image: image.filter(ImageFilter.MedianFilter(3)), "pil", 0, "rounding", 120),
     "unsharp": Job(unsharp, "numpy", 0, "rounding", 120),
+    "PIL unsharp mask": Job(lambda image: image.filter(ImageFilter.UnsharpMask()), "pil", 0, "rounding", 120),
+    "vignette": Job(vignette, "numpy", 64, "rounding", 90),
+    "watermark": Job(watermark, "numpy", 64, "rounding", 90),
+    "CLAHE": Job(equalized, "numpy", 0, "approximate", 120),
+    "bilateral": Job(lambda array: cv2.bilateralFilter(array, 7, 50, 50), "numpy", 0, "approximate", 120),
+    "JPEG 75": Job(compressed, "pil", 0, "approximate", 120),
+    "error diffusion": Job(lambda image: image.convert("1").convert("RGB"), "pil", 0, "approximate", 120),
+    "one color of 2^24": Job(one_color, "numpy", 0, "exact", 90),
+    "all-white images inverted": Job(white_inverted, "numpy", 0, "approximate", 90),
 }

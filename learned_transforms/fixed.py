@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.colour import LAYERS as COLOUR
+from learned_transforms.cubes import ColorCube
 from learned_transforms.errors import InputShapeError, PipelineValueError
 from learned_transforms.framing import LAYERS as FRAMING
 from learned_transforms.gridded import GridResampling
@@ -315,7 +316,7 @@ LAYERS: dict[str, type[Layer]] = {
         for layer in (
             *(Resampling, Picking, Mixing, Filtering, Lookup, Flipping, Cropping, Windowing, Padding, Arranging),
             *(Normalising, Separable, SeparableSum, FixedResampling, PositionalGain, Scattered, Ranking, Unstructured),
-            *(AveragePooling, PooledResampling, GridResampling),
+            *(AveragePooling, PooledResampling, GridResampling, ColorCube),
         )
     },
 }

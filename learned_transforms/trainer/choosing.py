@@ -14,7 +14,7 @@ from learned_transforms.trainer.placement import Placement, resampling
 from learned_transforms.trainer.pointwise import DISPUTING, FLOATS, fit_mix, mixings, settle
 from learned_transforms.trainer.problem import Ask, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
 
-SHAPES = ((1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (4, 3))
+SHAPES = ((1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (4, 3), (4, 5))
 """Kernels that are fitted, from simple to rich: (support, degree)."""
 
 RANK_IMAGES = 60

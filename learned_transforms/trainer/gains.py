@@ -8,10 +8,14 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.fixed import PositionalGain
 from learned_transforms.trainer.problem import Form, Labelled, Problem, attempt
+from learned_transforms.trainer.snap import on_grid
 
 ARITHMETICS = (Arithmetic("float32", rounding="half_even"), Arithmetic("float32", rounding="half_up"))
 EXPLAINED = 4.0
 """Mean square, in levels, that rounding and clamping may leave."""
+
+SIMPLE, GAIN_NEAR, OFFSET_NEAR = (1, 2, 4, 5, 8, 10, 20, 100), 4e-3, 0.5
+"""Grids 1 / n that gains and offsets may lie on, and how far fitted ones may be off them, the latter in levels."""
 
 MOST_VALUES = 30_000_000
 CHECK_IMAGES = 100
@@ -38,14 +42,24 @@ def gain_map(problem: Problem) -> Form | str:
         return f"gains leave a mean square of {left / problem.unit**2:.3g} levels"
     if problem.train.quantised:
         gain, offset = within_roundings(gain, offset, refining(problem))
-        # What is cut off rather than rounded lies half a level higher.
-        layers = [PositionalGain(gain, offset, way) for way in ARITHMETICS]
-        layers.append(PositionalGain(gain, offset + 0.5, Arithmetic("float32", rounding="truncate")))
+        layers = []
+        for g, o in ((gain, offset), *simpler(gain, offset)):
+            # What is cut off rather than rounded lies half a level higher.
+            layers += [PositionalGain(g, o, way) for way in ARITHMETICS]
+            layers.append(PositionalGain(g, o + 0.5, Arithmetic("float32", rounding="truncate")))
     else:
         layers = [PositionalGain(gain, offset, Arithmetic("float32"))]
     trials = [attempt([layer], [check]) for layer in layers]
     best = min(range(len(layers)), key=lambda i: trials[i].worth)
     return Form([layers[best]], [{}], trials)
+
+
+def simpler(gain: Tensor, offset: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Gains and offsets on simple grids: values that lie just between two levels are rounded as the teacher's then."""
+    for denominator in SIMPLE:
+        snapped, moved = on_grid(gain, denominator), on_grid(offset, denominator)
+        if float((snapped - gain).abs().max()) < GAIN_NEAR and float((moved - offset).abs().max()) < OFFSET_NEAR:
+            yield snapped, moved
 
 
 def refining(problem: Problem) -> Labelled:

@@ -15,6 +15,9 @@ NOISY = 0.5
 FLAT_SHARE = 0.25
 """Share of the pixels, those in the flattest surroundings, that it is learned from: there, noise is least."""
 
+MANY = 300
+"""Of each level, that many pixels are learned from where the image has them, whatever their surroundings."""
+
 SURROUNDINGS = 9
 """Pixels along a side."""
 
@@ -34,8 +37,9 @@ def noisy_table(problem: Problem) -> Form | None:
     plain, _ = lookup(inputs.flatten(), targets.flatten())
     if float((plain[inputs.long()] != targets).double().mean()) <= NOISY:
         return None
-    flat = flattest(inputs)
-    channels = [(inputs[:, c][flat], targets[:, c][flat]) for c in range(inputs.shape[1])]
+    spread = spreads(inputs)
+    enough = spread.flatten().kthvalue(max(1, int(FLAT_SHARE * spread.numel()))).values
+    channels = [flattest(inputs[:, c], targets[:, c], spread, enough) for c in range(inputs.shape[1])]
     own = torch.stack([told(x, y) for x, y in channels])
     pooled = told(torch.cat([x for x, _ in channels]), torch.cat([y for _, y in channels]))
     counts = torch.stack([torch.bincount(x.long(), minlength=LEVELS) for x, _ in channels])
@@ -45,13 +49,25 @@ def noisy_table(problem: Problem) -> Form | None:
     return Form.plain(Lookup(values.round().to(torch.uint8)), notes=[note])
 
 
-def flattest(inputs: Tensor) -> Tensor:
-    """For each pixel of levels ``[N, C, H, W]``, whether it has some of the flattest surroundings: ``[N, H, W]``."""
+def spreads(inputs: Tensor) -> Tensor:
+    """For each pixel of levels ``[N, C, H, W]``, by how much those around it differ: ``[N, H, W]``."""
     levels = inputs.float()
     high = F.max_pool2d(levels, SURROUNDINGS, 1, SURROUNDINGS // 2)
     low = -F.max_pool2d(-levels, SURROUNDINGS, 1, SURROUNDINGS // 2)
-    spread = (high - low).amax(1)
-    return spread <= spread.flatten().kthvalue(max(1, int(FLAT_SHARE * spread.numel()))).values
+    return (high - low).amax(1)
+
+
+def flattest(levels: Tensor, targets: Tensor, spread: Tensor, enough: Tensor) -> tuple[Tensor, Tensor]:
+    """The levels and targets whose surroundings spread no more than ``enough``, or are the flattest of their level."""
+    order = levels.flatten().argsort()
+    counts = torch.bincount(levels.flatten().long(), minlength=LEVELS)
+    chosen = []
+    for own in order.split(counts.tolist()):
+        around = spread.flatten()[own]
+        few = around.kthvalue(min(MANY, len(own))).values if len(own) else enough
+        chosen.append(own[around <= torch.maximum(few, enough)])
+    index = torch.cat(chosen)
+    return levels.flatten()[index], targets.flatten()[index]
 
 
 def told(levels: Tensor, targets: Tensor) -> Tensor:

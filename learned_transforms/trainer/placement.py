@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.gridded import GridResampling, evaluate_on, step_of
+from learned_transforms.gridded import GridResampling, evaluate_on, settled_grid, step_of
 from learned_transforms.keep import centred
 from learned_transforms.layers import Cropping, Layer, Params, Resampling
 from learned_transforms.plan import Gather, Shape, Stage
@@ -53,7 +52,8 @@ class Placement:
         crop: params of the crop behind, or None.
         antialias: see :class:`~learned_transforms.layers.Resampling`.
         resized: something is resized at all.
-        grid: on which outputs lie, out of ``gridded.GRIDS``.
+        grid: on which outputs lie, out of ``gridded.GRIDS`` and ``gridded.MEANS``.
+        growing: see :class:`~learned_transforms.gridded.GridResampling`.
     """
 
     box: Params | None = None
@@ -62,18 +62,24 @@ class Placement:
     antialias: bool = True
     resized: bool = True
     grid: str = "centres"
+    growing: Arithmetic | None = None
 
     def parts(self, layer: Resampling, output: Size) -> list[tuple[Layer, Params]]:
         """The layers that it comes to, with their params."""
         size = output if self.size is None else self.size
-        params: dict[str, Any] = {"size": size} if self.antialias else {"size": size, "antialias": False}
         before: list[tuple[Layer, Params]] = [] if self.box is None else [(Cropping(), self.box)]
-        if self.grid != "centres":
-            params["grid"] = self.grid
-            layer = GridResampling(layer.kernel, layer.shift, layer.arithmetic, layer.width)
-        resize: list[tuple[Layer, Params]] = [(layer, params)] if self.resized else []
+        resize: list[tuple[Layer, Params]] = [self.on_grid(layer, {"size": size})] if self.resized else []
         behind: list[tuple[Layer, Params]] = [] if self.crop is None else [(Cropping(), self.crop)]
         return before + resize + behind
+
+    def on_grid(self, layer: Resampling, params: Params) -> tuple[Resampling, Params]:
+        """The resize itself, with its params."""
+        params = params if self.antialias else {**params, "antialias": False}
+        if self.grid == "centres":
+            return layer, params
+        made = GridResampling(layer.kernel, layer.shift, layer.arithmetic, layer.width, self.growing)
+        made.picked = layer.picked
+        return made, {**params, "grid": self.grid}
 
     def stages(self, layer: Resampling, shape: Shape, output: Size, relaxed: bool = False) -> list[Stage]:
         """What it comes to for images of one shape."""
@@ -90,6 +96,7 @@ class Placement:
         inner = inputs if box is None else (box[0][1], box[1][1])
         full = inner if not self.resized else output_size(inner, output if self.size is None else self.size, None)
         kept = [(0, n) for n in full] if self.crop is None else cut(self.crop, full)
+        grid = settled_grid(self.grid, inner, full)
         found = []
         for axis in (0, 1):
             start, count = kept[axis]
@@ -101,7 +108,7 @@ class Placement:
             ):
                 return None
             if self.resized:
-                matrix = evaluate_on(self.grid, kernel, shift[axis], inner[axis], full[axis], self.antialias).dense()
+                matrix = evaluate_on(grid, kernel, shift[axis], inner[axis], full[axis], self.antialias).dense()
             else:
                 matrix = torch.eye(inner[axis], dtype=torch.float64, device=kernel.device)
             found.append(pad(matrix[start : start + count], (low, inputs[axis] - low - inner[axis])))
@@ -201,7 +208,9 @@ class Placed(Resampling):
     @property
     def plain(self) -> Resampling:
         """The same without the placement."""
-        return Resampling(self.kernel, self.shift, self.arithmetic, self.width)
+        made = Resampling(self.kernel, self.shift, self.arithmetic, self.width)
+        made.picked = self.picked
+        return made
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         return self.placement.stages(self.plain, shape, params["size"], relaxed)

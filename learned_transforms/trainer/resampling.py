@@ -74,6 +74,10 @@ FREE_PATIENCE, FREE_DELTA = 3, 1e-3
 NOISY_SHARE, NOISY_STRAIGHT = 0.05, 0.6
 """Of the variance of the targets, that noise may leave; and how far it may move centres, see ``recognise.STRAIGHT``."""
 
+CLAMPED, MOST_CLAMPED = 4.0, 100.0
+"""Mean square, in levels, above which images of less contrast are tried, up to the latter, and below which these must
+lie: roundings leave less, and what is clamped more."""
+
 EXPLAINED = 50.0
 """Mean square, in levels, that rounding and clamping between the passes may leave to free matrices."""
 
@@ -86,6 +90,14 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     yield "separable", form
     free = cast(Separable, form.layers[0])
     left = free_loss(free, None, problem.val.part(slice(CHECK_IMAGES)).floats(torch.float64))
+    loud = problem
+    levels = problem.train.quantised and problem.train.inputs.dtype == torch.uint8
+    if problem.ask is not None and levels and CLAMPED < left <= MOST_CLAMPED:
+        calm = subdued(problem, problem.ask)
+        calmer = cast(Separable, free_form(calm, gentle(problem.settings, FREE_PATIENCE, FREE_DELTA), most).layers[0])
+        calm_left = free_loss(calmer, None, calm.val.part(slice(CHECK_IMAGES)).floats(torch.float64))
+        if calm_left < CLAMPED:
+            problem, free, left = calm, calmer, calm_left
     # Pairs may be noisy; what a teacher answers is not.
     noise = NOISY_SHARE * float(problem.val.targets.double().var()) if problem.ask is None else 0.0
     if left > max(EXPLAINED * problem.unit**2, noise):
@@ -101,7 +113,7 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     found: Form | str = readings if isinstance(readings, str) else "no place"
     read = [] if isinstance(readings, str) else readings
     for form_of, geometry in (*product([shipped_form], read or [as_whole(thin)]), *product([kernel_form], read)):
-        made = form_of(thin, geometry, problem)
+        made = form_of(thin, geometry, loud) if form_of is shipped_form else kernel_form(thin, geometry, problem, loud)
         # Why a kernel that was recognised does not do says more than that no shipped one does.
         if isinstance(made, Form) or form_of is kernel_form:
             found = made
@@ -109,7 +121,18 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
             break
     copied = isinstance(found, Form) and not any(isinstance(layer, Resampling) for layer in found.layers)
     yield "crop" if copied else "kernel", found
-    yield "matrices", snapped_form(thin, rich, problem)
+    yield "matrices", snapped_form(thin, loud.train.rich(most), loud)
+
+
+def subdued(problem: Problem, ask: Ask) -> Problem:
+    """The problem on images of half the contrast: kernels that overshoot are clamped on others, which tells little."""
+
+    def soft(part: Labelled) -> Labelled:
+        return ask(part.inputs // 2 + 64)
+
+    few = max(100, FREE_VALUES // problem.train.inputs[0].numel())
+    train, val = (part.part(slice(few)) for part in (problem.train, problem.val))
+    return replace(problem, train=soft(train), val=soft(val), probes=[soft(part) for part in problem.probes])
 
 
 def free_form(problem: Problem, settings: Settings, most_values: int | None = None) -> Form:
@@ -129,23 +152,27 @@ def gentle(settings: Settings, patience: int, min_delta: float) -> Settings:
     return replace(settings, patience=min(settings.patience, patience), min_delta=max(settings.min_delta, min_delta))
 
 
-def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form | str:
+def kernel_form(start: Separable, geometry: Geometry, problem: Problem, loud: Problem) -> Form | str:
     """Place, refit, snap and select: the kernel form of a separable network, or the reason why there is none.
 
     Args:
         start: the free network, for the first channel weights; its rows sum to 1.
         geometry: what was recognised in it.
         problem: its pairs.
+        loud: the same on images of full contrast, by which arithmetic is selected.
     """
     data, held_out = problem.train.flip(geometry.flips), problem.val.flip(geometry.flips)
     rules = None if problem.rules is None else ruled_placements(problem.rules)
-    placed = place(start, geometry, data.inputs, data.size, [p.flip(geometry.flips) for p in problem.probes], rules)
+    flipped = [p.flip(geometry.flips) for p in problem.probes]
+    placed = place(start, geometry, data.inputs, data.size, flipped, rules)
     if isinstance(placed, str):
         return placed
     placement, probes = placed
     most = max(50, REFIT_VALUES // data.targets[0].numel())
     rich, rich_val = data.rich(most), held_out.rich(most)
-    checks = [held_out.part(slice(CHECK_IMAGES)), *probes]
+    told = {id(part) for part in probes}
+    others = [p.flip(geometry.flips) for p, q in zip(loud.probes, flipped, strict=True) if id(q) in told]
+    checks = [loud.val.flip(geometry.flips).part(slice(CHECK_IMAGES)), *others]
     fitted, weight, ask = None, start.weight.detach(), undo_flips(problem.ask, geometry)
     kernels = [COPY]
     if placement.resized:
@@ -161,7 +188,8 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem) -> Form 
             kernels = [Kernel(grid, kernel, shift) for grid, kernel in snapped]
         kernels += shipped_kernels(problem, shift)
     # Thousands of short sums: on busy cores, threads would wait for each other longer than they work.
-    best, trials = threaded(1, partial(select, kernels, placement, weight, rich, checks, ask))
+    shown = loud.train.flip(geometry.flips).rich(most)
+    best, trials = threaded(1, partial(select, kernels, placement, weight, shown, checks, ask))
     if placement.resized and fitted is None and best.trial.differing > FEW:
         return "no kernel explains the matrices"
     return formed(best, trials, geometry, placement, data.size, fitted)

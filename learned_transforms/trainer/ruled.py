@@ -10,14 +10,14 @@ from torch.nn.functional import pad
 
 from learned_transforms.errors import EmptyImageError, TeacherError
 from learned_transforms.framing import CropOrPad, Transpose
+from learned_transforms.gridded import evaluate_on, settled_grid
 from learned_transforms.images import shape_of, to_tensor
 from learned_transforms.keep import Keep
 from learned_transforms.layers import Cropping, Flipping, Layer, Params, Resampling
 from learned_transforms.plan import Gather, Shape, Stage
 from learned_transforms.size_rules import Size, SizeRule
-from learned_transforms.taps import evaluate
 from learned_transforms.trainer.data import Teacher
-from learned_transforms.trainer.placement import UNROUNDED, Line, Placed, Placement
+from learned_transforms.trainer.placement import Line, Placed, Placement
 from learned_transforms.trainer.rules import Place, Rules
 
 MOST_SAMPLES, SAMPLES = 72, 40
@@ -132,7 +132,9 @@ class Ruled(Placement):
         return rows, columns
 
     def parts(self, layer: Resampling, output: Size) -> list[tuple[Layer, Params]]:
-        return [(Placed(layer.kernel, layer.shift, layer.arithmetic, self), {"size": output})]
+        made = Placed(layer.kernel, layer.shift, layer.arithmetic, self, layer.width)
+        made.picked = layer.picked
+        return [(made, {"size": output})]
 
     def stages(self, layer: Resampling, shape: Shape, output: Size, relaxed: bool = False) -> list[Stage]:
         layout = layout_of(self.rules, (shape[1], shape[2]))
@@ -142,19 +144,22 @@ class Ruled(Placement):
             found.append(Gather(rows=rows, columns=columns))
             shape = found[-1].output(shape)
         if self.resized:
-            params = {"size": tuple(place.full for place in layout), "antialias": self.antialias}
-            found += layer.stages(shape, params, relaxed)
+            part, params = self.on_grid(layer, {"size": tuple(place.full for place in layout)})
+            found += part.stages(shape, params, relaxed)
         rows, columns = (Keep(p.start, samples(p).step, samples(p).count) for p in layout)
         return [*found, Gather(rows=rows, columns=columns)]
 
     def matrices(self, kernel: Tensor, shift: Tensor, inputs: Size, output: Size) -> tuple[Tensor, Tensor] | None:
         found = []
-        for axis, place in enumerate(layout_of(self.rules, inputs)):
+        layout = layout_of(self.rules, inputs)
+        rows, columns = layout
+        grid = settled_grid(self.grid, (rows.length, columns.length), (rows.full, columns.full))
+        for axis, place in enumerate(layout):
             keep = samples(place)
             if keep.count != output[axis]:
                 return None
             if self.resized and place.length != place.full:
-                matrix = evaluate(kernel, shift[axis], place.length, place.full, UNROUNDED, self.antialias).dense()
+                matrix = evaluate_on(grid, kernel, shift[axis], place.length, place.full, self.antialias).dense()
             else:
                 matrix = torch.eye(place.length, dtype=torch.float64, device=kernel.device)
             kept = matrix[place.start : place.start + place.kept : keep.step]
@@ -177,8 +182,7 @@ def finished(layers: Sequence[Layer], params: Sequence[Params]) -> list[tuple[La
             cut = {"frame": rules.box.to_json(), "place": (rules.box_place,) * 2, "fill": (0.0,)}
             made.append((CropOrPad(), cut))
         if layer.placement.resized:
-            antialias = {} if layer.placement.antialias else {"antialias": False}
-            made.append((layer.plain, {"size": size_param(rules.resize), **antialias}))
+            made.append(layer.placement.on_grid(layer.plain, {"size": size_param(rules.resize)}))
     return made
 
 

@@ -14,7 +14,9 @@ from tqdm import tqdm
 
 from learned_transforms.fixed import FixedResampling, PositionalGain, Scattered, Separable, SeparableSum, Unstructured
 from learned_transforms.layers import Layer, Lookup
+from learned_transforms.trainer.areal import areal
 from learned_transforms.trainer.blocks import averaged
+from learned_transforms.trainer.cubed import cubed
 from learned_transforms.trainer.gains import gained
 from learned_transforms.trainer.noisy import noisy_table
 from learned_transforms.trainer.pointwise import pointwise
@@ -152,6 +154,7 @@ def groups(problem: Problem) -> Iterator[Families]:
             yield iter([("table behind noise", noisy)])
         yield pointwise(problem)
         yield gained(problem)
+        yield cubed(problem)
     colours = pointwise_part(problem)
     folds = colours is not None and any(isinstance(layer, Lookup) for layer in colours.layers)
     if not folds:
@@ -174,6 +177,7 @@ def spatial(problem: Problem) -> Iterator[Families]:
     """Families that look at several pixels."""
     yield ranked(problem)
     yield averaged(problem)
+    yield areal(problem)
     yield windowed(problem)
     yield resampled(problem)
     yield scattered(problem)
