@@ -96,9 +96,21 @@ class Expected:
 
 
 def is_torchvision(transform: Any) -> bool:
-    """Whether it is torchvision's, or derives from it, and neither it nor one in it takes arrays as torchvision."""
-    own = any(base.__module__.startswith("torchvision.") for base in type(transform).__mro__)
-    return own and not any(isinstance(one, (*CONVERTERS, *LAMBDAS)) for one in (transform, *every(transform)))
+    """Whether it is torchvision's, or derives from it, and so is all in it, and none of that takes arrays itself."""
+    inner = list(within(transform))
+    own = all(any(base.__module__.startswith(OWN) for base in type(one).__mro__) for one in inner)
+    return own and not any(isinstance(one, (*CONVERTERS, *LAMBDAS)) for one in inner)
+
+
+OWN = ("torchvision.", "torch.nn.modules.container")
+
+
+def within(transform: Any) -> Iterator[Any]:
+    """A transform, and all that it holds."""
+    yield transform
+    held = transform if isinstance(transform, nn.Sequential) else getattr(transform, "transforms", ())
+    for one in held:
+        yield from within(one)
 
 
 FAULTS = r"INTERNAL ASSERT|Output \d of Unbind is a view"

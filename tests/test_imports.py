@@ -75,6 +75,7 @@ ORDER = (
     "weights",
     "folders",
     "stand_ins",
+    "views",
     "explain",
     "segment",
     "masks",
