@@ -15,6 +15,7 @@ import torch
 import torchvision.transforms as v1
 from generated_sources import Case
 from generated_values import NAMES, evaluated, every
+from helpers import meant
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
@@ -231,8 +232,8 @@ def outcomes(
         if number == 0 and case.change:
             try:
                 exec(case.change, {**NAMES, "compose": named(compose)})
-            except Exception:
-                break
+            except Exception as error:
+                return [*found, Outcome((), raised=error)]
     return found
 
 
@@ -285,7 +286,7 @@ def compare_outcomes(ours: Outcome, theirs: Outcome, levels: float | None, where
             return
         if ours.raised is None:
             raise Difference("no exception", f"{where}: {wanted}; ours gives {described(ours.value)}")
-        if not isinstance(ours.raised, type(theirs.raised)):
+        if not meant(ours.raised, theirs.raised):
             raise Difference("other exception", f"{where}: {wanted}; ours {told(ours.raised)}")
         return
     if ours.raised is not None:
