@@ -65,7 +65,7 @@ def images() -> Iterator[Any]:
 
 @pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
-@pytest.mark.parametrize("name", ["jitter", "windows", "crops"])
+@pytest.mark.parametrize("name", ["jitter", "windows", "crops", "resize"])
 def test_no_table_grows_with_images(name: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if backend == "cpu" and cpu.MISSING is not None:
         pytest.skip("the native extension is not there")
@@ -82,6 +82,7 @@ def test_no_table_grows_with_images(name: str, backend: str, monkeypatch: pytest
             v2.RandomVerticalFlip(),
             v2.RandomInvert(),
         ],
+        "resize": [v2.Resize((7, 8))],
         "crops": [v2.RandomCrop(5, padding=2), v2.RandomHorizontalFlip(), v2.RandomShortestSize([7, 9], 20)],
     }[name]
     learned = lt.LearnedCompose(transforms, backend=backend)
@@ -94,3 +95,12 @@ def test_no_table_grows_with_images(name: str, backend: str, monkeypatch: pytest
         if seed % 20 == 19:
             grown = {path: n for path, n in longest(learned).items() if n > max(LIMIT, before.get(path, 0))}
             assert not grown
+
+
+def test_taps_are_kept_for_few_sizes() -> None:
+    learned = lt.LearnedCompose([v2.Resize((7, 8))], backend="reference")
+    learned(image_of(3, (11, 12)))
+    ((plan, _),) = next(iter(learned.segments.values())).network.plans.values()
+    for length in range(9, 60):
+        plan.stages[0].rows.taps(length)
+        assert len(plan.stages[0].rows.evaluated) <= taps.MOST_SIZES
