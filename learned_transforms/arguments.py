@@ -42,7 +42,7 @@ def check_argument(base: type, name: str, value: Any) -> None:
     tensors = [one for one in arrays_in(value) if isinstance(one, Tensor)]
     if name == "bits" and not isinstance(value, int):
         raise TypeError(f"{name} of type {type(value).__name__}")
-    strict = ("value",) if issubclass(base, v2.Transform) else ("value", "padding", "fill")
+    strict = ("value",) if issubclass(base, v2.Transform) else ("value", "padding", "fill", "kernel_size")
     if name in strict and not isinstance(value, BUILT_IN):
         raise TypeError(f"{name} of type {type(value).__name__}")
     if name in WHOLE and not is_whole(value):

@@ -55,6 +55,9 @@ READING = (v1.ToTensor, v1.ToPILImage, v2.ToTensor, v2.ToImage, v2.ToPILImage)
 CONVERTERS = (*READING, v1.PILToTensor, v2.PILToTensor, v1.Lambda, v2.Lambda)
 """Those that take arrays themselves."""
 
+REFUSALS = (TypeError, ValueError, IndexError, RuntimeError, ArithmeticError)
+"""What torchvision raises of values that a transform does not take."""
+
 
 class Run:
     """One call of a pipeline.
@@ -212,26 +215,61 @@ class Run:
         form = form._replace(several=True, arrays=any(isinstance(v, np.ndarray) for v in values), order=order)
         segment = self.pipeline.segment(form, self.position, self.observed)
         if segment.stop > self.position:
-            first = values[images[0]]
-            if segment.sized is not None and differ([values[i] for i in taken]):
-                if segment.sized not in (0, segment.drawer):
-                    return "what lies together is of several sizes"
-                check_sizes([values[i] for i in taken])
-            if segment.cutting is not None:
-                check_cut(values)
-            others = [i for i in taken if i not in images]
-            beside = self.beside(segment, values, others, structure, shape_of(first)[0])
-            if self.tape is None:
-                drawn = segment.draw(first, beside)
-            else:
-                drawn = self.tape.draw(segment, first, self.position, beside)
-            if segment.leaves and type(segment.leaves[0].transform) in ALIKE and drawn[0][0] is not False:
-                check_shapes([values[i] for i in taken])
-            beside.finish(drawn)
-            for i in images:
-                values[i] = segment(values[i], drawn)
+            before = None if self.tape is not None or self.observed else torch.get_rng_state()
+            try:
+                reason = self.carry(segment, values, images, taken, structure)
+            except REFUSALS as error:
+                if before is not None:
+                    torch.set_rng_state(before)
+                    self.check_as_torchvision(segment, error)
+                raise
+            if reason is not None:
+                return reason
             self.value = tree_unflatten(values, structure)
         return self.past(segment)
+
+    def carry(
+        self, segment: Segment, values: list[Any], images: Sequence[int], taken: Sequence[int], structure: Any
+    ) -> str | None:
+        """Take images, and all that goes with them, through a segment; give the reason why torchvision must do it.
+
+        Args:
+            values: changed in place.
+            images, taken: which of them are images, and which v2 transforms.
+        """
+        first = values[images[0]]
+        if segment.sized is not None and differ([values[i] for i in taken]):
+            coin = isinstance(segment.leaves[segment.sized].transform, v2.RandomZoomOut)
+            if coin or segment.sized not in (0, segment.drawer):
+                return "what lies together is of several sizes"
+            check_sizes([values[i] for i in taken])
+        if segment.cutting is not None:
+            check_cut(values)
+        others = [i for i in taken if i not in images]
+        beside = self.beside(segment, values, others, structure, shape_of(first)[0])
+        if self.tape is None:
+            drawn = segment.draw(first, beside)
+        else:
+            drawn = self.tape.draw(segment, first, self.position, beside)
+        if segment.leaves and type(segment.leaves[0].transform) in ALIKE and drawn[0][0] is not False:
+            check_shapes([values[i] for i in taken])
+        beside.finish(drawn)
+        for i in images:
+            values[i] = segment(values[i], drawn)
+        return None
+
+    def check_as_torchvision(self, segment: Segment, error: Exception) -> None:
+        """Raise what torchvision raises of the value, under equal draws, if it finds another mistake than ``error``.
+
+        A segment looks at the sample as a whole; torchvision comes to one transform, and one value, after the other.
+        """
+        value = self.value
+        try:
+            for piece in self.pipeline.pieces[self.position : segment.stop]:
+                value = piece.transform(*value) if self.packed else piece.transform(value)
+        except REFUSALS as first:
+            if not isinstance(error, type(first)):
+                raise first from error
 
     def beside(
         self, segment: Segment, values: list[Any], others: Sequence[int], structure: Any, channels: int

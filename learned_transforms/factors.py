@@ -132,6 +132,13 @@ def takes_effect(transform: Any, drawn: Outcome) -> bool:
     )
 
 
+def only_turns(drawn: Outcome) -> bool:
+    """Whether hues are all that a transform turns, and no more: gray PIL images have none, and are given back."""
+    values = {} if isinstance(drawn, bool) else dict(drawn)
+    idle = ("fn_idx", "contrast_before")
+    return [name for name, value in values.items() if value is not None and name not in idle] == ["hue_factor"]
+
+
 def played_back(transform: Any, entry: Any) -> Drawn | None:
     """What was drawn, from plain values; None where they do not fit the transform."""
     types = FACTORED[type(transform)].types

@@ -98,11 +98,11 @@ def opened(transform: Any) -> Sequence[Any] | None:
 
 
 def takes_one(transforms: Any) -> bool:
-    """Whether it is an nn.Sequential, which takes one input, or a Compose or list that holds one."""
+    """Whether it is an nn.Sequential or nn.Identity, which take one input, or a Compose or list that holds one."""
     if type(transforms) in COMPOSES:
         return takes_one(transforms.transforms)
     inner = transforms if isinstance(transforms, list | tuple | nn.ModuleList) else ()
-    return type(transforms) is nn.Sequential or any(takes_one(one) for one in inner)
+    return type(transforms) in (nn.Sequential, nn.Identity) or any(takes_one(one) for one in inner)
 
 
 def apart(transform: Any) -> bool:

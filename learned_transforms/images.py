@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from learned_transforms import modes
-from learned_transforms.errors import DataError, InputTypeError
+from learned_transforms.errors import DataError, InputShapeError, InputTypeError
 
 CPU = torch.device("cpu")
 MODES = ("RGB", "L")
@@ -252,12 +252,37 @@ def read_file(path: str | os.PathLike[str]) -> Image.Image:
         return as_rgb_or_l(image.copy())
 
 
+def check_values(image: Tensor) -> None:
+    """Require a tensor of real numbers that lie in memory one by one.
+
+    Raises:
+        InputTypeError: a meta, nested, sparse, quantized, complex or named tensor.
+    """
+    if image.is_meta:
+        found, remedy = "a tensor on the meta device, which has none", "Make images on the CPU"
+    elif image.is_nested:
+        found, remedy = "a nested tensor", "Give its tensors one by one: image.unbind()"
+    elif image.layout != torch.strided:
+        found, remedy = f"a tensor of layout {image.layout}", "Make it dense: image.to_dense()"
+    elif image.is_quantized:
+        found, remedy = f"a quantized tensor of {image.dtype}", "Make numbers of it: image.dequantize()"
+    elif image.is_complex():
+        found, remedy = f"complex numbers of {image.dtype}", "Take image.abs(), image.real or image.imag"
+    elif any(getattr(image, "names", ())):  # Newer versions of torch have none.
+        found, remedy = f"a tensor with names {image.names}", "Drop them: image.rename(None)"
+    else:
+        return
+    raise InputTypeError(f"Expected a tensor of real numbers in memory, got {found}. {remedy}.")
+
+
 def items(data: Any) -> Iterator[Any]:
     """The image files of a folder; what a Dataset, a sequence or a tensor holds, by number; what an iterable gives.
 
     Raises:
-        DataError: none of these, or a tensor or an array that is no batch.
+        DataError: none of these, or a tensor or an array that is no batch. InputTypeError: see :func:`check_values`.
     """
+    if isinstance(data, Tensor):
+        check_values(data)
     single = isinstance(data, np.ndarray) and (data.ndim < 3 or (data.ndim == 3 and data.shape[-1] in (1, 3, 4)))
     if single or (isinstance(data, Tensor) and data.ndim != 4):
         form = "[N, H, W, C]" if single else "[N, C, H, W]"
@@ -276,8 +301,15 @@ def image_in(item: Any) -> Any:
     """The image of what a Dataset gives: of a tuple such as (image, label) the first entry, of a path its file.
 
     Raises:
-        InputTypeError: a file of a mode of more than 8 bits for a value. OSError: no such file, or no image.
+        InputTypeError: a file of a mode of more than 8 bits for a value; or see :func:`check_values`.
+        InputShapeError: a tensor of fewer than three dimensions. OSError: no such file, or no image.
     """
     while isinstance(item, tuple | list) and item:
         item = item[0]
+    if isinstance(item, Tensor):
+        check_values(item)
+        if item.ndim < 3:
+            raise InputShapeError(
+                f"Expected an image [..., C, H, W], got {tuple(item.shape)}. Of a gray one [H, W], make image[None]."
+            )
     return read_file(item) if isinstance(item, str | os.PathLike) else item

@@ -284,7 +284,7 @@ class Blend(Alike):
 
 @dataclass(frozen=True, eq=False)
 class Stretch(Alike):
-    """Each channel's least and largest value go to ``ends [2]``; a channel of one value stays as it is.
+    """Each channel's least and largest value go to ``ends [2]``; of a channel of one value, that value stays.
 
     ``form`` is the order of operations, where ``range = max - min`` and ``width = ends[1] - ends[0]``:
     ``"divide"``: ``(image - min) / (range * (1 / width))``; ``"multiply"``: ``(image - min) * (1 / range * width)``;

@@ -14,8 +14,9 @@ from learned_transforms.catalog import AFFECTING
 from learned_transforms.clients.twins import PARAMS, WINDOWS, Erase, overwrite
 from learned_transforms.containers import CHOOSING, CONTAINERS, Leaf, opened, reached, reopened
 from learned_transforms.draws import COINS, ERASING, Outcome, chance, toss
-from learned_transforms.errors import PipelineValueError
-from learned_transforms.factors import FACTORED, split, takes_effect
+from learned_transforms.errors import LearnedTransformsError, PipelineValueError
+from learned_transforms.factors import FACTORED, only_turns, split, takes_effect
+from learned_transforms.fold import at
 from learned_transforms.given import Cutting, Posterizing, erased
 from learned_transforms.images import (
     CPU,
@@ -40,8 +41,12 @@ from learned_transforms.plan import Equalise, Plan, Shape
 from learned_transforms.replay import RANDOM, from_params, to_params
 from learned_transforms.sampler import sampler_of
 from learned_transforms.steps import leaves_dtype
+from learned_transforms.views import gives_view, spans_of, viewing
 
 TO_PIL = (v1.ToPILImage, v2.ToPILImage)
+RESHAPING = (v2.Pad, v2.RandomCrop, v2.RandomZoomOut, v2.RandomResizedCrop)
+"""Transforms that reshape batches, where torch forgets in which order a batch of one lies in memory."""
+
 MOST_LANES = 32
 """Signatures, and kinds, of images that a segment remembers: few, and only where two images of one follow each other.
 What is kept lies between results that are freed, so that the next ones may need fresh memory."""
@@ -167,6 +172,7 @@ class Segment:
         pictures = taken.container == form.container == "pil" and not taken.several
         chosen = backend != "auto" or trainable  # by name, or for its gradients
         self.slight = pictures and not chosen and bool(network.members) and all(map(slight, network.members))
+        self.tensors = {taken.container, form.container} <= {"tensor", *MARKED.values()}
         self.altering = any(type(leaf.transform) in EFFECTS for leaf in leaves)
         # Plain tensors that are made of something else are others, even if nothing is done to them.
         wrapped = taken.container != form.container or v2.ToImage in kinds
@@ -450,13 +456,30 @@ class Segment:
         device, gradients = (image.device, image.requires_grad) if isinstance(image, Tensor) else (CPU, False)
         applied = self.owned(dict(zip(self.random, outcomes, strict=True)))
         chosen = None if all(what is True for what in applied) else applied
-        plan, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
-        # Equalizing and permuting channels give contiguous tensors in torchvision, too.
+        try:
+            plan, compiled = self.network.plan(shape, device, chosen, self.backend, self.trainable, gradients)
+        except LearnedTransformsError:
+            self.check_before(shape, device, applied)
+            raise
+        ran = [n for n, what in enumerate(applied) if what is not False]
+        transforms = [self.leaves[self.owners[n][0]].transform for n in ran]
+        # Equalizing, permuting channels and mirroring with the edge give contiguous tensors in torchvision, too.
+        members, params = self.network.members, self.network.params
         ordered = any(isinstance(stage, Equalise) for stage in plan.stages) or any(
-            isinstance(layer, Arranging) and what is not False
-            for layer, what in zip(self.network.members, applied, strict=True)
+            isinstance(members[n], Arranging) or (params[n] or {}).get("border") == "symmetric" for n in ran
         )
-        return Specialised(plan, compiled, ordered)
+        views = self.tensors and bool(ran) and all(map(gives_view, transforms))
+        return Specialised(plan, compiled, ordered, any(type(t) in RESHAPING for t in transforms), views)
+
+    def check_before(self, shape: Shape, device: torch.device, applied: Sequence[Outcome]) -> None:
+        """Raise what the first layer that refuses images of ``shape`` raises: in one plan, a later one may come first.
+
+        Args:
+            applied: what was drawn for each layer.
+        """
+        for count in range(1, len(applied)):
+            some = (*applied[:count], *(False,) * (len(applied) - count))
+            at(self.network.plan(shape, device, some, "reference", self.trainable, False)[0].stages, shape)
 
     def bind(self, made: "Specialised", image: Any, shape: Shape, windowed: bool) -> Call:
         """What was compiled, for images like this one in memory.
@@ -468,12 +491,14 @@ class Segment:
             if self.copying:
                 return copied
             return plain if self.remade else untouched
-        return made.compiled.bind(image, self.interleaved(made, image), windowed)
+        call = made.compiled.bind(image, self.interleaved(made, image), windowed)
+        spans = spans_of(made.plan.stages, shape) if made.views else None
+        return call if spans is None else viewing(call, spans)
 
     def interleaved(self, made: "Specialised", image: Any) -> bool:
         """Whether the channels of a pixel shall lie side by side in what is made of an image."""
         masked = self.form.container == "mask" and shape_of(image)[0] > 1
-        last = channels_last(image) and not made.ordered
+        last = channels_last(image) and not made.ordered and not (made.reshaping and len(image) == 1)
         return last or masked or self.form.container in ("pil", "numpy")
 
     def reached(self, position: int, outcomes: Mapping[int, Outcome]) -> bool:
@@ -520,11 +545,15 @@ class Specialised(NamedTuple):
 
     Attributes:
         ordered: what it gives lies in memory in torch's usual order.
+        reshaping: of batches of one, torch loses the order on the way.
+        views: nothing is done but crops of tensors, which are views where they lie in the image.
     """
 
     plan: Plan
     compiled: Compiled
     ordered: bool
+    reshaping: bool
+    views: bool
 
 
 class Lane:
@@ -585,7 +614,7 @@ class Lane:
                     self.programs.clear()
                 self.programs[outcomes] = made
         before = made.compiled.held
-        if self.kept or made.plan.size is not None or made.plan.idles:
+        if self.kept or made.plan.size is not None or made.plan.idles or made.views:
             call, keeps = segment.bind(made, image, shape, window is not None), self.kept
         else:
             roaming = made.compiled.roam(image, segment.interleaved(made, image))
@@ -659,6 +688,10 @@ class Lane:
         if taken.container != form.container:
             return from_tensor(to_tensor(image), form.container)
         kept = KEEPING.get(form.container)
-        if kept is None or all(type(t) in kept or leaves_dtype(t, taken) for t, _ in self.segment.ran(drawn)):
+        if kept is None:
+            return image
+        gray = isinstance(image, Image.Image) and image.mode == "L"
+        ran = self.segment.ran(drawn)
+        if all(type(t) in kept or leaves_dtype(t, taken) or (gray and only_turns(what)) for t, what in ran):
             return image
         return image.copy() if isinstance(image, Image.Image) else from_tensor(image, form.container)

@@ -295,6 +295,12 @@ def test_default_dtype_is_heeded():
         [v2.Resize((20, 20)), v2.CenterCrop(18)],
         [v2.Normalize([0.5] * 3, [0.2] * 3)],
         [v2.Grayscale(), v2.GaussianBlur(3)],
+        [v2.Resize((9, 14), antialias=False)],
+        [v2.Resize((9, 14), v2.InterpolationMode.BICUBIC)],
+        [v2.Resize((9, 14), v2.InterpolationMode.NEAREST)],
+        [v2.Pad(3, padding_mode="reflect"), v2.RandomCrop(20), v2.RandomHorizontalFlip(1)],
+        [v2.RandomResizedCrop(14), v2.ColorJitter(0.4, 0.4, 0.4, 0.1)],
+        [v2.RandomAdjustSharpness(2, p=1), v2.RandomAutocontrast(p=1)],
     ],
 )
 def test_inference_mode_leaves_gradients_possible(transforms, backend):

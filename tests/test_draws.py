@@ -95,6 +95,19 @@ def test_a_part_of_the_size_of_the_output_is_not_resized(form, monkeypatch):
         compare(lt.LearnedCompose(transforms, fallback="error")(image), expected, "exact")
 
 
+@pytest.mark.parametrize("form", ["pil", "uint8", "float32"])
+def test_windows_that_are_resized_and_windows_that_are_not_take_turns(form, monkeypatch):
+    """Under equal outcomes otherwise, on images of one signature."""
+    windows = [(3, 4, 24, 20), (0, 1, 9, 30), (3, 4, 24, 20), (1, 0, 24, 20), (2, 2, 12, 10)]
+    turns = iter(windows * 2)
+    monkeypatch.setitem(twins.WINDOWS, v2.RandomResizedCrop, lambda *_: next(turns))
+    image = FORMS[form](random_image(3, 30, 31))
+    learned = lt.LearnedCompose([v2.RandomResizedCrop((24, 20), antialias=True), v2.ToImage()], fallback="error")
+    for window in windows * 2:
+        expected = v2.functional.to_image(v2.functional.resized_crop(image, *window, [24, 20], antialias=True))
+        compare(learned(image), expected, "exact")
+
+
 def test_random_crops_of_batches_and_arrays():
     batch = random_image(4, 3, 40, 50)
     transforms = [v2.RandomResizedCrop(16), v2.RandomHorizontalFlip()]

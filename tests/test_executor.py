@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import image_of, seeded, states, to_pil, values
+from helpers import REFUSALS, image_of, meant, seeded, states, to_pil, values
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
@@ -73,11 +73,14 @@ def agree(transforms: list[Any], value: Any, api: Any = v2, calls: int = 3) -> N
     for call in range(calls):
         seeded(call)
         try:
-            expected = api.Compose(transforms)(value)
-        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            expected, refused = api.Compose(transforms)(value), None
+        except REFUSALS as error:
+            expected, refused = None, error
+        if refused is not None:
             seeded(call)
-            with pytest.raises(type(error)):
+            with pytest.raises(type(refused)) as found:
                 ours(value)
+            assert meant(found.value, refused)
             continue
         state = states()
         seeded(call)

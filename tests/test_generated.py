@@ -178,6 +178,66 @@ FOUND = (
     Case("[v2.Grayscale(1)]", "tv_tensors.Video(tensor((2, 3, 1, 9)))"),
     Case("[v2.RandomGrayscale(p=1)]", "(pil('RGB', (9, 1)), tv_tensors.Video(tensor((2, 3, 1, 9))))"),
     Case("[v2.Pad(0, fill=(1, 2, 3))]", "tensor((1, 4, 4))"),
+    # In which order errors come.
+    Case(
+        "[v2.RandomResizedCrop(1), v2.Pad([1, 2, 3, 4], padding_mode='symmetric')]",
+        "(tv_tensors.Image(tensor((3, 4, 4))), boxes((4, 4)))",
+    ),
+    Case("[v2.TenCrop(1), v2.GaussianBlur((5, 1)), v2.SanitizeBoundingBoxes()]", "tensor((2, 3, 2, 2))"),
+    Case("[v2.FiveCrop(1), v2.RandomOrder([v2.GaussianBlur(3), v2.SanitizeKeyPoints()])]", "tensor((3, 1, 1))"),
+    Case("[lambda x: [x, v2.Resize(5)(x)], v2.RandomIoUCrop(), v2.RandomIoUCrop()]", "pil('RGB', (1, 1))"),
+    Case(
+        "[v2.ToImage(), v2.RandomApply([v2.GaussianBlur(3)], p=1), v2.RandomCrop((12, 30))]",
+        "{'a': pil('RGBa', (1, 13)), 'b': pil('RGB', (1, 13))}",
+    ),
+    *(
+        Case(
+            "[v2.RandomZoomOut(), v2.Lambda(list)]", "(3, pil('RGB', (4, 61)), tv_tensors.Mask(tensor((2, 2))))", seed=n
+        )
+        for n in range(2)
+    ),
+    Case(
+        "[v2.RandomApply([v2.Pad([1, 2, 3, 4], padding_mode='symmetric'), v2.RandomAdjustSharpness(1.5, p=1)], p=1)]",
+        "tensor((4, 3, 3))",
+    ),
+    Case("[nn.Identity(), v2.ToPILImage()]", "(tensor((3, 5, 6)), 'a string')", several=True),
+    *(Case(f"[v1.GaussianBlur({size}([3, 5]))]", "tensor((3, 9, 9))") for size in ("torch.tensor", "np.array")),
+    # Views of the input, which functions write to; containers that hold what is foreign, on arrays.
+    *(
+        Case(f"[{crop}, {then}]", "tensor((3, 4, 4))", seed=seed)
+        for crop in (
+            "v1.RandomCrop(1)",
+            "v2.RandomCrop((2, 4))",
+            "v1.CenterCrop(2)",
+            "v2.CenterCrop(3), v2.RandomCrop(2)",
+        )
+        for then in ("lambda x: x.add_(1)", "v2.Lambda(lambda x: x.add_(1))")
+        for seed in range(2)
+    ),
+    Case("[v1.RandomOrder([v1.RandomAutocontrast(), v1.RandomCrop(1)]), lambda x: x.add_(1)]", "tensor((3, 4, 4))"),
+    Case(
+        "[v2.RandomApply([v2.RandomIoUCrop()]), lambda x: (x[0].add_(1), x[1])]", "(tensor((3, 9, 9)), boxes((9, 9)))"
+    ),
+    Case("[v2.RandomChoice([Views(v2.RandomHorizontalFlip(), v2.Resize(5))]), v2.Resize(3)]", "array((24, 33, 5))"),
+    Case("[v1.RandomOrder([Halved(), Views(v1.Resize(2))])]", "array((4, 5))"),
+    # Batches of one, and padding that mirrors the edge, in torch's usual order; gray images whose hue is turned.
+    *(
+        Case(f"[{name}]", f"laid(tensor(({count}, 2, 16, 16)), 'interleaved')", seed=1)
+        for name in ("v2.RandomZoomOut(p=1)", "v2.Pad(1, padding_mode='edge')", "v2.RandomResizedCrop(7)")
+        for count in (1, 2)
+    ),
+    *(
+        Case(f"[{api}.Pad(1, padding_mode='symmetric')]", "laid(tensor((2, 3, 5, 4)), 'interleaved')")
+        for api in ("v1", "v2")
+    ),
+    *(Case(f"[{api}.ColorJitter(hue=0.2)]", "pil('L', (4, 5))") for api in ("v1", "v2")),
+    *(Case("[v2.RandomPhotometricDistort()]", "pil('L', (4, 5))", seed=seed) for seed in range(4)),
+    # Channels of one value beyond 0 to 1.
+    *(
+        Case(f"[lambda x: x - {less}, {api}.RandomAutocontrast(p=1)]", "tensor((3, 4, 5), torch.float32, 'constant')")
+        for less in (-6, 0.5, 3)
+        for api in ("v1", "v2")
+    ),
 )
 """Of each kind of fault that the cases found, one."""
 

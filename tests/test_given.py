@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import FORMS, check_transform, image_of, noise, refusal, same, to_pil, values
+from helpers import FORMS, check_transform, image_of, meant, noise, refusal, same, to_pil, values
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
@@ -314,8 +314,9 @@ def test_channels_that_numbers_do_not_fit(api, inplace):
                     same([v1.Lambda(torch.clone), normalize], image, "exact")
                     refused = refusal([normalize], image.clone(), 0)
                     if refused is not None:
-                        with pytest.raises(type(refused)):
+                        with pytest.raises(type(refused)) as found:
                             lt.LearnedCompose([normalize])(image.clone())
+                        assert meant(found.value, refused)
 
 
 @FALLBACK

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import FORMS, image_of, refusal, seeded, states, to_pil, values
+from helpers import FORMS, image_of, meant, refusal, seeded, states, to_pil, values
 from PIL import Image
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -123,8 +123,9 @@ def test_every_transform_alone(api, kind, name):
             refused = refusal([transform], IMAGES[name](), seed)
             if refused is not None:
                 seeded(seed)
-                with pytest.raises(type(refused)):
+                with pytest.raises(type(refused)) as found:
                     learned(IMAGES[name]())
+                assert meant(found.value, refused)
                 continue
             theirs, ours = IMAGES[name](), IMAGES[name]()
             seeded(seed)

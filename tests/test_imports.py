@@ -76,6 +76,7 @@ ORDER = (
     "weights",
     "folders",
     "stand_ins",
+    "views",
     "explain",
     "sampler",
     "segment",

@@ -108,3 +108,39 @@ def test_paths_that_no_system_takes(path, tmp_path, monkeypatch):
 @pytest.mark.parametrize("data", [np.zeros(()), np.zeros((9, 9, 3), np.uint8), torch.zeros(3, 9, 9), np.zeros((4, 4))])
 def test_what_is_no_batch_of_images(data):
     assert "Expected images [N, " in refusal(lt.LearnedCompose(seed_v2()).certify, {"images": data})
+
+
+ODD = {
+    "meta": (lambda image: image.to("meta"), "Make images on the CPU"),
+    "sparse": (lambda image: image.to_sparse(), "image.to_dense()"),
+    "rows": (lambda image: image.flatten(0, -2).to_sparse_csr(), "image.to_dense()"),
+    "nested": (lambda image: torch.nested.nested_tensor(list(image)), "image.unbind()"),
+    "quantized": (lambda image: torch.quantize_per_tensor(image, 0.1, 0, torch.quint8), "image.dequantize()"),
+    "complex": (lambda image: image.to(torch.complex64), "image.abs()"),
+}
+if hasattr(torch.Tensor, "refine_names"):
+    ODD["named"] = (lambda image: image.refine_names(*"NCHW"[-image.ndim :]), "image.rename(None)")
+
+
+@pytest.mark.filterwarnings("ignore:.*(CSR|nested|Named|quantized|quantize_per_tensor).*")
+@pytest.mark.parametrize("shape", [(3, 8, 9), (20, 3, 8, 9)], ids=["images", "batch"])
+@pytest.mark.parametrize("name", ODD)
+def test_tensors_without_plain_values(name, shape):
+    make, remedy = ODD[name]
+    odd = make(torch.rand(shape))
+    data = odd if len(shape) == 4 else [odd]
+    told = [
+        refusal(lt.LearnedCompose([v2.Resize(5)]).certify, {"images": data}),
+        refusal(lt.LearnedCompose([v2.Resize(5)]).certify, {"images": data, "teacher": v2.Resize(5)}),
+        refusal(retrain, {"teacher": v2.Resize((4, 4)), "data": data}),
+    ]
+    if len(shape) == 3:
+        told.append(refusal(retrain, {"teacher": None, "data": [(odd, torch.rand(shape))]}))
+        told.append(refusal(retrain, {"teacher": None, "data": [(torch.rand(shape), odd)]}))
+    assert all(text is not None and "Expected a tensor of real numbers in memory, got" in text for text in told), told
+    assert all(remedy in text for text in told)
+
+
+def test_certify_takes_no_tensor_of_two_dimensions():
+    told = refusal(lt.LearnedCompose([v2.Resize(5)]).certify, {"images": [torch.rand(8, 9)]})
+    assert told == "Expected an image [..., C, H, W], got (8, 9). Of a gray one [H, W], make image[None]."

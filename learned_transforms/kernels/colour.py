@@ -73,7 +73,7 @@ def stretch(image: Tensor, stage: Stretch) -> Tensor:
         scale = torch.full_like(extent, width) / extent
         made = x * scale + -low * scale
     made = finish(made + start, stage.ceiling, stage.arithmetic)
-    return torch.where(flat, image.to(made.dtype), made)
+    return torch.where(flat, image.clamp(0, stage.ceiling).to(made.dtype), made)
 
 
 def equalise(image: Tensor, stage: Equalise) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from learned_transforms.errors import DataError, InputTypeError, TeacherError
-from learned_transforms.images import MODES, as_rgb_or_l, form_of, from_tensor, items, to_tensor
+from learned_transforms.images import MODES, as_rgb_or_l, check_values, form_of, from_tensor, items, to_tensor
 from learned_transforms.trainer.files import as_mode, read_folder, read_pairs
 from learned_transforms.trainer.rules import Rules
 
@@ -72,8 +72,11 @@ def as_tensor(image: Any, convert: bool = True) -> Tensor:
     """One image as a contiguous tensor ``[C, H, W]``; PIL images of other modes as RGB, unless ``convert`` is off.
 
     Raises:
-        InputTypeError: no image, one of another mode, or an array of a dtype that torch lacks.
+        InputTypeError: no image, one of another mode, an array of a dtype that torch lacks, or see
+            :func:`~learned_transforms.images.check_values`.
     """
+    if isinstance(image, Tensor):
+        check_values(image)
     if convert and isinstance(image, Image.Image):
         image = as_rgb_or_l(image)
     if isinstance(image, np.ndarray):

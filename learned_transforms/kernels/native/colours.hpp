@@ -100,9 +100,11 @@ void stretch_as(const Stretch& how, T low, T high, const In* in, int64_t n, void
 
 template <class In>
 void stretch(const Stretch& how, double low, double high, const In* in, int64_t n, void* out) {
-    if (low == high && how.arithmetic.rounding == Rounding::none)
-        copy_values(in, n, static_cast<float*>(out));
-    else if (low == high)
+    if (low == high && how.arithmetic.rounding == Rounding::none) {
+        const float ceiling = static_cast<float>(how.ceiling);
+        float* __restrict to = static_cast<float*>(out);
+        for (int64_t i = 0; i < n; ++i) to[i] = finished<Rounding::none>(static_cast<float>(in[i]), ceiling);
+    } else if (low == high)
         copy_values(in, n, static_cast<uint8_t*>(out));
     else if (how.arithmetic.number == Number::float64)
         stretch_as<double>(how, low, high, in, n, out);
