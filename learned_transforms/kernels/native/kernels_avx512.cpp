@@ -350,6 +350,14 @@ void table(const Table& table, int64_t channel, const uint8_t* in, int64_t n, fl
     }
 }
 
+void cast(Dtype dtype, const float* in, int64_t n, uint16_t* out) {
+    int64_t i = 0;
+    for (; dtype == Dtype::float16 && i + 16 <= n; i += 16)
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
+                            _mm512_cvtps_ph(_mm512_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
+    cast_plain(dtype, in + i, n - i, out + i);
+}
+
 constexpr Kernels make() {
     Kernels made = PLAIN;
     made.name = "avx512";
@@ -365,6 +373,7 @@ constexpr Kernels make() {
     made.table = table;
     made.levels = levels;
     made.words = words;
+    made.cast = cast;
     return made;
 }
 

@@ -201,7 +201,7 @@ void cast_as(const float* in, int64_t n, uint16_t* __restrict out) {
     for (int64_t i = 0; i < n; ++i) out[i] = Word::of(in[i]);
 }
 
-void cast(Dtype dtype, const float* in, int64_t n, uint16_t* out) {
+void cast_plain(Dtype dtype, const float* in, int64_t n, uint16_t* out) {
     (dtype == Dtype::float16 ? cast_as<Half> : cast_as<Brain>)(in, n, out);
 }
 
@@ -340,7 +340,7 @@ constexpr Kernels PLAIN = {
     words_plain,
     normalise,
     normalise_words,
-    cast,
+    cast_plain,
     filter<uint8_t>,
     filter<float>,
     sparse<uint8_t>,
