@@ -28,6 +28,7 @@ from learned_transforms.layers import (
     Params,
     Windowing,
 )
+from learned_transforms.modes import out_of_sight
 from learned_transforms.operations import OWN
 from learned_transforms.plan import Slot
 
@@ -265,7 +266,9 @@ def normalize(transform: Any, form: Form, api: str) -> Step | str:
     copy_gray = api == "v2" and not transform.inplace and len(mean) >= len(std)
     params: dict[str, Any] = {"mean": mean, "std": std, "copy_gray": copy_gray}
     if form.half:
-        if not torch.tensor(std, dtype=getattr(torch, form.dtype), device="cpu").all():
+        with out_of_sight():
+            divides = torch.tensor(std, dtype=getattr(torch, form.dtype)).all()
+        if not divides:
             return f"its std comes to 0 in {form.dtype}"
         params["dtype"] = form.dtype
     return Step(form, layer=Normalising(), params=params)
@@ -313,6 +316,19 @@ def permitted(form: Form, api: str) -> Params:
     return {"channels": (1, 3)} if api == "v1" and form.container != "pil" else {}
 
 
+def tabled(function: Callable[..., Any], *arguments: Any, pil: bool = False) -> Lookup | None:
+    """A table of what a function of levels, each by itself, makes of all 256; None: it leaves them as they are.
+
+    Args:
+        pil: it takes them as a PIL image, not as a tensor.
+    """
+    with torch.inference_mode(False), out_of_sight():  # It is kept.
+        levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+        image = Image.fromarray(levels[0].numpy()) if pil else levels
+        made = function(image, *arguments)
+        return None if made is image else Lookup(to_tensor(made).reshape(1, 256))
+
+
 def pointwise(
     name: str, *arguments: str, floats: Callable[[Any, Form, str], Step | str]
 ) -> Callable[[Any, Form, str], Step | str]:
@@ -326,15 +342,11 @@ def pointwise(
             return floats(transform, form, api)
         functional = v1.functional if api == "v1" else v2.functional
         given = [getattr(transform, argument) for argument in arguments]
-        levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
-        image = Image.fromarray(levels[0].numpy()) if form.container == "pil" else levels
         try:
-            made = getattr(functional, name)(image, *given)
+            table = tabled(getattr(functional, name), *given, pil=form.container == "pil")
         except (TypeError, ValueError) as error:  # Where it is applied, which chance decides.
             return f"torchvision refuses its arguments: {error}"
-        if made is image:
-            return Step(form)
-        return Step(form, layer=Lookup(to_tensor(made).reshape(1, 256)), params=permitted(form, api))
+        return Step(form) if table is None else Step(form, layer=table, params=permitted(form, api))
 
     return step
 
@@ -464,10 +476,9 @@ def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
         return Step(made, layer=Casting(), params={"dtype": name})
     if wanted == torch.float32 and scaled:
         return Step(made, f"{kind_of(form, api)}/to_float", params={})
-    levels = torch.arange(256, dtype=torch.uint8, device="cpu")[None]
     if api == "v1":
-        return Step(made, layer=Lookup(v1.functional.convert_image_dtype(levels, wanted)), params={})
-    return Step(made, layer=Lookup(v2.functional.to_dtype(levels, wanted, scaled)), params={})
+        return Step(made, layer=tabled(v1.functional.convert_image_dtype, wanted), params={})
+    return Step(made, layer=tabled(v2.functional.to_dtype, wanted, scaled), params={})
 
 
 def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, str], Step | str]:

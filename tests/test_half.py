@@ -238,6 +238,7 @@ def test_what_else_comes_behind_goes_on_in_torchvision(half):
         v2.Resize(20, antialias=True),
         v2.RandomInvert(1),
         v2.GaussianBlur(3),
+        v2.RandomErasing(1),
         v2.Normalize(MEAN, [1, 1e-46, 1]),
     ):
         transforms = [v2.RandomHorizontalFlip(1), v2.ToDtype(half, scale=True), last]
@@ -295,6 +296,14 @@ def test_training_passes_gradients(half):
         assert torch.allclose(made.float(), frozen.float(), rtol=0.03, atol=0.03)
         made.float().square().sum().backward()
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in learned.parameters())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+def test_traces_hold_tables_as_constants(half):
+    image = image_of(3, (40, 50))
+    for transforms in (pipelines(half)["preset"], [v2.RandomInvert(1), v2.ToDtype(half, scale=True)]):
+        traced = torch.jit.trace(lt.LearnedCompose(transforms), image)
+        agree(traced(image), v2.Compose(transforms)(image))
 
 
 def test_layers_say_what_they_are(half):

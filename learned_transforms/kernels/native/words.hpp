@@ -23,7 +23,7 @@ inline float float_of(uint32_t bits) {
 struct Half {
     static uint16_t of(float value) {
         const uint32_t bits = bits_of(value), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
-        // Below the least normal number, adding what has its last bit where theirs is rounds as they do.
+        // Adding a number whose last bit counts as much as theirs rounds those below the least normal number.
         constexpr uint32_t SHIFT = 126u << 23;
         const uint32_t small = bits_of(float_of(size) + float_of(SHIFT)) - SHIFT;
         const uint32_t normal = (size - (112u << 23) + 0xfff + (size >> 13 & 1)) >> 13;
