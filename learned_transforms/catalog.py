@@ -184,6 +184,13 @@ CONVERTING = (v2.ToDtype, v2.ConvertImageDtype, v2.ToPureTensor, v2.RandomErasin
 AFFECTING = (*GEOMETRIC, *CONVERTING, *steps.NUMERIC)
 """Transforms that do anything to what goes with images."""
 
+HALVED = (
+    *(getattr(api, name) for api in (v1, v2) for name in ("CenterCrop", "Pad", "RandomCrop", "Normalize")),
+    *(getattr(api, f"Random{axis}Flip") for api in (v1, v2) for axis in ("Horizontal", "Vertical")),
+    *(v1.ConvertImageDtype, v2.ConvertImageDtype, v2.ToDtype, v2.ToImage, v2.ToPureTensor, v2.Identity, *steps.NUMERIC),
+)
+"""Transforms that layers do to images of half precision."""
+
 SHALLOW = (
     v1.Resize,
     v1.RandomResizedCrop,
@@ -238,6 +245,8 @@ def step(transform: Any, form: Form, learned: Container[str]) -> Step | str:
         return Step(form)
     if api == "v1" and form.container in ("image", "video"):
         return "v1 transforms make plain tensors of tv_tensors"
+    if form.half and type(transform) not in HALVED:
+        return f"layers copy and normalize {form.dtype} only"
     if row.depends is not None and form.container != "pil" and row.depends() != torch.float32:
         return "the default dtype is not float32"
     done = row.step(transform, form, api)

@@ -31,6 +31,11 @@ Later = Callable[[Any, int, Any, Window | None, Sequence[float]], None]
 """Takes a native call, the address of an image and whose memory that is, its window, and its factors."""
 
 DTYPES = {torch.uint8: "uint8", torch.float32: "float32"}
+"""Of the images that layers take."""
+
+HALVES = {torch.float16: "float16", torch.bfloat16: "bfloat16"}
+"""Of those that layers may make of them besides: these are only copied and normalized then."""
+
 ARRAYS = (np.ndarray, np.memmap)
 """Classes of arrays that hold images; others, such as masked ones, hold more than values."""
 
@@ -45,7 +50,8 @@ class Form(NamedTuple):
     Attributes:
         container: ``"pil"``, ``"tensor"``, ``"image"`` (tv_tensors.Image), ``"video"`` (tv_tensors.Video) or
             ``"numpy"`` (HWC); ``"mask"`` of the masks beside an image, see ``masks.py``.
-        dtype: ``"uint8"`` or ``"float32"``; of masks, any that they come in.
+        dtype: ``"uint8"`` or ``"float32"``, and of what layers have made ``"float16"`` or ``"bfloat16"``, too; of
+            masks, any that they come in.
         plain: one image, of one or three channels, which is what PIL images have.
         narrow: it has at most four channels, which torch resizes as levels.
         several: it is one of several images, which only v2 takes.
@@ -64,6 +70,11 @@ class Form(NamedTuple):
     deep: bool = False
     fresh: bool = False
     order: int = 0
+
+    @property
+    def half(self) -> bool:
+        """Whether its values are of half precision."""
+        return self.container != "mask" and self.dtype in HALVES.values()
 
 
 def signature(image: Any) -> Any:

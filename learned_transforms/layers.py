@@ -18,11 +18,25 @@ from torch import Tensor, nn
 from learned_transforms.arithmetic import SMOOTH, Arithmetic, Order
 from learned_transforms.errors import PaddingError, PipelineValueError, check_channels
 from learned_transforms.fold import at
+from learned_transforms.images import HALVES
 from learned_transforms.installed import fuses, grouping, sums_fused, takes_rows_first
 from learned_transforms.keep import BORDERS as PADS
 from learned_transforms.keep import Keep, Mirrored, Nearest, Padded, Part
 from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
-from learned_transforms.plan import BORDERS, Around, Filter, Gather, Mix, Normalise, Pick, Resize, Shape, Stage, Table
+from learned_transforms.plan import (
+    BORDERS,
+    Around,
+    Cast,
+    Filter,
+    Gather,
+    Mix,
+    Normalise,
+    Pick,
+    Resize,
+    Shape,
+    Stage,
+    Table,
+)
 from learned_transforms.size_rules import SizeRule, is_rule
 from learned_transforms.sizing import Sizing
 from learned_transforms.taps import MOST_WHOLE, Axis
@@ -136,7 +150,7 @@ class Layer(nn.Module):
 
 def raw(value: Tensor) -> bytes:
     """The values of a tensor, row by row, as memory."""
-    return value.detach().cpu().numpy().tobytes()
+    return value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes()
 
 
 SUMMED = Fields({"arithmetic": lambda value: isinstance(value, Arithmetic)})
@@ -377,7 +391,7 @@ class Lookup(Layer):
     """A learned table from levels to floats, or to levels: ``values [C or 1, 256]``, for uint8 input.
 
     Args:
-        values: float32, or uint8 for a table of levels.
+        values: float32, float16 or bfloat16, or uint8 for a table of levels.
     """
 
     fixed = False
@@ -400,12 +414,23 @@ class Lookup(Layer):
                     "A table of levels passes no gradients; a pipeline with one cannot be trained."
                 )
             return [Table(self.values.detach())]
+        half: list[Stage] = [Cast(self.values.dtype)] if self.values.dtype in HALVES else []
         if not relaxed:
-            return [Table(self.values.float())]
+            return [Table(self.values if half else self.values.float())]
         # Between its ends, a table of a smooth map is close to the line through them.
-        low, high = self.values[:, 0], self.values[:, -1]
+        low, high = self.values[:, 0].float(), self.values[:, -1].float()
         slope = ((high - low) / 255).expand(shape[0])
-        return [Mix(torch.diag(slope), low.expand(shape[0]), SMOOTH)]
+        return [Mix(torch.diag(slope), low.expand(shape[0]), SMOOTH), *half]
+
+
+class Casting(Layer):
+    """Round float32 to another dtype. Params: ``dtype``, ``"float16"`` or ``"bfloat16"``."""
+
+    fixed = False
+    pointwise = True
+
+    def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
+        return [Cast(getattr(torch, params["dtype"]))]
 
 
 class Flipping(Layer):
@@ -522,7 +547,7 @@ class Normalising(Layer):
     """Subtract a mean and divide by a standard deviation.
 
     Params: ``mean``, ``std``: one number, or one a channel. One-channel images are repeated for several numbers, unless
-    ``copy_gray`` is False.
+    ``copy_gray`` is False. ``dtype`` of images that are not float32, ``"float16"`` or ``"bfloat16"``.
 
     Raises:
         ChannelsError: images of another number of channels.
@@ -537,5 +562,6 @@ class Normalising(Layer):
         for length in lengths - {1, channels}:
             check_channels(shape[0], (length,))
         copies: list[Stage] = [] if channels == shape[0] else [Gather(channels=(0,) * channels)]
-        mean, std = (torch.tensor(params[name], dtype=torch.float32).expand(channels) for name in ("mean", "std"))
+        dtype = getattr(torch, params.get("dtype", "float32"))
+        mean, std = (torch.tensor(params[name], dtype=dtype).expand(channels) for name in ("mean", "std"))
         return [*copies, Normalise(mean, std)]

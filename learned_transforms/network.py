@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import PipelineValueError, check_channels
-from learned_transforms.images import CONTAINERS
+from learned_transforms.images import CONTAINERS, HALVES
 from learned_transforms.kernels import Backend, Compiled, choose
 from learned_transforms.layers import Layer, Params
 from learned_transforms.modes import out_of_sight
 from learned_transforms.plan import Plan, Shape, Stage
+
+FLOATS = ("float32", *HALVES.values())
+"""Kinds of images of floats."""
 
 MOST_PLANS = 256
 """Plans kept per network: one for each input shape and set of params lately seen."""
@@ -195,7 +198,7 @@ class Network(Lowered):
         stages, output = self.lower_layers(shape, applied, params, relaxed)
         first = self.first(params)
         around = None if first is None else first[0].around(shape[0], first[1])
-        return Plan(shape[0], size, stages, output if size else None, around, self.kind == "float32")
+        return Plan(shape[0], size, stages, output if size else None, around, self.kind in FLOATS)
 
     def why_not(self, backend: Backend, shape: Shape, device: torch.device) -> str | None:
         """Why a backend cannot run all layers together on images of ``shape`` (C, H, W) on a device, or None."""

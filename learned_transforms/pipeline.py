@@ -33,6 +33,7 @@ from learned_transforms.identify import Piece, listed, pieces_of, takes_one, wat
 from learned_transforms.images import Form, kind_of
 from learned_transforms.kernels import BACKENDS, fast
 from learned_transforms.layers import (
+    Casting,
     Cropping,
     Flipping,
     Layer,
@@ -57,7 +58,7 @@ from learned_transforms.watch import UNWATCHED, make_watch
 from learned_transforms.weights import Weights
 
 FALLBACKS = ("warn", "torchvision", "error")
-STEADY = (Resampling, Cropping, Windowing, Flipping, Padding, Lookup, Normalising)
+STEADY = (Resampling, Cropping, Windowing, Flipping, Padding, Lookup, Normalising, Casting)
 """Layers that lower alike whatever is drawn: one lowering tells whether a backend runs them."""
 ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time."
 

@@ -212,17 +212,27 @@ class Mix(Given):
 
 @dataclass(frozen=True, eq=False)
 class Table(Alike):
-    """``values[channel, level]``: float32 or uint8 ``[C or 1, 256]``, for uint8 input."""
+    """``values[channel, level]``: uint8, float32, float16 or bfloat16 ``[C or 1, 256]``, for uint8 input."""
 
     values: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Normalise(Alike):
-    """``(image - mean [C]) / std [C]`` in float32, for float input; the difference is rounded before the division."""
+    """``(image - mean [C]) / std [C]`` in the dtype of the image, mean and std.
+
+    That is float32, float16 or bfloat16. The difference is rounded before the division.
+    """
 
     mean: Tensor
     std: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Cast(Alike):
+    """float32 as float16 or bfloat16, rounded to the nearest, halves to even."""
+
+    dtype: torch.dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -376,6 +386,7 @@ Stage = (
     | Mix
     | Table
     | Normalise
+    | Cast
     | Apply
     | Blend
     | Stretch
@@ -403,7 +414,7 @@ class Plan:
         stages: what to run.
         output: shape of one output image; None: it depends on the size of the input.
         around: what lies around the image, for windows that reach beyond it.
-        floating: it is for float32 images, not uint8.
+        floating: it is for images of floats, not uint8.
     """
 
     channels: int

@@ -15,9 +15,10 @@ from learned_transforms import installed
 from learned_transforms.draws import ERASING, sides, value_of, writes_noise
 from learned_transforms.factors import DISTORTED, JITTERED
 from learned_transforms.given import Cutting, Erasing, Posterizing, Projecting, Quantising, Solarising
-from learned_transforms.images import Form, to_tensor
+from learned_transforms.images import DTYPES, HALVES, Form, to_tensor
 from learned_transforms.layers import (
     Arranging,
+    Casting,
     Cropping,
     Flipping,
     Layer,
@@ -27,6 +28,7 @@ from learned_transforms.layers import (
     Params,
     Windowing,
 )
+from learned_transforms.modes import out_of_sight
 from learned_transforms.operations import OWN
 from learned_transforms.plan import Slot
 
@@ -38,6 +40,9 @@ TYPES = {
     **{"video": tv_tensors.Video, "mask": tv_tensors.Mask},
 }
 """The types for which v2 looks up a fill, by container."""
+
+FLOATS = {dtype: name for dtype, name in (*DTYPES.items(), *HALVES.items()) if dtype.is_floating_point}
+"""Dtypes that layers convert images to; an array has no bfloat16."""
 
 KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 """Interpolations that have a learned kernel."""
@@ -231,6 +236,8 @@ def filled(fill: Any, border: str, form: Form, api: str) -> dict[str, Any] | str
         return f"a fill of {fill!r} is not learned"
     if level and not all(0 <= f <= 255 for f in fill):
         return "a fill beyond 0 to 255 is not learned"
+    if form.half and any(abs(f) > torch.finfo(getattr(torch, form.dtype)).max for f in fill):
+        return f"torchvision refuses a fill beyond {form.dtype}"
     # Levels are cut off behind the point.
     return {"border": border, "fill": tuple(float(int(f) if level else f) for f in fill)}
 
@@ -248,7 +255,7 @@ def mask_fill(fill: Any, form: Form) -> tuple[float, ...] | None:
 
 
 def normalize(transform: Any, form: Form, api: str) -> Step | str:
-    if form.container == "pil" or form.dtype != "float32":
+    if form.container == "pil" or form.dtype == "uint8":
         return "Normalize takes float tensors only"
     mean, std = (numbers(value) for value in (transform.mean, transform.std))
     if mean is None or std is None or 0 in std or (api == "v1" and len(mean) != len(std)):
@@ -257,7 +264,14 @@ def normalize(transform: Any, form: Form, api: str) -> Step | str:
         return CHANGING
     # torchvision divides in place, and v1 subtracts so too.
     copy_gray = api == "v2" and not transform.inplace and len(mean) >= len(std)
-    return Step(form, layer=Normalising(), params={"mean": mean, "std": std, "copy_gray": copy_gray})
+    params: dict[str, Any] = {"mean": mean, "std": std, "copy_gray": copy_gray}
+    if form.half:
+        with out_of_sight():
+            divides = torch.tensor(std, dtype=getattr(torch, form.dtype)).all()
+        if not divides:
+            return f"its std comes to 0 in {form.dtype}"
+        params["dtype"] = form.dtype
+    return Step(form, layer=Normalising(), params=params)
 
 
 def changes(transform: Any, form: Form) -> bool:
@@ -302,6 +316,19 @@ def permitted(form: Form, api: str) -> Params:
     return {"channels": (1, 3)} if api == "v1" and form.container != "pil" else {}
 
 
+def tabled(function: Callable[..., Any], *arguments: Any, pil: bool = False) -> Lookup | None:
+    """A table of what a function of levels, each by itself, makes of all 256; None: it leaves them as they are.
+
+    Args:
+        pil: it takes them as a PIL image, not as a tensor.
+    """
+    with torch.inference_mode(False), out_of_sight():  # It is kept.
+        levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+        image = Image.fromarray(levels[0].numpy()) if pil else levels
+        made = function(image, *arguments)
+        return None if made is image else Lookup(to_tensor(made).reshape(1, 256))
+
+
 def pointwise(
     name: str, *arguments: str, floats: Callable[[Any, Form, str], Step | str]
 ) -> Callable[[Any, Form, str], Step | str]:
@@ -315,15 +342,11 @@ def pointwise(
             return floats(transform, form, api)
         functional = v1.functional if api == "v1" else v2.functional
         given = [getattr(transform, argument) for argument in arguments]
-        levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
-        image = Image.fromarray(levels[0].numpy()) if form.container == "pil" else levels
         try:
-            made = getattr(functional, name)(image, *given)
+            table = tabled(getattr(functional, name), *given, pil=form.container == "pil")
         except (TypeError, ValueError) as error:  # Where it is applied, which chance decides.
             return f"torchvision refuses its arguments: {error}"
-        if made is image:
-            return Step(form)
-        return Step(form, layer=Lookup(to_tensor(made).reshape(1, 256)), params=permitted(form, api))
+        return Step(form) if table is None else Step(form, layer=table, params=permitted(form, api))
 
     return step
 
@@ -445,9 +468,17 @@ def to_dtype(transform: Any, form: Form, api: str) -> Step | str:
     wanted = dtype_for(transform, form)
     if wanted == getattr(torch, form.dtype):
         return Step(form)
-    if wanted != torch.float32 or not getattr(transform, "scale", True):
+    name, scaled = FLOATS.get(wanted), getattr(transform, "scale", True)
+    if name is None or form.half or (form.container == "numpy" and wanted == torch.bfloat16):
         return OWN
-    return Step(form._replace(dtype="float32", fresh=True), f"{kind_of(form, api)}/to_float", params={})
+    made = form._replace(dtype=name, fresh=True)
+    if form.dtype == "float32":
+        return Step(made, layer=Casting(), params={"dtype": name})
+    if wanted == torch.float32 and scaled:
+        return Step(made, f"{kind_of(form, api)}/to_float", params={})
+    if api == "v1":
+        return Step(made, layer=tabled(v1.functional.convert_image_dtype, wanted), params={})
+    return Step(made, layer=tabled(v2.functional.to_dtype, wanted, scaled), params={})
 
 
 def to_container(container: str, takes: Sequence[str]) -> Callable[[Any, Form, str], Step | str]:

@@ -471,13 +471,13 @@ def test_wrong_plans_and_images_raise():
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        ((1, (3, 8, 8), (1, 1, 64), 0, False, False), "side by side"),
-        ((1, (3, 8, 8), (64, 8, -1), 0, False, False), "negative"),
-        ((1, (3, 8, 0), (64, 8, 1), 0, False, False), "at least one"),
-        ((0, (3, 8, 8), (64, 8, 1), 0, False, False), "at least one"),
-        ((1, (3, 2**40, 8), (64, 8, 1), 0, False, False), "2\\^24"),
-        ((2**62, (3, 8, 8), (64, 8, 1), 192, False, False), "large"),
-        ((1, (3, 8, 8), (2**62, 8, 1), 0, False, False), "large"),
+        ((1, (3, 8, 8), (1, 1, 64), 0, "uint8", False), "side by side"),
+        ((1, (3, 8, 8), (64, 8, -1), 0, "uint8", False), "negative"),
+        ((1, (3, 8, 0), (64, 8, 1), 0, "uint8", False), "at least one"),
+        ((0, (3, 8, 8), (64, 8, 1), 0, "uint8", False), "at least one"),
+        ((1, (3, 2**40, 8), (64, 8, 1), 0, "uint8", False), "2\\^24"),
+        ((2**62, (3, 8, 8), (64, 8, 1), 192, "uint8", False), "large"),
+        ((1, (3, 8, 8), (2**62, 8, 1), 0, "uint8", False), "large"),
     ],
 )
 def test_native_code_checks_layouts(layout, message):

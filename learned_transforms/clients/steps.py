@@ -43,10 +43,11 @@ def unscaled(transform: twins.Unscaled, form: Form, api: str) -> Step | str:
     """Levels as floats."""
     if transform.dtype == torch.uint8:
         return Step(form._replace(container="tensor"))
-    if transform.dtype != torch.float32:
+    name = steps.FLOATS.get(transform.dtype)
+    if name is None:
         return f"dtype {transform.dtype} is not learned"
-    made = form._replace(container="tensor", dtype="float32", fresh=True)
-    return Step(made, layer=Lookup(torch.arange(256, dtype=torch.float32)[None]), params={})
+    made = form._replace(container="tensor", dtype=name, fresh=True)
+    return Step(made, layer=Lookup(torch.arange(256, dtype=transform.dtype)[None]), params={})
 
 
 def converted(transform: twins.Convert, form: Form, api: str) -> Step | str:

@@ -20,7 +20,7 @@ from torch import Tensor
 from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError, PipelineValueError
 from learned_transforms.fold import at
-from learned_transforms.images import Call, Later, Window, shape_of, to_tensor
+from learned_transforms.images import DTYPES, HALVES, Call, Later, Window, shape_of, to_tensor
 from learned_transforms.installed import EXPORTS_SAFELY, check_export
 from learned_transforms.keep import Kept, Listed, Nearest
 from learned_transforms.kernels.reference import Reference
@@ -28,6 +28,7 @@ from learned_transforms.plan import (
     Blend,
     Blur,
     BoxBlur,
+    Cast,
     Equalise,
     Factor,
     Filter,
@@ -65,6 +66,11 @@ BYTES_TO_ADVISE = 2**25
 smaller is used again mostly, and huge pages may take long to find."""
 PIXELS = {"RGB": (3, 4), "L": (1, 1)}
 """By mode of a PIL image: channels, and bytes from pixel to pixel."""
+NAMES = {**DTYPES, **HALVES}
+"""The native code's names of dtypes."""
+TORCH = {name: dtype for dtype, name in NAMES.items()}
+ARRAY_TYPES = {torch.uint8: np.uint8, torch.float32: np.float32, torch.float16: np.float16}
+"""By dtype: that of arrays, which have no other."""
 MADE: WeakKeyDictionary[Stage, Any] = WeakKeyDictionary()
 """The native code's own of stages that are in use: plans share them."""
 
@@ -221,6 +227,11 @@ def mix_of(stage: Mix) -> tuple[Any, ...]:
     return *real, *whole, arithmetic_of(stage.arithmetic)
 
 
+def table_of(stage: Table) -> Any:
+    values, dtype = stage.values.contiguous(), stage.values.dtype
+    return _native.table((values.view(torch.uint16) if dtype in HALVES else values).numpy(), NAMES[dtype])
+
+
 def factor_of(factor: Factor) -> tuple[float, int | None]:
     return (0.0, factor.number) if isinstance(factor, Slot) else (float(factor), None)
 
@@ -256,8 +267,9 @@ NATIVE: dict[type, Callable[[Any], Any]] = {
     Filter: lambda stage: _native.filter(*filter_of(stage)),
     Gather: gather_of,
     Mix: lambda stage: _native.mix(*mix_of(stage)),
-    Table: lambda stage: _native.table(stage.values.contiguous().numpy()),
-    Normalise: lambda stage: _native.normalise(stage.mean.tolist(), stage.std.tolist()),
+    Table: table_of,
+    Normalise: lambda stage: _native.normalise(stage.mean.tolist(), stage.std.tolist(), NAMES[stage.mean.dtype]),
+    Cast: lambda stage: _native.cast(NAMES[stage.dtype]),
     Blend: blend_of,
     Stretch: stretch_of,
     Equalise: lambda stage: _native.equalise(stage.levels, stage.offset),
@@ -317,11 +329,10 @@ class Program:
         idle = self.plan.idles and not windowed and self.plan.idle((shape[-3], shape[-2], shape[-1]))
         if idle or 0 in shape:
             return Reference(self.plan).run
-        floating = image.dtype == torch.float32
         memory, strides = usable(image)
-        direct = memory is image and not floating
+        direct = memory is image and image.dtype == torch.uint8
         images, step = (len(memory), memory.stride(0)) if memory.ndim > 3 else (1, 0)
-        call = self.call(images, shape[-3:], strides, step, floating, interleaved, windowed)
+        call = self.call(images, shape[-3:], strides, step, NAMES[image.dtype], interleaved, windowed)
         size, dtype = output_of(call, shape[:-3], interleaved)
         empty, threads, needed, element = allocator(dtype), torch.get_num_threads, call.reach, image.element_size()
 
@@ -351,16 +362,16 @@ class Program:
         return self.roam_pil(image, interleaved) if isinstance(image, Image.Image) else None
 
     def roam_tensors(self, image: Tensor, interleaved: bool) -> Call:
-        floating, element, threads = image.dtype == torch.float32, image.element_size(), torch.get_num_threads
+        dtype, element, threads = NAMES[image.dtype], image.element_size(), torch.get_num_threads
         bind, bound = self.native.bind, self.bind
-        empty = allocator(self.dtype(floating))
+        empty = allocator(self.dtype(image.dtype))
 
         def run(
             image: Tensor, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
         ) -> Any:
             windowed = window is not None
             try:
-                call = bind(1, image.shape, image.stride(), 0, floating, interleaved, windowed)
+                call = bind(1, image.shape, image.stride(), 0, dtype, interleaved, windowed)
             except ValueError:  # It must be copied first, or is refused.
                 return bound(image, interleaved, windowed)(image, window, factors, later)
             source = image.data_ptr()
@@ -378,7 +389,7 @@ class Program:
     def roam_pil(self, image: Image.Image, interleaved: bool) -> Call:
         channels, pixel = PIXELS[image.mode]
         bind, bound, threads, arrow_pixels = self.native.bind, self.bind, torch.get_num_threads, _native.arrow_pixels
-        empty = allocator(self.dtype(False))
+        empty = allocator(self.dtype(torch.uint8))
 
         def run(
             image: Image.Image, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
@@ -388,7 +399,7 @@ class Program:
                 if not EXPORTS_SAFELY:
                     check_export(image)
                 owner = image.__arrow_c_array__()[1]
-                call = bind(1, (channels, height, width), (1, width * pixel, pixel), 0, False, interleaved, windowed)
+                call = bind(1, (channels, height, width), (1, width * pixel, pixel), 0, "uint8", interleaved, windowed)
             except (AttributeError, ValueError):  # Its memory is not exported, or it is refused.
                 return bound(image, interleaved, windowed)(image, window, factors, later)
             address, length = arrow_pixels(owner)
@@ -401,23 +412,25 @@ class Program:
 
         return run
 
-    def dtype(self, floating: bool) -> torch.dtype:
-        """The dtype that the plan gives for float input, or for uint8 input."""
+    def dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """The dtype that the plan gives for input of one."""
         for stage in self.plan.stages:
             if isinstance(stage, Resample | Resize | Sparse | Filter | Mix | Blend | Stretch | Turn | Blur):
-                floating = stage.arithmetic.rounding == "none"
+                dtype = torch.float32 if stage.arithmetic.rounding == "none" else torch.uint8
             elif isinstance(stage, Table):
-                floating = stage.values.is_floating_point()
-            elif isinstance(stage, Normalise | Equalise):
-                floating = isinstance(stage, Normalise)
-        return torch.float32 if floating else torch.uint8
+                dtype = stage.values.dtype
+            elif isinstance(stage, Cast):
+                dtype = stage.dtype
+            elif isinstance(stage, Equalise):
+                dtype = torch.uint8
+        return dtype
 
     def bind_pil(self, image: Image.Image, interleaved: bool, windowed: bool) -> Call:
         """The same for PIL images; they are read in place where Pillow exports their memory in one block."""
         width, height = image.size
         channels, pixel = PIXELS[image.mode]
         strides = (1, width * pixel, pixel)
-        call = self.call(1, (channels, height, width), strides, 0, False, interleaved, windowed)
+        call = self.call(1, (channels, height, width), strides, 0, "uint8", interleaved, windowed)
         size, dtype = output_of(call, (), interleaved)
         copied: list[Call] = []
         empty, threads, arrow_pixels = allocator(dtype), torch.get_num_threads, _native.arrow_pixels
@@ -451,10 +464,10 @@ class Program:
         if min(image.strides) < 0 or not readable(shape, strides):
             bound = self.bind(to_tensor(image), interleaved, windowed)
             return lambda image, window=None, factors=(), later=None: bound(to_tensor(image), window, factors, later)
-        call = self.call(1, shape, strides, 0, False, interleaved, windowed)
+        call = self.call(1, shape, strides, 0, "uint8", interleaved, windowed)
         size, dtype = output_of(call, (), interleaved)
         empty, threads, memory_of = allocator(dtype), torch.get_num_threads, _native.memory_of
-        array_type = np.float32 if dtype == torch.float32 else np.uint8
+        array_type = ARRAY_TYPES.get(dtype)
 
         def run(
             image: Any, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
@@ -497,8 +510,8 @@ def check_length(length: int, expected: int) -> None:
 
 def output_of(call: Any, lead: Sequence[int], interleaved: bool) -> tuple[tuple[int, ...], torch.dtype]:
     """Shape in memory and dtype of what a native call gives, for ``lead`` dimensions of the batch."""
-    c, h, w, floating = call.output
-    return (*lead, h, w, c) if interleaved else (*lead, c, h, w), torch.float32 if floating else torch.uint8
+    c, h, w, dtype = call.output
+    return (*lead, h, w, c) if interleaved else (*lead, c, h, w), TORCH[dtype]
 
 
 def compile_plan(plan: Plan) -> Program | Reference:

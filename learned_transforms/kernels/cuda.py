@@ -14,7 +14,7 @@ from torch import Tensor
 
 from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.fold import at
-from learned_transforms.images import CPU, Call, Later, Window
+from learned_transforms.images import CPU, HALVES, Call, Later, Window
 from learned_transforms.keep import Keep, Mirrored, Padded, Part
 from learned_transforms.kernels import driver
 from learned_transforms.kernels.cpu import in_memory
@@ -117,6 +117,8 @@ def unfit_stage(stage: Stage) -> str | None:
     elif not isinstance(stage, Table | Normalise):
         return f"it has no {type(stage).__name__}"
     tensors = [value for value in vars(stage).values() if isinstance(value, Tensor)]
+    if any(value.dtype in HALVES for value in tensors):
+        return "it makes bytes and float32 only"
     tensors += [value.kernel for value in vars(stage).values() if isinstance(value, Axis)]
     return "its weights are being trained" if any(tensor.requires_grad for tensor in tensors) else None
 

@@ -24,6 +24,7 @@ from learned_transforms.plan import (
     Blend,
     Blur,
     BoxBlur,
+    Cast,
     Equalise,
     Filter,
     Gather,
@@ -300,6 +301,10 @@ def normalise(image: Tensor, stage: Normalise) -> Tensor:
     return (image - mean) / std
 
 
+def cast(image: Tensor, stage: Cast) -> Tensor:
+    return image.to(stage.dtype)
+
+
 def apply(image: Tensor, stage: Apply) -> Tensor:
     flat = image.reshape(-1, *image.shape[-3:]).float()
     result: Tensor = stage.module(flat)
@@ -315,6 +320,7 @@ STAGES: dict[type, Callable[[Tensor, Any], Tensor]] = {
     Mix: mix,
     Table: table,
     Normalise: normalise,
+    Cast: cast,
     Apply: apply,
     Blend: blend,
     Stretch: colour.stretch,

@@ -98,8 +98,7 @@ def kind_of(value: Any) -> Kind:
 
 def kind_of_call(call: Any) -> Kind:
     """The kind of a row that a native call writes; only arrays have the channels of a pixel side by side."""
-    dtype = torch.float32 if call.output[3] else torch.uint8
-    return Kind(call.interleaved, call.memory, dtype, torch.device("cpu"))
+    return Kind(call.interleaved, call.memory, cpu.TORCH[call.output[3]], torch.device("cpu"))
 
 
 def common(kinds: Iterable[Kind]) -> Kind:

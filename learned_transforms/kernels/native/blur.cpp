@@ -7,7 +7,7 @@ class Blurred final : public Lines {
   public:
     Blurred(const Blur& blur, const std::vector<float>& down, const std::vector<float>& along, const View& from,
             int64_t begin, const Kernels& kernels, Scratch& scratch)
-        : Lines(from.width, from.channels, blur.arithmetic.rounding == Rounding::none, from.values() > 1, scratch),
+        : Lines(from.width, from.channels, dtype_of(blur.arithmetic.rounding), from.values() > 1, scratch),
           blur_(blur),
           down_(down),
           along_(along),
@@ -30,12 +30,12 @@ class Blurred final : public Lines {
   private:
     void make(int64_t i, uint8_t* to) override {
         if (i < first_ || i >= first_ + BLURRED) sum_down(i);
-        const int64_t n = width_ * from_.values(), size = floating_ ? 4 : 1;
+        const int64_t n = width_ * from_.values(), size = size_of(dtype_);
         for (int64_t plane = 0; plane < from_.planes(); ++plane, to += n * size) {
-            float* made = floating_ ? reinterpret_cast<float*>(to) : line_;
+            float* made = floating() ? reinterpret_cast<float*>(to) : line_;
             kernels_.blur_along(along_.data(), 2 * side_ + 1, from_.values(), blur_.arithmetic.fma,
                                 sums(i - first_, plane), n, made);
-            if (!floating_) kernels_.to_bytes(blur_.arithmetic.rounding, made, n, to);
+            if (!floating()) kernels_.to_bytes(blur_.arithmetic.rounding, made, n, to);
         }
     }
 
@@ -51,7 +51,7 @@ class Blurred final : public Lines {
             for (int64_t k = 0; k < rows; ++k) window_[k] = ring_.row(top + k, plane);
             float* out[BLURRED];
             for (int64_t r = 0; r < BLURRED; ++r) out[r] = sums(r, plane) + before;
-            if (from_.floating)
+            if (from_.floating())
                 kernels_.blur_down_floats(down_.data(), height_, blur_.arithmetic.fma,
                                           reinterpret_cast<const float* const*>(window_), n, out);
             else

@@ -10,7 +10,7 @@ class Boxed final : public Lines {
   public:
     Boxed(const Box& box, int64_t passes, const View& from, int64_t begin, int64_t end, const Kernels& kernels,
           Scratch& scratch)
-        : Lines(from.width, from.channels, false, from.values() > 1, scratch),
+        : Lines(from.width, from.channels, Dtype::uint8, from.values() > 1, scratch),
           box_(box),
           passes_(passes),
           from_(from),

@@ -43,10 +43,10 @@ void advise(uint8_t* memory, int64_t bytes) {
 }
 
 Call::Call(std::shared_ptr<const Program> program, int64_t images, std::array<int64_t, 3> shape,
-           std::array<int64_t, 3> strides, int64_t step, bool floating, bool interleaved, bool windowed)
+           std::array<int64_t, 3> strides, int64_t step, Dtype dtype, bool interleaved, bool windowed)
     : program_(std::move(program)), windowed_(windowed) {
     const auto [channels, height, width] = shape;
-    const int64_t element = floating ? 4 : 1;
+    const int64_t element = size_of(dtype);
     // Along an axis of one value they may be anything.
     if (channels == 1) strides[0] = 1;
     if (width == 1) strides[2] = 1;
@@ -54,17 +54,17 @@ Call::Call(std::shared_ptr<const Program> program, int64_t images, std::array<in
                 "an image needs at least one channel, row and column");
     require(channels == program_->channels(), "the image has another number of channels than the plan");
     View view{nullptr, nullptr, channels, height, width, product({strides[0], element}), product({strides[1], element}),
-              product({strides[2], element}), floating};
+              product({strides[2], element}), dtype};
     const bool side_by_side = view.channel == element && view.pixel <= 4 * element;
     require(view.pixel == element || (side_by_side && (channels == 1 || view.pixel >= channels * element)),
                 "the values of a row must lie side by side, or be interleaved, 4 to a pixel at most");
     batch_ = {view, images, product({step, element})};
     extent_ = extent(batch_);
-    passes_ = program_->lower({height, width}, floating);
+    passes_ = program_->lower({height, width}, dtype);
     require(windowed || passes_->count() > 0, "nothing is done to such images");
     target_ = passes_->output();
     target_.interleaved = interleaved;
-    bytes_ = product({images, target_.channels, target_.height, target_.width, target_.floating ? 4 : 1});
+    bytes_ = product({images, target_.channels, target_.height, target_.width, target_.element()});
 }
 
 int64_t Call::held() const {
@@ -105,7 +105,7 @@ void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const st
         } else {
             batch = program_->seen(batch, *window, part);
         }
-        if (!program_->alike(whole, {height, width})) passes = program_->lower({height, width}, view.floating);
+        if (!program_->alike(whole, {height, width})) passes = program_->lower({height, width}, view.dtype);
         const Target& shape = passes->output();
         require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
     }

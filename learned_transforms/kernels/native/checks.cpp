@@ -292,8 +292,11 @@ int64_t check(const Stage& stage, int64_t channels) {
         check(*blur);
     } else if (const auto* box = std::get_if<BoxBlur>(&stage)) {
         check(*box);
+    } else if (const auto* cast = std::get_if<Cast>(&stage)) {
+        require(size_of(cast->dtype) == 2, "floats are rounded to 16 bits only");
     } else {
         const auto& normalise = std::get<Normalise>(stage);
+        require(normalise.dtype != Dtype::uint8, "mean and std are for float images");
         require(static_cast<int64_t>(normalise.mean.size()) == channels &&
                     normalise.mean.size() == normalise.std.size(),
                 "mean and std are for another number of channels");
@@ -302,17 +305,22 @@ int64_t check(const Stage& stage, int64_t channels) {
     return channels;
 }
 
-const char* misfit(const Stage& stage, bool floats) {
+const char* misfit(const Stage& stage, Dtype dtype) {
+    if (const auto* normalise = std::get_if<Normalise>(&stage))
+        return normalise->dtype == dtype ? nullptr : "mean and std are for float images of another dtype";
+    if (size_of(dtype) == 2)
+        return std::holds_alternative<Gather>(stage) ? nullptr : "values of 16 bits are copied and normalised only";
+    const bool floats = dtype == Dtype::float32;
     const Arithmetic* arithmetic = arithmetic_of(stage);
     if (arithmetic && arithmetic->number == Number::integer && floats) return "integer sums are for uint8 images";
     if (const auto* blend = std::get_if<Blend>(&stage)) {
-        if (const auto* mix = std::get_if<Mix>(&blend->other)) return misfit(*mix, floats);
-        if (const auto* filter = std::get_if<Filter>(&blend->other)) return misfit(*filter, floats);
+        if (const auto* mix = std::get_if<Mix>(&blend->other)) return misfit(*mix, dtype);
+        if (const auto* filter = std::get_if<Filter>(&blend->other)) return misfit(*filter, dtype);
     }
     if (std::holds_alternative<Equalise>(stage) && floats) return "a histogram is of uint8 images";
     if (std::holds_alternative<BoxBlur>(stage) && floats) return "boxes are for uint8 images";
     if (std::holds_alternative<Table>(stage) && floats) return "a table is for uint8 images";
-    if (std::holds_alternative<Normalise>(stage) && !floats) return "mean and std are for float images";
+    if (std::holds_alternative<Cast>(stage) && !floats) return "only floats are rounded to 16 bits";
     return nullptr;
 }
 

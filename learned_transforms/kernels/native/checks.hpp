@@ -26,7 +26,7 @@ int64_t check(const Stage& stage, int64_t channels);
 // The number of a stage that may be drawn for each image, if it has one.
 const Factor* factor_of(const Stage& stage);
 
-// Why a stage cannot take floats, or bytes; null: it can.
-const char* misfit(const Stage& stage, bool floats);
+// Why a stage cannot take values of a dtype; null: it can.
+const char* misfit(const Stage& stage, Dtype dtype);
 
 }  // namespace lt

@@ -26,7 +26,7 @@ float mean_of(const Mix& mix, Rounding rounding, const View& from, const Kernels
     double total = 0;
     each_tile(from, kernels, scratch, [&](const Planes& planes, int64_t n) {
         float* gray = scratch.get<float>(Scratch::FLOATS, n);
-        if (planes.floating)
+        if (planes.floating())
             kernels.mix_floats(mix, 0, reinterpret_cast<const float* const*>(planes.of), n, gray);
         else
             kernels.mix_bytes(mix, 0, planes.of, n, gray);
@@ -45,7 +45,7 @@ std::vector<std::array<double, 2>> ends_of(const View& from, const Kernels& kern
     std::vector<std::array<double, 2>> ends(static_cast<size_t>(from.channels), {INFINITY, -INFINITY});
     each_tile(from, kernels, scratch, [&](const Planes& planes, int64_t n) {
         for (size_t c = 0; c < ends.size(); ++c) {
-            if (planes.floating)
+            if (planes.floating())
                 kernels.ends_floats(floats_of(planes.of[c]), n, ends[c].data());
             else
                 kernels.ends_bytes(planes.of[c], n, ends[c].data());
@@ -128,29 +128,32 @@ struct Settler {
     const Kernels& kernels;
     Scratch& scratch;
     int64_t channels;
-    bool floating;
+    Dtype dtype;
 
     template <class What>
-    void push(What&& what, int64_t channels_after, bool floats) {
-        channels = channels_after, floating = floats;
-        made.steps.push_back({std::forward<What>(what), channels, floating});
+    void push(What&& what, int64_t channels_after, Dtype dtype_after) {
+        channels = channels_after, dtype = dtype_after;
+        made.steps.push_back({std::forward<What>(what), channels, dtype});
     }
 
-    Table& fresh(int64_t rows, bool floats) {
+    Table& fresh(int64_t rows, Dtype of) {
         if (made.used_ == made.tables_.size()) made.tables_.push_back(std::make_unique<Table>());
         Table& table = *made.tables_[made.used_++];
         const auto size = static_cast<size_t>(rows) * 256;
         table.channels = rows;
-        table.levels.resize(floats ? 0 : size);
-        table.values.resize(floats ? size : 0);
-        table.bytes.resize(floats ? size * 4 : 0);
+        table.dtype = of;
+        table.levels.resize(of == Dtype::uint8 ? size : 0);
+        table.values.resize(of == Dtype::float32 ? size : 0);
+        table.words.resize(size_of(of) == 2 ? size : 0);
+        table.bytes.resize(of == Dtype::uint8 ? 0 : size * static_cast<size_t>(size_of(of)));
         return table;
     }
 
     // What `how` makes of every level, for each channel: how(channel, out).
     template <class How>
-    void tabulate(int64_t rows, bool floats, const How& how) {
-        Table& table = fresh(rows, floats);
+    void tabulate(int64_t rows, Dtype of, const How& how) {
+        const bool floats = of == Dtype::float32;
+        Table& table = fresh(rows, of);
         for (int64_t c = 0; c < rows; ++c)
             how(c, floats ? static_cast<void*>(table.values.data() + c * 256) : table.levels.data() + c * 256);
         if (floats) set_bytes(table);
@@ -160,46 +163,52 @@ struct Settler {
     // A table behind one of levels joins it, unless it is better left alone.
     void operator()(const Table& next) {
         auto* before = made.steps.empty() ? nullptr : std::get_if<const Table*>(&made.steps.back().what);
-        if (!before || (*before)->floating() || (kernels.formulas && next.formula))
-            return push(&next, channels, next.floating());
+        if (!before || (*before)->dtype != Dtype::uint8 || (kernels.formulas && next.formula))
+            return push(&next, channels, next.dtype);
         const Table& first = **before;
-        Table& both = fresh(std::max(first.channels, next.channels), next.floating());
+        Table& both = fresh(std::max(first.channels, next.channels), next.dtype);
+        const int64_t row_bytes = size_of(next.dtype) * 256;
         for (int64_t c = 0; c < both.channels; ++c) {
             const uint8_t* levels = first.levels.data() + (first.channels == 1 ? 0 : c) * 256;
             const int64_t row = next.channels == 1 ? 0 : c;
-            if (!next.floating()) {
+            if (next.dtype == Dtype::uint8) {
                 kernels.levels(next.levels.data() + row * 256, levels, 256, both.levels.data() + c * 256);
                 continue;
             }
-            for (int64_t n = 0; n < 256; ++n) both.values[c * 256 + n] = next.values[row * 256 + levels[n]];
-            for (int64_t b = 0; b < 1024; b += 256)
-                kernels.levels(next.bytes.data() + row * 1024 + b, levels, 256, both.bytes.data() + c * 1024 + b);
+            if (next.dtype == Dtype::float32)
+                for (int64_t n = 0; n < 256; ++n) both.values[c * 256 + n] = next.values[row * 256 + levels[n]];
+            else
+                for (int64_t n = 0; n < 256; ++n) both.words[c * 256 + n] = next.words[row * 256 + levels[n]];
+            for (int64_t b = 0; b < row_bytes; b += 256)
+                kernels.levels(next.bytes.data() + row * row_bytes + b, levels, 256,
+                               both.bytes.data() + c * row_bytes + b);
         }
         made.steps.pop_back();
-        push(&both, channels, next.floating());
+        push(&both, channels, next.dtype);
     }
 
     void operator()(const Gather& gather) {
-        push(&gather, static_cast<int64_t>(gather.channels->size()), floating);
+        push(&gather, static_cast<int64_t>(gather.channels->size()), dtype);
     }
-    void operator()(const Mix& mix) { push(&mix, mix.outputs, mix.arithmetic.rounding == Rounding::none); }
-    void operator()(const Normalise& normalise) { push(&normalise, channels, true); }
+    void operator()(const Mix& mix) { push(&mix, mix.outputs, dtype_of(mix.arithmetic.rounding)); }
+    void operator()(const Normalise& normalise) { push(&normalise, channels, normalise.dtype); }
+    void operator()(const Cast& cast) { push(&cast, channels, cast.dtype); }
 
     void operator()(const Blend& blend) {
         Blending how = blending_of(blend, factors);
-        const bool floats = how.rounding == Rounding::none;
+        const Dtype after = dtype_of(how.rounding);
         if (blend.of_mean()) how.mean = mean_of(std::get<Mix>(blend.other), *blend.mean, from, kernels, scratch);
-        if (how.mix || floating) return push(how, channels, floats);
+        if (how.mix || dtype == Dtype::float32) return push(how, channels, after);
         float other[256];
         std::fill_n(other, 256, how.mean);
-        tabulate(1, floats, [&](int64_t, void* out) { kernels.blend_bytes(how, EVERY.levels, other, 256, out); });
+        tabulate(1, after, [&](int64_t, void* out) { kernels.blend_bytes(how, EVERY.levels, other, 256, out); });
     }
 
     void operator()(const Stretch& stretch) {
         auto ends = ends_of(from, kernels, scratch);
-        const bool floats = stretch.arithmetic.rounding == Rounding::none;
-        if (floating) return push(Stretching{&stretch, std::move(ends)}, channels, floats);
-        tabulate(channels, floats, [&](int64_t c, void* out) {
+        const Dtype after = dtype_of(stretch.arithmetic.rounding);
+        if (dtype == Dtype::float32) return push(Stretching{&stretch, std::move(ends)}, channels, after);
+        tabulate(channels, after, [&](int64_t c, void* out) {
             const auto [low, high] = ends[static_cast<size_t>(c)];
             kernels.stretch_bytes(stretch, low, high, EVERY.levels, 256, out);
         });
@@ -210,7 +219,7 @@ struct Settler {
         each_tile(from, kernels, scratch, [&](const Planes& planes, int64_t n) {
             for (int64_t c = 0; c < channels; ++c) kernels.histogram(planes.of[c], n, counts.data() + c * 256);
         });
-        tabulate(channels, false, [&](int64_t c, void* out) {
+        tabulate(channels, Dtype::uint8, [&](int64_t c, void* out) {
             flatten(equalise, counts.data() + c * 256, from.height * from.width, static_cast<uint8_t*>(out));
         });
     }
@@ -219,7 +228,7 @@ struct Settler {
         const double factor = turn.factor.of(factors);
         const auto steps = static_cast<int64_t>(factor * turn.steps);
         push(Turning{&turn, static_cast<float>(factor), static_cast<int32_t>(modulo(steps, 256))}, channels,
-             turn.arithmetic.rounding == Rounding::none);
+             dtype_of(turn.arithmetic.rounding));
     }
 
     template <class Stage>
@@ -234,7 +243,7 @@ void Settled::settle(const Pass& pass, const View& from, const std::vector<doubl
     used_ = 0;
     if (const auto* blur = changes<Blur>(pass.change)) {
         const double sigma = blur->sigma.of(factors);
-        const bool levels = !from.floating && blur->arithmetic.rounding != Rounding::none;
+        const bool levels = !from.floating() && blur->arithmetic.rounding != Rounding::none;
         down = taps_of(*blur, sigma, blur->height, levels);
         along = taps_of(*blur, sigma, blur->width, levels);
     } else if (const auto* blur = changes<BoxBlur>(pass.change)) {
@@ -242,7 +251,7 @@ void Settled::settle(const Pass& pass, const View& from, const std::vector<doubl
     } else if (const auto* blend = changes<Blend>(pass.change)) {
         blending = blending_of(*blend, factors);
     }
-    Settler settler{*this, from, factors, kernels, scratch, from.channels, pass.floats_between(from.floating)};
+    Settler settler{*this, from, factors, kernels, scratch, from.channels, pass.dtype_between(from.dtype)};
     for (const Shared& stage : pass.pointwise) std::visit(settler, *stage);
 }
 

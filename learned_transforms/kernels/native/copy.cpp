@@ -86,7 +86,7 @@ namespace {
 class Copied final : public Lines {
   public:
     Copied(const Gather& gather, const View& from, const Kernels& kernels, Scratch& scratch)
-        : Lines(gather.columns ? gather.columns->count : from.width, from.channels, from.floating, from.values() > 1,
+        : Lines(gather.columns ? gather.columns->count : from.width, from.channels, from.dtype, from.values() > 1,
                 scratch),
           rows_(gather.rows ? gather.rows->on(from.height) : Keep{0, 1, from.height}),
           columns_(gather.columns ? gather.columns->on(from.width) : Keep{0, 1, from.width}),
@@ -95,10 +95,12 @@ class Copied final : public Lines {
           ends_(ends()),
           fill_(static_cast<size_t>(from.channels * from.element())) {
         for (size_t c = 0; c < gather.fill.size(); ++c) {
-            if (from.floating)
+            if (from.dtype == Dtype::uint8)
+                fill_[c] = static_cast<uint8_t>(gather.fill[c]);
+            else if (from.floating())
                 std::memcpy(fill_.data() + c * sizeof(float), &gather.fill[c], sizeof(float));
             else
-                fill_[c] = static_cast<uint8_t>(gather.fill[c]);
+                kernels.cast(from.dtype, &gather.fill[c], 1, reinterpret_cast<uint16_t*>(fill_.data()) + c);
         }
         const auto& list = columns_.list;
         if (!list.empty() && std::all_of(list.begin(), list.end(), [&](int64_t x) { return x >= 0 && x < from_.width; }))

@@ -11,16 +11,15 @@ class Filtered final : public Lines {
     Filtered(const Filter& filter, const Blending* blending, const View& from, int64_t begin, const Kernels& kernels,
              Scratch& scratch)
         : Lines(from.width, from.channels,
-                (blending ? blending->rounding : filter.arithmetic.rounding) == Rounding::none, from.values() > 1,
-                scratch),
+                dtype_of(blending ? blending->rounding : filter.arithmetic.rounding), from.values() > 1, scratch),
           filter_(filter),
           blending_(blending),
           from_(from),
           kernels_(kernels),
-          floats_in_(from.floating || filter.arithmetic.number == Number::float32),
+          floats_in_(from.floating() || filter.arithmetic.number == Number::float32),
           smooth_floats_(filter.arithmetic.rounding == Rounding::none),
           ring_(from, filter.height, filter.width / 2, filter.border, begin - filter.height / 2,
-                floats_in_ && !from.floating ? &kernels : nullptr, scratch),
+                floats_in_ && !from.floating() ? &kernels : nullptr, scratch),
           window_(scratch.get<const uint8_t*>(Scratch::POINTERS, filter.height)),
           smooth_(scratch.get(Scratch::MIDDLE, from.width * from.values())),
           floats_(scratch.get<float>(Scratch::FLOATS, from.width * from.values())) {}
@@ -29,7 +28,7 @@ class Filtered final : public Lines {
     void make(int64_t i, uint8_t* to) override {
         const int64_t n = width_ * from_.values();
         ring_.need(i - filter_.height / 2 + filter_.height);
-        for (int64_t plane = 0; plane < from_.planes(); ++plane, to += n * (floating_ ? 4 : 1)) {
+        for (int64_t plane = 0; plane < from_.planes(); ++plane, to += n * size_of(dtype_)) {
             const uint8_t* middle = ring_.row(i, plane) + filter_.width / 2 * from_.values() * size_in();
             if (!blending_) {
                 smooth(i, plane, middle, to);
@@ -41,7 +40,7 @@ class Filtered final : public Lines {
                 kernels_.blend_floats(*blending_, reinterpret_cast<const float*>(middle), floats_, n, to);
             else
                 kernels_.blend_bytes(*blending_, middle, floats_, n, to);
-            if (from_.floating && filter_.border == Border::copy && blending_->form == Blend::from_image)
+            if (from_.floating() && filter_.border == Border::copy && blending_->form == Blend::from_image)
                 keep_edges(i, reinterpret_cast<const float*>(middle), to);
         }
     }
@@ -53,7 +52,7 @@ class Filtered final : public Lines {
         const int64_t n = width_ * from_.values(), side = filter_.width / 2 * from_.values();
         const auto keep = [&](int64_t begin, int64_t count) {
             std::fill_n(floats_ + begin, count, 0.f);
-            kernels_.blend_floats(kept, middle + begin, floats_ + begin, count, to + begin * (floating_ ? 4 : 1));
+            kernels_.blend_floats(kept, middle + begin, floats_ + begin, count, to + begin * size_of(dtype_));
         };
         if (!inside(i)) return keep(0, n);
         keep(0, side), keep(n - side, side);

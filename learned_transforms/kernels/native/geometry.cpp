@@ -115,7 +115,7 @@ int64_t Geometry::bytes(const Resample& resample, int64_t height, int64_t width,
 Geometry::Geometry(const Resample& resample, const View& view, const Kernels& kernels)
     : down_(side_of(resample.rows, resample.arithmetic, kernels, view.height, 0, 0, false)),
       across_(side_of(resample.columns, resample.arithmetic, kernels, view.width, view.pixel / view.element(),
-                      view.values(), view.floating)),
+                      view.values(), view.floating())),
       rows(down_->taps),
       columns(across_->taps),
       along(across_->along),

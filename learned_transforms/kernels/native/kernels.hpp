@@ -159,6 +159,7 @@ struct Kernels {
 
     // The opposite.
     void (*join_bytes)(const uint8_t* const* planes, int64_t channels, int64_t n, uint8_t* out);
+    void (*join_words)(const uint16_t* const* planes, int64_t channels, int64_t n, uint16_t* out);
     void (*join_floats)(const float* const* planes, int64_t channels, int64_t n, float* out);
 
     // Bytes of a row in any order; it reads nothing beyond the windows, and writes no more than the line.
@@ -174,7 +175,10 @@ struct Kernels {
     void (*mix_floats)(const Mix& mix, int64_t output, const float* const* planes, int64_t n, void* out);
     void (*table)(const Table& table, int64_t channel, const uint8_t* in, int64_t n, float* out);
     void (*levels)(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* out);
+    void (*words)(const Table& table, int64_t channel, const uint8_t* in, int64_t n, uint16_t* out);
     void (*normalise)(float mean, float std, const float* in, int64_t n, float* out);
+    void (*normalise_words)(Dtype dtype, float mean, float std, const uint16_t* in, int64_t n, uint16_t* out);
+    void (*cast)(Dtype dtype, const float* in, int64_t n, uint16_t* out);
 
     // n values of a row: `rows`, one for each of the window, begin at its first column; `step` from column to column.
     void (*filter_bytes)(const Filter& filter, const uint8_t* const* rows, int64_t step, int64_t n, void* out);

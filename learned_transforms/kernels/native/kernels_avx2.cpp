@@ -1,6 +1,7 @@
 // Kernels for AVX2: windows of 16 bytes, two blocks of four lanes in a vector.
 #ifdef LT_AVX2
 #define LT_FUSED
+#include <cpuid.h>
 #include <immintrin.h>
 
 #include "loops.hpp"
@@ -304,6 +305,20 @@ void levels(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* out) {
     }
 }
 
+void cast(Dtype dtype, const float* in, int64_t n, uint16_t* out) {
+    int64_t i = 0;
+    for (; dtype == Dtype::float16 && i + 8 <= n; i += 8)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
+    cast_plain(dtype, in + i, n - i, out + i);
+}
+
+// Not every compiler can be asked for it by name.
+bool converts_halves() {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
 constexpr Kernels make() {
     Kernels made = PLAIN;
     made.name = "avx2";
@@ -319,6 +334,7 @@ constexpr Kernels make() {
     made.pick = pick, made.picked = 16;
     made.table = table;
     made.levels = levels;
+    made.cast = cast;
     return made;
 }
 
@@ -327,7 +343,7 @@ constexpr Kernels KERNELS = make();
 }  // namespace
 
 const Kernels* avx2() {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &KERNELS : nullptr;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && converts_halves() ? &KERNELS : nullptr;
 }
 
 }  // namespace lt

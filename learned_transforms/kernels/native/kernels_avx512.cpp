@@ -306,6 +306,25 @@ void levels(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* out) {
     }
 }
 
+// 256 words are two tables of 256 bytes.
+void words(const Table& table, int64_t channel, const uint8_t* in, int64_t n, uint16_t* out) {
+    const uint8_t* bytes = table.bytes.data() + channel * 512;
+    const Bytes low(bytes), high(bytes + 256);
+    // Unpacking works within quarters of a register: the eights of pixels are put where it will find them.
+    const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+    for (int64_t i = 0; i < n; i += 64) {
+        const int64_t left = std::min<int64_t>(n - i, 64);
+        const __m512i level = _mm512_permutexvar_epi64(order, _mm512_maskz_loadu_epi8(first_bytes(left), in + i));
+        const __m512i near = low.at(level), far = high.at(level);
+        const __m512i made[2] = {_mm512_unpacklo_epi8(near, far), _mm512_unpackhi_epi8(near, far)};
+        for (int h = 0; h < 2; ++h)
+            if (left > 32 * h)
+                _mm512_mask_storeu_epi16(out + i + 32 * h,
+                                         static_cast<__mmask32>(first_bytes(std::min<int64_t>(left - 32 * h, 32))),
+                                         made[h]);
+    }
+}
+
 // 256 floats are four tables of 256 bytes.
 void table(const Table& table, int64_t channel, const uint8_t* in, int64_t n, float* out) {
     const uint8_t* bytes = table.bytes.data() + channel * 1024;
@@ -331,6 +350,14 @@ void table(const Table& table, int64_t channel, const uint8_t* in, int64_t n, fl
     }
 }
 
+void cast(Dtype dtype, const float* in, int64_t n, uint16_t* out) {
+    int64_t i = 0;
+    for (; dtype == Dtype::float16 && i + 16 <= n; i += 16)
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
+                            _mm512_cvtps_ph(_mm512_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
+    cast_plain(dtype, in + i, n - i, out + i);
+}
+
 constexpr Kernels make() {
     Kernels made = PLAIN;
     made.name = "avx512";
@@ -345,6 +372,8 @@ constexpr Kernels make() {
     made.pick = pick, made.picked = 64;
     made.table = table;
     made.levels = levels;
+    made.words = words;
+    made.cast = cast;
     return made;
 }
 

@@ -11,8 +11,8 @@ namespace lt {
 // Lines are planar within themselves (all values of one channel, then those of the next) or interleaved.
 class Lines {
   public:
-    Lines(int64_t width, int64_t channels, bool floating, bool interleaved, Scratch& scratch)
-        : floating_(floating),
+    Lines(int64_t width, int64_t channels, Dtype dtype, bool interleaved, Scratch& scratch)
+        : dtype_(dtype),
           interleaved_(interleaved),
           width_(width),
           values_(width * channels),
@@ -28,19 +28,22 @@ class Lines {
     // The same at `to`. What lies up to PADDING behind it is overwritten, unless that was written by a call before.
     void line(int64_t i, uint8_t* to) {
         if (backwards_)
-            std::memcpy(to, line(i), static_cast<size_t>(values_ * (floating_ ? 4 : 1)));
+            std::memcpy(to, line(i), static_cast<size_t>(values_ * size_of(dtype_)));
         else
             make(i, to);
     }
 
     bool backwards() const { return backwards_; }
-    bool floating() const { return floating_; }
+    Dtype dtype() const { return dtype_; }
     bool interleaved() const { return interleaved_; }
 
   protected:
     virtual void make(int64_t i, uint8_t* to) = 0;
 
-    const bool floating_, interleaved_;
+    bool floating() const { return dtype_ == Dtype::float32; }
+
+    const Dtype dtype_;
+    const bool interleaved_;
     bool backwards_ = false;
     const int64_t width_, values_;  // pixels, and values, of a line
 

@@ -7,6 +7,7 @@
 
 #include "axes.hpp"
 #include "colours.hpp"
+#include "words.hpp"
 
 namespace lt {
 namespace {
@@ -159,6 +160,11 @@ void table_plain(const Table& table, int64_t channel, const uint8_t* in, int64_t
     for (int64_t i = 0; i < n; ++i) out[i] = values[in[i]];
 }
 
+void words_plain(const Table& table, int64_t channel, const uint8_t* in, int64_t n, uint16_t* out) {
+    const uint16_t* words = table.words.data() + channel * 256;
+    for (int64_t i = 0; i < n; ++i) out[i] = words[in[i]];
+}
+
 void pick_some(const Picks& picks, const uint8_t* row, size_t first, size_t stop, uint8_t* out) {
     for (size_t i = first; i < stop; ++i) out[i] = row[picks.at[i]];
 }
@@ -178,6 +184,25 @@ void levels_plain(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* o
 
 void normalise(float mean, float std, const float* in, int64_t n, float* out) {
     for (int64_t i = 0; i < n; ++i) out[i] = (in[i] - mean) / std;
+}
+
+template <class Word>
+void normalise_as(float mean, float std, const uint16_t* in, int64_t n, uint16_t* out) {
+    const auto round = [](float value) { return Word::value(Word::of(value)); };
+    for (int64_t i = 0; i < n; ++i) out[i] = Word::of(round(Word::value(in[i]) - mean) / std);
+}
+
+void normalise_words(Dtype dtype, float mean, float std, const uint16_t* in, int64_t n, uint16_t* out) {
+    (dtype == Dtype::float16 ? normalise_as<Half> : normalise_as<Brain>)(mean, std, in, n, out);
+}
+
+template <class Word>
+void cast_as(const float* in, int64_t n, uint16_t* __restrict out) {
+    for (int64_t i = 0; i < n; ++i) out[i] = Word::of(in[i]);
+}
+
+void cast_plain(Dtype dtype, const float* in, int64_t n, uint16_t* out) {
+    (dtype == Dtype::float16 ? cast_as<Half> : cast_as<Brain>)(in, n, out);
 }
 
 // Clamping to the image first, and cutting to whole pixels then, gives what the other order gives.
@@ -302,6 +327,7 @@ constexpr Kernels PLAIN = {
     to_level<float, float>,
     split_plain,
     join<uint8_t>,
+    join<uint16_t>,
     join<float>,
     pick_plain,
     0,
@@ -311,7 +337,10 @@ constexpr Kernels PLAIN = {
     mix<float>,
     table_plain,
     levels_plain,
+    words_plain,
     normalise,
+    normalise_words,
+    cast_plain,
     filter<uint8_t>,
     filter<float>,
     sparse<uint8_t>,

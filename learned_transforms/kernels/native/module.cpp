@@ -95,6 +95,14 @@ T named(const std::pair<const char*, T> (&all)[N], const std::string& name) {
     throw std::invalid_argument("nothing known is called " + name);
 }
 
+// The opposite.
+template <class T, size_t N>
+const char* name_of(const std::pair<const char*, T> (&all)[N], T value) {
+    for (const auto& [known, named] : all)
+        if (named == value) return known;
+    throw std::logic_error("a value has no name");
+}
+
 const std::pair<const char*, lt::Order> ORDERS[] = {
     {"taps", lt::Order::taps}, {"second", lt::Order::second}, {"joint", lt::Order::joint}};
 const std::pair<const char*, lt::Rounding> ROUNDINGS[] = {{"none", lt::Rounding::none},
@@ -116,6 +124,11 @@ const std::pair<const char*, lt::Rule::Origin> ORIGINS[] = {{"mirror", lt::Rule:
                                                             {"end", lt::Rule::end},
                                                             {"middle", lt::Rule::middle},
                                                             {"padded", lt::Rule::padded}};
+
+const std::pair<const char*, lt::Dtype> DTYPES[] = {{"uint8", lt::Dtype::uint8},
+                                                    {"float32", lt::Dtype::float32},
+                                                    {"float16", lt::Dtype::float16},
+                                                    {"bfloat16", lt::Dtype::bfloat16}};
 
 lt::Arithmetic arithmetic_of(const ArithmeticTuple& t) {
     const auto& [number, bits, adaptive, fma, grouped, rounding, each_pass, tall_first, quarters, order] = t;
@@ -216,12 +229,20 @@ lt::Blend blend_of(const std::array<double, 4>& terms, const FactorTuple& factor
     return blend;
 }
 
-// Of floats, or of levels.
-lt::Table table_of(const std::variant<Array<float, 2>, Array<uint8_t, 2>>& values) {
-    const auto made = [](const auto& array) {
+// Of floats, of levels, or of what 16 bits of a dtype say.
+lt::Table table_of(const std::variant<Array<float, 2>, Array<uint8_t, 2>, Array<uint16_t, 2>>& values,
+                   const std::string& name) {
+    const lt::Dtype dtype = named(DTYPES, name);
+    const auto made = [&](const auto& array) {
         if (array.shape(0) == 0 || array.shape(1) != 256)
             throw std::invalid_argument("a table has 256 values a channel");
-        return lt::make_table(static_cast<int64_t>(array.shape(0)), values_of(array));
+        if (static_cast<size_t>(lt::size_of(dtype)) != sizeof(*array.data()))
+            throw std::invalid_argument("the values of a table are of another dtype than they are said to be");
+        const auto channels = static_cast<int64_t>(array.shape(0));
+        if constexpr (sizeof(*array.data()) == 2)
+            return lt::make_table(channels, values_of(array), dtype);
+        else
+            return lt::make_table(channels, values_of(array));
     };
     return std::visit(made, values);
 }
@@ -253,7 +274,11 @@ lt::Resize pick_of(const SizingTuple& sizing, const NearestTuple& nearest) {
     return {{wanted, most, longest}, lt::Gather{{}, keep, keep}, {}, 0, true};
 }
 
-lt::Normalise normalise_of(const std::vector<float>& mean, const std::vector<float>& std) { return {mean, std}; }
+lt::Normalise normalise_of(const std::vector<float>& mean, const std::vector<float>& std, const std::string& dtype) {
+    return {mean, std, named(DTYPES, dtype)};
+}
+
+lt::Cast cast_of(const std::string& dtype) { return {named(DTYPES, dtype)}; }
 
 lt::Stretch stretch_of(const std::array<double, 2>& ends, const std::string& form, double ceiling,
                        const ArithmeticTuple& arithmetic) {
@@ -381,11 +406,13 @@ NB_MODULE(_native, m) {
              "border"_a, "fill"_a)
         .def("bind",
              [](std::shared_ptr<lt::Program> program, int64_t images, std::array<int64_t, 3> shape,
-                std::array<int64_t, 3> strides, int64_t step, bool floating, bool interleaved, bool windowed) {
-                 return std::make_shared<lt::Call>(std::move(program), images, shape, strides, step, floating, interleaved,
+                std::array<int64_t, 3> strides, int64_t step, const std::string& dtype, bool interleaved,
+                bool windowed) {
+                 return std::make_shared<lt::Call>(std::move(program), images, shape, strides, step,
+                                                   named(DTYPES, dtype), interleaved,
                                                    windowed);
              },
-             "images"_a, "shape"_a, "strides"_a, "step"_a, "floating"_a, "interleaved"_a, "windowed"_a = false);
+             "images"_a, "shape"_a, "strides"_a, "step"_a, "dtype"_a, "interleaved"_a, "windowed"_a = false);
     nb::class_<Stage>(m, "Stage");
     m.def("resample", stage(&resample_of), "rows"_a, "columns"_a, "arithmetic"_a);
     m.def("resize", stage(&resize_of), "sizing"_a, "rows"_a, "columns"_a, "arithmetic"_a, "larger"_a.none(), "small"_a,
@@ -396,8 +423,9 @@ NB_MODULE(_native, m) {
     m.def("sparse", stage(&sparse_of), "index"_a, "weights"_a, "bias"_a, "size"_a, "shape"_a, "arithmetic"_a);
     m.def("filter", stage(&filter_of), "size"_a, "places"_a, "weights"_a, "border"_a, "arithmetic"_a);
     m.def("mix", stage(&mix_of), "weight"_a, "bias"_a, "whole_weight"_a, "whole_bias"_a, "arithmetic"_a);
-    m.def("table", stage(&table_of), "values"_a);
-    m.def("normalise", stage(&normalise_of), "mean"_a, "std"_a);
+    m.def("table", stage(&table_of), "values"_a, "dtype"_a);
+    m.def("normalise", stage(&normalise_of), "mean"_a, "std"_a, "dtype"_a);
+    m.def("cast", stage(&cast_of), "dtype"_a);
     m.def("blend", stage(&blend_of), "terms"_a, "factor"_a, "other"_a.none(), "mean"_a.none(), "form"_a, "ceiling"_a,
           "arithmetic"_a, "limited"_a);
     m.def("stretch", stage(&stretch_of), "ends"_a, "form"_a, "ceiling"_a, "arithmetic"_a);
@@ -410,7 +438,7 @@ NB_MODULE(_native, m) {
         .def_prop_ro("output",
                      [](const lt::Call& call) {
                          const lt::Target& to = call.output();
-                         return std::make_tuple(to.channels, to.height, to.width, to.floating);
+                         return std::make_tuple(to.channels, to.height, to.width, name_of(DTYPES, to.dtype));
                      })
         .def_prop_ro("memory",
                      [](const lt::Call& call) {

@@ -21,10 +21,11 @@ const Arithmetic* arithmetic_of(const Stage& stage) {
     return nullptr;
 }
 
-bool floats_after(const Stage& stage, bool floating) {
-    if (const Arithmetic* arithmetic = arithmetic_of(stage)) return arithmetic->rounding == Rounding::none;
-    if (const auto* table = std::get_if<Table>(&stage)) return table->floating();
-    return floating && !std::holds_alternative<Equalise>(stage);
+Dtype dtype_after(const Stage& stage, Dtype dtype) {
+    if (const Arithmetic* arithmetic = arithmetic_of(stage)) return dtype_of(arithmetic->rounding);
+    if (const auto* table = std::get_if<Table>(&stage)) return table->dtype;
+    if (const auto* cast = std::get_if<Cast>(&stage)) return cast->dtype;
+    return std::holds_alternative<Equalise>(stage) ? Dtype::uint8 : dtype;
 }
 
 int64_t channels_after(const Stage& stage, int64_t channels) {
@@ -54,7 +55,7 @@ struct Stepping {
     }
 
     void mix(const Mix& how, int64_t c, void* to) const {
-        if (from.floating)
+        if (from.floating())
             kernels.mix_floats(how, c, all_floats(), n, to);
         else
             kernels.mix_bytes(how, c, from.of, n, to);
@@ -69,18 +70,27 @@ struct Stepping {
     void operator()(const Table* table) const {
         each([&](int64_t c) {
             const int64_t row = table->channels == 1 ? 0 : c;
-            if (table->floating())
+            if (table->dtype == Dtype::uint8)
+                kernels.levels(table->levels.data() + row * 256, from.of[c], n, out(c));
+            else if (table->dtype == Dtype::float32)
                 kernels.table(*table, row, from.of[c], n, reinterpret_cast<float*>(out(c)));
             else
-                kernels.levels(table->levels.data() + row * 256, from.of[c], n, out(c));
+                kernels.words(*table, row, from.of[c], n, reinterpret_cast<uint16_t*>(out(c)));
         });
     }
     void operator()(const Normalise* normalise) const {
         each([&](int64_t c) {
             const auto channel = static_cast<size_t>(c);
-            kernels.normalise(normalise->mean[channel], normalise->std[channel], floats(c), n,
-                              reinterpret_cast<float*>(out(c)));
+            const float mean = normalise->mean[channel], std = normalise->std[channel];
+            if (from.floating())
+                kernels.normalise(mean, std, floats(c), n, reinterpret_cast<float*>(out(c)));
+            else
+                kernels.normalise_words(from.dtype, mean, std, reinterpret_cast<const uint16_t*>(from.of[c]), n,
+                                        reinterpret_cast<uint16_t*>(out(c)));
         });
+    }
+    void operator()(const Cast* cast) const {
+        each([&](int64_t c) { kernels.cast(cast->dtype, floats(c), n, reinterpret_cast<uint16_t*>(out(c))); });
     }
     void operator()(const Blending& how) const {
         float* other = scratch.get<float>(Scratch::OTHER, n);
@@ -94,7 +104,7 @@ struct Stepping {
             kernels.to_floats(gray, n, other);
         }
         each([&](int64_t c) {
-            if (from.floating)
+            if (from.floating())
                 kernels.blend_floats(how, floats(c), other, n, out(c));
             else
                 kernels.blend_bytes(how, from.of[c], other, n, out(c));
@@ -109,7 +119,7 @@ struct Stepping {
     void operator()(const Turning& how) const {
         void* const to[3] = {out(0), out(1), out(2)};
         each([](int64_t) {});
-        if (from.floating)
+        if (from.floating())
             kernels.turn_floats(how, all_floats(), n, to);
         else
             kernels.turn_bytes(how, from.of, n, to);
@@ -137,27 +147,27 @@ Source source_of(const Pass& pass, const View& from, const Geometry* geometry, i
 }  // namespace
 
 View Pass::seen(View view) const {
-    if (before) view.channel *= 4, view.row *= 4, view.pixel *= 4, view.floating = true;
+    if (before) view.channel *= 4, view.row *= 4, view.pixel *= 4, view.dtype = Dtype::float32;
     return view;
 }
 
-bool Pass::floats_between(bool floating) const {
+Dtype Pass::dtype_between(Dtype dtype) const {
     return std::visit(
         [&](const auto& how) {
             using How = std::decay_t<decltype(how)>;
             if constexpr (std::is_same_v<How, std::monostate> || std::is_same_v<How, Gather> ||
                           std::is_same_v<How, const BoxBlur*>)
-                return floating;
+                return dtype;
             else if constexpr (std::is_pointer_v<How>)
-                return how->arithmetic.rounding == Rounding::none;
+                return dtype_of(how->arithmetic.rounding);
             else
-                return how.arithmetic.rounding == Rounding::none;
+                return dtype_of(how.arithmetic.rounding);
         },
         change);
 }
 
-Target Pass::output(int64_t channels, int64_t height, int64_t width, bool floating) const {
-    floating = floats_between(floating);
+Target Pass::output(int64_t channels, int64_t height, int64_t width, Dtype dtype) const {
+    dtype = dtype_between(dtype);
     if (const auto* resample = std::get_if<Resample>(&change)) {
         height = resample->rows.keep.count, width = resample->columns.keep.count;
     } else if (const auto* sparse = changes<Sparse>(change)) {
@@ -173,9 +183,9 @@ Target Pass::output(int64_t channels, int64_t height, int64_t width, bool floati
     }
     for (const Shared& stage : pointwise) {
         channels = channels_after(*stage, channels);
-        floating = floats_after(*stage, floating);
+        dtype = dtype_after(*stage, dtype);
     }
-    return {nullptr, channels, height, width, floating, false};
+    return {nullptr, channels, height, width, dtype, false};
 }
 
 void Pass::run(const View& from, const Target& to, int64_t begin, int64_t end, const Geometry* geometry,
@@ -190,7 +200,7 @@ void Pass::run(const View& from, const Target& to, int64_t begin, int64_t end, c
         const int64_t first = begin + (backwards ? tiles - 1 - n : n) * height;
         const Tile tile{first, std::min(height, end - first), to.width};
         if (source && steps.empty() && to.interleaved && source->interleaved()) {
-            const auto bytes = static_cast<size_t>(tile.width * to.channels * (to.floating ? 4 : 1));
+            const auto bytes = static_cast<size_t>(tile.width * to.channels * to.element());
             for (int64_t row = 0; row < tile.rows; ++row) {
                 const int64_t i = tile.begin + (backwards ? tile.rows - 1 - row : row);
                 std::memcpy(to.data + static_cast<size_t>(i) * bytes, source->line(i), bytes);
@@ -200,7 +210,7 @@ void Pass::run(const View& from, const Target& to, int64_t begin, int64_t end, c
         const bool straight = source && steps.empty() && !to.interleaved;
         const auto room = [&] {
             return straight ? in_target(to, tile)
-                            : in_scratch(scratch, Scratch::TILES, from.channels, tile, source->floating());
+                            : in_scratch(scratch, Scratch::TILES, from.channels, tile, source->dtype());
         };
         Planes planes = still ? in_place(from, tile, scratch)
                               : split(*source, tile, from.channels, room(), kernels, scratch);
@@ -215,11 +225,11 @@ void Pass::run(const View& from, const Target& to, int64_t begin, int64_t end, c
             const Place place = last     ? in_target(to, tile)
                                 : copies ? Place{nullptr, 0}
                                          : in_scratch(scratch, moved ? Scratch::OTHER_TILES : Scratch::TILES,
-                                                      step.channels, tile, step.floating);
+                                                      step.channels, tile, step.dtype);
             const auto** made = scratch.get<const uint8_t*>(other ? Scratch::OTHER_PLANES : Scratch::PLANES,
                                                             step.channels);
             std::visit(Stepping{planes, place, tile.pixels(), step.channels, kernels, scratch, made}, step.what);
-            planes = {made, step.channels, step.floating};
+            planes = {made, step.channels, step.dtype};
         }
         if (!straight) store(planes, to, tile, kernels);
     }

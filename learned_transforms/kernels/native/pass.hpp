@@ -13,16 +13,17 @@
 
 namespace lt {
 
-// An image in memory, bytes or floats. Strides are in bytes; `end` is where its memory ends. The values of a row lie
+// An image in memory. Strides are in bytes; `end` is where its memory ends. The values of a row lie
 // side by side: those of one channel (planar), or those of all channels of one pixel after the other (interleaved).
 struct View {
     const uint8_t* data;
     const uint8_t* end;
     int64_t channels, height, width;
     int64_t channel, row, pixel;
-    bool floating;
+    Dtype dtype;
 
-    int64_t element() const { return floating ? 4 : 1; }
+    bool floating() const { return dtype == Dtype::float32; }
+    int64_t element() const { return size_of(dtype); }
     bool interleaved() const { return pixel != element(); }
     int64_t planes() const { return interleaved() ? 1 : channels; }
     int64_t values() const { return interleaved() ? channels : 1; }  // of a pixel, in one plane
@@ -32,7 +33,10 @@ struct View {
 struct Target {
     uint8_t* data;
     int64_t channels, height, width;
-    bool floating, interleaved;
+    Dtype dtype;
+    bool interleaved;
+
+    int64_t element() const { return size_of(dtype); }
 };
 
 // What a resample needs along one axis; of columns, also how the pass along a row is laid out, for bytes summed as
@@ -89,7 +93,7 @@ class Scratch {
 const Arithmetic* arithmetic_of(const Stage& stage);
 
 // What a stage leaves behind, whatever the images.
-bool floats_after(const Stage& stage, bool floating);
+Dtype dtype_after(const Stage& stage, Dtype dtype);
 int64_t channels_after(const Stage& stage, int64_t channels);
 
 // Gather: of rows and columns. Blend: with a filter. What is pointed to belongs to the pass's `changing`.
@@ -114,11 +118,11 @@ struct Pass {
     // An image as the change sees it, its memory aside.
     View seen(View view) const;
 
-    // Whether values are floats between the change and the rest.
-    bool floats_between(bool floating) const;
+    // Of values between the change and the rest.
+    Dtype dtype_between(Dtype dtype) const;
 
-    // (channels, height, width) and whether they are floats, after this pass.
-    Target output(int64_t channels, int64_t height, int64_t width, bool floating) const;
+    // (channels, height, width) and the dtype after this pass.
+    Target output(int64_t channels, int64_t height, int64_t width, Dtype dtype) const;
 
     // Rows [begin, end) of the output. `geometry` belongs to a Resample.
     void run(const View& from, const Target& to, int64_t begin, int64_t end, const Geometry* geometry,

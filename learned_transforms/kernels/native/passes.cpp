@@ -38,7 +38,7 @@ bool needs_statistic(const Stage& stage) {
 bool converts(const Pass& pass, const Stage& next) {
     const auto* table = pass.pointwise.size() == 1 ? std::get_if<Table>(pass.pointwise.front().get()) : nullptr;
     const auto* resample = std::get_if<Resample>(&next);
-    return table && table->floating() && table->channels == 1 && std::holds_alternative<std::monostate>(pass.change) &&
+    return table && table->dtype == Dtype::float32 && table->channels == 1 && std::holds_alternative<std::monostate>(pass.change) &&
            resample && resample->arithmetic.number == Number::float32 && !resample->arithmetic.tall_first;
 }
 
@@ -48,8 +48,12 @@ Shared joined(const Stage& before, const Stage& stage) {
     const auto* table = std::get_if<Table>(&before);
     const auto* normalise = std::get_if<Normalise>(&stage);
     const auto* second = std::get_if<Table>(&stage);
-    if (table && table->floating() && normalise) return std::make_shared<const Stage>(normalised(*table, *normalise));
-    if (table && !table->floating() && second) return std::make_shared<const Stage>(chained(*table, *second));
+    const auto* cast = std::get_if<Cast>(&stage);
+    if (!table) return nullptr;
+    if (normalise && table->dtype == normalise->dtype)
+        return std::make_shared<const Stage>(normalised(*table, *normalise));
+    if (cast && table->dtype == Dtype::float32) return std::make_shared<const Stage>(rounded(*table, *cast));
+    if (second && table->dtype == Dtype::uint8) return std::make_shared<const Stage>(chained(*table, *second));
     return nullptr;
 }
 
@@ -82,16 +86,16 @@ void parallel(int64_t tasks, int64_t threads, const std::function<void(int64_t)>
         if (failure) std::rethrow_exception(failure);
 }
 
-Passes::Passes(const std::vector<Shared>& stages, int64_t channels, Size size, bool floating)
-    : output_{nullptr, channels, size[0], size[1], floating, false} {
+Passes::Passes(const std::vector<Shared>& stages, int64_t channels, Size size, Dtype dtype)
+    : output_{nullptr, channels, size[0], size[1], dtype, false} {
     for (const Shared& stage : stages) {
-        if (const char* why = misfit(*stage, floating)) throw std::invalid_argument(why);
-        floating = floats_after(*stage, floating);
+        if (const char* why = misfit(*stage, dtype)) throw std::invalid_argument(why);
+        dtype = dtype_after(*stage, dtype);
         if (const Factor* factor = factor_of(*stage); factor && factor->slot) slots_.push_back(*factor->slot);
         add(stage);
     }
     for (const Pass& pass : passes_)
-        output_ = pass.output(output_.channels, output_.height, output_.width, output_.floating);
+        output_ = pass.output(output_.channels, output_.height, output_.width, output_.dtype);
 }
 
 void Passes::add(const Shared& stage) {
@@ -157,10 +161,10 @@ Geometries Passes::geometries(const View& first, const Kernels& kernels) const {
     for (size_t n = 0; n < passes_.size(); ++n) {
         const auto* resample = std::get_if<Resample>(&passes_[n].change);
         all.push_back(resample ? std::make_shared<const Geometry>(*resample, passes_[n].seen(view), kernels) : nullptr);
-        const Target next = passes_[n].output(view.channels, view.height, view.width, view.floating);
-        const int64_t size = next.floating ? 4 : 1;
+        const Target next = passes_[n].output(view.channels, view.height, view.width, view.dtype);
+        const int64_t size = next.element();
         view = {nullptr, nullptr, next.channels, next.height, next.width, next.height * next.width * size,
-                next.width * size, size, next.floating};
+                next.width * size, size, next.dtype};
     }
     return all;
 }
@@ -172,7 +176,7 @@ int64_t Passes::held(const View* view) const {
     for (const Pass& pass : passes_) {
         if (const auto* resample = std::get_if<Resample>(&pass.change))
             bytes += Geometry::bytes(*resample, height, width, view->values());
-        const Target next = pass.output(view->channels, height, width, view->floating);
+        const Target next = pass.output(view->channels, height, width, view->dtype);
         height = next.height, width = next.width;
     }
     return bytes;
@@ -190,21 +194,21 @@ void Passes::run_image(const View& from, const Target& to, int64_t begin, int64_
         const Settled& numbers = ready ? *ready : settled;
         if (n + 1 == passes_.size())
             return pass.run(view, to, begin, end, geometries[n].get(), numbers, kernels, scratch);
-        Target middle = pass.output(view.channels, view.height, view.width, view.floating);
-        const int64_t size = middle.floating ? 4 : 1, plane = middle.height * middle.width * size;
+        Target middle = pass.output(view.channels, view.height, view.width, view.dtype);
+        const int64_t size = middle.element(), plane = middle.height * middle.width * size;
         auto& memory = between[n % 2];
         memory.reset(new uint8_t[static_cast<size_t>(plane * middle.channels)]);
         middle.data = memory.get();
         pass.run(view, middle, 0, middle.height, geometries[n].get(), numbers, kernels, scratch);
         view = {middle.data, middle.data + plane * middle.channels, middle.channels, middle.height, middle.width, plane,
-                middle.width * size, size, middle.floating};
+                middle.width * size, size, middle.dtype};
     }
 }
 
 void Passes::run(const Batch& from, const Target& to, const Geometries& geometries, const Factors& factors,
                  int64_t threads, const Kernels& kernels) const {
     require(!passes_.empty(), "nothing is done to such images");
-    const int64_t values = to.channels * to.height * to.width, size = to.floating ? 4 : 1;
+    const int64_t values = to.channels * to.height * to.width, size = to.element();
     const int64_t work = from.images * (values + from.first.channels * from.first.height * from.first.width);
     threads = std::clamp<int64_t>(std::min(threads, work / WORK), 1, 256);
     // Few images: each is cut into bands of rows. Only the last pass can be, so there must be just one.

@@ -34,9 +34,9 @@ Shared joined(const Stage& before, const Stage& stage);
 class Passes {
   public:
     // Of stages without rules, that fit images of `channels` channels.
-    Passes(const std::vector<Shared>& stages, int64_t channels, Size size, bool floating);
+    Passes(const std::vector<Shared>& stages, int64_t channels, Size size, Dtype dtype);
 
-    // Channels, height and width of the output, and whether it is floats.
+    // Channels, height, width and dtype of the output.
     const Target& output() const { return output_; }
     int64_t count() const { return static_cast<int64_t>(passes_.size()); }
 

@@ -11,9 +11,17 @@
 
 namespace lt {
 
+// Of values in memory. Those of 16 bits are made of bytes or float32 in the end, copied and normalised.
+enum class Dtype : uint8_t { uint8, float32, float16, bfloat16 };
+
+constexpr int64_t size_of(Dtype dtype) { return dtype == Dtype::uint8 ? 1 : dtype == Dtype::float32 ? 4 : 2; }
+
 enum class Number { integer, float32, float64 };
 enum class Rounding { none, truncate, half_up, half_even };
 enum class Order { taps, second, joint };
+
+// Of sums.
+constexpr Dtype dtype_of(Rounding rounding) { return rounding == Rounding::none ? Dtype::float32 : Dtype::uint8; }
 
 struct Arithmetic {
     Number number;
@@ -214,19 +222,26 @@ struct Formula {
     std::vector<float> mean, std;
 };
 
-// Of floats, or of levels.
+// Of levels, of float32, or of words of 16 bits; each kind has its own values, and floats and words their bytes.
 struct Table {
     int64_t channels;
-    std::vector<uint8_t> levels;     // [channels, 256], of a table of levels, which has nothing else
+    Dtype dtype;
+    std::vector<uint8_t> levels;     // [channels, 256]
     std::vector<float> values;       // [channels, 256]
-    std::vector<uint8_t> bytes;      // [channels, 4, 256]: the first, second, ... byte of each value
-    std::optional<Formula> formula;  // what gives every one of these values, bit by bit, if there is such
-
-    bool floating() const { return levels.empty(); }
+    std::vector<uint16_t> words;     // [channels, 256]
+    std::vector<uint8_t> bytes;      // [channels, 4 or 2, 256]: the first, second, ... byte of each value
+    std::optional<Formula> formula;  // what gives every float of these, bit by bit, if there is such
 };
 
+// Each step is rounded to `dtype`, which is that of the image.
 struct Normalise {
     std::vector<float> mean, std;
+    Dtype dtype;
+};
+
+// float32 as another dtype, to the nearest, halves to even.
+struct Cast {
+    Dtype dtype;
 };
 
 // A number that is given, or entry `slot` of the factors that come with each call.
@@ -295,8 +310,8 @@ struct BoxBlur {
     int64_t passes;
 };
 
-using Stage = std::variant<Resample, Resize, Sparse, Filter, Gather, Mix, Table, Normalise, Blend, Stretch, Equalise, Turn,
-                           Blur, BoxBlur>;
+using Stage = std::variant<Resample, Resize, Sparse, Filter, Gather, Mix, Table, Normalise, Cast, Blend, Stretch, Equalise,
+                           Turn, Blur, BoxBlur>;
 
 // Stages are shared: by programs, and by what programs come to for images of one size.
 using Shared = std::shared_ptr<const Stage>;

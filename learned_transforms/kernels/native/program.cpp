@@ -122,7 +122,7 @@ Size size_after(const Stage& stage, Size size) {
 // Whether it is only the pixel itself that each becomes something of.
 bool pointwise(const Stage& stage) {
     return std::holds_alternative<Mix>(stage) || std::holds_alternative<Table>(stage) ||
-           std::holds_alternative<Normalise>(stage);
+           std::holds_alternative<Normalise>(stage) || std::holds_alternative<Cast>(stage);
 }
 
 std::optional<Keep> followed(const std::optional<Keep>& first, const std::optional<Keep>& then) {
@@ -200,8 +200,8 @@ Batch Program::seen(const Batch& from, const std::array<int64_t, 4>& window, std
     Pass pass;
     pass.change = Gather{std::nullopt, list(top, height, from.first.height), list(left, width, from.first.width),
                          around_fill_};
-    Target part = pass.output(from.first.channels, height, width, from.first.floating);
-    const int64_t size = part.floating ? 4 : 1, plane = height * width * size, image = plane * part.channels;
+    Target part = pass.output(from.first.channels, height, width, from.first.dtype);
+    const int64_t size = part.element(), plane = height * width * size, image = plane * part.channels;
     memory.resize(static_cast<size_t>(image * from.images + PADDING));
     static thread_local Scratch scratch;
     for (int64_t n = 0; n < from.images; ++n) {
@@ -211,11 +211,11 @@ Batch Program::seen(const Batch& from, const std::array<int64_t, 4>& window, std
         pass.run(one, part, 0, height, nullptr, Settled(), *kernels_, scratch);
     }
     return {{memory.data(), memory.data() + memory.size(), part.channels, height, width, plane, width * size, size,
-             part.floating},
+             part.dtype},
             from.images, image};
 }
 
-std::shared_ptr<const Passes> Program::lower(Size size, bool floating) const {
+std::shared_ptr<const Passes> Program::lower(Size size, Dtype dtype) const {
     const Size whole = size;
     require(size[0] > 0 && size[1] > 0, "an image needs at least one row and column");
     require(size[0] <= LONGEST && size[1] <= LONGEST, "an image has at most 2^24 pixels along an axis");
@@ -227,7 +227,7 @@ std::shared_ptr<const Passes> Program::lower(Size size, bool floating) const {
         size = size_after(*found, size);
         fold(stages, std::move(found));
     }
-    return std::make_shared<const Passes>(stages, channels_, whole, floating);
+    return std::make_shared<const Passes>(stages, channels_, whole, dtype);
 }
 
 bool Program::alike(const Size& one, const Size& other) const {

@@ -28,7 +28,7 @@ class Program {
     Batch seen(const Batch& from, const std::array<int64_t, 4>& window, std::vector<uint8_t>& memory) const;
 
     // What it comes to for images of one size: crops and flips move into what resizes, tables join.
-    std::shared_ptr<const Passes> lower(Size size, bool floating) const;
+    std::shared_ptr<const Passes> lower(Size size, Dtype dtype) const;
 
     // Whether that is the same for images of both sizes.
     bool alike(const Size& one, const Size& other) const;
@@ -54,9 +54,9 @@ class Call {
     // `images` images, shape (C, H, W) and strides of one, `step` from one to the next, all strides in values. Where
     // they are `windowed`, every run comes with a window, and nothing is kept for whole images.
     Call(std::shared_ptr<const Program> program, int64_t images, std::array<int64_t, 3> shape, std::array<int64_t, 3> strides,
-         int64_t step, bool floating, bool interleaved, bool windowed);
+         int64_t step, Dtype dtype, bool interleaved, bool windowed);
 
-    // Shape of one output image, whether it is floats, and the bytes of all of them.
+    // Shape and dtype of one output image, and the bytes of all of them.
     const Target& output() const { return target_; }
     int64_t passes() const { return passes_->count(); }
     int64_t bytes() const { return bytes_; }

@@ -71,7 +71,7 @@ class Resampled final : public Lines {
 
 Resampled::Resampled(const Resample& resample, const Table* before, const View& from, const Geometry& geometry,
                      int64_t begin, int64_t end, const Kernels& kernels, Scratch& scratch)
-    : Lines(geometry.columns.outputs(), from.channels, resample.arithmetic.rounding == Rounding::none,
+    : Lines(geometry.columns.outputs(), from.channels, dtype_of(resample.arithmetic.rounding),
             from.values() > 1, scratch),
       arithmetic_(resample.arithmetic),
       before_(before),
@@ -83,7 +83,7 @@ Resampled::Resampled(const Resample& resample, const Table* before, const View& 
       whole_(arithmetic_.number == Number::integer && !arithmetic_.quarters),
       joint_(arithmetic_.order == Order::joint),
       windows_(whole_ || geometry.sums.blocks > 0),
-      floats_(before || from.floating) {
+      floats_(before || from.floating()) {
     sums_ = whole_ ? nullptr : scratch.get<float>(Scratch::FLOATS, values_);
     const Taps& rows = geometry.rows;
     backwards_ = rows.first.front() > rows.first.back();
@@ -228,7 +228,7 @@ void Resampled::need(int64_t first, int64_t stop) {
 
 // Float sums of a line become its values.
 void Resampled::finish(const float* sums, uint8_t* to) {
-    if (!floating_) kernels_.to_bytes(arithmetic_.rounding, sums, values_, to);
+    if (!floating()) kernels_.to_bytes(arithmetic_.rounding, sums, values_, to);
 }
 
 void Resampled::weigh_columns() {
@@ -256,7 +256,7 @@ void Resampled::make(int64_t i, uint8_t* to) {
     const Taps& taps = geometry_.rows;
     const int64_t first = taps.first[i];
     const int count = taps.count[i];
-    float* sums = floating_ ? reinterpret_cast<float*>(to) : sums_;
+    float* sums = floating() ? reinterpret_cast<float*>(to) : sums_;
     if (!geometry_.rows_first) {
         need(taps.inside(first), taps.inside(first + count - 1) + 1);
         if (joint_) {
@@ -293,7 +293,7 @@ void Resampled::make(int64_t i, uint8_t* to) {
             continue;
         }
         float* middle = scratch_.get<float>(Scratch::MIDDLE, n);
-        if (from_.floating)
+        if (from_.floating())
             kernels_.rows_floats(geometry_.rows, i, arithmetic_,
                                  reinterpret_cast<const float* const*>(pointers_), n, middle);
         else

@@ -17,9 +17,9 @@ struct Stretching {
 
 // A pointwise stage, ready to run.
 struct Step {
-    std::variant<const Gather*, const Mix*, const Table*, const Normalise*, Blending, Stretching, Turning> what;
+    std::variant<const Gather*, const Mix*, const Table*, const Normalise*, const Cast*, Blending, Stretching, Turning> what;
     int64_t channels;  // after it
-    bool floating;
+    Dtype dtype;
 };
 
 class Settled {

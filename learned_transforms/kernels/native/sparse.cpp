@@ -7,7 +7,7 @@ namespace {
 class Scattered final : public Lines {
   public:
     Scattered(const Sparse& sparse, const View& from, const Kernels& kernels, Scratch& scratch)
-        : Lines(sparse.to[1], from.channels, sparse.arithmetic.rounding == Rounding::none, false, scratch),
+        : Lines(sparse.to[1], from.channels, dtype_of(sparse.arithmetic.rounding), false, scratch),
           sparse_(sparse),
           from_(from),
           kernels_(kernels),
@@ -21,9 +21,9 @@ class Scattered final : public Lines {
             for (int64_t j = 0; j < width_; ++j)
                 places_[k * width_ + j] = pixels[j].row * row + pixels[j].column * pixel;
         }
-        for (int64_t c = 0; c < from_.channels; ++c, to += width_ * (floating_ ? 4 : 1)) {
+        for (int64_t c = 0; c < from_.channels; ++c, to += width_ * size_of(dtype_)) {
             const uint8_t* plane = from_.data + c * from_.channel;
-            if (from_.floating)
+            if (from_.floating())
                 kernels_.sparse_floats(sparse_, first, reinterpret_cast<const float*>(plane), places_, width_, to);
             else
                 kernels_.sparse_bytes(sparse_, first, plane, places_, width_, to);

@@ -4,20 +4,39 @@
 #include <cstring>
 #include <utility>
 
-namespace lt {
+#include "kernels.hpp"
 
-void set_bytes(Table& table) {
-    table.bytes.resize(table.values.size() * 4);
-    for (size_t n = 0; n < table.values.size(); ++n) {
-        uint32_t bits;
-        std::memcpy(&bits, &table.values[n], 4);
-        for (size_t b = 0; b < 4; ++b)
-            table.bytes[n / 256 * 1024 + b * 256 + n % 256] = static_cast<uint8_t>(bits >> (8 * b));
+namespace lt {
+namespace {
+
+// The bytes of values: for each channel those of the first place, then those of the second, and so on.
+template <class T>
+void spread(const std::vector<T>& values, std::vector<uint8_t>& bytes) {
+    constexpr size_t SIZE = sizeof(T);
+    bytes.resize(values.size() * SIZE);
+    for (size_t n = 0; n < values.size(); ++n) {
+        uint8_t parts[SIZE];
+        std::memcpy(parts, &values[n], SIZE);
+        for (size_t b = 0; b < SIZE; ++b) bytes[n / 256 * 256 * SIZE + b * 256 + n % 256] = parts[b];
     }
 }
 
+// What how(channel, values, 256, out) makes of the values of each of `channels` channels; a table of one has the same for
+// all of them.
+template <class T, class How>
+std::vector<T> each_channel(const std::vector<T>& values, size_t channels, const How& how) {
+    std::vector<T> made(channels * 256);
+    for (size_t c = 0; c < channels; ++c)
+        how(c, values.data() + (values.size() == 256 ? 0 : c * 256), 256, made.data() + c * 256);
+    return made;
+}
+
+}  // namespace
+
+void set_bytes(Table& table) { spread(table.values, table.bytes); }
+
 Table make_table(int64_t channels, std::vector<float> values) {
-    Table table{channels, {}, std::move(values), {}, {}};
+    Table table{channels, Dtype::float32, {}, std::move(values), {}, {}, {}};
     set_bytes(table);
     const float unit = table.values[1];
     bool scaled = true;
@@ -28,19 +47,36 @@ Table make_table(int64_t channels, std::vector<float> values) {
     return table;
 }
 
-Table make_table(int64_t channels, std::vector<uint8_t> levels) { return {channels, std::move(levels), {}, {}, {}}; }
+Table make_table(int64_t channels, std::vector<uint8_t> levels) {
+    return {channels, Dtype::uint8, std::move(levels), {}, {}, {}, {}};
+}
 
-// (values - mean) / std, for each channel.
+Table make_table(int64_t channels, std::vector<uint16_t> words, Dtype dtype) {
+    Table table{channels, dtype, {}, {}, std::move(words), {}, {}};
+    spread(table.words, table.bytes);
+    return table;
+}
+
 Table normalised(const Table& table, const Normalise& by) {
-    std::vector<float> values;
-    for (size_t c = 0; c < by.mean.size(); ++c)
-        for (size_t level = 0; level < 256; ++level)
-            values.push_back((table.values[(table.channels == 1 ? 0 : c * 256) + level] - by.mean[c]) / by.std[c]);
-    Table made = make_table(static_cast<int64_t>(by.mean.size()), std::move(values));
+    const size_t channels = by.mean.size();
+    const auto outputs = static_cast<int64_t>(channels);
+    if (table.dtype != Dtype::float32)
+        return make_table(outputs, each_channel(table.words, channels, [&](size_t c, auto... more) {
+                              PORTABLE.normalise_words(table.dtype, by.mean[c], by.std[c], more...);
+                          }), table.dtype);
+    Table made = make_table(outputs, each_channel(table.values, channels, [&](size_t c, auto... more) {
+                                PORTABLE.normalise(by.mean[c], by.std[c], more...);
+                            }));
     const bool scaled = table.formula && table.formula->mean == std::vector<float>(table.formula->mean.size(), 0) &&
                         table.formula->std == std::vector<float>(table.formula->std.size(), 1);
     if (scaled) made.formula = Formula{table.formula->unit, by.mean, by.std};
     return made;
+}
+
+Table rounded(const Table& table, const Cast& to) {
+    std::vector<uint16_t> words(table.values.size());
+    PORTABLE.cast(to.dtype, table.values.data(), static_cast<int64_t>(words.size()), words.data());
+    return make_table(table.channels, std::move(words), to.dtype);
 }
 
 // The table that gives what `second` gives of what `first` gives, which are levels.
@@ -53,9 +89,11 @@ Table chained(const Table& first, const Table& second) {
                 const auto middle = first.levels[static_cast<size_t>((first.channels == 1 ? 0 : c) * 256 + level)];
                 all.push_back(values[static_cast<size_t>((second.channels == 1 ? 0 : c) * 256 + middle)]);
             }
-        return make_table(channels, std::move(all));
+        return all;
     };
-    return second.floating() ? chain(second.values) : chain(second.levels);
+    if (second.dtype == Dtype::uint8) return make_table(channels, chain(second.levels));
+    if (second.dtype == Dtype::float32) return make_table(channels, chain(second.values));
+    return make_table(channels, chain(second.words), second.dtype);
 }
 
 }  // namespace lt

@@ -18,28 +18,30 @@ inline void copy(const uint8_t* from, int64_t bytes, uint8_t* to) {
     }
 }
 
-void split_floats(const float* from, int64_t channels, int64_t n, uint8_t* const* planes) {
+template <class T>
+void split_as(const uint8_t* pixels, int64_t channels, int64_t n, uint8_t* const* planes) {
+    const T* from = reinterpret_cast<const T*>(pixels);
     for (int64_t c = 0; c < channels; ++c) {
-        float* plane = reinterpret_cast<float*>(planes[c]);
+        T* plane = reinterpret_cast<T*>(planes[c]);
         for (int64_t i = 0; i < n; ++i) plane[i] = from[i * channels + c];
     }
 }
 
 }  // namespace
 
-Place in_scratch(Scratch& scratch, Scratch::Use use, int64_t channels, const Tile& tile, bool floating) {
-    const int64_t stride = tile.pixels() * (floating ? 4 : 1) + PADDING;
+Place in_scratch(Scratch& scratch, Scratch::Use use, int64_t channels, const Tile& tile, Dtype dtype) {
+    const int64_t stride = tile.pixels() * size_of(dtype) + PADDING;
     return {scratch.get(use, channels * stride), stride};
 }
 
 Place in_target(const Target& to, const Tile& tile) {
-    const int64_t size = to.floating ? 4 : 1;
+    const int64_t size = to.element();
     return {to.data + tile.begin * tile.width * size, to.height * to.width * size};
 }
 
 Planes split(Lines& lines, const Tile& tile, int64_t channels, const Place& place, const Kernels& kernels,
              Scratch& scratch) {
-    const int64_t size = lines.floating() ? 4 : 1, width = tile.width;
+    const int64_t size = size_of(lines.dtype()), width = tile.width;
     const int64_t bytes = width * size;
     uint8_t* pixels = lines.interleaved() ? scratch.get(Scratch::PIXELS, tile.pixels() * channels * size) : nullptr;
     for (int64_t n = 0; n < tile.rows; ++n) {
@@ -52,13 +54,13 @@ Planes split(Lines& lines, const Tile& tile, int64_t channels, const Place& plac
         uint8_t* out = place.data + row * bytes;
         for (int64_t c = 0; c < channels; ++c, line += bytes, out += place.stride) copy(line, bytes, out);
     }
-    Planes planes{scratch.get<const uint8_t*>(Scratch::PLANES, channels), channels, lines.floating()};
+    Planes planes{scratch.get<const uint8_t*>(Scratch::PLANES, channels), channels, lines.dtype()};
     uint8_t** to = scratch.get<uint8_t*>(Scratch::OTHER_PLANES, channels);
     for (int64_t c = 0; c < channels; ++c) planes.of[c] = to[c] = place.data + c * place.stride;
-    if (pixels && lines.floating())
-        split_floats(reinterpret_cast<const float*>(pixels), channels, tile.pixels(), to);
-    else if (pixels)
+    if (pixels && size == 1)
         kernels.split(pixels, static_cast<int>(channels), tile.pixels(), to);
+    else if (pixels)
+        (size == 4 ? split_as<float> : split_as<uint16_t>)(pixels, channels, tile.pixels(), to);
     return planes;
 }
 
@@ -67,21 +69,24 @@ bool lies_in_planes(const View& view) {
 }
 
 Planes in_place(const View& view, const Tile& tile, Scratch& scratch) {
-    const Planes planes{scratch.get<const uint8_t*>(Scratch::PLANES, view.channels), view.channels, view.floating};
+    const Planes planes{scratch.get<const uint8_t*>(Scratch::PLANES, view.channels), view.channels, view.dtype};
     for (int64_t c = 0; c < view.channels; ++c)
         planes.of[c] = view.data + c * view.channel + tile.begin * view.row;
     return planes;
 }
 
 void store(const Planes& planes, const Target& to, const Tile& tile, const Kernels& kernels) {
-    const int64_t n = tile.pixels(), size = to.floating ? 4 : 1;
+    const int64_t n = tile.pixels(), size = to.element();
     if (to.interleaved) {
         uint8_t* out = to.data + tile.begin * tile.width * to.channels * size;
-        if (to.floating)
+        if (size == 1)
+            kernels.join_bytes(planes.of, planes.channels, n, out);
+        else if (size == 2)
+            kernels.join_words(reinterpret_cast<const uint16_t* const*>(planes.of), planes.channels, n,
+                               reinterpret_cast<uint16_t*>(out));
+        else
             kernels.join_floats(reinterpret_cast<const float* const*>(planes.of), planes.channels, n,
                                 reinterpret_cast<float*>(out));
-        else
-            kernels.join_bytes(planes.of, planes.channels, n, out);
         return;
     }
     const Place place = in_target(to, tile);

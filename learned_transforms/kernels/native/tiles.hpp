@@ -9,7 +9,9 @@ namespace lt {
 struct Planes {
     const uint8_t** of;
     int64_t channels;
-    bool floating;
+    Dtype dtype;
+
+    bool floating() const { return dtype == Dtype::float32; }
 };
 
 // Where the planes of a tile go: into the output, if it is planar, else into scratch.
@@ -26,7 +28,7 @@ struct Tile {
 // Rows of a tile, about 2048 pixels.
 inline int64_t tile_rows(int64_t width) { return std::max<int64_t>(1, 2048 / width); }
 
-Place in_scratch(Scratch& scratch, Scratch::Use use, int64_t channels, const Tile& tile, bool floating);
+Place in_scratch(Scratch& scratch, Scratch::Use use, int64_t channels, const Tile& tile, Dtype dtype);
 Place in_target(const Target& to, const Tile& tile);
 
 // The lines of a tile, as planes.
@@ -51,7 +53,7 @@ void each_tile(const View& view, const Kernels& kernels, Scratch& scratch, const
         const Tile tile{first, std::min(height, view.height - first), view.width};
         f(planes ? in_place(view, tile, scratch)
                  : split(*source, tile, view.channels,
-                         in_scratch(scratch, Scratch::TILES, view.channels, tile, view.floating), kernels, scratch),
+                         in_scratch(scratch, Scratch::TILES, view.channels, tile, view.dtype), kernels, scratch),
           tile.pixels());
     }
 }
