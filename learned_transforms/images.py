@@ -268,8 +268,8 @@ def check_values(image: Tensor) -> None:
         found, remedy = f"a quantized tensor of {image.dtype}", "Make numbers of it: image.dequantize()"
     elif image.is_complex():
         found, remedy = f"complex numbers of {image.dtype}", "Take image.abs(), image.real or image.imag"
-    elif any(getattr(image, "names", ())):  # Newer versions of torch have none.
-        found, remedy = f"a tensor with names {image.names}", "Drop them: image.rename(None)"
+    elif any(names := getattr(image, "names", ())):  # Newer versions of torch have none.
+        found, remedy = f"a tensor with names {names}", "Drop them: image.rename(None)"
     else:
         return
     raise InputTypeError(f"Expected a tensor of real numbers in memory, got {found}. {remedy}.")
