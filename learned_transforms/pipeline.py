@@ -248,6 +248,7 @@ class Pipeline(Lowered):
             other = self.segments[form, start, segment.stop] = self.gather(form, start, stop=segment.stop)
         return other if other.stop == segment.stop else None
 
+    @torch.inference_mode(False)  # What is made is kept, and serves other calls.
     def gather(self, form: Form, start: int, observed: bool = False, stop: int | None = None) -> Segment:
         """As many transforms from ``start`` up to ``stop`` as learned layers cover, for images of ``form``."""
         # Masks are moved by layers that no training changes.

@@ -57,10 +57,12 @@ def is_picture(value: Any = None) -> bool:
     return isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3)
 
 
-def on_array(transform: Any, value: np.ndarray) -> Any:
-    """What a transform of the catalogue makes of a lone uint8 array: tensor arithmetic, an array again."""
-    channels_first = torch.from_numpy(value.copy() if value.ndim == 3 else value[..., None].copy()).permute(2, 0, 1)
-    return tree_map(lambda x: x.movedim(-3, -1).numpy() if type(x) is Tensor else x, transform(channels_first))
+def channels_first(value: np.ndarray) -> Tensor:
+    return torch.from_numpy(value.copy() if value.ndim == 3 else value[..., None].copy()).permute(2, 0, 1)
+
+
+def as_arrays(made: Any) -> Any:
+    return tree_map(lambda x: x.movedim(-3, -1).numpy() if type(x) is Tensor else x, made)
 
 
 def flat(transforms: Any) -> Iterator[Any]:
@@ -82,7 +84,8 @@ class Expected:
     def __call__(self, *inputs: Any) -> Any:
         if len(inputs) != 1 or not is_picture(inputs[0]):
             return self.compose(*inputs)
-        value, made = inputs[0], True
+        # Transforms of the catalogue do tensor arithmetic, one after the other, and an array comes of it.
+        value, made, tensor, array = inputs[0], True, None, None
         for transform in flat([self.compose]):
             # What layers make of a lone array stays one, whatever its dtype.
             lone = is_picture(value) or (made and isinstance(value, np.ndarray))
@@ -94,7 +97,11 @@ class Expected:
                 raise Undecided
             if lone and min(value.strides, default=0) < 0 and isinstance(transform, CONVERTERS):
                 value = value.copy()  # torch takes no negative strides; ours does.
-            value = on_array(transform, value) if made else transform(value)
+            if made:
+                tensor = transform(tensor if value is array else channels_first(value))
+                value = array = as_arrays(tensor)
+            else:
+                value = transform(value)
         return value
 
 

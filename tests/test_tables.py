@@ -5,12 +5,15 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import pytest
+import torch
 from helpers import image_of, seeded, to_pil
+from torch import Tensor
 from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms import network, pipeline, segment, taps
-from learned_transforms.kernels import cpu, reference
+from learned_transforms.kernels import BACKENDS, cpu, reference
+from learned_transforms.kernels.cpu import allocator
 
 LIMIT = 6
 """In place of every limit, so that few images exceed it."""
@@ -24,32 +27,32 @@ LIMITS = (
 )
 
 
-def tables(value: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, int]]:
-    """Each dict, list and set that an object of this package holds, and how long it is."""
+def held(value: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:
+    """What an object of this package holds, by path: its attributes, entries, and what its functions close over."""
     if id(value) in seen:
         return
     seen[id(value)] = value
+    yield path, value
     inner: dict[Any, Any] = {}
     if isinstance(value, dict | list | set | tuple):
-        if not isinstance(value, tuple):  # Those do not grow.
-            yield path, len(value)
         inner = value if isinstance(value, dict) else dict(enumerate(value))
     elif isinstance(value, FunctionType):
         names, cells = value.__code__.co_freevars, value.__closure__ or ()
         inner = {name: cell.cell_contents for name, cell in zip(names, cells, strict=True)}
     elif isinstance(value, MethodType):
         inner = {"self": value.__self__}
-    elif type(value).__module__.startswith("learned_transforms") and not isinstance(value, type):
-        inner = getattr(value, "__dict__", {})
+    if type(value).__module__.startswith("learned_transforms"):
+        inner = {**inner, **getattr(value, "__dict__", {})}
     for name, one in list(inner.items()):
-        yield from tables(one, f"{path}.{name}" if isinstance(name, str) else f"{path}[]", seen)
+        yield from held(one, f"{path}.{name}" if isinstance(name, str) else f"{path}[]", seen)
 
 
 def longest(learned: Any) -> dict[str, int]:
-    """By path, of the transforms' own lists aside."""
+    """The lengths of dicts, lists and sets, by path."""
     found: dict[str, int] = {}
-    for path, length in tables(learned, "", {}):
-        found[path] = max(length, found.get(path, 0))
+    for path, value in held(learned, "", {}):
+        if isinstance(value, dict | list | set):
+            found[path] = max(len(value), found.get(path, 0))
     return found
 
 
@@ -63,29 +66,30 @@ def images() -> Iterator[Any]:
         yield from (image, image, batch, batch, to_pil(image), to_pil(image))
 
 
+TRANSFORMS = {
+    "jitter": [v2.ColorJitter(0.4, 0.4, 0.4, 0.1), v2.RandomHorizontalFlip(), v2.Resize((7, 8))],
+    "windows": [
+        v2.RandomResizedCrop(7),
+        v2.RandomApply([v2.GaussianBlur(3)], p=0.5),
+        v2.RandomHorizontalFlip(),
+        v2.RandomVerticalFlip(),
+        v2.RandomInvert(),
+    ],
+    "resize": [v2.Resize((7, 8))],
+    "crops": [v2.RandomCrop(5, padding=2), v2.RandomHorizontalFlip(), v2.RandomShortestSize([7, 9], 20)],
+}
+
+
 @pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
-@pytest.mark.parametrize("name", ["jitter", "windows", "crops", "resize"])
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_no_table_grows_with_images(name: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if backend == "cpu" and cpu.MISSING is not None:
         pytest.skip("the native extension is not there")
     for module, names in LIMITS:
         for constant in names:
             monkeypatch.setattr(module, constant, LIMIT)
-    blur = v2.RandomApply([v2.GaussianBlur(3)], p=0.5)
-    transforms = {
-        "jitter": [v2.ColorJitter(0.4, 0.4, 0.4, 0.1), v2.RandomHorizontalFlip(), v2.Resize((7, 8))],
-        "windows": [
-            v2.RandomResizedCrop(7),
-            blur,
-            v2.RandomHorizontalFlip(),
-            v2.RandomVerticalFlip(),
-            v2.RandomInvert(),
-        ],
-        "resize": [v2.Resize((7, 8))],
-        "crops": [v2.RandomCrop(5, padding=2), v2.RandomHorizontalFlip(), v2.RandomShortestSize([7, 9], 20)],
-    }[name]
-    learned = lt.LearnedCompose(transforms, backend=backend)
+    learned = lt.LearnedCompose(TRANSFORMS[name], backend=backend)
     learned.budget.most = 2**40  # Bytes are counted in test_sizes.py.
     learned(image_of(3, (11, 12)))
     before = longest(learned)
@@ -104,3 +108,28 @@ def test_taps_are_kept_for_few_sizes() -> None:
     for length in range(9, 60):
         plan.stages[0].rows.taps(length)
         assert len(plan.stages[0].rows.evaluated) <= taps.MOST_SIZES
+
+
+@pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+@pytest.mark.parametrize("floats", [False, True])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_nothing_that_is_kept_is_of_inference_mode(name: str, floats: bool, backend: str) -> None:
+    """Gradients could not pass through it later."""
+    image = image_of(3, (11, 12)).float() / 255 if floats else image_of(3, (11, 12))
+    with torch.inference_mode():
+        learned = lt.LearnedCompose(TRANSFORMS[name], backend=backend)
+        for seed in range(3):
+            seeded(seed)
+            learned(image)
+        for part in [one for one in learned.segments.values() if not one.tracking]:
+            part.network.relower()
+            part.network.why_not(BACKENDS["reference"], (3, 11, 12), torch.device("cpu"))
+            learned(image)
+    kept = [(path, one) for path, one in held(learned, "", {}) if isinstance(one, Tensor)]
+    assert kept
+    assert not [path for path, one in kept if one.is_inference()]
+    allocator.cache_clear()
+    with torch.inference_mode():
+        allocator(torch.float32)
+    assert not allocator(torch.float32)(3).is_inference()
