@@ -11,7 +11,7 @@ from contenders import CONTENDERS
 from jobs import JOBS
 
 import learned_transforms as lt
-from learned_transforms.report import processor
+from learned_transforms.cli.demo import processor
 
 PACKAGES = (
     "learned_transforms",

@@ -17,7 +17,7 @@ from report import OURS
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from learned_transforms.images import from_tensor
+from learned_transforms.images.formats import from_tensor
 
 WARM_UP = 16
 """Calls before any timing, under seeds that give every combination of two flips."""

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook as any_global_hook
 
 from learned_transforms import processors
-from learned_transforms import weights as weight_files
+from learned_transforms.artifacts import weights as weight_files
+from learned_transforms.artifacts.describe import describe
+from learned_transforms.artifacts.explain import Explanation, Row, explain
+from learned_transforms.artifacts.folders import check_config, save_folder
+from learned_transforms.artifacts.stored import restore_pipeline
+from learned_transforms.artifacts.weights import Weights
 from learned_transforms.certificate import Certificate, measure
-from learned_transforms.describe import describe
-from learned_transforms.draws import local
 from learned_transforms.errors import (
     InputTypeError,
     PipelineTypeError,
@@ -28,20 +31,17 @@ from learned_transforms.errors import (
     check_flag,
     check_keywords,
 )
-from learned_transforms.executor import Run
-from learned_transforms.explain import Explanation, Row, explain
-from learned_transforms.folders import check_config, save_folder
-from learned_transforms.identify import read
-from learned_transforms.images import Form, image_in, items, kind_of, signature, to_tensor
-from learned_transforms.kernels.rows import Rows
-from learned_transforms.layers import Layer
+from learned_transforms.images.formats import Form, image_in, items, kind_of, signature, to_tensor
+from learned_transforms.images.pytree import describe_leaf
+from learned_transforms.kernels.batches import Rows
+from learned_transforms.layers.base import Layer
+from learned_transforms.layers.network import Network
 from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, observed, tracing_state
-from learned_transforms.nested import describe_leaf
-from learned_transforms.network import Network
-from learned_transforms.pipeline import Pipeline
-from learned_transforms.stored import restore_pipeline
-from learned_transforms.tape import Tape
-from learned_transforms.weights import Weights
+from learned_transforms.runtime.executor import Run
+from learned_transforms.runtime.pipeline import Pipeline
+from learned_transforms.runtime.recorder import Tape
+from learned_transforms.transforms.draws import local
+from learned_transforms.transforms.identify import read
 
 FORMS = {"pil": Form("pil", "uint8"), "uint8": Form("tensor", "uint8"), "float32": Form("tensor", "float32")}
 """The forms of input that :meth:`LearnedCompose.explain` tells of."""

@@ -8,7 +8,9 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from learned_transforms.kernels import cpu, cuda, driver
+from learned_transforms.kernels import cpu
+from learned_transforms.kernels.cuda import backend as cuda
+from learned_transforms.kernels.cuda import driver
 
 COMPILER = shutil.which("g++")
 FLAGS = ("-O2", "-std=c++17", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-x", "c++")

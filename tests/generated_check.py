@@ -22,8 +22,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms.catalog import ROWS
-from learned_transforms.containers import COMPOSES, CONTAINERS
+from learned_transforms.transforms.containers import COMPOSES, CONTAINERS
+from learned_transforms.transforms.registry import ROWS
 
 CALLS = 3
 """In a row: the second and the third take ways that were prepared before."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from learned_transforms.artifacts.stored import digest, read
 from learned_transforms.errors import WeightsError
-from learned_transforms.stored import digest, read
 
 RAW = "@raw text@"
 """A string that stands for text which Python's JSON would not write."""

@@ -16,12 +16,12 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from learned_transforms import LearnedCompose
-from learned_transforms.apply import PARTIAL, apply, given, kind_of
-from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.cli import main
+from learned_transforms.cli.apply import PARTIAL, apply, given, kind_of
+from learned_transforms.cli.main import main
 from learned_transforms.errors import DataError, OutputError, PipelineValueError
-from learned_transforms.layers import Mixing
-from learned_transforms.network import Network
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.layers.base import Mixing
+from learned_transforms.layers.network import Network
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ def test_the_command(saved, source, tmp_path, capsys):
 
 
 def start(*command):
-    return subprocess.Popen([sys.executable, "-m", "learned_transforms.cli", "apply", *map(str, command)])
+    return subprocess.Popen([sys.executable, "-m", "learned_transforms", "apply", *map(str, command)])
 
 
 def wait_for_files(process, folder, count):
@@ -326,7 +326,17 @@ def test_a_killed_run_goes_on(model, many, tmp_path):
 
 def test_an_interrupted_run_leaves_no_traceback(saved, many, tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "learned_transforms.cli", "apply", saved, str(many), str(out), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "learned_transforms.cli.main",
+        "apply",
+        saved,
+        str(many),
+        str(out),
+        "--workers",
+        "1",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for_files(process, out, 5)
     process.send_signal(signal.SIGINT)

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.gridded import GridResampling, mean_of, settled_grid
-from learned_transforms.network import Network
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.layers.grid import GridResampling, mean_of, settled_grid
+from learned_transforms.layers.network import Network
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data import PHOTOS
+from learned_transforms.trainer.data.sources import PHOTOS
 
 ONE, STILL = torch.ones(1, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
 ROUNDED = Arithmetic("float64", rounding="half_even")

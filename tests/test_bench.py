@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from learned_transforms.cli import main
+from learned_transforms.cli.main import main
 from learned_transforms.errors import DataError
 
 README = "# Title\n\nBefore.\n\n<!-- benchmarks -->\nold | figures\n<!-- /benchmarks -->\n\nAfter.\n"
@@ -223,7 +223,17 @@ def test_every_contender_has_work(suite):
 
 def test_command(tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "learned_transforms.cli", "bench", "--quick", "--threads", "1", "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "learned_transforms.cli.main",
+        "bench",
+        "--quick",
+        "--threads",
+        "1",
+        "--out",
+        str(out),
+    ]
     run = subprocess.run(
         [*command, "-k", "(seed-chw and (ours or floor or pillow)) or (train-hwc-folder-0 and v2)"],
         cwd=tmp_path,

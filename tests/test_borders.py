@@ -11,16 +11,16 @@ from test_native import simd as simd  # autouse: each set of instructions, into 
 from torch import Tensor
 from torchvision.transforms import v2
 
-from learned_transforms import layers
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.installed import takes_rows_first
-from learned_transforms.keep import BORDERS, Keep, Listed, bordered, follow
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.indexing import BORDERS, Keep, Listed, bordered, follow
+from learned_transforms.ir.interpolation import Axis, evaluate
+from learned_transforms.ir.ops import Around, Gather, Plan, Resample, Stage, Table
 from learned_transforms.kernels import cpu
-from learned_transforms.kernels.reference import Reference
-from learned_transforms.layers import Resampling
-from learned_transforms.plan import Around, Gather, Plan, Resample, Stage, Table
-from learned_transforms.taps import Axis, evaluate
+from learned_transforms.kernels.reference.executor import Reference
+from learned_transforms.layers import base as layers
+from learned_transforms.layers.base import Resampling
 
 CUBIC = torch.tensor([[1, 0, -2.25, 1.25], [0, -0.75, 1.5, -0.75]], dtype=torch.float64)
 PADDING_MODES = {"zero": "constant", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}

@@ -8,10 +8,10 @@ import torch
 from helpers import image_of, to_pil
 from PIL import ImageFilter
 
+from learned_transforms.ir.ops import BoxBlur, Plan, Slot
 from learned_transforms.kernels import backends, cpu
-from learned_transforms.kernels.colour import box_of
-from learned_transforms.kernels.reference import Reference
-from learned_transforms.plan import BoxBlur, Plan, Slot
+from learned_transforms.kernels.reference.color import box_of
+from learned_transforms.kernels.reference.executor import Reference
 
 SIGMAS = (0.01, 0.1, 0.4, 0.77, 1.0, 1.5, 2.0, 3.3, 7.0, 16.0)
 SIZES = ((1, 1), (1, 9), (9, 1), (2, 3), (17, 64), (65, 41), (130, 97))

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import CheckpointError, LearnedTransformsError, OutputError
-from learned_transforms.layers import Resampling
-from learned_transforms.trainer.checkpoint import Checkpoint
-from learned_transforms.trainer.fit import Settings, fit_separable, fit_unstructured, separable
-from learned_transforms.trainer.kernel import fit_kernel, kernel_matrices
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.layers.base import Resampling
+from learned_transforms.trainer.optim.checkpoint import Checkpoint
+from learned_transforms.trainer.optim.fit import Settings, fit_separable, fit_unstructured, separable
+from learned_transforms.trainer.optim.kernel import fit_kernel, kernel_matrices
 
 EPOCHS = 6
 FINGERPRINT = {"epochs": EPOCHS, "size": (5, 4), "min_delta": 0.1, "data": "c0ffee"}

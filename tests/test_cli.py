@@ -17,9 +17,9 @@ from helpers import to_pil
 import learned_transforms as lt
 from learned_transforms import LearnedCompose, list_pretrained
 from learned_transforms.certificate import measure
-from learned_transforms.cli import COMMANDS, main
-from learned_transforms.report import demo
-from learned_transforms.trainer.search import Row
+from learned_transforms.cli.demo import demo
+from learned_transforms.cli.main import COMMANDS, main
+from learned_transforms.trainer.search.search import Row
 
 
 @pytest.fixture(scope="module")

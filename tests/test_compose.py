@@ -13,12 +13,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms.errors import (
-    FallbackWarning,
-    PipelineTypeError,
-    PipelineValueError,
-    WeightsError,
-)
+from learned_transforms.errors import FallbackWarning, PipelineTypeError, PipelineValueError, WeightsError
 
 SHAPES = [(3, 32, 32), (3, 33, 47), (3, 200, 9), (3, 9, 200), (1, 31, 64), (3, 28, 28)]
 

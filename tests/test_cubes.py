@@ -6,13 +6,13 @@ import torch
 from PIL import Image, ImageFilter
 
 import learned_transforms as lt
-from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.cubes import ColorCube
 from learned_transforms.errors import PipelineValueError
-from learned_transforms.network import Network
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.layers.cube import ColorCube
+from learned_transforms.layers.network import Network
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.cubed import hats, nodes_along
-from learned_transforms.trainer.data import PHOTOS, photo
+from learned_transforms.trainer.data.sources import PHOTOS, photo
+from learned_transforms.trainer.search.cube import hats, nodes_along
 
 GRID = (5, 9, 12)
 

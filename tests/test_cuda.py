@@ -17,9 +17,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
 import learned_transforms as lt
-from learned_transforms import mixing
 from learned_transforms.errors import BackendError, FallbackWarning, ProcessorInputError, UnsupportedTransformError
-from learned_transforms.kernels import backends
+from learned_transforms.kernels import backends, mixing
 
 if not torch.cuda.is_available():
     pytest.skip("needs a GPU", allow_module_level=True)

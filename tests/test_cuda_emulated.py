@@ -18,11 +18,13 @@ from torchvision.transforms import InterpolationMode, v2
 
 import learned_transforms as lt
 from learned_transforms.errors import BackendError, FallbackWarning, InputShapeError, UnsupportedTransformError
-from learned_transforms.executor import Run
-from learned_transforms.kernels import BACKENDS, backends, cpu, cuda, driver
-from learned_transforms.kernels.reference import Reference
-from learned_transforms.layers import Resampling
-from learned_transforms.network import Network
+from learned_transforms.kernels import BACKENDS, backends, cpu
+from learned_transforms.kernels.cuda import backend as cuda
+from learned_transforms.kernels.cuda import driver
+from learned_transforms.kernels.reference.executor import Reference
+from learned_transforms.layers.base import Resampling
+from learned_transforms.layers.network import Network
+from learned_transforms.runtime.executor import Run
 
 pytestmark = [
     pytest.mark.skipif(COMPILER is None, reason="needs g++"),
@@ -221,7 +223,7 @@ def test_images_that_are_refused(monkeypatch):
     taken.untyped_storage().resize_(9)
     with pytest.raises(InputShapeError, match="storage of 9 bytes"):
         learned(taken)
-    arithmetic = lt.weights.load("torchvision").layers["uint8/resize_bilinear"].arithmetic
+    arithmetic = lt.artifacts.weights.load("torchvision").layers["uint8/resize_bilinear"].arithmetic
     wild = Resampling(torch.tensor([[1.0, -3.0]]), torch.zeros(2), arithmetic)
     with pytest.raises(BackendError, match="does not sum to 1"):
         Network([wild], [{"size": (20, 20)}], "uint8")(image, "cuda")
@@ -383,7 +385,7 @@ def test_a_gpu_that_is_too_old_is_told_of(monkeypatch, forgetful):
 UNTOUCHED = """
 import torch, learned_transforms as lt
 from torchvision.transforms import v2
-from learned_transforms.kernels import driver
+from learned_transforms.kernels.cuda import driver
 v2.Resize(3)(torch.zeros(3, 9, 9, dtype=torch.uint8))
 learned = lt.LearnedCompose([v2.Resize(3)])
 learned(torch.zeros(3, 9, 9, dtype=torch.uint8))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from learned_transforms.errors import DataError, InputTypeError, PipelineValueError, TeacherError
 from learned_transforms.trainer import gather, retrain
-from learned_transforms.trainer.data import (
+from learned_transforms.trainer.data.sources import (
     SYNTHETIC,
     as_kind,
     ask,

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from learned_transforms import cli, doctor
-from learned_transforms import weights as weight_files
+from learned_transforms.artifacts import weights as weight_files
+from learned_transforms.cli import doctor
+from learned_transforms.cli import main as cli
 from learned_transforms.kernels import backends, cpu
 
 SOUND = "uint8/resize_bilinear", "pil/hue"

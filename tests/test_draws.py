@@ -10,8 +10,8 @@ from helpers import FORMS, check_transform, compare, to_pil
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms import draws, sampler
-from learned_transforms.clients import twins
+from learned_transforms.transforms import draws, sampler
+from learned_transforms.transforms.clients import twins
 
 KEYS = ("top", "left", "height", "width")
 

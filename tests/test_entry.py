@@ -73,7 +73,9 @@ def test_no_copy_of_the_whole_image(monkeypatch):
     steps = [v2.ToImage(), LEVELS, resized_crop(v2), v2.RandomHorizontalFlip(), FLOAT]
     ours, image = lt.LearnedCompose(steps, fallback="error"), to_pil(image_of(3, (400, 500)))
     expected = [ours(image) for _ in range(3)]
-    monkeypatch.setattr("learned_transforms.segment.to_tensor", lambda image: pytest.fail("the whole image was read"))
+    monkeypatch.setattr(
+        "learned_transforms.runtime.segment.to_tensor", lambda image: pytest.fail("the whole image was read")
+    )
     assert [one.shape for one in expected] == [ours(image).shape for _ in range(3)]
 
 
@@ -272,10 +274,10 @@ def test_arrays_are_read_in_place(monkeypatch):
     array = image_of(3, (40, 50)).permute(1, 2, 0).contiguous().numpy()
     ours = lt.LearnedCompose([v2.Resize((12, 13)), FLOAT], fallback="error")
     expected = ours(array)
-    for module in ("segment", "executor", "kernels.cpu"):
+    for module in ("runtime.segment", "runtime.executor", "kernels.cpu"):
         monkeypatch.setattr(f"learned_transforms.{module}.to_tensor", lambda image: pytest.fail("it was copied"))
     for one in (array, read_only(array.copy())):
-        run = ours.runs.get(lt.images.signature(one))
+        run = ours.runs.get(lt.images.formats.signature(one))
         assert (run is not None) == (one is array)
         if run is not None:
             assert np.array_equal(ours(one), expected)

@@ -17,9 +17,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms.executor import Run
 from learned_transforms.kernels import cpu
-from learned_transforms.steps import PILLOWS
+from learned_transforms.runtime.executor import Run
+from learned_transforms.transforms.lowering import PILLOWS
 
 LEVELS = image_of(3, (40, 50))
 PIL = to_pil(LEVELS)

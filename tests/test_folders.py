@@ -12,9 +12,8 @@ from helpers import seed_v2
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms import weights as weight_files
-from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.describe import OTHERS, class_name, describe, restore
+from learned_transforms.artifacts import weights as weight_files
+from learned_transforms.artifacts.describe import OTHERS, class_name, describe, restore
 from learned_transforms.errors import (
     ApproximateWeightsError,
     CheckpointError,
@@ -24,8 +23,9 @@ from learned_transforms.errors import (
     UnknownPretrainedError,
     WeightsError,
 )
-from learned_transforms.layers import Mixing
-from learned_transforms.trainer.checkpoint import STATE, Checkpoint, Snapshot, check_sum
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.layers.base import Mixing
+from learned_transforms.trainer.optim.checkpoint import STATE, Checkpoint, Snapshot, check_sum
 
 IMAGE = torch.randint(0, 256, (3, 40, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

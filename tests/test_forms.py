@@ -11,11 +11,11 @@ from PIL import Image
 
 from learned_transforms import LearnedCompose
 from learned_transforms.errors import MissingExtraError, PipelineValueError, TeacherError
-from learned_transforms.layers import Lookup
-from learned_transforms.network import Network
+from learned_transforms.layers.base import Lookup
+from learned_transforms.layers.network import Network
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data import as_kind
-from learned_transforms.trainer.forms import Command, OnnxModel, as_teacher, unpacked
+from learned_transforms.trainer.data.forms import Command, OnnxModel, as_teacher, unpacked
+from learned_transforms.trainer.data.sources import as_kind
 
 IMAGE = torch.arange(3 * 5 * 6, dtype=torch.uint8).view(3, 5, 6)
 COPY = f'{sys.executable} -c "import sys, shutil; shutil.copy(sys.argv[1], sys.argv[2])" {{in}} {{out}}'

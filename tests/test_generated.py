@@ -14,10 +14,10 @@ from generated_values import evaluated
 from hypothesis import Phase, given, settings
 
 import learned_transforms
-from learned_transforms.catalog import ROWS
-from learned_transforms.containers import COMPOSES, CONTAINERS
-from learned_transforms.describe import class_name
-from learned_transforms.operations import OPERATIONS
+from learned_transforms.artifacts.describe import class_name
+from learned_transforms.transforms.containers import COMPOSES, CONTAINERS
+from learned_transforms.transforms.registry import ROWS
+from learned_transforms.transforms.torch_ops import OPERATIONS
 
 HERE = Path(__file__).parent
 CHUNK = 1000

@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.gridded import GRIDS, GridResampling, evaluate_on
-from learned_transforms.layers import Resampling
-from learned_transforms.network import Network
-from learned_transforms.trainer.placement import placements
-from learned_transforms.trainer.recognise import recognise
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.layers.base import Resampling
+from learned_transforms.layers.grid import GRIDS, GridResampling, evaluate_on
+from learned_transforms.layers.network import Network
+from learned_transforms.trainer.search.placement import placements
+from learned_transforms.trainer.search.recognize import recognise
 
 LINEAR, SHIFT = torch.tensor([[1.0, -1.0]], dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
 ROUNDED = Arithmetic("float64", rounding="half_even")

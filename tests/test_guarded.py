@@ -8,10 +8,10 @@ import pytest
 from test_native import FUSED, INT16, NO_SHIFT, TRIANGLE, native
 
 from learned_transforms.errors import BackendError
-from learned_transforms.keep import Keep, Nearest
+from learned_transforms.ir.indexing import Keep, Nearest
+from learned_transforms.ir.interpolation import Axis
+from learned_transforms.ir.ops import Gather, Plan, Resample
 from learned_transforms.kernels import cpu
-from learned_transforms.plan import Gather, Plan, Resample
-from learned_transforms.taps import Axis
 
 SCRIPT = """
 import ctypes, mmap, sys

@@ -17,13 +17,14 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms.errors import BackendError, FallbackWarning, InputShapeError
-from learned_transforms.images import Form
-from learned_transforms.keep import Keep
-from learned_transforms.kernels import cpu, cuda
-from learned_transforms.kernels.reference import Reference
-from learned_transforms.layers import Casting, Lookup, Normalising
-from learned_transforms.network import Network
-from learned_transforms.plan import Cast, Gather, Normalise, Table
+from learned_transforms.images.formats import Form
+from learned_transforms.ir.indexing import Keep
+from learned_transforms.ir.ops import Cast, Gather, Normalise, Table
+from learned_transforms.kernels import cpu
+from learned_transforms.kernels.cuda import backend as cuda
+from learned_transforms.kernels.reference.executor import Reference
+from learned_transforms.layers.base import Casting, Lookup, Normalising
+from learned_transforms.layers.network import Network
 
 HALVES = [torch.float16, torch.bfloat16]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

@@ -11,13 +11,13 @@ from hostile import MUTATIONS, edited, resealed
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms import weights as weight_files
-from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.certificate import measure
 from learned_transforms.errors import LONGEST_TEXT, ApproximateWeightsError, LearnedTransformsError, WeightsError
-from learned_transforms.fixed import Scattered, SeparableSum, Unstructured
-from learned_transforms.layers import Cropping, Flipping, Lookup, Mixing, Padding
-from learned_transforms.network import Network
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.layers.base import Cropping, Flipping, Lookup, Mixing, Padding
+from learned_transforms.layers.fixed_size import Scattered, SeparableSum, Unstructured
+from learned_transforms.layers.network import Network
 
 ROUNDED = Arithmetic("float32", rounding="half_up")
 

@@ -10,7 +10,7 @@ from hostile import DEEP, LONG, RAW, joined, parted, resealed
 from safetensors.torch import save
 
 import learned_transforms as lt
-from learned_transforms import weights as weight_files
+from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.errors import LONGEST_TEXT, ProcessorError, WeightsError
 
 INT = {"number": "int", "bits": 22, "rounding": "half_up", "each_pass": True}

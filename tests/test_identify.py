@@ -15,8 +15,8 @@ from torchvision.transforms import _presets as presets
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms import watch
 from learned_transforms.errors import FallbackWarning
+from learned_transforms.transforms import watch
 
 IMAGE = image_of(3, (40, 50))
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

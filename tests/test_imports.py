@@ -3,165 +3,35 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import learned_transforms
 
 PACKAGE = Path(learned_transforms.__file__).parent
-ORDER = (
-    "errors",
-    "modes",
-    "plain",
-    "arithmetic",
-    "installed",
-    "keep",
-    "sizing",
-    "taps",
-    "plan",
-    "fold",
+ROOMS = (
+    "errors plain modes installed certificate",
     "images",
-    "nested",
-    "noise",
-    "layout",
-    "certificate",
-    "kernels.sums",
-    "kernels.colour",
-    "kernels.reference",
-    "kernels.cpu",
-    "kernels.rows",
-    "kernels.driver",
-    "kernels.spans",
-    "kernels.cuda",
+    "ir",
     "kernels",
-    "mixing",
-    "size_rules",
     "layers",
-    "framing",
-    "pooling",
-    "gridded",
-    "colour",
-    "given",
-    "ranks",
-    "cubes",
-    "fixed",
-    "network",
-    "draws",
-    "moving",
-    "factors",
-    "containers",
-    "clients",
-    "clients.twins",
-    "replay",
-    "operations",
-    "steps",
-    "clients.layers",
-    "clients.steps",
-    "catalog",
-    "metadata",
-    "watch",
-    "arguments",
-    "clients.source",
-    "clients.entries",
-    "clients.pillow",
-    "clients.timm",
-    "clients.open_clip",
-    "clients.lightly",
-    "clients.selfsupervised",
-    "clients.references",
-    "clients.others",
-    "clients.known",
-    "identify",
-    "describe",
-    "stored",
-    "weights",
-    "folders",
-    "stand_ins",
-    "views",
-    "explain",
-    "sampler",
-    "segment",
-    "masks",
-    "beside",
-    "tape",
-    "pipeline",
-    "executor",
-    "processors.sizes",
-    "processors.levels",
-    "processors.steps",
-    "processors.checks",
-    "processors.families",
-    "processors.reading",
-    "processors.pipelines",
-    "processors.features",
-    "processors.inputs",
-    "processors.patching",
-    "processors.running",
-    "processors.processor",
+    "transforms",
+    "artifacts",
+    "runtime",
     "processors",
-    "compose",
-    "",
-    "trainer.stages",
-    "trainer.files",
-    "trainer.forms",
-    "trainer.rules",
-    "trainer.data",
-    "trainer.layouts",
-    "trainer.hypotheses",
-    "trainer.snap",
-    "trainer.crew",
-    "trainer.checkpoint",
-    "trainer.fit",
-    "trainer.placement",
-    "trainer.ruled",
-    "trainer.kernel",
-    "trainer.problem",
-    "trainer.pointwise",
-    "trainer.outliers",
-    "trainer.noisy",
-    "trainer.gains",
-    "trainer.recognise",
-    "trainer.thinning",
-    "trainer.choosing",
-    "trainer.resampling",
-    "trainer.summed",
-    "trainer.spatial",
-    "trainer.ranked",
-    "trainer.cubed",
-    "trainer.plain",
-    "trainer.bounds",
-    "trainer.blocks",
-    "trainer.areal",
-    "trainer.search",
-    "trainer.contradictions",
-    "trainer.levels",
-    "trainer.pairs",
-    "trainer.assemble",
-    "trainer.impulse",
-    "trainer.nearest",
-    "trainer.figures",
-    "trainer.speed",
-    "trainer.result",
+    "compose .",
     "trainer",
-    "trainer.teachers",
-    "trainer.resizes",
-    "trainer.blends",
-    "trainer.hues",
-    "trainer.colours",
-    "trainer.audit",
-    "trainer.page",
-    "trainer.zoo",
-    "doctor",
-    "report",
-    "apply",
-    "commands",
-    "cli",
-    "__main__",
+    "cli __main__",
 )
+"""Folders, and modules beside them: what stands in a line imports from lines above it, and from its own, in no circle;
+``.`` is the package itself."""
 EXTENSION = "kernels._native"
 """Compiled; it imports nothing."""
-NAMING = ("trainer.teachers", "trainer.audit", "trainer.zoo")
+NAMING = ("trainer.zoo.teachers", "trainer.zoo.certify", "trainer.zoo.build")
 """What names teachers, or runs the pipelines that it certifies."""
-FREE_OF_TRANSFORMS = [name for name in ORDER if name.startswith("trainer.") and name not in NAMING]
 
 
 FILES = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "benchmarks"]
@@ -173,6 +43,9 @@ def module_name(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
+MODULES = {module_name(path): path.read_text() for path in FILES}
+
+
 def imports(source: str) -> set[str]:
     """Modules of the package that a source imports, without the package's name."""
     found = set()
@@ -180,42 +53,69 @@ def imports(source: str) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.level:
             found.add("relative import")
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "learned_transforms":
-            base = node.module.split(".", 1)[1] if "." in node.module else ""
+            base = node.module.partition(".")[2]
             for alias in node.names:
                 inner = f"{base}.{alias.name}".strip(".")
-                found.add(inner if inner in (*ORDER, EXTENSION) else base)
+                found.add(inner if inner in (*MODULES, EXTENSION) else base)
         elif isinstance(node, ast.Import):
             found |= {a.name.partition(".")[2] for a in node.names if a.name.split(".")[0] == "learned_transforms"}
     return found
 
 
-def violations(name: str, source: str) -> list[str]:
-    below = {EXTENSION, *ORDER[: ORDER.index(name)]}
-    return [f"{name} imports {other}" for other in imports(source) - below]
+def floor(name: str) -> int:
+    """Number of the line of :data:`ROOMS` that a module stands in, or lies in a folder of; -1: in none."""
+    top = name.partition(".")[0] or "."
+    return next((number for number, room in enumerate(ROOMS) if top in room.split()), -1)
 
 
-def test_every_file_has_its_place():
-    assert {module_name(path) for path in FILES} == set(ORDER)
+def violations(modules: Mapping[str, str]) -> list[str]:
+    """What modules, by name with their sources, import that does not lie below them."""
+    needed = {name: imports(source) - {EXTENSION, name} for name, source in modules.items()}
+    upward = [
+        f"{name} imports {other}"
+        for name, others in needed.items()
+        for other in others
+        if not 0 <= floor(other) <= floor(name)
+    ]
+    try:
+        list(TopologicalSorter(needed).static_order())
+    except CycleError as error:
+        upward.append("circle: " + " <- ".join(error.args[1]))
+    return upward
+
+
+def test_every_file_lies_in_a_room():
+    assert [name for name in MODULES if floor(name) < 0] == []
 
 
 def test_imports_go_down():
-    found = [v for path in FILES for v in violations(module_name(path), path.read_text())]
-    assert found == []
+    assert violations(MODULES) == []
 
 
-def test_an_upward_import_is_seen():
-    assert violations("plan", "from learned_transforms.layers import Layer") == ["plan imports layers"]
-    assert violations("layers", "from learned_transforms import compose") == ["layers imports compose"]
-    assert violations("plan", "from . import layers") == ["plan imports relative import"]
+@pytest.mark.parametrize(
+    ("name", "source", "told"),
+    [
+        ("ir.ops", "from learned_transforms.layers.base import Layer", "ir.ops imports layers.base"),
+        ("layers.base", "from learned_transforms import compose", "layers.base imports compose"),
+        ("ir.ops", "from . import passes", "ir.ops imports relative import"),
+        ("ir.arithmetic", "from learned_transforms.ir import passes", "circle: "),
+        ("images.formats", "import learned_transforms.runtime.segment", "images.formats imports runtime.segment"),
+    ],
+)
+def test_an_upward_import_is_seen(name, source, told):
+    assert [line for line in violations({**MODULES, name: source}) if line.startswith(told)]
+
+
+def test_a_file_beside_the_rooms_is_seen():
+    assert floor("cellar") == -1
 
 
 def test_trainer_knows_no_transforms():
     """What learns must not be able to look up what it learns."""
-    for name in (*FREE_OF_TRANSFORMS, "trainer"):
-        path = PACKAGE / (name.replace(".", "/") + ("/__init__.py" if name == "trainer" else ".py"))
-        source = path.read_text()
-        assert not imports(source) & {"catalog", "draws"}, name
-        assert "torchvision.transforms" not in source, name
+    for name, source in MODULES.items():
+        if name.partition(".")[0] == "trainer" and name not in NAMING:
+            assert not [other for other in imports(source) if other.startswith("transforms")], name
+            assert "torchvision.transforms" not in source, name
 
 
 def run(code: str) -> str:

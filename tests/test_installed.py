@@ -16,12 +16,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms import layers
-from learned_transforms import weights as weight_files
+from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.installed import EXPORTS_SAFELY, SIZES, check_export, fuses, middle_of, resizes_by_lanczos
+from learned_transforms.ir.ops import Plan, Resample
 from learned_transforms.kernels import cpu
-from learned_transforms.kernels.reference import Reference
-from learned_transforms.plan import Plan, Resample
+from learned_transforms.kernels.reference.executor import Reference
+from learned_transforms.layers import base as layers
 
 MODES = {"bilinear": "float32/resize_bilinear_plain", "bicubic": "float32/resize_bicubic_plain"}
 LAYERS = weight_files.load("torchvision").layers

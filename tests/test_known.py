@@ -14,13 +14,13 @@ from torch import nn
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms.clients import known
-from learned_transforms.clients.entries import entry
-from learned_transforms.clients.source import definitions_of, digest_of
-from learned_transforms.clients.twins import Solarize, python_below
-from learned_transforms.containers import Sometimes
 from learned_transforms.errors import FallbackWarning, UnsupportedTransformError
-from learned_transforms.steps import PILLOWS
+from learned_transforms.transforms.clients import known
+from learned_transforms.transforms.clients.entries import entry
+from learned_transforms.transforms.clients.source import definitions_of, digest_of
+from learned_transforms.transforms.clients.twins import Solarize, python_below
+from learned_transforms.transforms.containers import Sometimes
+from learned_transforms.transforms.lowering import PILLOWS
 
 PICTURE = to_pil(image_of(3, (40, 50)))
 SOURCE = '''

@@ -9,17 +9,17 @@ from torchvision.transforms.v2 import functional as F
 
 import learned_transforms as lt
 from learned_transforms.errors import EmptyImageError, UnlearnedSizeError, WeightsError
-from learned_transforms.framing import CropOrPad, RequireSize, Transpose, offset
-from learned_transforms.layers import RESIZED, Resampling
-from learned_transforms.network import Network
-from learned_transforms.size_rules import SizeRule, is_rule
+from learned_transforms.layers.base import RESIZED, Resampling
+from learned_transforms.layers.letterbox import CropOrPad, RequireSize, Transpose, offset
+from learned_transforms.layers.network import Network
+from learned_transforms.layers.size_rules import SizeRule, is_rule
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.bounds import limits_of
-from learned_transforms.trainer.data import PHOTOS
-from learned_transforms.trainer.hypotheses import learn_rules
-from learned_transforms.trainer.layouts import Looker
-from learned_transforms.trainer.ruled import samples
-from learned_transforms.trainer.rules import Place
+from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.sizes.bounds import limits_of
+from learned_transforms.trainer.sizes.hypotheses import learn_rules
+from learned_transforms.trainer.sizes.layouts import Looker
+from learned_transforms.trainer.sizes.ruled import samples
+from learned_transforms.trainer.sizes.rules import Place
 
 BICUBIC = Image.Resampling.BICUBIC
 ELONGATED = ((31, 200), (200, 31), (97, 211), (255, 257), (640, 427))
@@ -222,7 +222,7 @@ def test_sizes_are_refused_in_words():
 
 def test_resizes_follow_rules():
     kernel = torch.tensor([[1.0, -1.0]], dtype=torch.float64)
-    layer = Resampling(kernel, torch.zeros(2), lt.arithmetic.Arithmetic("float64", rounding="half_up"))
+    layer = Resampling(kernel, torch.zeros(2), lt.ir.arithmetic.Arithmetic("float64", rounding="half_up"))
     rule = SizeRule("long", (24.0,), "even", multiple=8).to_json()
     network = Network([layer], [{"size": rule}], "uint8", floats=False)
     assert network(torch.zeros(3, 60, 31, dtype=torch.uint8)).shape == (3, 24, 16)

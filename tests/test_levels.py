@@ -6,10 +6,10 @@ import torch
 from torchvision import transforms as v1
 
 from learned_transforms.certificate import measure
-from learned_transforms.layers import Lookup, Mixing, Resampling
+from learned_transforms.layers.base import Lookup, Mixing, Resampling
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data import PHOTOS, Pairs
-from learned_transforms.trainer.levels import Levels, lattice, merged
+from learned_transforms.trainer.data.quantization import Levels, lattice, merged
+from learned_transforms.trainer.data.sources import PHOTOS, Pairs
 
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 CAFFE = np.float32([103.939, 116.779, 123.68])

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms.given import Projecting
-from learned_transforms.images import form_of
+from learned_transforms.images.formats import form_of
 from learned_transforms.kernels import cpu
+from learned_transforms.layers.given import Projecting
 
 IMAGE = torch.arange(3 * 32 * 32, dtype=torch.int64).reshape(3, 32, 32).remainder(251).to(torch.uint8)
 

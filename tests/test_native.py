@@ -16,14 +16,14 @@ from PIL import Image
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
-from learned_transforms.keep import Keep, Nearest
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.indexing import Keep, Nearest
+from learned_transforms.ir.interpolation import Axis, evaluate
+from learned_transforms.ir.ops import Gather, Mix, Normalise, Plan, Resample, Table
 from learned_transforms.kernels import cpu
-from learned_transforms.layers import Cropping, Flipping, Lookup, Mixing, Normalising, Resampling
-from learned_transforms.network import Network
-from learned_transforms.plan import Gather, Mix, Normalise, Plan, Resample, Table
-from learned_transforms.taps import Axis, evaluate
+from learned_transforms.layers.base import Cropping, Flipping, Lookup, Mixing, Normalising, Resampling
+from learned_transforms.layers.network import Network
 
 native = pytest.importorskip("learned_transforms.kernels._native", reason="built without a compiler")
 

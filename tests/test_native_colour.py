@@ -14,14 +14,12 @@ from test_native import CUBIC, INT16, INT22, layouts, random_levels
 from test_native import simd as simd  # autouse: each set of instructions, into poisoned memory
 from torch import Tensor
 
-from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.colour import FORMS
 from learned_transforms.errors import BackendError, InputShapeError, PipelineValueError
-from learned_transforms.images import Window
-from learned_transforms.keep import Keep
-from learned_transforms.kernels import cpu
-from learned_transforms.kernels.reference import Reference
-from learned_transforms.plan import (
+from learned_transforms.images.formats import Window
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.indexing import Keep
+from learned_transforms.ir.interpolation import Axis
+from learned_transforms.ir.ops import (
     Blend,
     Blur,
     Equalise,
@@ -37,7 +35,9 @@ from learned_transforms.plan import (
     Table,
     Turn,
 )
-from learned_transforms.taps import Axis
+from learned_transforms.kernels import cpu
+from learned_transforms.kernels.reference.executor import Reference
+from learned_transforms.layers.color import FORMS
 
 ROUNDINGS = ("none", "truncate", "half_up", "half_even")
 PLAIN = {rounding: Arithmetic("float32", rounding=rounding) for rounding in ROUNDINGS}

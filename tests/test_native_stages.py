@@ -9,12 +9,11 @@ from helpers import to_pil
 from test_native import ARITHMETICS, CUBIC, FUSED, INT16, INT22, TRIANGLE, layouts, random_levels
 from test_native import simd as simd  # autouse: each set of instructions, into poisoned memory
 
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
-from learned_transforms.keep import Keep, Nearest
-from learned_transforms.kernels import cpu
-from learned_transforms.kernels.reference import Reference
-from learned_transforms.plan import (
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.indexing import Keep, Nearest
+from learned_transforms.ir.interpolation import Axis, FixedAxis, Taps
+from learned_transforms.ir.ops import (
     BORDERS,
     Filter,
     Gather,
@@ -27,7 +26,8 @@ from learned_transforms.plan import (
     Stage,
     Table,
 )
-from learned_transforms.taps import Axis, FixedAxis, Taps
+from learned_transforms.kernels import cpu
+from learned_transforms.kernels.reference.executor import Reference
 
 
 def generator(seed: int) -> torch.Generator:

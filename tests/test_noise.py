@@ -11,8 +11,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms import layout, noise
 from learned_transforms.errors import FallbackWarning, OperationError, PipelineValueError, UnsupportedTransformError
+from learned_transforms.images import layout
+from learned_transforms.layers import noise
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding")
 APIS = pytest.mark.parametrize("api", [v1, v2], ids=["v1", "v2"])

@@ -11,9 +11,9 @@ from torchvision.transforms.v2 import functional as F
 
 from learned_transforms.errors import OutputError, PipelineValueError
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data import TRAINING_PHOTOS, photo, photo_patches
-from learned_transforms.trainer.outliers import outliers_of
-from learned_transforms.trainer.problem import Labelled
+from learned_transforms.trainer.data.sources import TRAINING_PHOTOS, photo, photo_patches
+from learned_transforms.trainer.search.outliers import outliers_of
+from learned_transforms.trainer.search.problem import Labelled
 
 GAMMA = torch.from_numpy(np.round(255 * (np.arange(256) / 255) ** 0.6).astype(np.uint8))
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 import learned_transforms as lt
-from learned_transforms.trainer.zoo import EVERYTHING, SHIPPED
+from learned_transforms.trainer.zoo.build import EVERYTHING, SHIPPED
 
 REQUIRED = "LEARNED_TRANSFORMS_REQUIRE_NATIVE"
 NATIVE = os.environ.get(REQUIRED) == "1" or lt.backends()["cpu"] == "available"
@@ -110,7 +110,7 @@ def test_wheel_holds_everything_inside_the_package(wheel, tmp_path):
     inside = {name.partition("/")[2] for name in held if name.startswith("learned_transforms/")}
     assert {"weights/cifar10_gray28.safetensors", "weights/README.md", "benchmarks/test_benchmarks.py"} <= inside
     assert {"benchmarks/pytest.ini", "photos/PROVENANCE.md", "py.typed"} <= inside
-    assert {"kernels/gpu/kernels.cu", "kernels/gpu/taps.hpp", "kernels/gpu/pixels.hpp"} <= inside
+    assert {f"kernels/cuda/source/{name}" for name in ("kernels.cu", "taps.hpp", "pixels.hpp")} <= inside
     assert not [name for name in inside if name.startswith("kernels/native/") or "/." in name or "__pycache__" in name]
     name, version = wheel.name.split("-")[:2]
     assert {entry.split("/")[0] for entry in held} == {"learned_transforms", f"{name}-{version}.dist-info"}

@@ -7,7 +7,7 @@ from helpers import half, noise, to_pil
 from PIL import Image
 
 from learned_transforms.errors import DataError
-from learned_transforms.trainer.data import read_images
+from learned_transforms.trainer.data.sources import read_images
 
 
 def test_answers_of_pairs_keep_their_container():

@@ -16,10 +16,10 @@ from torch.utils._pytree import tree_leaves
 from torchvision.transforms import InterpolationMode, v2
 
 import learned_transforms as lt
-from learned_transforms.catalog import ROWS
-from learned_transforms.moving import MOVING
-from learned_transforms.operations import OPERATIONS
-from learned_transforms.steps import NUMERIC
+from learned_transforms.transforms.geometry_draws import MOVING
+from learned_transforms.transforms.lowering import NUMERIC
+from learned_transforms.transforms.registry import ROWS
+from learned_transforms.transforms.torch_ops import OPERATIONS
 
 Make = Callable[[Any], Any]
 

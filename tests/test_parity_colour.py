@@ -12,7 +12,7 @@ from test_parity import CASES, COLOURS, LAST, MEAN, STD
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms.containers import CONTAINERS
+from learned_transforms.transforms.containers import CONTAINERS
 
 Make = Callable[[Any], Any]
 

@@ -6,17 +6,17 @@ import torch
 from PIL import Image
 
 from learned_transforms import LearnedCompose
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.certificate import measure
-from learned_transforms.images import to_tensor
-from learned_transforms.layers import Resampling
-from learned_transforms.network import Network
-from learned_transforms.pooling import MOST_BITS, AveragePooling
-from learned_transforms.size_rules import SizeRule
+from learned_transforms.images.formats import to_tensor
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.layers.base import Resampling
+from learned_transforms.layers.network import Network
+from learned_transforms.layers.pooling import MOST_BITS, AveragePooling
+from learned_transforms.layers.size_rules import SizeRule
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.blocks import with_blocks
-from learned_transforms.trainer.bounds import Comparer, find_bounds
-from learned_transforms.trainer.data import PHOTOS
+from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.search.blocks import with_blocks
+from learned_transforms.trainer.sizes.bounds import Comparer, find_bounds
 
 PILLOW = Arithmetic("int", 22, rounding="half_up", each_pass=True, tall_first=True)
 SIZES = ((40, 61), (90, 300), (300, 90), (128, 128), (31, 7))

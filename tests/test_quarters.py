@@ -10,17 +10,13 @@ from test_native import CUBIC, TRIANGLE, random_levels
 from test_native import simd as simd  # autouse: each set of instructions, into poisoned memory
 from test_native_stages import check, levels_like, levels_table, matrices, plan_of
 
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError
-from learned_transforms.keep import Keep
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.indexing import Keep
+from learned_transforms.ir.interpolation import Axis, FixedAxis
+from learned_transforms.ir.ops import Gather, Mix, Resample
 from learned_transforms.kernels import cpu
-from learned_transforms.kernels.reference import Reference
-from learned_transforms.plan import (
-    Gather,
-    Mix,
-    Resample,
-)
-from learned_transforms.taps import Axis, FixedAxis
+from learned_transforms.kernels.reference.executor import Reference
 
 QUARTERS = Arithmetic("int", 11, rounding="half_up", quarters=True)
 

@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError
-from learned_transforms.fold import at, fold
-from learned_transforms.kernels import backends, choose, cpu, reference
-from learned_transforms.layers import Flipping, Lookup, Mixing, Resampling
-from learned_transforms.network import Network
-from learned_transforms.plan import Gather, Mix, Plan, Resample
-from learned_transforms.taps import Taps, evaluate
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.interpolation import Taps, evaluate
+from learned_transforms.ir.ops import Gather, Mix, Plan, Resample
+from learned_transforms.ir.passes import at, fold
+from learned_transforms.kernels import backends, choose, cpu
+from learned_transforms.kernels.reference import executor as reference
+from learned_transforms.layers.base import Flipping, Lookup, Mixing, Resampling
+from learned_transforms.layers.network import Network
 
 INT16 = Arithmetic("int", 22, adaptive=True, rounding="half_up", each_pass=True)
 INT22 = Arithmetic("int", 22, rounding="half_up", each_pass=True)

@@ -11,10 +11,10 @@ from PIL import Image, ImageFilter
 
 import learned_transforms as lt
 from learned_transforms import trainer
-from learned_transforms.cli import main
+from learned_transforms.cli.main import main
 from learned_transforms.errors import DataError, OutputError, PipelineValueError, TeacherError
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data import ask, find_kind
+from learned_transforms.trainer.data.sources import ask, find_kind
 
 
 def images(count=60, size=(12, 12)):

@@ -8,10 +8,10 @@ import torchvision.transforms as v1
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms import draws, sampler
-from learned_transforms.containers import CONTAINERS, leaves
-from learned_transforms.factors import JITTERED
-from learned_transforms.replay import RANDOM
+from learned_transforms.transforms import draws, sampler
+from learned_transforms.transforms.color_draws import JITTERED
+from learned_transforms.transforms.containers import CONTAINERS, leaves
+from learned_transforms.transforms.params import RANDOM
 
 pytestmark = pytest.mark.skipif(sampler.scaled_at_once() is None, reason="this torch draws in a way not known here")
 

@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms.errors import InputShapeError, InputTypeError, PipelineValueError
-from learned_transforms.moving import iou_crop
+from learned_transforms.transforms.geometry_draws import iou_crop
 
 DTYPES = (torch.uint8, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float16)
 FORMATS = ("XYXY", "XYWH", "CXCYWH", "XYWHR", "CXCYWHR", "XYXYXYXY")

@@ -16,18 +16,18 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 import learned_transforms as lt
-from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.artifacts.weights import load
 from learned_transforms.errors import ApproximateWeightsError, DataError, PipelineValueError
-from learned_transforms.fixed import FixedResampling, Scattered
-from learned_transforms.layers import Filtering, Lookup, Mixing, Resampling
-from learned_transforms.network import Network
-from learned_transforms.ranks import Ranking
-from learned_transforms.taps import evaluate
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.interpolation import evaluate
+from learned_transforms.layers.base import Filtering, Lookup, Mixing, Resampling
+from learned_transforms.layers.fixed_size import FixedResampling, Scattered
+from learned_transforms.layers.network import Network
+from learned_transforms.layers.rank import Ranking
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data import PHOTOS
-from learned_transforms.trainer.impulse import learn_kernel
-from learned_transforms.trainer.search import longest_monotone
-from learned_transforms.weights import load
+from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.search.search import longest_monotone
+from learned_transforms.trainer.zoo.impulse import learn_kernel
 
 
 def gamma(image):

@@ -8,18 +8,18 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 import learned_transforms as lt
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError
-from learned_transforms.fixed import FixedResampling, SeparableSum
-from learned_transforms.framing import RequireSize
-from learned_transforms.layers import Cropping, Flipping, Resampling
-from learned_transforms.network import Network
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.interpolation import evaluate
+from learned_transforms.layers.base import Cropping, Flipping, Resampling
+from learned_transforms.layers.fixed_size import FixedResampling, SeparableSum
+from learned_transforms.layers.letterbox import RequireSize
+from learned_transforms.layers.network import Network
 from learned_transforms.plain import LONGEST
-from learned_transforms.taps import evaluate
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data import PHOTOS
-from learned_transforms.trainer.placement import Line, Placement
-from learned_transforms.trainer.recognise import recognise
+from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.search.placement import Line, Placement
+from learned_transforms.trainer.search.recognize import recognise
 
 
 def at_least(rows, columns):

@@ -11,14 +11,14 @@ from torchvision.transforms import InterpolationMode, v2
 
 import learned_transforms as lt
 from learned_transforms.errors import EmptyImageError, PaddingError
-from learned_transforms.fold import at, fold
-from learned_transforms.images import kind_of, signature
-from learned_transforms.keep import BORDERS, Keep, Listed, Mirrored, Padded, Part
+from learned_transforms.images.formats import kind_of, signature
+from learned_transforms.ir.indexing import BORDERS, Keep, Listed, Mirrored, Padded, Part
+from learned_transforms.ir.ops import Gather, Plan, Stage
+from learned_transforms.ir.passes import at, fold
+from learned_transforms.ir.sizing import Sizing
 from learned_transforms.kernels import cpu
-from learned_transforms.kernels.reference import Reference
-from learned_transforms.plan import Gather, Plan, Stage
-from learned_transforms.segment import BYTES_OF_CALL, MOST_LANES
-from learned_transforms.sizing import Sizing
+from learned_transforms.kernels.reference.executor import Reference
+from learned_transforms.runtime.segment import BYTES_OF_CALL, MOST_LANES
 
 NATIVE = pytest.mark.skipif(cpu.MISSING is not None, reason="the native extension is not there")
 FLOAT = [v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]

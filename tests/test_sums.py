@@ -16,14 +16,14 @@ from torchvision.transforms import InterpolationMode, v2
 
 import learned_transforms as lt
 from learned_transforms import installed
-from learned_transforms import weights as weight_files
-from learned_transforms.arithmetic import Arithmetic
+from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.errors import WeightsError
 from learned_transforms.installed import GROUPS, grouping, groups_of_sums
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.ops import Plan, Resample
 from learned_transforms.kernels import cpu
-from learned_transforms.kernels.reference import Reference
-from learned_transforms.layers import Resampling
-from learned_transforms.plan import Plan, Resample
+from learned_transforms.kernels.reference.executor import Reference
+from learned_transforms.layers.base import Resampling
 
 LAYERS = weight_files.load("torchvision").layers
 MODES = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
@@ -204,7 +204,7 @@ def test_asked_of_the_installed_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert grouping() in GROUPS
     layer = LAYERS["float32/resize_bicubic"]
     for answer, expected in ((8, (True, 8)), (1, (False, 1)), (None, (True, 0))):
-        monkeypatch.setattr("learned_transforms.layers.grouping", lambda answer=answer: answer)
+        monkeypatch.setattr("learned_transforms.layers.base.grouping", lambda answer=answer: answer)
         (stage,) = layer.stages((3, 40, 50), {"size": (20, 30)})
         assert isinstance(stage, Resample)
         assert stage.arithmetic == stage.rows.arithmetic == stage.columns.arithmetic
@@ -222,7 +222,7 @@ def test_asked_of_the_installed_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("rounding", ["none", "half_even"])
 def test_any_grouping_is_the_references(path: str, groups: int, fma: bool, rounding: str, monkeypatch: Any) -> None:
     """And of any pixels: infinite ones, and those that are none."""
-    monkeypatch.setattr("learned_transforms.layers.grouping", lambda: groups)
+    monkeypatch.setattr("learned_transforms.layers.base.grouping", lambda: groups)
     layer = LAYERS["float32/resize_bicubic"]
     image = torch.rand(3, 70, 91, generator=torch.Generator().manual_seed(3)) * 255
     image[:, 10, 20], image[1, 40, 50] = float("inf"), float("nan")

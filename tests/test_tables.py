@@ -11,9 +11,12 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms import network, pipeline, segment, taps
-from learned_transforms.kernels import BACKENDS, cpu, reference
+from learned_transforms.ir import interpolation
+from learned_transforms.kernels import BACKENDS, cpu
 from learned_transforms.kernels.cpu import allocator
+from learned_transforms.kernels.reference import executor as reference
+from learned_transforms.layers import network
+from learned_transforms.runtime import pipeline, segment
 
 LIMIT = 6
 """In place of every limit, so that few images exceed it."""
@@ -22,7 +25,7 @@ LIMITS = (
     (segment, ("MOST_LANES", "MOST_CALLS", "MOST_PROGRAMS")),
     (pipeline, ("MOST_LANES",)),
     (network, ("MOST_PLANS", "MOST_LOWERED")),
-    (taps, ("MOST_SIZES",)),
+    (interpolation, ("MOST_SIZES",)),
     (reference, ("MOST_SIZES",)),
 )
 
@@ -107,7 +110,7 @@ def test_taps_are_kept_for_few_sizes() -> None:
     ((plan, _),) = next(iter(learned.segments.values())).network.plans.values()
     for length in range(9, 60):
         plan.stages[0].rows.taps(length)
-        assert len(plan.stages[0].rows.evaluated) <= taps.MOST_SIZES
+        assert len(plan.stages[0].rows.evaluated) <= interpolation.MOST_SIZES
 
 
 @pytest.mark.filterwarnings("ignore::learned_transforms.errors.FallbackWarning")

@@ -12,14 +12,14 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 import learned_transforms as lt
-from learned_transforms import weights as weight_files
-from learned_transforms.fixed import Separable
-from learned_transforms.layers import Flipping, Lookup, Mixing, Resampling
+from learned_transforms.artifacts import weights as weight_files
+from learned_transforms.layers.base import Flipping, Lookup, Mixing, Resampling
+from learned_transforms.layers.fixed_size import Separable
 from learned_transforms.trainer import EarlyStopping, certify, gather, retrain
-from learned_transforms.trainer.data import training_images
-from learned_transforms.trainer.fit import fit_intervals
-from learned_transforms.trainer.snap import on_grid, snap
-from learned_transforms.trainer.zoo import KINDS, NAME, ROLES, TWIN, learn, opaque
+from learned_transforms.trainer.data.sources import training_images
+from learned_transforms.trainer.optim.fit import fit_intervals
+from learned_transforms.trainer.optim.snap import on_grid, snap
+from learned_transforms.trainer.zoo.build import KINDS, NAME, ROLES, TWIN, learn, opaque
 
 COUNT = 1600
 
@@ -243,7 +243,7 @@ def test_early_stopping():
 
 
 def test_the_best_weights_come_back(images):
-    from learned_transforms.trainer.fit import Settings, train
+    from learned_transforms.trainer.optim.fit import Settings, train
 
     weight = torch.zeros(1)
     losses = iter([3.0, 1.0, 2.0, 2.0])
@@ -278,7 +278,7 @@ def test_a_missing_extra_is_named(tmp_path):
     code = (
         "import sys; sys.modules['tensorboard'] = None\n"
         "import torch\nfrom learned_transforms.errors import MissingExtraError\n"
-        "from learned_transforms.trainer.fit import tensorboard\n"
+        "from learned_transforms.trainer.optim.fit import tensorboard\n"
         "try:\n    tensorboard('x').__enter__()\nexcept MissingExtraError as error:\n    print(error)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import learned_transforms as lt
-from learned_transforms import weights as weight_files
+from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.errors import (
     ApproximateWeightsError,
     LearnedTransformsError,
@@ -143,9 +143,9 @@ def test_found_beside_or_inside_the_package(tmp_path, monkeypatch):
         root = tmp_path / place.replace("/", "_")
         (root / "package").mkdir(parents=True)
         shutil.copytree(shipped, root / place)
-        monkeypatch.setattr(weight_files, "__file__", str(root / "package" / "weights.py"))
+        monkeypatch.setattr(weight_files, "__file__", str(root / "package" / "artifacts" / "weights.py"))
         assert weight_files.shipped_names() == SHIPPED
-    monkeypatch.setattr(weight_files, "__file__", str(tmp_path / "nowhere" / "package" / "weights.py"))
+    monkeypatch.setattr(weight_files, "__file__", str(tmp_path / "nowhere" / "package" / "artifacts" / "weights.py"))
     with pytest.raises(WeightsError, match="Reinstall"):
         weight_files.folder()
 
@@ -194,8 +194,8 @@ def test_names_are_strings_or_paths():
 
 
 def test_an_uncertified_network_counts_as_approximate(tmp_path):
-    from learned_transforms.layers import Flipping
-    from learned_transforms.network import Network
+    from learned_transforms.layers.base import Flipping
+    from learned_transforms.layers.network import Network
 
     path = tmp_path / "flip.safetensors"
     flip = Network([Flipping()], [{"axis": "horizontal"}], "uint8", floats=False)
@@ -206,8 +206,8 @@ def test_an_uncertified_network_counts_as_approximate(tmp_path):
 
 def test_training_a_network_drops_its_certificate():
     from learned_transforms.certificate import measure
-    from learned_transforms.layers import Flipping
-    from learned_transforms.network import Network
+    from learned_transforms.layers.base import Flipping
+    from learned_transforms.layers.network import Network
 
     same = torch.zeros(1, 1, 2, 2)
     flip = Network([Flipping()], [{"axis": "horizontal"}], "float32")

@@ -8,23 +8,23 @@ import pytest
 import torch
 
 import learned_transforms as lt
-from learned_transforms import weights as weight_files
+from learned_transforms.artifacts import weights as weight_files
+from learned_transforms.artifacts.weights import Weights
 from learned_transforms.errors import TeacherError, WeightsError
 from learned_transforms.installed import resizes_by_lanczos, takes_rows_first
-from learned_transforms.keep import Keep, Nearest
-from learned_transforms.layers import Picking, Resampling
-from learned_transforms.taps import phi
-from learned_transforms.trainer import audit, resizes
-from learned_transforms.trainer.crew import all_threads, side_by_side
-from learned_transforms.trainer.impulse import learn_kernel
-from learned_transforms.trainer.nearest import coded, learn_offset, picked
-from learned_transforms.trainer.page import readme
-from learned_transforms.trainer.teachers import TAKEN
-from learned_transforms.trainer.zoo import EVERYTHING, NAME, RESIZES, SEEDS, SHIPPED, TWIN, completed, main
-from learned_transforms.weights import Weights
+from learned_transforms.ir.indexing import Keep, Nearest
+from learned_transforms.ir.interpolation import phi
+from learned_transforms.layers.base import Picking, Resampling
+from learned_transforms.trainer.zoo import certify, resize
+from learned_transforms.trainer.zoo.build import EVERYTHING, NAME, RESIZES, SEEDS, SHIPPED, TWIN, completed, main
+from learned_transforms.trainer.zoo.impulse import learn_kernel
+from learned_transforms.trainer.zoo.model_card import readme
+from learned_transforms.trainer.zoo.nearest import coded, learn_offset, picked
+from learned_transforms.trainer.zoo.parallel import all_threads, side_by_side
+from learned_transforms.trainer.zoo.teachers import TAKEN
 
 KEYS = [f"{name}/{role}" for name, roles in TAKEN.items() for role in roles]
-RESAMPLED = [key for key in KEYS if key.partition("/")[2] in resizes.KERNELS]
+RESAMPLED = [key for key in KEYS if key.partition("/")[2] in resize.KERNELS]
 LANCZOS = ("resize_lanczos", "uint8/resize_lanczos", "float32/resize_lanczos")
 PICKED = [key for key in KEYS if "nearest" in key]
 
@@ -91,9 +91,9 @@ def test_the_page_is_of_these_files(shipped):
     assert "images are turned by 180 degrees" in page
 
 
-@pytest.mark.parametrize("role", list(resizes.KERNELS))
+@pytest.mark.parametrize("role", list(resize.KERNELS))
 def test_kernels_are_rebuilt(shipped, role):
-    kernel, width = resizes.kernel_of(role)
+    kernel, width = resize.kernel_of(role)
     distance = torch.linspace(0, 4, 4001, dtype=torch.float64)
     holders = [shipped.layers[key] for key in RESAMPLED if key.endswith(f"/{role}")]
     for layer in holders:
@@ -109,9 +109,9 @@ def test_kernels_are_rebuilt(shipped, role):
 def test_arithmetics_are_selected_again(shipped, key, monkeypatch):
     if key == "pil/resize_box" and not takes_rows_first():
         pytest.skip("a Pillow before 13 has no order of passes that tells this arithmetic from another")
-    monkeypatch.setattr(resizes, "CHECKS", (((97, 300), (131, 77)), ((500, 224), (150, 97))))
+    monkeypatch.setattr(resize, "CHECKS", (((97, 300), (131, 77)), ((500, 224), (150, 97))))
     name, _, role = key.partition("/")
-    layer, trials = resizes.resampler(name, role, shipped.layers[key].kernel, shipped.layers[key].width)
+    layer, trials = resize.resampler(name, role, shipped.layers[key].kernel, shipped.layers[key].width)
     found, expected = layer.arithmetic, shipped.layers[key].arithmetic
     # How products are added makes no difference to a kernel that is not exact, or one that depends on threads.
     if key in ("float32/resize_lanczos", "uint8_v1/resize_bilinear_plain", "uint8_v1/resize_bicubic_plain"):
@@ -122,7 +122,7 @@ def test_arithmetics_are_selected_again(shipped, key, monkeypatch):
 
 @pytest.mark.parametrize("key", PICKED)
 def test_nearest_neighbours_are_rebuilt(shipped, key):
-    layer, trials = resizes.picker(*key.split("/"))
+    layer, trials = resize.picker(*key.split("/"))
     assert layer.offset.equal(shipped.layers[key].offset)
     assert layer.arithmetic == shipped.layers[key].arithmetic
     assert sorted(trial.differing for trial in trials)[:2] == pytest.approx([0, 0.002], abs=0.002)
@@ -131,10 +131,10 @@ def test_nearest_neighbours_are_rebuilt(shipped, key):
 
 @pytest.mark.parametrize("key", RESAMPLED + PICKED)
 def test_damage_is_seen(shipped, key, monkeypatch):
-    monkeypatch.setattr(audit, "SIZES", ((40, 31), (130,)))
-    monkeypatch.setattr(audit, "LARGER", 14)
-    photos = audit.photos()[:1]
-    monkeypatch.setattr(audit, "photos", lambda: photos)
+    monkeypatch.setattr(certify, "SIZES", ((40, 31), (130,)))
+    monkeypatch.setattr(certify, "LARGER", 14)
+    photos = certify.photos()[:1]
+    monkeypatch.setattr(certify, "photos", lambda: photos)
     name, _, role = key.partition("/")
     sound, damaged = shipped.layers[key], copy.deepcopy(shipped.layers[key])
     weight = damaged.offset if key in PICKED else damaged.kernel
@@ -142,8 +142,8 @@ def test_damage_is_seen(shipped, key, monkeypatch):
         weight.view(-1)[-1] += 0.03
 
     def tier(layer):
-        path = audit.paths()[0]
-        return audit.certify_layer(name, role, 7, [path], Weights({key: layer}, []))[path].tier
+        path = certify.paths()[0]
+        return certify.certify_layer(name, role, 7, [path], Weights({key: layer}, []))[path].tier
 
     assert tier(sound) in ("exact", "rounding")
     assert tier(damaged) == "approximate"
@@ -190,7 +190,7 @@ def test_another_offset_is_learned(offset):
         rows, columns = (picks(offset, n, m) for n, m in zip(image.shape[1:], size, strict=True))
         return image[:, rows][:, :, columns]
 
-    assert learn_offset(teacher, resizes.IMPULSE_SIZES).item() == pytest.approx(offset, abs=1e-12)
+    assert learn_offset(teacher, resize.IMPULSE_SIZES).item() == pytest.approx(offset, abs=1e-12)
 
 
 def test_what_takes_no_pixels_has_no_offset():
@@ -202,9 +202,9 @@ def test_what_takes_no_pixels_has_no_offset():
         return image[:, rows][:, :, columns].flip(2)
 
     with pytest.raises(TeacherError, match="whole rows and columns"):
-        learn_offset(blurs, resizes.IMPULSE_SIZES)
+        learn_offset(blurs, resize.IMPULSE_SIZES)
     with pytest.raises(TeacherError, match="bounds"):
-        learn_offset(mirrors, resizes.IMPULSE_SIZES)
+        learn_offset(mirrors, resize.IMPULSE_SIZES)
 
 
 def test_coded_images_tell_every_place(shipped):
@@ -242,24 +242,24 @@ def test_paths_share_the_answers_of_a_teacher():
         asked.append(image)
         return image
 
-    fast, slow = audit.Path("cpu"), audit.Path("reference")
+    fast, slow = certify.Path("cpu"), certify.Path("reference")
     networks = {fast: lambda image: image, slow: lambda image: image + 1}
     images = list(torch.zeros(25, 3, 4, 4, dtype=torch.uint8))
-    found = audit.join([(networks, teacher, {audit.EVERY_COLOUR: images, "noise": images[:1]})], "uint8", stride=10)
+    found = certify.join([(networks, teacher, {certify.EVERY_COLOUR: images, "noise": images[:1]})], "uint8", stride=10)
     assert len(asked) == 26
-    assert {name: group.images for name, group in found[fast].groups.items()} == {audit.EVERY_COLOUR: 25, "noise": 1}
+    assert {name: group.images for name, group in found[fast].groups.items()} == {certify.EVERY_COLOUR: 25, "noise": 1}
     assert {name: group.images for name, group in found[slow].groups.items()} == {"colours": 3, "noise": 1}
     assert (found[fast].differing, found[slow].equal) == (0, 0)
 
 
 def test_what_is_known_is_not_measured_again(shipped, monkeypatch):
     weights = Weights({"uint8/to_float": shipped.layers["uint8/to_float"]}, [])
-    found = audit.entitled((task.name, task.certify()) for task in audit.audits(weights, 20))
-    others = [f"uint8/to_float ({path})" for path in audit.paths()[1:]]
+    found = certify.entitled((task.name, task.certify()) for task in certify.audits(weights, 20))
+    others = [f"uint8/to_float ({path})" for path in certify.paths()[1:]]
     assert list(found) == ["uint8/to_float", *others]
     assert {certificate.tier for certificate in found.values()} == {"proved"}
-    monkeypatch.delattr(audit, "join")
-    assert found == audit.entitled((task.name, task.certify()) for task in audit.audits(weights, 20, known=found))
+    monkeypatch.delattr(certify, "join")
+    assert found == certify.entitled((task.name, task.certify()) for task in certify.audits(weights, 20, known=found))
 
 
 def test_tasks_side_by_side():

@@ -5,17 +5,17 @@ import copy
 import pytest
 import torch
 
-from learned_transforms import weights as weight_files
-from learned_transforms.arithmetic import Arithmetic
-from learned_transforms.colour import LAYERS, Blending, Equalising, Turning
+from learned_transforms.artifacts import weights as weight_files
+from learned_transforms.artifacts.weights import Weights
 from learned_transforms.errors import TeacherError
-from learned_transforms.trainer import audit, colours
-from learned_transforms.trainer.blends import learn_blend
-from learned_transforms.trainer.colours import LEARNERS, blur, learn_equalise, learn_stretch, learn_taps
-from learned_transforms.trainer.hues import learn_turn
-from learned_transforms.trainer.teachers import KINDS, TINTED, colour
-from learned_transforms.trainer.zoo import EVERYTHING
-from learned_transforms.weights import Weights
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.layers.color import LAYERS, Blending, Equalising, Turning
+from learned_transforms.trainer.zoo import certify, color
+from learned_transforms.trainer.zoo.blend import learn_blend
+from learned_transforms.trainer.zoo.build import EVERYTHING
+from learned_transforms.trainer.zoo.color import LEARNERS, blur, learn_equalise, learn_stretch, learn_taps
+from learned_transforms.trainer.zoo.hue import learn_turn
+from learned_transforms.trainer.zoo.teachers import KINDS, TINTED, colour
 
 KEYS = [f"{name}/{role}" for name, roles in TINTED.items() for role in roles]
 REBUILT = [key for key in KEYS if not key.startswith("uint8_v1") and key != "pil/hue"]
@@ -35,10 +35,10 @@ def shipped():
 @pytest.fixture
 def small(monkeypatch):
     """Certificates that take no time."""
-    photos = audit.photos()[:1]
-    monkeypatch.setattr(audit, "photos", lambda: photos)
-    monkeypatch.setattr(audit, "COLOURED", {})
-    monkeypatch.setattr(audit, "PARAMS", {role: params[1:7:3] or params for role, params in audit.PARAMS.items()})
+    photos = certify.photos()[:1]
+    monkeypatch.setattr(certify, "photos", lambda: photos)
+    monkeypatch.setattr(certify, "COLOURED", {})
+    monkeypatch.setattr(certify, "PARAMS", {role: params[1:7:3] or params for role, params in certify.PARAMS.items()})
 
 
 def test_every_colour_is_there_and_marked(shipped):
@@ -58,7 +58,7 @@ def test_certificates_of_the_colours(shipped):
         # Two passes stand for one sum over the whole window.
         sums = key.endswith("gaussian_blur") and not key.startswith("float32")
         assert found.at_least("rounding" if sums else "exact"), (key, found)
-        if key.partition("/")[2] in audit.COLOURED:
+        if key.partition("/")[2] in certify.COLOURED:
             assert found.groups["all 2^24 colours"].values >= 2 * 3 * 2**24
 
 
@@ -88,10 +88,10 @@ def test_colours_are_rebuilt(shipped, key):
 def test_damage_is_seen(shipped, key):
     name, _, role = key.partition("/")
     sound = shipped.layers[key]
-    path = audit.able(sound, role)[-1]
+    path = certify.able(sound, role)[-1]
 
     def tier(layer):
-        return audit.certify_layer(name, role, 7, [path], Weights({key: layer}, []))[path].tier
+        return certify.certify_layer(name, role, 7, [path], Weights({key: layer}, []))[path].tier
 
     assert tier(sound) in ("exact", "rounding")
     for weight, _ in sound.named_parameters():
@@ -161,7 +161,7 @@ def test_another_span_is_learned(span):
     known = Turning(centres, torch.tensor([span], dtype=torch.float64), truncate, "multiply", 0)
 
     def teacher(image, factor):
-        return audit.alone(known, "uint8", {"factor": factor}, audit.Path("reference"))(image)
+        return certify.alone(known, "uint8", {"factor": factor}, certify.Path("reference"))(image)
 
     assert learn_turn(teacher, "uint8")[0].span.item() == span
 
@@ -180,7 +180,7 @@ def test_other_ends_are_learned():
 
 def test_another_histogram_is_learned():
     known = Equalising(torch.tensor([200.0]), torch.tensor([0.25]))
-    layer, trials = learn_equalise(audit.alone(known, "uint8", {}, audit.Path("reference")), "uint8")
+    layer, trials = learn_equalise(certify.alone(known, "uint8", {}, certify.Path("reference")), "uint8")
     assert (layer.levels.item(), layer.offset.item(), trials[0].differing) == (200, 0.25, 0)
     with pytest.raises(TeacherError, match="No number of levels"):
         learn_equalise(lambda image: 255 - image, "uint8")
@@ -209,10 +209,10 @@ def test_other_taps_are_learned():
 
 
 def test_another_border_is_selected():
-    known = colours.Blurring(torch.tensor([-0.4]), "edge", Arithmetic("float32", rounding="half_up"))
+    known = color.Blurring(torch.tensor([-0.4]), "edge", Arithmetic("float32", rounding="half_up"))
 
     def teacher(image, sigma, size):
-        return audit.alone(known, "uint8", {"sigma": sigma, "size": size}, audit.Path("reference"))(image)
+        return certify.alone(known, "uint8", {"sigma": sigma, "size": size}, certify.Path("reference"))(image)
 
     layer, _ = blur(teacher, "uint8", known.coefficients)
     assert (layer.border, layer.arithmetic.rounding) == ("edge", "half_up")

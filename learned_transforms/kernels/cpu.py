@@ -17,14 +17,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from learned_transforms.arithmetic import Arithmetic
 from learned_transforms.errors import BackendError, InputShapeError, PipelineValueError
-from learned_transforms.fold import at
-from learned_transforms.images import DTYPES, HALVES, Call, Later, Window, shape_of, to_tensor
+from learned_transforms.images.formats import DTYPES, HALVES, Call, Later, Window, shape_of, to_tensor
 from learned_transforms.installed import EXPORTS_SAFELY, check_export
-from learned_transforms.keep import Kept, Listed, Nearest
-from learned_transforms.kernels.reference import Reference
-from learned_transforms.plan import (
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.indexing import Kept, Listed, Nearest
+from learned_transforms.ir.interpolation import Axis, FixedAxis, away_from_zero
+from learned_transforms.ir.ops import (
     Blend,
     Blur,
     BoxBlur,
@@ -46,7 +45,8 @@ from learned_transforms.plan import (
     Table,
     Turn,
 )
-from learned_transforms.taps import Axis, FixedAxis, away_from_zero
+from learned_transforms.ir.passes import at
+from learned_transforms.kernels.reference.executor import Reference
 
 MISSING: str | None = None
 """Why the compiled part is not there, if it is not."""

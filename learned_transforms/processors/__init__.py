@@ -5,12 +5,7 @@ from typing import Any
 from learned_transforms.errors import ProcessorError, brief
 from learned_transforms.processors.pipelines import eval_transforms, is_data_config, is_pipeline, pipeline_of
 from learned_transforms.processors.processor import LearnedProcessor
-from learned_transforms.processors.reading import (
-    configuration_of,
-    is_configuration,
-    is_object,
-    read_configuration,
-)
+from learned_transforms.processors.reading import configuration_of, is_configuration, is_object, read_configuration
 
 __all__ = ["LearnedProcessor", "load"]
 

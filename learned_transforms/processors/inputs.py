@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from learned_transforms.errors import ProcessorInputError, check_choice
-from learned_transforms.images import MODES
-from learned_transforms.nested import describe_leaf
+from learned_transforms.images.formats import MODES
+from learned_transforms.images.pytree import describe_leaf
 
 CHANNELS = (1, 3, 4)
 """How many channels an axis of them may have."""

@@ -10,7 +10,7 @@ from torchvision.models import WeightsEnum
 from torchvision.transforms import InterpolationMode
 
 from learned_transforms.errors import ProcessorError, ProcessorKeyError, brief
-from learned_transforms.identify import PRESETS
+from learned_transforms.transforms.identify import PRESETS
 
 CROP_PCT = 0.875
 """The share of the resized image that timm crops unless it is told another."""

@@ -7,22 +7,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from learned_transforms.errors import (
-    ProcessorInputError,
-    UnsupportedTransformError,
-    brief,
-    check_choice,
-    warn_fallback,
-)
-from learned_transforms.explain import Explanation, Row, layer_row, tier_of, unsupported
-from learned_transforms.layers import Layer, Lookup
-from learned_transforms.pipeline import FALLBACKS, shipped
+from learned_transforms.artifacts.explain import Explanation, Row, layer_row, tier_of, unsupported
+from learned_transforms.errors import ProcessorInputError, UnsupportedTransformError, brief, check_choice, warn_fallback
+from learned_transforms.layers.base import Layer, Lookup
 from learned_transforms.processors import inputs
 from learned_transforms.processors.features import Features
 from learned_transforms.processors.reading import Configuration
 from learned_transforms.processors.running import Runner
 from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Steps
+from learned_transforms.runtime.pipeline import FALLBACKS, shipped
 
 KINDS = ("pt", "np")
 """What ``return_tensors`` may be."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from learned_transforms.artifacts.weights import expanded
 from learned_transforms.errors import (
     ProcessorError,
     ProcessorKeyError,
@@ -16,7 +17,6 @@ from learned_transforms.errors import (
 from learned_transforms.plain import parsed
 from learned_transforms.processors.families import FAMILIES
 from learned_transforms.processors.steps import BACKENDS, Steps
-from learned_transforms.weights import expanded
 
 FILES = ("preprocessor_config.json", "processor_config.json")
 """Those of a folder in which a configuration may be."""

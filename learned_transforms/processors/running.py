@@ -8,19 +8,19 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from learned_transforms.errors import EmptyImageError, ProcessorError, ProcessorInputError, UnevenBatchError
-from learned_transforms.given import Framing
-from learned_transforms.images import CPU, Call, Form, shape_of, signature
+from learned_transforms.images.formats import CPU, Call, Form, shape_of, signature
 from learned_transforms.installed import resizes_by_lanczos
+from learned_transforms.kernels.batches import Rows
 from learned_transforms.kernels.cpu import fresh
-from learned_transforms.kernels.rows import Rows
-from learned_transforms.layers import Layer, Lookup, Params
-from learned_transforms.network import Network
-from learned_transforms.pipeline import shipped
+from learned_transforms.layers.base import Layer, Lookup, Params
+from learned_transforms.layers.given import Framing
+from learned_transforms.layers.network import Network
 from learned_transforms.processors.patching import Patching
 from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Steps
-from learned_transforms.segment import Budget
-from learned_transforms.steps import Step, resampled
+from learned_transforms.runtime.pipeline import shipped
+from learned_transforms.runtime.segment import Budget
+from learned_transforms.transforms.lowering import Step, resampled
 
 MOST_BYTES = 2**25
 """Held by calls for the sizes lately seen; beyond that all are forgotten."""

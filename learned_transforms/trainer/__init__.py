@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learned_transforms import weights as weight_files
+from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.compose import LearnedCompose
 from learned_transforms.errors import (
@@ -30,27 +30,35 @@ from learned_transforms.errors import (
     check_flag,
     check_number,
 )
-from learned_transforms.layers import Resampling
-from learned_transforms.network import Network
+from learned_transforms.layers.base import Resampling
+from learned_transforms.layers.network import Network
 from learned_transforms.plain import LONGEST
-from learned_transforms.trainer.assemble import assembled, serves, with_whole_answers, without_form
-from learned_transforms.trainer.blocks import with_blocks
-from learned_transforms.trainer.bounds import Bounds, Compared, Comparer, bounded, bounds_of_pairs, by_size, find_bounds
-from learned_transforms.trainer.checkpoint import Checkpoint
-from learned_transforms.trainer.contradictions import basis_of, colours_asked, contradictions
-from learned_transforms.trainer.contradictions import told as disagreeing
-from learned_transforms.trainer.data import KINDS, Pairs, Teacher, ask, stack
-from learned_transforms.trainer.fit import EarlyStopping, Settings, tensorboard
-from learned_transforms.trainer.forms import as_teacher
-from learned_transforms.trainer.levels import Levels
-from learned_transforms.trainer.outliers import outliers_of, told
-from learned_transforms.trainer.pairs import check_enough, gather, probe
-from learned_transforms.trainer.plain import last_resort, plain
-from learned_transforms.trainer.problem import FLOAT_ERROR, Labelled, Problem, Trial
-from learned_transforms.trainer.resampling import free_form
+from learned_transforms.trainer.data.forms import as_teacher
+from learned_transforms.trainer.data.pairs import check_enough, gather, probe
+from learned_transforms.trainer.data.quantization import Levels
+from learned_transforms.trainer.data.sources import KINDS, Pairs, Teacher, ask, stack
+from learned_transforms.trainer.optim.checkpoint import Checkpoint
+from learned_transforms.trainer.optim.fit import EarlyStopping, Settings, tensorboard
 from learned_transforms.trainer.result import HELD_OUT, Result
-from learned_transforms.trainer.ruled import partly
-from learned_transforms.trainer.search import CHECK_IMAGES, Row, best, faithful, measured, search, tell_row
+from learned_transforms.trainer.search.blocks import with_blocks
+from learned_transforms.trainer.search.contradictions import basis_of, colours_asked, contradictions
+from learned_transforms.trainer.search.contradictions import told as disagreeing
+from learned_transforms.trainer.search.neural import last_resort, plain
+from learned_transforms.trainer.search.outliers import outliers_of, told
+from learned_transforms.trainer.search.problem import FLOAT_ERROR, Labelled, Problem, Trial
+from learned_transforms.trainer.search.search import CHECK_IMAGES, Row, best, faithful, measured, search, tell_row
+from learned_transforms.trainer.search.separable import free_form
+from learned_transforms.trainer.sizes.assemble import assembled, serves, with_whole_answers, without_form
+from learned_transforms.trainer.sizes.bounds import (
+    Bounds,
+    Compared,
+    Comparer,
+    bounded,
+    bounds_of_pairs,
+    by_size,
+    find_bounds,
+)
+from learned_transforms.trainer.sizes.ruled import partly
 from learned_transforms.trainer.speed import compare_speed
 from learned_transforms.trainer.stages import tell
 

@@ -10,11 +10,8 @@ import torch
 from torch import Tensor
 
 from learned_transforms.errors import MissingExtraError
-from learned_transforms.fixed import Separable
-from learned_transforms.fold import at, fold
-from learned_transforms.layers import Resampling
-from learned_transforms.network import Network
-from learned_transforms.plan import (
+from learned_transforms.ir.interpolation import phi
+from learned_transforms.ir.ops import (
     Apply,
     Filter,
     Gather,
@@ -27,8 +24,11 @@ from learned_transforms.plan import (
     Stage,
     Table,
 )
-from learned_transforms.taps import phi
-from learned_transforms.trainer.fit import Epoch
+from learned_transforms.ir.passes import at, fold
+from learned_transforms.layers.base import Resampling
+from learned_transforms.layers.fixed_size import Separable
+from learned_transforms.layers.network import Network
+from learned_transforms.trainer.optim.fit import Epoch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,17 +11,17 @@ from typing import Any
 
 from torch import Tensor
 
+from learned_transforms.artifacts.weights import MODEL
 from learned_transforms.certificate import Certificate
 from learned_transforms.compose import LearnedCompose
 from learned_transforms.errors import MissingExtraError, OutputError
-from learned_transforms.network import Network
-from learned_transforms.trainer.data import Pairs
+from learned_transforms.layers.network import Network
+from learned_transforms.trainer.data.sources import Pairs
 from learned_transforms.trainer.figures import Example, curves, examples
-from learned_transforms.trainer.fit import Epoch
-from learned_transforms.trainer.problem import Trial
-from learned_transforms.trainer.search import Row
+from learned_transforms.trainer.optim.fit import Epoch
+from learned_transforms.trainer.search.problem import Trial
+from learned_transforms.trainer.search.search import Row
 from learned_transforms.trainer.speed import Speed
-from learned_transforms.weights import MODEL
 
 HELD_OUT = "held out"
 """The group of held-out pairs in a certificate; others are of other sizes."""

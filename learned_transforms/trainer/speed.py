@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from learned_transforms.errors import LearnedTransformsError
-from learned_transforms.size_rules import Size
-from learned_transforms.trainer.data import Teacher, as_kind
+from learned_transforms.layers.size_rules import Size
+from learned_transforms.trainer.data.sources import Teacher, as_kind
 
 ROUNDS = 7
 """Of each, in turn; the first of them warms up."""

@@ -11,7 +11,7 @@ from likeness import INPUTS, Replacement, calls, differences, outcome
 from torchvision.transforms import InterpolationMode
 
 import learned_transforms as lt
-from learned_transforms.clients.known import TABLE, known, why_not
+from learned_transforms.transforms.clients.known import TABLE, known, why_not
 
 SIZES = ((37, 50), (50, 33), (24, 24), (65, 41), (9, 7))
 DRAWS = 40

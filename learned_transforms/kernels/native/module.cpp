@@ -17,10 +17,10 @@
 #include <limits>
 #include <stdexcept>
 
-#include "checks.hpp"
-#include "program.hpp"
+#include "ir/verify.hpp"
+#include "schedule/program.hpp"
 #include "sampler.hpp"
-#include "tables.hpp"
+#include "ir/lut.hpp"
 #include "watch.hpp"
 
 namespace nb = nanobind;

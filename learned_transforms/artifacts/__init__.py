@@ -1,0 +1,1 @@
+"""What is shipped: files of weights, what may stand in them, and in words what a pipeline is."""

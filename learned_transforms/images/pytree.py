@@ -1,0 +1,105 @@
+"""Several inputs, or nested ones, taken as a list: which of them v2 transforms, and what they must have in common."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from learned_transforms.errors import InputShapeError, InputTypeError
+from learned_transforms.images.formats import Form, shape_of
+
+SHOWN = (Image.Image, tv_tensors.Image, tv_tensors.Video)
+"""What v2 takes for images, so that plain tensors beside it are none."""
+
+BESIDE = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints)
+"""What v2 transforms besides images and videos."""
+
+UNMARKING = (v2.ToPureTensor, v2.PILToTensor, v2.ToTensor)
+"""Transforms behind which v2 takes other inputs than before, since they make plain tensors."""
+
+
+def together(values: Sequence[Any]) -> list[int]:
+    """Which of several inputs v2 transforms: of plain tensors the first, and only where there is no other image."""
+    shown = any(isinstance(v, SHOWN) for v in values)
+    plain = [i for i, v in enumerate(values) if isinstance(v, Tensor) and not isinstance(v, tv_tensors.TVTensor)]
+    images = [i for i, v in enumerate(values) if isinstance(v, (*SHOWN, *BESIDE))]
+    return images if shown else sorted(images + plain[:1])
+
+
+ARRAY_TAKING = (v2.ToTensor, v2.ToImage, v2.ToPILImage)
+"""Transforms that take the arrays of a sample, too, which all others leave as they are."""
+
+
+def differ(values: Sequence[Any]) -> bool:
+    """Whether there are several sizes."""
+    return len({size_of(value) for value in values}) > 1
+
+
+def check_sizes(values: Sequence[Any]) -> None:
+    """Require one size, as a window is drawn for all of them.
+
+    Raises:
+        InputShapeError: there are several.
+    """
+    if differ(values):
+        sizes = sorted({size_of(value) for value in values})
+        raise InputShapeError(f"Found multiple sizes (rows, columns) in the sample: {sizes}. Resize them first.")
+
+
+ALIKE = (v2.RandomGrayscale, v2.RandomErasing, v2.RandomChannelPermutation, v2.RandomPhotometricDistort)
+"""Transforms that draw for images of one shape."""
+
+
+def check_shapes(values: Sequence[Any]) -> None:
+    """Require images of one shape (C, H, W), where :data:`ALIKE` are applied.
+
+    Raises:
+        InputShapeError: there are several.
+    """
+    images = [v for v in values if not isinstance(v, tv_tensors.BoundingBoxes | tv_tensors.KeyPoints | tv_tensors.Mask)]
+    shapes = {shape_of(image) for image in images}
+    if len(shapes) > 1:
+        raise InputShapeError(
+            f"Found multiple shapes (C, H, W) in the sample: {sorted(shapes)}. Make them alike first."
+        )
+
+
+CUTTING = (v2.FiveCrop, v2.TenCrop)
+"""Transforms that refuse some inputs before they look at the others."""
+
+
+def check_cut(values: Sequence[Any]) -> None:
+    """Require nothing that cannot be cut into several parts.
+
+    Raises:
+        InputTypeError: boxes or masks, as torchvision.
+    """
+    if any(isinstance(value, tv_tensors.BoundingBoxes | tv_tensors.Mask) for value in values):
+        raise InputTypeError("FiveCrop and TenCrop take no boxes and no masks. Give them the images alone.")
+
+
+def common(forms: Sequence[Form | None]) -> Form | None:
+    """The form that several images share; plain where all are."""
+    known = [form for form in forms if form is not None]
+    alike = len(known) == len(forms) and len({form[:2] for form in known}) == 1
+    return min(known) if alike else None
+
+
+def size_of(value: Any) -> tuple[int, int]:
+    """(rows, columns) of an image, or of what boxes and keypoints lie on."""
+    if isinstance(value, tv_tensors.BoundingBoxes | tv_tensors.KeyPoints):
+        h, w = value.canvas_size
+    elif isinstance(value, Image.Image):
+        w, h = value.size
+    else:
+        h, w = value.shape[-2:]
+    return h, w
+
+
+def describe_leaf(leaf: Any) -> str:
+    if isinstance(leaf, Tensor):
+        return f"{type(leaf).__name__} {leaf.dtype}"
+    return f"PIL image of mode {leaf.mode}" if isinstance(leaf, Image.Image) else type(leaf).__name__

@@ -1,0 +1,1 @@
+"""Programs on a GPU: which launches they are, and how those are compiled."""

@@ -1,8 +1,0 @@
-// The portable kernels.
-#include "loops.hpp"
-
-namespace lt {
-
-const Kernels PORTABLE = PLAIN;
-
-}  // namespace lt

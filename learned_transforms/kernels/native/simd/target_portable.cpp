@@ -1,0 +1,8 @@
+// The portable kernels.
+#include "simd/generic-inl.hpp"
+
+namespace lt {
+
+const Kernels PORTABLE = PLAIN;
+
+}  // namespace lt

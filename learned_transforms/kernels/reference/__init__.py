@@ -1,0 +1,1 @@
+"""Every operation in plain torch: what all backends are held to."""

@@ -1,0 +1,1 @@
+"""Modules whose numbers are learned, lowered to operations."""

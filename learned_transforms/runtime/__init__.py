@@ -1,0 +1,1 @@
+"""Which transforms run as one, and how an image goes through them."""

@@ -1,0 +1,211 @@
+"""What goes with images through a segment, under what was drawn for them: masks in layers, numbers in torchvision."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import keystr, tree_flatten_with_path
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from learned_transforms.errors import InputShapeError, InputTypeError
+from learned_transforms.images.formats import Form, Window, form_of
+from learned_transforms.images.pytree import BESIDE, size_of
+from learned_transforms.runtime import masks
+from learned_transforms.runtime.segment import Drawn, Segment
+from learned_transforms.transforms.draws import Outcome
+from learned_transforms.transforms.params import params_of_v2, played
+from learned_transforms.transforms.registry import CONVERTING, GEOMETRIC
+
+
+def boxes_kept(transform: Any, boxes: Any) -> Tensor:
+    """Which boxes SanitizeBoundingBoxes keeps: those that are large enough, and lie on their canvas."""
+    values = boxes.as_subclass(Tensor).detach()
+    straight = not tv_tensors.is_rotated_bounding_format(boxes.format)
+    if not (straight and values.dtype == torch.float32 and values.device.type == "cpu"):
+        how = {"format": boxes.format, "canvas_size": boxes.canvas_size}
+        sizes = {"min_size": transform.min_size, "min_area": transform.min_area}
+        found: Tensor = v2.functional.sanitize_bounding_boxes(values, **how, **sizes)[1]
+        return found
+    corners = v2.functional.convert_bounding_box_format(values, old_format=boxes.format, new_format="XYXY").numpy()
+    sides = corners[:, 2:] - corners[:, :2]
+    kept = (sides >= transform.min_size).all(1) & (sides[:, 0] * sides[:, 1] >= transform.min_area)
+    kept &= (corners >= 0).all(1) & (corners <= np.array(boxes.canvas_size[::-1] * 2)).all(1)
+    return torch.from_numpy(kept)
+
+
+Applied = tuple[int, Any, Outcome]
+"""The position of a transform, it, and what it drew."""
+
+DRAWING = (*GEOMETRIC, v2.RandomErasing)
+"""Transforms that look at what was drawn."""
+
+SELECTING: dict[type, tuple[type, Callable[[Any, Tensor], Tensor]]] = {
+    v2.SanitizeBoundingBoxes: (tv_tensors.BoundingBoxes, boxes_kept),
+    v2.SanitizeKeyPoints: (tv_tensors.KeyPoints, lambda t, points: v2.functional.sanitize_keypoints(points)[1]),
+}
+"""Transforms that drop some of the objects of a sample: what they look at, and how they choose."""
+
+
+class Beside:
+    """What goes with the images of one sample.
+
+    Args:
+        segment: of the images.
+        values: all of the sample, in the order in which it is flattened; changed in place.
+        taken: which of them v2 transforms, the images aside.
+        sample: the sample in its own structure, made of such values.
+        companion: from a form to the segment that does the same to images of it; None: there is none.
+        channels: of the images.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        values: list[Any],
+        taken: Sequence[int],
+        sample: Callable[[Sequence[Any]], Any],
+        companion: Callable[[Form], Segment | None],
+        channels: int,
+    ) -> None:
+        self.segment, self.values, self.sample, self.channels = segment, values, sample, channels
+        self.position = 0
+        self.selecting = any(type(segment.leaves[n].transform) in SELECTING for n in segment.affecting)
+        # Masks that torchvision would have copied.
+        self.copied: set[int] = set()
+        chosen = {i: self.layers_of(values[i], companion) for i in taken}
+        self.layered = {i: one for i, one in chosen.items() if one is not None}
+        self.moved = [i for i in taken if i not in self.layered]
+
+    def layers_of(self, value: Any, companion: Callable[[Form], Segment | None]) -> Segment | None:
+        """What moves a mask or a video; None for what torchvision does."""
+        if isinstance(value, tv_tensors.Video):
+            form = form_of(value)
+            return None if form is None else companion(form._replace(several=True))
+        if not masks.taken(value) or (self.selecting and value.ndim < 3):
+            return None
+        return companion(Form("mask", str(value.dtype).removeprefix("torch."), several=True))
+
+    def boxes(self, transform: Any) -> list[Tensor]:
+        """The boxes, as they are now, for what a transform draws.
+
+        Raises:
+            InputTypeError: it needs some, or an image, and there are none.
+        """
+        try:
+            transform.check_inputs(self.values)
+        except TypeError as error:
+            where = places(self.sample(self.values), Tensor)
+            raise InputTypeError(f"{error} In this sample, tensors lie at {where}, and no boxes.") from error
+        return [value for value in self.values if isinstance(value, tv_tensors.BoundingBoxes)]
+
+    def advance(self, stop: int, outcomes: Mapping[int, Outcome], window: Window | None) -> None:
+        """Apply the transforms before number ``stop``."""
+        applied = self.applied(outcomes)
+        for number, (position, transform, outcome) in enumerate(applied):
+            if not self.position <= position < stop:
+                continue
+            if type(transform) in SELECTING:
+                self.select(transform, applied[:number], window)
+                continue
+            for i in self.moved:
+                self.values[i] = self.played(self.values[i], [(position, transform, outcome)], window)
+        self.position = stop
+
+    def applied(self, outcomes: Mapping[int, Outcome]) -> list[Applied]:
+        """The transforms that do anything to what goes with images, with their numbers and what they drew."""
+        found = ((n, self.segment.applied(n, outcomes)) for n in self.segment.affecting)
+        return [(n, self.segment.leaves[n].transform, what) for n, what in found if what is not False]
+
+    def played(self, value: Any, applied: Sequence[Applied], window: Window | None) -> Any:
+        """What torchvision makes of a value; of plain tensors the image alone is transformed."""
+        for position, transform, outcome in applied:
+            if type(value) is Tensor:
+                break
+            params: Mapping[str, Any] = {}
+            if type(transform) in DRAWING:
+                shape = (self.channels, *size_of(value))
+                params = params_of_v2(transform, outcome, window if position == self.segment.drawer else None, shape)
+            value = played(transform, value, params)
+        return value
+
+    def select(self, transform: Any, before: Sequence[Applied], window: Window | None) -> None:
+        """Drop objects: their boxes or keypoints, labels and masks; ``before``: what was applied to masks until then.
+
+        Raises:
+            InputShapeError: there are no objects, or not as many labels.
+        """
+        labels, kept = self.chosen(transform)
+        masked = isinstance(transform, v2.SanitizeBoundingBoxes)
+        for i, value in enumerate(self.values):
+            if i in self.layered and any(value is label for label in labels or ()):
+                # It becomes a plain tensor, of which no transform takes notice.
+                del self.layered[i]
+                self.moved.append(i)
+                value = self.played(value, before, window)
+                labels = tuple(value if label is self.values[i] else label for label in labels)
+            if masked and i in self.layered and isinstance(value, tv_tensors.Mask) and value.shape[0] == len(kept):
+                self.copied.add(i)
+                if not kept.all():
+                    # The same as indexing, which takes value by value.
+                    some = value.as_subclass(Tensor).index_select(0, kept.nonzero()[:, 0])
+                    self.values[i] = tv_tensors.wrap(some, like=value)
+            elif isinstance(value, BESIDE) or any(value is label for label in labels or ()):
+                self.values[i] = transform.transform(value, {"valid": kept, "labels": labels})
+
+    def chosen(self, transform: Any) -> tuple[Any, Tensor]:
+        """The labels of the objects, and which objects are kept."""
+        kind, choose = SELECTING[type(transform)]
+        sample = self.sample(self.values)
+        try:
+            labels = transform._labels_getter(sample)
+            labels = (labels,) if isinstance(labels, Tensor) else labels
+            looked_at: Any = next((value for value in self.values if isinstance(value, kind)), None)
+            if looked_at is None or not (labels is None or fitting(labels, looked_at.shape[0])):
+                transform(sample)  # It refuses, in its own words.
+        except ValueError as error:
+            where = f"{kind.__name__} lie at {places(sample, kind)}, other tensors at {places(sample, Tensor, kind)}"
+            raise InputShapeError(f"{type(transform).__name__}: {error} In this sample, {where}.") from error
+        return labels, choose(transform, looked_at)
+
+    def finish(self, drawn: Drawn) -> None:
+        """Apply what is left of the transforms, and move masks and videos by all of them."""
+        outcomes = dict(zip(self.segment.random, drawn[0], strict=True))
+        self.advance(len(self.segment.leaves), outcomes, drawn[1])
+        for i, layers in self.layered.items():
+            masked = isinstance(self.values[i], tv_tensors.Mask)
+            self.values[i] = self.mask(i, layers, drawn) if masked else layers(self.values[i], drawn)
+
+    def mask(self, i: int, layers: Segment, drawn: Drawn) -> Any:
+        """A mask behind all transforms."""
+        mask, window = self.values[i], drawn[1]
+        applied = self.applied(dict(zip(self.segment.random, drawn[0], strict=True)))
+        plain = mask.as_subclass(Tensor)
+        carried = masks.carried(plain)
+        geometric = any(type(transform) in GEOMETRIC for _, transform, _ in applied)
+        moved = layers(carried, drawn) if geometric else carried
+        if moved is not carried:
+            plain = masks.uncarried(moved, plain.dtype)
+            if masks.rounded(plain):
+                return self.played(mask, [one for one in applied if type(one[1]) not in SELECTING], window)
+        elif i in self.copied:
+            plain = plain.clone(memory_format=torch.contiguous_format)
+        if geometric or i in self.copied:
+            mask = tv_tensors.wrap(plain, like=mask)
+        return self.played(mask, [one for one in applied if type(one[1]) in CONVERTING], window)
+
+
+def places(sample: Any, kind: type, other: type | None = None) -> str:
+    """Where values of a kind, and not of another, lie in a sample, in words."""
+    leaves = [(path, leaf) for path, leaf in tree_flatten_with_path(sample)[0] if isinstance(leaf, kind)]
+    found = [keystr(path) for path, leaf in leaves if other is None or not isinstance(leaf, other)]
+    return ", ".join(found) or "no key"
+
+
+def fitting(labels: Any, count: int) -> bool:
+    """Whether there is a tensor, or several, of a label for each object."""
+    return isinstance(labels, tuple | list) and all(
+        isinstance(one, Tensor) and one.ndim > 0 and len(one) == count for one in labels
+    )

@@ -1,0 +1,495 @@
+"""The transforms of a pipeline as segments: how they are read, what is lowered, and for which images."""
+
+import copy
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torchvision.transforms import v2
+
+from learned_transforms.artifacts import weights as weight_files
+from learned_transforms.artifacts.explain import unsupported
+from learned_transforms.artifacts.weights import Weights
+from learned_transforms.certificate import Certificate
+from learned_transforms.errors import (
+    InputTypeError,
+    PipelineTypeError,
+    UnsupportedTransformError,
+    brief,
+    check_choice,
+    check_keywords,
+    warn_antialias,
+    warn_fallback,
+)
+from learned_transforms.images.formats import Form, kind_of
+from learned_transforms.images.layout import ORDERED, UNKNOWN, order_after
+from learned_transforms.images.pytree import ALIKE, ARRAY_TAKING, CUTTING, UNMARKING
+from learned_transforms.ir.ops import Shape, Slot
+from learned_transforms.kernels import BACKENDS, fast
+from learned_transforms.layers.base import (
+    Casting,
+    Cropping,
+    Flipping,
+    Layer,
+    Lookup,
+    Normalising,
+    Padding,
+    Params,
+    Resampling,
+    Windowing,
+)
+from learned_transforms.layers.given import WHOLE, Cutting
+from learned_transforms.layers.network import Lowered, Network
+from learned_transforms.modes import out_of_sight
+from learned_transforms.runtime.segment import MOST_LANES, Budget, Lane, Owner, Segment
+from learned_transforms.transforms.clients.known import Views
+from learned_transforms.transforms.clients.twins import WINDOWS
+from learned_transforms.transforms.color_draws import FACTORED
+from learned_transforms.transforms.containers import CONTAINERS, Leaf, leaves
+from learned_transforms.transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
+from learned_transforms.transforms.lowering import Step, changes
+from learned_transforms.transforms.params import LOOKING, RANDOM
+from learned_transforms.transforms.partial import foreign, stand_in
+from learned_transforms.transforms.registry import ROWS, cover, name_of
+from learned_transforms.transforms.torch_ops import operates
+from learned_transforms.transforms.watch import UNWATCHED, make_watch
+
+FALLBACKS = ("warn", "torchvision", "error")
+STEADY = (Resampling, Cropping, Windowing, Flipping, Padding, Lookup, Normalising, Casting)
+"""Layers that lower alike whatever is drawn: one lowering tells whether a backend runs them."""
+ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time."
+
+MOST_BYTES = 2**21
+"""Held by calls for the signatures and draws lately seen; beyond that all are forgotten."""
+
+CACHES = (
+    *("segments", "runs", "kinds", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
+    *("ordered", "operating", "passing", "elsewhere"),
+)
+"""What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
+
+
+class Pipeline(Lowered):
+    """Transforms, the learned layers that they need, and the segments that they become.
+
+    Args, attributes and errors are those of :class:`LearnedCompose`.
+    """
+
+    def __init__(
+        self,
+        transforms: Any,
+        *,
+        fallback: str = "warn",
+        backend: str = "auto",
+        weights: Weights | None = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__()
+        check_keywords(unknown, ("fallback", "backend", "weights"))
+        check_choice("backend", backend, ("auto", *BACKENDS))
+        check_choice("fallback", fallback, FALLBACKS)
+        if not (weights is None or isinstance(weights, Weights)):
+            raise PipelineTypeError(
+                f"Expected weights to be what learned_transforms.artifacts.weights.load gives, got {brief(weights)}. "
+                "For a file or a shipped name, use LearnedCompose.from_pretrained."
+            )
+        self.transforms = transforms
+        # What takes several inputs in torchvision, where that fails; in a list, so that it is no module of this one.
+        self.single = [torchvision_of(transforms)] if takes_one(transforms) else []
+        self.fallback, self.backend, self.given = fallback, backend, weights
+        if any(isinstance(t, Network) for t in self.transforms):
+            # Networks are copied like the shipped layers, so that training this pipeline trains no other.
+            self.transforms = [copy.deepcopy(t) if isinstance(t, Network) else t for t in self.transforms]
+        self.layers: Any = {}
+        self.networks: Any = []
+        self.certificates: dict[str, Certificate] = {} if weights is None else dict(weights.certificates)
+        self.provenance: dict[str, str] = {}
+        for position, transform in enumerate(self.transforms):
+            if isinstance(transform, Network) and transform.certificate is not None:
+                self.certificates[str(position)] = transform.certificate
+        self.trainable = self.trained = False
+        self.forget()
+        self.renew()
+        self.tell({name_of(piece.transform): reason for piece in self.pieces for reason in foreign(piece.read)})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Another list of transforms, checked like the first, or another backend counts from the next call."""
+        if name in ("transforms", "backend"):
+            value = listed(value) if name == "transforms" else value
+            self.__dict__["watch"] = UNWATCHED
+        super().__setattr__(name, value)
+
+    def forget(self) -> None:
+        """Drop everything that is worked out again when it is needed."""
+        self.segments: dict[Any, Segment] = {}
+        self.runs: dict[Any, Callable[[Any], Any]] = {}
+        # By kind of images that one segment takes all the way: that, its lane for them, and whether they are arrays.
+        self.kinds: dict[Any, tuple[Segment, Lane, bool]] = {}
+        self.pieces: list[Piece] = []
+        self.stand_ins: dict[int, Any] = {}
+        self.watch: Any = UNWATCHED
+        self.budget = Budget(MOST_BYTES, self.unbind)
+        self.told: set[str] = set()
+        # Whether some transform depends on the order of values in memory; and by position, which torch itself computes.
+        self.ordered, self.operating = False, [False]
+        self.routes: dict[str, dict[int, str | Form]] = {}
+        # All transforms, where layers run none of them, whatever the image.
+        self.passing: list[Any] = []
+        # Kinds of images of which a call has said that torchvision runs everything on them.
+        self.elsewhere: set[Any] = set()
+
+    def renew(self) -> None:
+        """Read the transforms as they are now, and get the layers that they need."""
+        if self.watch.same():
+            return
+        self.relower()
+        if not self.trained:
+            self.networks = [t for t in self.transforms if isinstance(t, Network)]
+        # Modes would leave their marks on what is kept.
+        with torch.inference_mode(False), out_of_sight():
+            watch, pieces = make_watch(), list(pieces_of(self.transforms))
+            watch_pieces(watch, self.transforms)
+            self.add_layers(pieces)
+        self.watch, self.pieces, self.stand_ins = watch, pieces, {}
+        self.ordered = any(ordered(piece.read) for piece in pieces)
+        self.operating = [operates(piece.read) for piece in pieces]
+        self.passing = [piece.transform for piece in pieces] if all(map(passes, pieces)) else []
+        for position, piece in enumerate(pieces):
+            if isinstance(piece.read, Views):  # What is foreign in it is told of at once.
+                self.stand_in(position)
+
+    def stand_in(self, position: int) -> Any:
+        """What runs in place of a transform that layers run only in part; None: the transform itself; kept."""
+        if self.trained or self.networks:
+            return None
+        if position not in self.stand_ins:
+            options: dict[str, Any] = {"fallback": self.fallback, "backend": self.backend, "weights": self.given}
+            piece = self.pieces[position]
+            found = stand_in(piece.transform, piece.read, lambda some: type(self)(list(some), **options))
+            self.stand_ins[position] = found
+        return self.stand_ins[position]
+
+    def add_layers(self, pieces: Sequence[Piece]) -> None:
+        """Copy the learned layers that transforms need, and that are not there yet, with what is known of them."""
+        roles = tuple(roles_of(piece.read for piece in pieces))
+        if not roles:
+            return
+        source = self.source
+        own = {
+            key: layer
+            for key, layer in source.layers.items()
+            if key.partition("/")[2].startswith(roles) and key not in self.layers
+        }
+        self.layers.update(copy.deepcopy(own))
+        self.provenance |= {name: mark for name, mark in source.provenance.items() if name.rpartition(".")[0] in own}
+        if not self.trained:
+            self.certificates |= {key: known for key, known in source.certificates.items() if key in own}
+
+    @property
+    def source(self) -> Weights:
+        """Where its layers come from."""
+        return shipped() if self.given is None else self.given
+
+    def segment(self, form: Form, start: int, observed: bool = False) -> Segment:
+        """What begins with transform ``start``, for images of ``form``; kept.
+
+        Args:
+            observed: torch looks into the call, so that the reference backend runs.
+        """
+        segment = self.segments.get((form, start, observed))
+        if segment is None:
+            segment = self.segments[form, start, observed] = self.gather(form, start, observed)
+        return segment
+
+    def left_to_pillow(self, form: Form, start: int) -> bool:
+        """Whether Pillow is faster at what layers would do from ``start`` on to images of ``form``, its own."""
+        if form.container != "pil":
+            return False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # A call will say it.
+            return self.gather(form, start).slight
+
+    def part(self, form: Form, start: int, shape: Shape, device: torch.device) -> Segment:
+        """The same where the fast backend runs only a part of what there is, for images of ``shape`` (C, H, W); kept.
+
+        It has as many transforms as that runs together; one that it does not run at all goes to torchvision.
+        """
+        key = form, start, shape[0], device
+        found = self.segments.get(key)
+        if found is None:
+            found = self.gather(form, start)
+            while found.stop > start:
+                reason = self.lacking(found, shape, device)
+                if reason is None:
+                    break
+                fewer = found.stop - 1
+                found = self.gather(form, start, stop=fewer) if fewer > start else self.outside(form, start, reason)
+            self.segments[key] = found
+        return found
+
+    def lacking(self, segment: Segment, shape: Shape, device: torch.device) -> str | None:
+        """Why the fast backend of a device does not run a segment, or None."""
+        other = next((layer for layer in segment.network.members if type(layer) not in STEADY), None)
+        if other is not None:
+            return f"no kernels for {device.type} run {type(other).__name__}"
+        if segment.tracking:
+            return f"on {device.type}, no draw may depend on the one before"
+        return segment.network.why_not(fast(device), shape, device)
+
+    def companion(self, segment: Segment, start: int, form: Form) -> Segment | None:
+        """What does to masks or videos of ``form`` what a segment does to the images with them; None: nothing does."""
+        if self.trainable:
+            return None
+        other = self.segments.get((form, start, segment.stop))
+        if other is None:
+            other = self.segments[form, start, segment.stop] = self.gather(form, start, stop=segment.stop)
+        return other if other.stop == segment.stop else None
+
+    @torch.inference_mode(False)  # What is made is kept, and serves other calls.
+    def gather(self, form: Form, start: int, observed: bool = False, stop: int | None = None) -> Segment:
+        """As many transforms from ``start`` up to ``stop`` as learned layers cover, for images of ``form``."""
+        # Masks are moved by layers that no training changes.
+        known = self.source.layers if form.container == "mask" else self.layers
+        layers: list[Layer] = []
+        params: list[Params | None] = []
+        chosen: list[Leaf] = []
+        given: list[Form] = []
+        drawer: int | None = None
+        owners: list[Owner] = []
+        slots = 0
+        cutting: Cutting | None = None
+        current, reason, stop = form, None, len(self.pieces) if stop is None else stop
+        for position, (_, transform) in enumerate(self.pieces[start:stop], start):
+            covered = cover(transform, current, known.keys(), len(chosen))
+            if chosen and not form.several and changes(transform, current):
+                # What comes before may give views of the image, which is changed through them.
+                return self.outside(form, start, f"{name_of(transform)} behind it changes the image that it is given")
+            cuts = may_cut(covered, layers, chosen)
+            if chosen and not cuts and looks(transform, current):
+                stop = position
+                break
+            if form.arrays and any(type(leaf.transform) in ARRAY_TAKING for leaf in leaves(transform)):
+                reason, stop = "it takes the arrays beside the image, too", position
+                break
+            if isinstance(transform, Network):
+                given.append(current)
+                current = self.check_kind(transform, current)
+                layers += transform.members
+                params += transform.params
+                owners += [(len(chosen), None)] * len(transform.members)
+                chosen.append(Leaf(transform))
+                continue
+            if isinstance(covered, str):
+                reason, stop = covered, position
+                break
+            whole = any(isinstance(done.layer, WHOLE) for _, done in covered)
+            if chosen and (whole or any(isinstance(layer, WHOLE) for layer in layers[-1:])):
+                stop = position
+                break
+            drawer = len(chosen) if cuts else drawer
+            for leaf, done in covered:
+                if current.container == "pil" and getattr(leaf.transform, "antialias", True) is False:
+                    warn_antialias()
+                order = order_after(leaf.transform, current, done.form, current.order)
+                for part, one in done.layers():
+                    layer = one.layer if one.key is None else known[one.key]
+                    if isinstance(layer, Cutting):
+                        cutting = layer
+                    elif layer is not None:
+                        # What maps pixels by themselves may as well do so in the window alone.
+                        place = 0 if cuts and isinstance(layer, Windowing) else len(layers)
+                        layers.insert(place, layer)
+                        params.insert(place, moved(one.params or {}, slots))
+                        owners.insert(place, (len(chosen), part))
+                slots += len(FACTORED[type(leaf.transform)].factors) if type(leaf.transform) in FACTORED else 0
+                chosen.append(leaf)
+                given.append(current)
+                current = done.form._replace(order=order if self.ordered else 0)
+            if cutting is not None or (current.several and type(transform) in UNMARKING):
+                stop = position + 1
+                break
+        if current.order == UNKNOWN and any(ordered(piece.read) for piece in self.pieces[start:]):
+            return self.outside(form, start, "noise behind it is drawn in the order of torchvision's memory")
+        network = Network(layers, params, form.dtype)
+        backend = "reference" if observed and self.backend == "auto" else self.backend
+        what = network, chosen, given, drawer, owners
+        return Segment(*what, stop, form, current, cutting, reason, backend, self.trainable, self.budget)
+
+    def outside(self, form: Form, start: int, reason: str) -> Segment:
+        """A segment of nothing, before a transform that torchvision runs."""
+        network, around = Network([], [], form.dtype), (start, form, form, None, reason)
+        return Segment(network, [], [], None, [], *around, self.backend, self.trainable, self.budget)
+
+    def check_kind(self, network: Network, form: Form) -> Form:
+        """The form of a network's output; its input must be of the kind that it learned from."""
+        if form.several:
+            raise InputTypeError(ONE_IMAGE)
+        kind = "pil" if form.container == "pil" else form.dtype
+        # Arrays hold the values of uint8 tensors, and a teacher of either says what becomes of both.
+        if kind != ("uint8" if network.kind == "numpy" else network.kind):
+            given = "numpy" if form.container == "numpy" else kind
+            raise InputTypeError(
+                f"This network learned with kind={network.kind!r} and takes no {given} images: teachers compute "
+                f"differently on each. Convert the image, or retrain with kind={given!r}."
+            )
+        return form._replace(container=network.output, dtype="float32" if network.floats else "uint8")
+
+    def why_torchvision(self, device: torch.device) -> str | None:
+        """Why torchvision itself had better run everything on a device: no fast backend does; None: one does.
+
+        Networks, trained weights and a backend that was asked for by name have nothing to take their place.
+        """
+        if self.backend != "auto" or self.networks or self.trainable or self.trained:
+            return None
+        reason = fast(device).why_not(None, device, False)
+        if reason is None and self.ordered and self.partial(device):
+            return f"noise is drawn in the order of torchvision's memory on {device.type}"
+        return reason
+
+    def partial(self, device: torch.device) -> bool:
+        """Whether the fast backend of a device runs only a part of what there is, and torchvision the rest."""
+        return self.backend == "auto" and not (fast(device).whole or self.networks or self.trainable or self.trained)
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but its transforms decides on what it does: no weights of its own, no choice of backend."""
+        return self.given is None and not self.trained and not self.networks and self.backend == "auto"
+
+    def relower(self) -> None:
+        """Forget what was lowered."""
+        for segment in self.__dict__.get("segments", {}).values():
+            segment.release()
+        self.segments, self.runs, self.kinds, self.elsewhere = {}, {}, {}, set()
+        for network in self.networks:
+            cast(Network, network).relower()
+
+    def unbind(self) -> None:
+        """Forget the calls for images of one signature; what was compiled serves others as well."""
+        for segment in self.segments.values():
+            segment.unbind()
+        self.runs = {}
+
+    def keep_segment(self, key: Any, image: Any, segment: Segment, array: bool) -> None:
+        """Have images like this one, and others of its kind, go straight to a segment from now."""
+        lane, kind = segment.lane(image), kind_of(image)
+        if lane.kept:
+            self.keep_run(key, lane.entry(array))
+        if not self.ordered and kind is not None:
+            if len(self.kinds) >= MOST_LANES:
+                self.kinds.clear()
+            self.kinds[kind] = segment, segment.roaming[kind], array
+
+    def patient(self, image: Any) -> Lane | None:
+        """The lane of images that one segment takes all the way, to rows of a batch; None: they go one by one."""
+        found = self.kinds.get(kind_of(image))
+        lane = None if found is None else found[0].lane(image)
+        return lane if lane is not None and lane.patient else None
+
+    def keep_run(self, key: Any, run: Callable[[Any], Any]) -> None:
+        """Have images of one signature go straight on from now."""
+        if len(self.runs) >= MOST_LANES:
+            self.runs.clear()
+        self.runs[key] = run
+
+    def tell(self, reasons: Mapping[str, str]) -> None:
+        """Say once of each transform by name that torchvision runs it and why, or raise where that is not allowed."""
+        new = {name: reason for name, reason in reasons.items() if name not in self.told}
+        if not new:
+            return
+        if self.fallback == "error":
+            raise UnsupportedTransformError(unsupported(*next(iter(new.items()))))
+        self.told |= new.keys()
+        if self.fallback == "warn":
+            warn_fallback(new)
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name not in CACHES}
+        if self.given is None and not self.trained and same_as_shipped(self.layers):
+            own = {key: known for key, known in self.certificates.items() if key not in self.layers}
+            state |= {"layers": {}, "provenance": {}, "certificates": own}
+        return state
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        super().__setstate__(dict(state))  # type: ignore[no-untyped-call]
+        self.forget()
+        self.renew()
+        # What was told where it was made is not told again.
+        self.told = {name_of(piece.transform) for piece in self.pieces if foreign(piece.read)}
+
+
+def passes(piece: Piece) -> bool:
+    """Whether a transform is handed everything that comes: it is foreign, and so is all that it may hold."""
+    own = type(piece.transform).__module__.startswith("torchvision.")
+    return not own and type(piece.read) not in CONTAINERS and bool(foreign(piece.read))
+
+
+def looks(transform: Any, form: Form) -> bool:
+    """Whether a transform looks at images before it draws, or at all that is there, and so must come first."""
+    getting = callable(getattr(transform, "labels_getter", None))
+    if form.several and (type(transform) in (*ALIKE, *CUTTING) or getting):
+        return True
+    first = next((type(leaf.transform) for leaf in leaves(transform)), None)
+    return first in LOOKING and not (form.several and first is v2.RandomCrop)
+
+
+def ordered(read: Any) -> bool:
+    """Whether what a transform makes of an image depends on the order of its values in memory."""
+    return any(isinstance(leaf.transform, ORDERED) for leaf in leaves(read))
+
+
+def torchvision_of(transforms: Any) -> Any:
+    """What torchvision runs, of a list of transforms or a Compose or Sequential."""
+    return v2.Compose(list(transforms)) if isinstance(transforms, list | tuple | nn.ModuleList) else transforms
+
+
+def may_cut(covered: Sequence[tuple[Leaf, Step]] | str, layers: Sequence[Layer], before: Sequence[Leaf]) -> bool:
+    """Whether a transform may cut its window out of the image before these layers, not behind them.
+
+    Args:
+        covered: what the transform does.
+        before: the transforms of the layers, which may draw nothing.
+    """
+    if isinstance(covered, str) or type(covered[0][0].transform) not in WINDOWS:
+        return False
+    if not all(layer.pointwise for layer in layers) or any(type(leaf.transform) in RANDOM for leaf in before):
+        return False
+    _, step = covered[0]
+    filled = step.params if isinstance(step.layer, Windowing) else None
+    if filled is None or filled["border"] != "zero" or not layers:
+        return True
+    # What is filled in must be the same before and behind.
+    return not any(filled["fill"]) and all(isinstance(one, Lookup) and not one.values[:, 0].any() for one in layers)
+
+
+def moved(params: Params, slots: int) -> Params:
+    """Params in which slots are counted from the first of a segment, of which so many lie before."""
+    return {name: Slot(v.number + slots) if isinstance(v, Slot) else v for name, v in params.items()}
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Weights:
+    """The weights that stand for catalogued transforms."""
+    found = weight_files.load(weight_files.DEFAULT)
+    weight_files.require_faithful(weight_files.DEFAULT, found)
+    return found
+
+
+def same_as_shipped(layers: Mapping[str, nn.Module]) -> bool:
+    """Whether layers are those that are shipped, so that a pickle need not hold them."""
+    return all(
+        key in shipped().layers
+        and all(
+            torch.equal(one, other)
+            for one, other in zip(layer.parameters(), shipped().layers[key].parameters(), strict=True)
+        )
+        for key, layer in layers.items()
+    )
+
+
+def roles_of(transforms: Iterable[Any]) -> set[str]:
+    """Beginnings of the roles of the learned layers that transforms need."""
+    inner = (leaf.transform for transform in transforms for leaf in leaves(transform))
+    return {role for t in inner if type(t) in ROWS for role in ROWS[type(t)].role(t)}

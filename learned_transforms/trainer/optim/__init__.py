@@ -1,0 +1,1 @@
+"""Gradient descent with early stopping, checkpoints, and numbers made exact."""

@@ -1,0 +1,1 @@
+"""Families of layers, tried on a problem."""

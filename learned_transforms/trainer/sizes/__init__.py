@@ -1,0 +1,1 @@
+"""How the size of an answer follows that of its input."""

@@ -1,0 +1,1 @@
+"""Every shipped file, learned again from opaque teachers."""

@@ -1,0 +1,1 @@
+"""What torchvision's transforms and those of clients draw, and which layers they are."""

@@ -1,0 +1,81 @@
+"""Objects that layers run only in part: copies of them that hold pipelines in place of the transforms in them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from learned_transforms.layers.network import Network
+from learned_transforms.transforms.clients.known import Views
+from learned_transforms.transforms.containers import APPLIES, CONTAINERS, leaves
+from learned_transforms.transforms.registry import ROWS, Altered, name_of
+
+Making = Callable[[Sequence[Any]], Any]
+"""From transforms to a pipeline of them."""
+
+
+def foreign(read: Any) -> list[str]:
+    """Why nothing in this library runs a transform, whatever the image; or no reason."""
+    if isinstance(read, Network | Views):
+        return []
+    inner = [leaf.transform for leaf in leaves(read)]
+    odd = [one for one in inner if type(one) not in (*ROWS, *CONTAINERS)]
+    if not odd:
+        return []
+    reason = odd[0].reason if isinstance(odd[0], Altered) else "not in the catalogue"
+    return [reason if odd[0] is read else f"{name_of(odd[0])} within: {reason}"]
+
+
+def stand_in(transform: Any, read: Any, make: Making) -> Any:
+    """What runs in place of a container, or of a client's object that holds pipelines; None: nothing better.
+
+    It is of the same class, draws by the same code, and runs what is foreign in it as it is, at its place.
+
+    Args:
+        read: the same as layers read it.
+        make: makes pipelines.
+    """
+    if isinstance(read, Views):
+        held = {name: viewed(vars(transform)[name], make, {}) for name in read.names if name in vars(transform)}
+        return copied(transform, held) if held else None
+    if type(read) not in CONTAINERS or not hasattr(transform, "transforms"):
+        return None
+    pairs = [(one, not foreign(inner)) for one, inner in zip(transform.transforms, read.transforms, strict=True)]
+    if not any(known for _, known in pairs):
+        return None
+    if type(read) in APPLIES:
+        runs = ([one for one, _ in run] for _, run in groupby(pairs, lambda pair: pair[1]))
+        known = [known for known, _ in groupby(pairs, lambda pair: pair[1])]
+        parts = [part for run, ours in zip(runs, known, strict=True) for part in ([make(run)] if ours else run)]
+    else:
+        parts = [make([one]) if ours else one for one, ours in pairs]
+    return copied(transform, {"transforms": parts})
+
+
+def viewed(value: Any, make: Making, made: dict[int, Any]) -> Any:
+    """A held value with a pipeline for every transform in it; one for each that comes several times."""
+    if isinstance(value, list | tuple):
+        return type(value)(viewed(one, make, made) for one in value)
+    if callable(value) and id(value) not in made:
+        made[id(value)] = make([value])
+    return made.get(id(value), value)
+
+
+def copied(transform: Any, changes: dict[str, Any]) -> Any:
+    """An object of the same class with other attributes, none of which it registers."""
+    found: Any = object.__new__(type(transform))
+    found.__dict__.update({**vars(transform), **changes})
+    return found
+
+
+def members(found: Any, read: Any) -> Iterator[Any]:
+    """The pipelines, and what is foreign between them, in what :func:`stand_in` gave."""
+    names = read.names if isinstance(read, Views) else ("transforms",)
+    yield from dict.fromkeys(one for name in names for one in flattened(vars(found).get(name)))
+
+
+def flattened(value: Any) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from flattened(one)
+    elif callable(value):
+        yield value

@@ -1,0 +1,257 @@
+"""Transforms that torch itself computes, at their place between layers: nothing is learned, and nothing falls back."""
+
+import functools
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torchvision
+from PIL import features
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import _utils as v2_utils
+
+from learned_transforms.errors import (
+    OperationError,
+    PipelineTypeError,
+    PipelineValueError,
+    UnsupportedTransformError,
+    brief,
+)
+from learned_transforms.kernels import mixing
+from learned_transforms.layers import noise
+from learned_transforms.transforms.containers import COMPOSES, CONTAINERS, leaves
+from learned_transforms.transforms.draws import local
+
+OWN = "torch computes it"
+"""Why no layer runs a transform that is torch's own operation; nobody need be told."""
+
+REFUSALS = (IndexError, RuntimeError, TypeError, ValueError)
+"""What torchvision raises for inputs that it does not take; other errors are those of a user's own functions."""
+
+STATE = "state"
+"""In params: torch's generator before the transform, from which all that it draws is drawn again."""
+
+
+def is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1
+
+
+def is_box(value: Any) -> bool:
+    """Left, top, right, bottom."""
+    whole = isinstance(value, list | tuple) and len(value) == 4 and all(type(side) is int for side in value)
+    return whole and 0 <= value[0] <= value[2] and 0 <= value[1] <= value[3]
+
+
+def is_quality(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= 100
+
+
+def is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+Checks = Mapping[str, Callable[[Any], bool]]
+BY_STATE: Checks = {STATE: is_text}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One of torch's own operations.
+
+    Attributes:
+        runs: what it is, by kind of input, for ``explain``.
+        advice: what its inputs must be, for errors.
+        arguments: constructor arguments, which are also attributes.
+        twin: torchvision's class with fewer passes over memory; None: there is none.
+        params: what it draws, with what values may be; ``state`` stands for all that torch draws.
+        kept: checks what its arguments do not say, before they are written down.
+    """
+
+    runs: Callable[[str], str]
+    advice: str
+    arguments: tuple[str, ...]
+    twin: type | None = None
+    params: Checks = field(default_factory=dict)
+    kept: Callable[[Any], None] = lambda transform: None
+
+
+def codec(kind: str) -> str:
+    """The library that writes and reads JPEG images, with its version: Pillow's own for PIL images."""
+    if kind == "pil":
+        turbo = features.version_feature("libjpeg_turbo")
+        name = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version_codec('jpg')}"
+        return f"Pillow's {name}"
+    try:
+        name = "libjpeg-turbo" if torch.ops.image._is_compiled_against_turbo() else "libjpeg"
+        version = f"{name} (API {torch.ops.image._jpeg_version()})"
+    except (AttributeError, RuntimeError):  # It was built without.
+        version = "codec"
+    return f"torchvision {torchvision.__version__}'s {version}"
+
+
+def check_labels_getter(transform: Any) -> None:
+    """Require the default, since a function cannot be written down."""
+    if transform._labels_getter is not v2_utils._find_labels_default_heuristic:
+        raise PipelineTypeError("its labels_getter is a function, which no file holds")
+
+
+BATCH = (
+    "Give it a batch of float images [N, C, H, W] and its labels, as transform(images, labels): [N] whole numbers with "
+    "num_classes in the constructor, or [N, classes]; or pass a labels_getter that finds them."
+)
+MIXING = ("alpha", "num_classes")
+
+OPERATIONS: dict[type, Operation] = {
+    v2.GaussianNoise: Operation(
+        lambda kind: "torch's noise",
+        "It takes uint8 and float tensors, and a sigma of at least 0; put ToImage() before it for PIL images.",
+        ("mean", "sigma", "clip"),
+        noise.GaussianNoise,
+        BY_STATE,
+    ),
+    v2.MixUp: Operation(
+        lambda kind: "images mixed, rounded as in torch",
+        BATCH,
+        MIXING,
+        mixing.MixUp,
+        {"lam": is_share},
+        check_labels_getter,
+    ),
+    v2.CutMix: Operation(
+        lambda kind: "copies",
+        BATCH,
+        MIXING,
+        mixing.CutMix,
+        {"box": is_box, "lam_adjusted": is_share},
+        check_labels_getter,
+    ),
+    v2.JPEG: Operation(
+        codec,
+        "It takes RGB and L images: PIL, or uint8 tensors [..., 1 or 3, H, W] on the CPU.",
+        ("quality",),
+        None,
+        {"quality": is_quality},
+    ),
+    v2.UniformTemporalSubsample: Operation(
+        lambda kind: "copies", "It takes a video [..., T, C, H, W].", ("num_samples",)
+    ),
+}
+
+
+def argument(transform: Any, name: str) -> Any:
+    """An argument, to be written down with the others.
+
+    Raises:
+        PipelineTypeError: they do not say all.
+    """
+    OPERATIONS[type(transform)].kept(transform)
+    return getattr(transform, name)
+
+
+def published(transform: Any) -> type | None:
+    """The class of an operation, which a transform is or inherits from."""
+    return next((kind for kind in type(transform).__mro__ if kind in OPERATIONS), None)
+
+
+def operates(read: Any) -> bool:
+    """Whether a transform, as it is read, is an operation of torch's, or a container of nothing else."""
+    inner = [leaf.transform for leaf in leaves(read) if type(leaf.transform) not in CONTAINERS]
+    return bool(inner) and all(type(one) in OPERATIONS for one in inner)
+
+
+def twin_of(transform: Any) -> Any:
+    """What runs in place of a transform: the same object, as of now, in a class of fewer passes; itself, else."""
+    kind = published(transform)
+    if kind is not None:
+        made: Any = object.__new__(OPERATIONS[kind].twin or type(transform))
+        made.__dict__.update(vars(transform))
+        return made
+    made = object.__new__(type(transform))
+    inner = [functools.partial(run, one) for one in transform.transforms]
+    made.__dict__.update({**vars(transform), "transforms": inner})
+    return made
+
+
+def run(transform: Any, *inputs: Any) -> Any:
+    """What an operation, or a container of such, makes of inputs.
+
+    Raises:
+        OperationError: torchvision refuses them; of the type that it raises, too.
+    """
+    if type(transform) in COMPOSES or published(transform) is None:
+        return twin_of(transform)(*inputs)
+    return advised(transform, twin_of(transform), inputs)
+
+
+def advised(transform: Any, twin: Any, inputs: Sequence[Any]) -> Any:
+    """What the twin of a transform makes of inputs; where torchvision refuses them, with a word of what to give."""
+    try:
+        return twin(*inputs)
+    except REFUSALS as error:
+        if type(error) not in REFUSALS:
+            raise
+        kind = published(transform)
+        advice = "" if kind is None else OPERATIONS[kind].advice
+        raise OperationError(f"{type(transform).__name__}: {str(error).rstrip('.')}. {advice}") from error
+
+
+def names_of(transform: Any) -> tuple[str, ...]:
+    """Of what it draws, in params."""
+    kind = published(transform)
+    return tuple(BY_STATE if kind is None else OPERATIONS[kind].params)
+
+
+def record(transform: Any, inputs: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
+    """What an operation makes of inputs, and what it drew, as plain values.
+
+    Raises:
+        UnsupportedTransformError: it drew from another generator than torch's own of the CPU.
+    """
+    names = names_of(transform)
+    if STATE not in names:
+        drawn: dict[str, Any] = {}
+
+        def draw(flat: Any) -> dict[str, Any]:
+            drawn.update(transform.make_params(flat))
+            return drawn
+
+        twin = twin_of(transform)
+        twin.make_params = draw
+        made = advised(transform, twin, inputs)
+        return made, {name: list(value) if isinstance(value := drawn[name], tuple) else value for name in names}
+    state, python = torch.get_rng_state(), random.getstate()
+    devices = {str(value.device) for value in tree_flatten(inputs)[0] if isinstance(value, Tensor)}
+    made = run(transform, *inputs)
+    if devices - {"cpu"} or python != random.getstate():
+        raise UnsupportedTransformError(
+            f"{type(transform).__name__} draws from Python's generator or on a GPU: that can be neither written down "
+            "nor played back. Apply it apart from the others."
+        )
+    return made, {STATE: noise.write_state(state)}
+
+
+def replay(transform: Any, inputs: Sequence[Any], entry: Any) -> Any:
+    """What an operation makes of inputs under what :func:`record` wrote.
+
+    Raises:
+        PipelineValueError: that does not fit it.
+    """
+    names, kind = names_of(transform), published(transform)
+    fits = isinstance(entry, Mapping) and tuple(sorted(entry)) == tuple(sorted(names))
+    checks = BY_STATE if kind is None else OPERATIONS[kind].params
+    if not fits or not all(checks[name](entry[name]) for name in names):
+        raise PipelineValueError(
+            f"Expected params {{{', '.join(names)}}} of {type(transform).__name__}, got {brief(entry)}. "
+            "make_params gives them."
+        )
+    if STATE in names:
+        generator = noise.generator_of(noise.read_state(entry[STATE]))
+        with local(generator):
+            return run(transform, *inputs)
+    twin = twin_of(transform)
+    twin.make_params = lambda flat: dict(entry)
+    return advised(transform, twin, inputs)
