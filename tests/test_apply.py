@@ -329,7 +329,7 @@ def test_an_interrupted_run_leaves_no_traceback(saved, many, tmp_path):
     command = [
         sys.executable,
         "-m",
-        "learned_transforms.cli.main",
+        "learned_transforms",
         "apply",
         saved,
         str(many),

@@ -226,7 +226,7 @@ def test_command(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "learned_transforms.cli.main",
+        "learned_transforms",
         "bench",
         "--quick",
         "--threads",
