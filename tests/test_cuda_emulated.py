@@ -119,7 +119,7 @@ AUTO = {
     "levels": ([v2.RandomPosterize(4, 1), v2.RandomEqualize(1)], {"look_up_3_8"}, ["RandomEqualize"]),
     "jitter": ([JITTER, v2.RandomGrayscale()], set(), ["ColorJitter", "RandomGrayscale"]),
     "nearest": ([v2.Resize((29, 31), InterpolationMode.NEAREST)], set(), ["Resize"]),
-    "twice": ([v2.Resize(40), v2.RandomCrop(36), v2.Resize(20)], {"axis_taps", "resample_3_8", "look_up_3_8"}, []),
+    "twice": ([v2.Resize(40), v2.RandomCrop(36), v2.Resize(20)], {"axis_taps", "resample_3_8"}, []),  # It is a view.
     "drawn from sizes": ([v2.ScaleJitter((30, 30)), v2.RandomCrop(9, 9)], {"look_up_3_8"}, ["ScaleJitter"]),
 }
 

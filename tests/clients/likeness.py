@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from helpers import meant
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,7 +18,7 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms.artifacts.explain import Row
-from learned_transforms.errors import FallbackWarning, LearnedTransformsError
+from learned_transforms.errors import FallbackWarning
 from learned_transforms.trainer.data.sources import photo
 
 SIZES = ((375, 500), (500, 333), (224, 224), (65, 41), (9, 7))
@@ -161,11 +162,8 @@ def outcome(pipeline: Any, inputs: Inputs, seed: int) -> Outcome:
 def differences(found: Outcome, expected: Outcome, rounds: bool = False) -> list[str]:
     """How an outcome differs from the original's; nothing where it does not, but for levels where a layer rounds."""
     if found.raised or expected.raised:
-        # Typed errors of ours derive from what torchvision raises; others are its own.
-        alike = isinstance(found.value, type(expected.value)) and (
-            isinstance(found.value, LearnedTransformsError) or str(found.value) == str(expected.value)
-        )
-        if found.raised and expected.raised and alike:
+        # Typed errors of ours derive from what torchvision raises.
+        if found.raised and expected.raised and meant(found.value, expected.value):
             return []
         label = RAISED if not expected.raised else f"expected {told(expected)}, got"
         return [f"{label} {told(found)}"]

@@ -3,11 +3,16 @@
 import argparse
 import re
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # helpers.py
+
 from corpus import CORPUS, Pipeline
 from likeness import INPUTS, RAISED, SIZES, WAYS, Inputs, Replacement, calls, copied, outcome, replaced, seeded
 
