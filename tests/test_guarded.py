@@ -19,7 +19,7 @@ sys.path.insert(0, sys.argv[1])
 import torch
 from test_native import ARITHMETICS, CUBIC, TRIANGLE, resampling
 from learned_transforms.kernels import cpu
-from learned_transforms.network import Network
+from learned_transforms.layers.network import Network
 
 libc = ctypes.CDLL(None, use_errno=True)
 page, room = mmap.PAGESIZE, 16 * mmap.PAGESIZE

@@ -25,7 +25,8 @@ PACKAGES = [path for path in sys.path if path.endswith("-packages")]
 CODE = """
 import json
 import learned_transforms as lt
-from learned_transforms import cli, weights
+from learned_transforms.artifacts import weights
+from learned_transforms.cli import main as cli
 
 lt.LearnedCompose.from_pretrained("cifar10_gray28")
 found = {"package": lt.__file__, "weights": weights.folder(), "benchmarks": cli.suite()}
