@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from torch import nn
+from torch.utils import _contextlib
 
 LONGEST_TEXT = 4000
 """Characters of an error text, at most."""
@@ -161,7 +162,8 @@ class FallbackWarning(UserWarning):
 
 
 PACKAGE = str(Path(__file__).resolve().parent)
-MODULE_CALL = str(Path(nn.modules.module.__file__ or ""))
+BETWEEN = str(Path(nn.modules.module.__file__ or "")), str(Path(_contextlib.__file__ or ""))
+"""Files of torch's whose calls lie between those of the package."""
 
 
 def warn_fallback(reasons: Mapping[str, str]) -> None:
@@ -191,7 +193,7 @@ def warn_antialias() -> None:
 def users_level() -> int:
     """How many calls the caller lies below the line of the user's own that led here."""
     frame, level = sys._getframe(2), 2
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((PACKAGE, MODULE_CALL)):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((PACKAGE, *BETWEEN)):
         frame, level = frame.f_back, level + 1
     return level
 

@@ -150,7 +150,9 @@ class Layer(nn.Module):
 
 def raw(value: Tensor) -> bytes:
     """The values of a tensor, row by row, as memory."""
-    return value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes()
+    # One value alone counts as contiguous, whatever its stride.
+    rows = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return rows.flatten().view(torch.uint8).numpy().tobytes()
 
 
 SUMMED = Fields({"arithmetic": lambda value: isinstance(value, Arithmetic)})
