@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision.transforms as v1
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -129,6 +129,8 @@ class Run:
 
     def layers(self) -> str | None:
         """Take the value past the segment that begins here; give the reason why torchvision runs what follows it."""
+        if self.source is not None and type(self.pipeline.pieces[self.position].transform) is nn.Identity:
+            return UNTOUCHED  # It is foreign: what it gives back is the array, whatever its shape.
         form = None if self.packed else self.form()
         return self.abreast() if form is None else self.alone(form)
 

@@ -49,7 +49,7 @@ class Undecided(Exception):  # noqa: N818
 
 CONVERTERS = (v1.ToTensor, v2.ToTensor, v2.ToImage, v1.ToPILImage, v2.ToPILImage, v1.PILToTensor, v2.PILToTensor)
 LAMBDAS = (v1.Lambda, v2.Lambda)
-KNOWN = (*ROWS, *CONTAINERS)
+KNOWN = (*ROWS, *CONTAINERS, nn.Identity)
 
 
 def is_picture(value: Any = None) -> bool:
@@ -116,11 +116,12 @@ OWN = ("torchvision.", "torch.nn.modules.container")
 
 
 def within(transform: Any) -> Iterator[Any]:
-    """A transform, and all that it holds."""
+    """A transform, and all that it holds but nn.Identity, which among transforms counts as theirs."""
     yield transform
     held = transform if isinstance(transform, nn.Sequential) else getattr(transform, "transforms", ())
     for one in held:
-        yield from within(one)
+        if type(one) is not nn.Identity:
+            yield from within(one)
 
 
 FAULTS = r"INTERNAL ASSERT|Output \d of Unbind is a view"

@@ -221,6 +221,10 @@ FOUND = (
     Case("[v2.RandomChoice([Views(v2.RandomHorizontalFlip(), v2.Resize(5))]), v2.Resize(3)]", "array((24, 33, 5))"),
     Case("[v1.RandomOrder([Halved(), Views(v1.Resize(2))])]", "array((4, 5))"),
     Case("[v2.RandomEqualize(p=1), v2.GaussianNoise()]", "array((4, 5, 3))"),
+    *(
+        Case(pipeline, "array((4, 5))")
+        for pipeline in ("[nn.Identity()]", "[nn.Identity(), v2.Resize(3)]", "[v2.RandomApply([nn.Identity()], p=1)]")
+    ),
     # Batches of one, and padding that mirrors the edge, in torch's usual order; gray images whose hue is turned.
     *(
         Case(f"[{name}]", f"laid(tensor(({count}, 2, 16, 16)), 'interleaved')", seed=1)
