@@ -16,7 +16,7 @@ from learned_transforms.beside import Beside
 from learned_transforms.catalog import Altered, name_of
 from learned_transforms.containers import CONTAINERS, leaves
 from learned_transforms.draws import visible
-from learned_transforms.errors import InputTypeError
+from learned_transforms.errors import InputTypeError, LearnedTransformsError
 from learned_transforms.identify import Piece
 from learned_transforms.images import (
     CPU,
@@ -270,7 +270,7 @@ class Run:
             for piece in self.pipeline.pieces[self.position : segment.stop]:
                 value = piece.transform(*value) if self.packed else piece.transform(value)
         except REFUSALS as first:
-            if not isinstance(error, type(first)):
+            if not (isinstance(error, LearnedTransformsError) and isinstance(error, type(first))):
                 raise first from error
 
     def beside(

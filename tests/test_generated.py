@@ -201,6 +201,10 @@ FOUND = (
         "tensor((4, 3, 3))",
     ),
     Case("[nn.Identity(), v2.ToPILImage()]", "(tensor((3, 5, 6)), 'a string')", several=True),
+    Case(
+        "[v2.RandomHorizontalFlip(p=1), v2.LinearTransformation(torch.eye(12), torch.zeros(12))]",
+        "(tv_tensors.Image(tensor((3, 4, 4))), tv_tensors.Mask(tensor((1,))))",
+    ),
     *(Case(f"[v1.GaussianBlur({size}([3, 5]))]", "tensor((3, 9, 9))") for size in ("torch.tensor", "np.array")),
     # Views of the input, which functions write to; containers that hold what is foreign, on arrays.
     *(
@@ -234,6 +238,11 @@ FOUND = (
     *(
         Case(f"[{api}.Pad(1, padding_mode='symmetric')]", "laid(tensor((2, 3, 5, 4)), 'interleaved')")
         for api in ("v1", "v2")
+    ),
+    *(
+        Case(f"[{steps}]", f"laid(tensor(({shape}), torch.float32), 'interleaved')" + then)
+        for steps in ("v2.Resize(8), v2.GaussianBlur(3)", "v2.Grayscale(3), v2.Resize(8)", "v2.RandomHorizontalFlip(1)")
+        for shape, then in (("1, 3, 7, 9", ""), ("3, 7, 9", ".unsqueeze(0)"))
     ),
     *(Case(f"[{api}.ColorJitter(hue=0.2)]", "pil('L', (4, 5))") for api in ("v1", "v2")),
     *(Case("[v2.RandomPhotometricDistort()]", "pil('L', (4, 5))", seed=seed) for seed in range(4)),
