@@ -201,6 +201,10 @@ FOUND = (
         "tensor((4, 3, 3))",
     ),
     Case("[nn.Identity(), v2.ToPILImage()]", "(tensor((3, 5, 6)), 'a string')", several=True),
+    Case(
+        "[v2.RandomHorizontalFlip(p=1), v2.LinearTransformation(torch.eye(12), torch.zeros(12))]",
+        "(tv_tensors.Image(tensor((3, 4, 4))), tv_tensors.Mask(tensor((1,))))",
+    ),
     *(Case(f"[v1.GaussianBlur({size}([3, 5]))]", "tensor((3, 9, 9))") for size in ("torch.tensor", "np.array")),
     # Views of the input, which functions write to; containers that hold what is foreign, on arrays.
     *(
@@ -221,6 +225,10 @@ FOUND = (
     Case("[v2.RandomChoice([Views(v2.RandomHorizontalFlip(), v2.Resize(5))]), v2.Resize(3)]", "array((24, 33, 5))"),
     Case("[v1.RandomOrder([Halved(), Views(v1.Resize(2))])]", "array((4, 5))"),
     Case("[v2.RandomEqualize(p=1), v2.GaussianNoise()]", "array((4, 5, 3))"),
+    *(
+        Case(pipeline, "array((4, 5))")
+        for pipeline in ("[nn.Identity()]", "[nn.Identity(), v2.Resize(3)]", "[v2.RandomApply([nn.Identity()], p=1)]")
+    ),
     # Batches of one, and padding that mirrors the edge, in torch's usual order; gray images whose hue is turned.
     *(
         Case(f"[{name}]", f"laid(tensor(({count}, 2, 16, 16)), 'interleaved')", seed=1)
@@ -230,6 +238,11 @@ FOUND = (
     *(
         Case(f"[{api}.Pad(1, padding_mode='symmetric')]", "laid(tensor((2, 3, 5, 4)), 'interleaved')")
         for api in ("v1", "v2")
+    ),
+    *(
+        Case(f"[{steps}]", f"laid(tensor(({shape}), torch.float32), 'interleaved')" + then)
+        for steps in ("v2.Resize(8), v2.GaussianBlur(3)", "v2.Grayscale(3), v2.Resize(8)", "v2.RandomHorizontalFlip(1)")
+        for shape, then in (("1, 3, 7, 9", ""), ("3, 7, 9", ".unsqueeze(0)"))
     ),
     *(Case(f"[{api}.ColorJitter(hue=0.2)]", "pil('L', (4, 5))") for api in ("v1", "v2")),
     *(Case("[v2.RandomPhotometricDistort()]", "pil('L', (4, 5))", seed=seed) for seed in range(4)),

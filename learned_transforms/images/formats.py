@@ -173,10 +173,14 @@ def shape_of(image: Any) -> tuple[int, int, int]:
 
 
 def channels_last(image: Any) -> bool:
-    """Whether the channels of each pixel lie side by side, in a batch ``[N, C, H, W]``."""
+    """Whether the channels of each pixel lie side by side, in a batch ``[N, C, H, W]``.
+
+    Of a batch of one, torch goes by the first stride.
+    """
     if not isinstance(image, Tensor) or image.ndim != 4 or image.is_contiguous():
         return False
-    return image.is_contiguous(memory_format=torch.channels_last)
+    alone = len(image) == 1 and image.stride(0) < image[0].numel()
+    return not alone and image.is_contiguous(memory_format=torch.channels_last)
 
 
 def to_tensor(image: Any) -> Tensor:

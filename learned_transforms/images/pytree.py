@@ -95,7 +95,7 @@ def size_of(value: Any) -> tuple[int, int]:
     elif isinstance(value, Image.Image):
         w, h = value.size
     else:
-        h, w = value.shape[-2:]
+        h, w = (1, 1, *value.shape)[-2:]  # Masks may have fewer dimensions.
     return h, w
 
 

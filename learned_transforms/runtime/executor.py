@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision.transforms as v1
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from learned_transforms.errors import InputTypeError
+from learned_transforms.errors import InputTypeError, LearnedTransformsError
 from learned_transforms.images.formats import (
     CPU,
     Form,
@@ -129,6 +129,8 @@ class Run:
 
     def layers(self) -> str | None:
         """Take the value past the segment that begins here; give the reason why torchvision runs what follows it."""
+        if self.source is not None and type(self.pipeline.pieces[self.position].transform) is nn.Identity:
+            return UNTOUCHED  # It is foreign: what it gives back is the array, whatever its shape.
         form = None if self.packed else self.form()
         return self.abreast() if form is None else self.alone(form)
 
@@ -268,7 +270,7 @@ class Run:
             for piece in self.pipeline.pieces[self.position : segment.stop]:
                 value = piece.transform(*value) if self.packed else piece.transform(value)
         except REFUSALS as first:
-            if not isinstance(error, type(first)):
+            if not (isinstance(error, LearnedTransformsError) and isinstance(error, type(first))):
                 raise first from error
 
     def beside(

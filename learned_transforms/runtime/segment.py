@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from learned_transforms.errors import LearnedTransformsError, PipelineValueError
+from learned_transforms.images import layout
 from learned_transforms.images.formats import (
     CPU,
     MARKED,
@@ -45,7 +46,8 @@ from learned_transforms.transforms.sampler import sampler_of
 
 TO_PIL = (v1.ToPILImage, v2.ToPILImage)
 RESHAPING = (v2.Pad, v2.RandomCrop, v2.RandomZoomOut, v2.RandomResizedCrop)
-"""Transforms that reshape batches, where torch forgets in which order a batch of one lies in memory."""
+"""Transforms that reshape batches, where torch forgets in which order a batch of one lies in memory; between others, it
+does so, too."""
 
 MOST_LANES = 32
 """Signatures, and kinds, of images that a segment remembers: few, and only where two images of one follow each other.
@@ -469,7 +471,9 @@ class Segment:
             isinstance(members[n], Arranging) or (params[n] or {}).get("border") == "symmetric" for n in ran
         )
         views = self.tensors and bool(ran) and all(map(gives_view, transforms))
-        return Specialised(plan, compiled, ordered, any(type(t) in RESHAPING for t in transforms), views)
+        others = {id(t) for t in transforms if not isinstance(t, layout.KEEPING)}
+        reshaping = len(others) > 1 or any(type(t) in RESHAPING for t in transforms)
+        return Specialised(plan, compiled, ordered, reshaping, views)
 
     def check_before(self, shape: Shape, device: torch.device, applied: Sequence[Outcome]) -> None:
         """Raise what the first layer that refuses images of ``shape`` raises: in one plan, a later one may come first.
