@@ -252,6 +252,12 @@ FOUND = (
         for less in (-6, 0.5, 3)
         for api in ("v1", "v2")
     ),
+    # A crop that is left with nothing; batches that hue and gray leave in torch's usual order.
+    Case("[v2.RandomResizedCrop(17, ratio=(3, 4))]", "tensor((3, 1, 1))"),
+    Case("[v1.RandomResizedCrop(17, ratio=(3, 4)), v1.RandomHorizontalFlip()]", "tensor((3, 9, 1), torch.float32)"),
+    Case("[v2.RandomResizedCrop(17, ratio=(3, 4))]", "pil('RGB', (1, 1))"),
+    Case("[v2.ColorJitter(hue=(0.2, 0.2))]", "laid(tensor((2, 3, 9, 7)), 'interleaved')"),
+    Case("[v2.RandomGrayscale(1.0), v2.Resize(5)]", "laid(tensor((2, 3, 9, 7)), 'interleaved')"),
 )
 """Of each kind of fault that the cases found, one."""
 

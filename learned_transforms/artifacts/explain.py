@@ -93,7 +93,7 @@ def explain(
         route: of the last call with such an input, by position: why torchvision itself ran a transform, or the form of
             the image with which layers began.
         outside: why torchvision runs everything; None: it does not.
-        stand_in: from a position to what runs there in part in layers, see ``stand_ins.stand_in``.
+        stand_in: from a position to what runs there in part in layers, see ``partial.stand_in``.
         left: whether Pillow itself runs what begins at a position on images of a form.
     """
     rows = []

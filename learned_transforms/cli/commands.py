@@ -1,4 +1,4 @@
-"""What the commands certify, doctor, apply and retrain do; ``cli.py`` reads their options."""
+"""What the commands certify, doctor, apply and retrain do; ``main.py`` reads their options."""
 
 import argparse
 import json

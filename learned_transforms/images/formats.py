@@ -25,7 +25,7 @@ Window = tuple[int, int, int, int]
 Call = Callable[..., Any]
 """``(image, window=None, factors=(), later=None) -> [..., C, H, W]``: what runs on a tensor, PIL image or array, of
 which an array ``[H, W, C]`` may come; ``window``: only this part of it; ``factors``: what else was drawn for it, see
-``plan.Slot``; ``later``: may take what is to run, and then None comes."""
+``ops.Slot``; ``later``: may take what is to run, and then None comes."""
 
 Later = Callable[[Any, int, Any, Window | None, Sequence[float]], None]
 """Takes a native call, the address of an image and whose memory that is, its window, and its factors."""

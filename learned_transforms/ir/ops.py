@@ -136,7 +136,8 @@ class Sparse(Given):
 
 
 BORDERS = ("copy", *PADS)
-"""What a filter does where its window leaves the image: give the pixel as it is, or take what ``keep.BORDERS`` says."""
+"""What a filter does where its window leaves the image: give the pixel as it is, or take what ``indexing.BORDERS``
+says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,7 +329,7 @@ class Turn(Alike):
     is made, in [0, 1], is multiplied by ``span``; otherwise hue and saturation are cut to whole numbers up to
     ``steps`` on the way. ``ceiling``: the largest value of images. ``form``: ``"divide"`` by 6 and by the ceiling, or
     ``"multiply"`` by their inverses, which also rounds what rises along a sixth of a turn in another order. See
-    ``kernels.colour.turn``.
+    ``kernels.reference.color.turn``.
     """
 
     centres: tuple[int, int, int]
@@ -368,7 +369,7 @@ class BoxBlur(Alike):
     """Smooth uint8 images with ``passes`` boxes after another, along rows, then down columns, near a Gaussian of sigma.
 
     A box counts pixels up to ``radius`` away alike, and those behind them less; beyond the image lies its nearest
-    pixel; each pass rounds half up. See ``kernels.colour.box_of``.
+    pixel; each pass rounds half up. See ``kernels.reference.color.box_of``.
     """
 
     sigma: Factor
@@ -398,7 +399,7 @@ Stage = (
 
 
 class Around(NamedTuple):
-    """What lies around an image: one of ``keep.BORDERS``, and for ``zero`` the fill of each channel (0 without any)."""
+    """What lies around an image: one of ``indexing.BORDERS``; for ``zero``, the fill of each channel (or 0)."""
 
     border: str
     fill: tuple[float, ...] = ()

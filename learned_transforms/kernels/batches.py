@@ -33,7 +33,7 @@ class Rows:
         self.values: dict[int, Any] = {}
 
     def later(self, call: Any, source: int, memory: Any, window: Window | None, factors: Sequence[float]) -> None:
-        """The next row is what a native call makes of an image; see ``images.Later``."""
+        """The next row is what a native call makes of an image; see ``formats.Later``."""
         self.places.append(len(self.places) + len(self.values))
         self.calls.append((call, source, window, factors))
         self.memory.append(memory)

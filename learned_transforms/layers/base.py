@@ -197,7 +197,7 @@ def check_mix(weight: Tensor, bias: Tensor) -> None:
 
 
 class Resampling(Layer):
-    """Resize with a learned interpolation kernel, at any size; see ``taps.evaluate`` for what its numbers mean.
+    """Resize with a learned kernel, at any size; see ``interpolation.evaluate`` for what its numbers mean.
 
     Params: ``size`` (rows, columns) of the output, or (length of the shorter side,), as in torchvision; then
     ``max_size``, if given, bounds the longer side; or a :class:`~learned_transforms.layers.size_rules.SizeRule` as
@@ -286,7 +286,7 @@ def settled(params: Params, shape: Shape) -> Params:
 
 
 class Picking(Layer):
-    """Resize by taking one pixel for each, at any size; see ``keep.Nearest``. Params as those of :class:`Resampling`.
+    """Resize by taking one pixel for each, at any size; see ``indexing.Nearest``. Params: those of :class:`Resampling`.
 
     Args:
         offset: ``[1]``, where in an output pixel the pixel that is taken lies: 0 at its start, 0.5 in its middle.
@@ -355,11 +355,11 @@ class Mixing(Layer):
 
 
 class Filtering(Layer):
-    """Correlation with a learned window, at any size; see ``plan.Filter``.
+    """Correlation with a learned window, at any size; see ``ops.Filter``.
 
     Args:
         weights: ``[h, w]``, both odd.
-        border: one of ``plan.BORDERS``.
+        border: one of ``ops.BORDERS``.
     """
 
     fixed = False
@@ -496,7 +496,7 @@ class Windowing(Layer):
 class Padding(Layer):
     """Add pixels around the image.
 
-    Params: ``padding`` (left, top, right, bottom), ``border`` out of ``keep.BORDERS``, and for ``zero`` the ``fill``:
+    Params: ``padding`` (left, top, right, bottom), ``border`` out of ``indexing.BORDERS``; for ``zero``, the ``fill``:
     one number, or one a channel. ``limited``: refuse to mirror more than the image has.
 
     Raises:

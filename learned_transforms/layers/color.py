@@ -17,7 +17,7 @@ FORMS = {
     "stretch": ("divide", "multiply", "affine"),
     "turn": ("multiply", "divide"),
 }
-"""Orders of operations, see ``plan.Blend``, ``plan.Stretch`` and ``plan.Turn``."""
+"""Orders of operations, see ``ops.Blend``, ``ops.Stretch`` and ``ops.Turn``."""
 
 
 class Tinting(Layer):
@@ -37,7 +37,7 @@ class Blending(Tinting):
     Params: ``factor``, 1 for the image, 0 for the other end.
 
     Args:
-        terms: ``[2, 2]``, see ``plan.Blend``.
+        terms: ``[2, 2]``, see ``ops.Blend``.
         arithmetic, form: of the blend; ``form`` is one of ``FORMS["blend"]``.
         weight, bias: ``[1, C]`` and ``[1]``, of the gray, if it is that.
         window: ``[h, w]``, that smoothes, if it is that; pixels whose window leaves the image stay as they are.
@@ -114,7 +114,7 @@ class Blending(Tinting):
 
 
 class Stretching(Tinting):
-    """Stretch each channel's values, from the least to the largest, to a learned range; see ``plan.Stretch``.
+    """Stretch each channel's values, from the least to the largest, to a learned range; see ``ops.Stretch``.
 
     Args:
         ends: ``[2]``, that range.
@@ -145,7 +145,7 @@ class Stretching(Tinting):
 
 
 class Equalising(Layer):
-    """Make each channel's histogram flat, for uint8 images; see ``plan.Equalise``.
+    """Make each channel's histogram flat, for uint8 images; see ``ops.Equalise``.
 
     Args:
         levels: ``[1]``, steps of the flat histogram, a whole number.
@@ -219,13 +219,13 @@ class Turning(Tinting):
 
 
 class Blurring(Layer):
-    """Smooth with taps that follow from sigma; see ``plan.Blur``.
+    """Smooth with taps that follow from sigma; see ``ops.Blur``.
 
     Params: ``sigma``, in pixels; ``size`` (height, width) of the window, both odd.
 
     Args:
         coefficients: ``[n]``, of an even polynomial without a constant: the logarithm of a tap.
-        border: one of ``keep.BORDERS``.
+        border: one of ``indexing.BORDERS``.
 
     Raises:
         PaddingError: mirrored borders would be longer than the image.

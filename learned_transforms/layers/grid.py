@@ -34,7 +34,7 @@ def step_of(grid: str, n_in: int, n_out: int) -> float:
 def evaluate_on(
     grid: str, kernel: Tensor, shift: Tensor, n_in: int, n_out: int, antialias: bool = True, width: float = 1.0
 ) -> Taps:
-    """As ``taps.evaluate``, in float64, for outputs on a grid."""
+    """As ``interpolation.evaluate``, in float64, for outputs on a grid."""
     if grid in (*MEANS, "pairs"):
         return FixedAxis(mean_of(grid, n_in, n_out).to(kernel.device), WEIGHTS).fixed
     if grid == "centres":

@@ -30,6 +30,7 @@ from learned_transforms.ir.ops import Equalise, Plan, Shape
 from learned_transforms.ir.passes import at
 from learned_transforms.kernels import Compiled, cpu
 from learned_transforms.layers.base import Arranging, Cropping, Flipping, Layer, Mixing, Padding, Picking, Windowing
+from learned_transforms.layers.color import Turning
 from learned_transforms.layers.given import Cutting, Posterizing, erased
 from learned_transforms.layers.network import Network
 from learned_transforms.runtime.views import gives_view, spans_of, viewing
@@ -48,6 +49,8 @@ TO_PIL = (v1.ToPILImage, v2.ToPILImage)
 RESHAPING = (v2.Pad, v2.RandomCrop, v2.RandomZoomOut, v2.RandomResizedCrop)
 """Transforms that reshape batches, where torch forgets in which order a batch of one lies in memory; between others, it
 does so, too."""
+
+GRAYS = (v1.Grayscale, v1.RandomGrayscale, v2.Grayscale, v2.RandomGrayscale)
 
 MOST_LANES = 32
 """Signatures, and kinds, of images that a segment remembers: few, and only where two images of one follow each other.
@@ -465,10 +468,13 @@ class Segment:
             raise
         ran = [n for n, what in enumerate(applied) if what is not False]
         transforms = [self.leaves[self.owners[n][0]].transform for n in ran]
-        # Equalizing, permuting channels and mirroring with the edge give contiguous tensors in torchvision, too.
+        # These give contiguous tensors in torchvision, too; so does what follows gray that it expanded.
         members, params = self.network.members, self.network.params
-        ordered = any(isinstance(stage, Equalise) for stage in plan.stages) or any(
-            isinstance(members[n], Arranging) or (params[n] or {}).get("border") == "symmetric" for n in ran
+        ordered = (
+            any(isinstance(stage, Equalise) for stage in plan.stages)
+            or any(isinstance(members[n], Arranging | Turning) for n in ran)
+            or any((params[n] or {}).get("border") == "symmetric" for n in ran)
+            or any(type(transform) in GRAYS for transform in transforms)
         )
         views = self.tensors and bool(ran) and all(map(gives_view, transforms))
         others = {id(t) for t in transforms if not isinstance(t, layout.KEEPING)}

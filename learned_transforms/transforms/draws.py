@@ -15,7 +15,7 @@ import torchvision.transforms as v1
 from torch import Tensor
 from torchvision.transforms import v2
 
-from learned_transforms.errors import InputShapeError, PipelineTypeError, PipelineValueError
+from learned_transforms.errors import EmptyImageError, InputShapeError, PipelineTypeError, PipelineValueError
 from learned_transforms.images.formats import Window
 from learned_transforms.ir.indexing import check_padding
 from learned_transforms.ir.ops import Shape
@@ -129,7 +129,21 @@ def two_below(first: int, second: int) -> tuple[int, int]:
 
 
 def resized_crop(transform: Any, size: tuple[int, int], limited: bool = True) -> Window:
-    """Where :class:`RandomResizedCrop` cuts: up to ten tries of an area and a ratio, then the middle."""
+    """Where :class:`RandomResizedCrop` cuts: up to ten tries of an area and a ratio, then the middle.
+
+    Raises:
+        EmptyImageError: the middle has no pixels, and ``limited`` says that the image is a tensor; Pillow goes on.
+    """
+    window = part_of(transform, size)
+    if limited and 0 in window[2:]:
+        raise EmptyImageError(
+            f"A part of {window[2:]} of an image of {size} (rows, columns) is left with nothing: none has a ratio of "
+            f"{tuple(transform.ratio)}. Pass another ratio, or larger images."
+        )
+    return window
+
+
+def part_of(transform: Any, size: tuple[int, int]) -> Window:
     height, width = size
     if not usual():
         params = v2.RandomResizedCrop.make_params(as_v2(transform), [torch.empty(1, height, width, device="cpu")])

@@ -377,7 +377,7 @@ def factored(role: str, slot: int, form: Form, api: str) -> Step:
 
 
 def jitter(transform: Any, form: Form, api: str) -> Step | str:
-    """Four layers in any order, see ``factors.jitter_parts``; some may be left out."""
+    """Four layers in any order, see ``color_draws.jitter_parts``; some may be left out."""
     used = jittered(transform)
     one = (factored(role, n, form, api) if role in used else Step(form) for n, role in enumerate(JITTERED))
     return Step(form, parts=tuple(one) * 4)
@@ -389,7 +389,7 @@ def jittered(transform: Any) -> tuple[str, ...]:
 
 
 def distort(transform: Any, form: Form, api: str) -> Step | str:
-    """See ``factors.distort_parts``."""
+    """See ``color_draws.distort_parts``."""
     steps = (factored(role, JITTERED.index(role), form, api) for role in DISTORTED)
     return Step(form, parts=(*steps, Step(form, layer=Arranging(), params={})))
 

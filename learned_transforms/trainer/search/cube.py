@@ -56,7 +56,8 @@ def cube_form(problem: Problem) -> Form | str:
         counts.append(count)
     nodes = fit_nodes(asked, counts)
     check = problem.val.part(slice(CHECK_IMAGES))
-    layers = [ColorCube(nodes - (0.0 if how.rounding != "truncate" else -0.5), how) for how in ARITHMETICS]
+    # What is cut off rather than rounded lies half a level higher.
+    layers = [ColorCube(nodes + 0.5 if how.rounding == "truncate" else nodes, how) for how in ARITHMETICS]
     trials = [attempt([layer], [check]) for layer in layers]
     best = min(range(len(layers)), key=lambda i: trials[i].worth)
     grid = " x ".join(map(str, counts))

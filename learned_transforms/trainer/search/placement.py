@@ -52,7 +52,7 @@ class Placement:
         crop: params of the crop behind, or None.
         antialias: see :class:`~learned_transforms.layers.base.Resampling`.
         resized: something is resized at all.
-        grid: on which outputs lie, out of ``gridded.GRIDS`` and ``gridded.MEANS``.
+        grid: on which outputs lie, out of ``grid.GRIDS`` and ``grid.MEANS``.
         growing: see :class:`~learned_transforms.layers.grid.GridResampling`.
     """
 

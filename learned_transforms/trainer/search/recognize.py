@@ -16,7 +16,7 @@ STRAIGHT = 0.1
 """How far, in input pixels, the centres of learned rows may lie from a straight line."""
 
 ON_GRID = 0.03
-"""The same, for them to lie on one of ``gridded.GRIDS``, and more than which they lie off the usual one."""
+"""The same, for them to lie on one of ``grid.GRIDS``, and more than which they lie off the usual one."""
 
 SAME_SCALE = 0.02
 """How far, relatively, the scale may be from that of the whole image for it to be called the whole image."""

@@ -83,7 +83,8 @@ FREE_PATIENCE, FREE_DELTA = 3, 1e-3
 """Alternating least squares are there after a few epochs; falls of the loss below this, in levels, tell nothing."""
 
 NOISY_SHARE, NOISY_STRAIGHT = 0.05, 0.6
-"""Of the variance of the targets, that noise may leave; and how far it may move centres, see ``recognise.STRAIGHT``."""
+"""Of the variance of the targets, that noise may leave; and how far it may move centres, see
+``recognize.STRAIGHT``."""
 
 CLAMPED, MOST_CLAMPED = 4.0, 100.0
 """Mean square, in levels, above which images of less contrast are tried, up to the latter, and below which these must

@@ -30,7 +30,7 @@ class Rules:
         box: what is cut out before the image is resized, or None; ``box_place``, where.
         resize: to what size it is resized.
         frame: from the resized size to that of the output, or None: the same.
-        place: where in the frame the resized image lies, rows and columns; out of ``framing.PLACES``.
+        place: where in the frame the resized image lies, rows and columns; out of ``letterbox.PLACES``.
         flips: (rows, columns) are mirrored.
         swapped: rows become columns, last of all.
     """

@@ -57,7 +57,7 @@ def learn_blend(teacher: Teacher, kind: str) -> tuple[Blending, list[Trial]]:
 
     Args:
         teacher: from (image, factor) to an image; 1 gives the image, 0 the other end.
-        kind: of its images, see ``data.KINDS``.
+        kind: of its images, see ``sources.KINDS``.
 
     Raises:
         TeacherError: the other end is nothing that a blend knows.

@@ -117,7 +117,7 @@ def blur(teacher: Teacher, kind: str, coefficients: Tensor) -> tuple[Blurring, l
 
 
 def learn_taps(teacher: Teacher) -> Tensor:
-    """Coefficients ``[n]`` of the logarithm of taps, from answers to impulses; see ``plan.Blur``.
+    """Coefficients ``[n]`` of the logarithm of taps, from answers to impulses; see ``ops.Blur``.
 
     Args:
         teacher: from (float64 image, sigma, size) to a float64 image.

@@ -45,7 +45,7 @@ def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
 
     Args:
         teacher: from (image, factor in turns) to an image.
-        kind: of its images, see ``data.KINDS``.
+        kind: of its images, see ``sources.KINDS``.
 
     Raises:
         TeacherError: it does not turn one channel into the others.

@@ -57,7 +57,7 @@ class Refusing(Layer):
 
 
 class Boxing(Layer):
-    """Smooth as Pillow does; see ``plan.BoxBlur``. Params: ``sigma``, in pixels."""
+    """Smooth as Pillow does; see ``ops.BoxBlur``. Params: ``sigma``, in pixels."""
 
     fixed = False
 

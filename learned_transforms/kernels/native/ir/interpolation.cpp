@@ -70,7 +70,7 @@ T multiply_add(T x, T y, T z, bool fused) {
     return fused ? static_cast<T>(static_cast<double>(x) * static_cast<double>(y) + static_cast<double>(z)) : x * y + z;
 }
 
-// The kernel at a distance, as taps.py has it.
+// The kernel at a distance, as interpolation.py has it.
 template <class T>
 T phi(const T* kernel, const Interpolation& from, T t, bool fused) {
     const T distance = std::abs(t), end = static_cast<T>(from.support);
@@ -103,7 +103,7 @@ std::vector<double> from_end(const Interpolation& from) {
     return row;
 }
 
-// From a place to a pixel, as taps.py has it.
+// From a place to a pixel, as interpolation.py has it.
 template <class T>
 T apart(T pixel, T place, bool fused) {
     if (!fused) return pixel - place;

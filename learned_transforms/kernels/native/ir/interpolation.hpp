@@ -1,4 +1,5 @@
-// The weights of one axis of a resample: given, or evaluated from a learned kernel: taps.py, operation by operation.
+// The weights of one axis of a resample: given, or evaluated from a learned kernel, as
+// ir/interpolation.py does it, operation by operation.
 #pragma once
 
 #include <algorithm>

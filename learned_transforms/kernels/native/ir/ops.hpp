@@ -1,4 +1,4 @@
-// The stages of a plan, as the native backend holds them; plan.py says what each means.
+// The stages of a plan, as the native backend holds them; ir/ops.py says what each means.
 #pragma once
 
 #include <array>
@@ -200,7 +200,7 @@ struct Sizing {
     Size of(const Size& size) const;
 };
 
-// A resize of images of any size; see plan.py.
+// A resize of images of any size; see ir/ops.py.
 struct Resize {
     Sizing sizing;
     std::variant<Resample, Gather> made;  // for one output, and nearest to one

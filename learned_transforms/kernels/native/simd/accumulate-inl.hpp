@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t CHUNK = 256;  // values that are summed together: they stay in the first cache
 
 // a * b + c, rounded once. Without the instruction it is computed in double, where the product is exact, as in
-// reference.py.
+// reference/executor.py.
 inline float fused(float a, float b, float c) {
 #ifdef LT_FUSED
     return __builtin_fmaf(a, b, c);
