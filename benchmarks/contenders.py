@@ -22,9 +22,9 @@ from torchvision.transforms import v2
 import learned_transforms as lt
 from learned_transforms.images.formats import to_tensor
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.base import Lookup
 from learned_transforms.layers.fixed_size import Unstructured
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Lookup
 
 TENSORS = ("chw", "hwc", "batch")
 SINGLE = ("chw", "hwc", "pil")

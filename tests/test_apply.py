@@ -20,8 +20,8 @@ from learned_transforms.cli.apply import PARTIAL, apply, given, kind_of
 from learned_transforms.cli.main import main
 from learned_transforms.errors import DataError, OutputError, PipelineValueError
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.base import Mixing
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Mixing
 
 
 @pytest.fixture

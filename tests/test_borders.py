@@ -19,8 +19,8 @@ from learned_transforms.ir.interpolation import Axis, evaluate
 from learned_transforms.ir.ops import Around, Gather, Plan, Resample, Stage, Table
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference.executor import Reference
-from learned_transforms.layers import base as layers
-from learned_transforms.layers.base import Resampling
+from learned_transforms.layers import resize
+from learned_transforms.layers.resize import Resampling
 
 CUBIC = torch.tensor([[1, 0, -2.25, 1.25], [0, -0.75, 1.5, -0.75]], dtype=torch.float64)
 PADDING_MODES = {"zero": "constant", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
@@ -158,7 +158,7 @@ def test_fused_weights_are_those_of_aten(mode: str) -> None:
 def test_fused_where_the_output_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     how = Arithmetic("float32", fma=True, small=128)
     layer = Resampling(CUBIC, torch.zeros(2), how)
-    monkeypatch.setattr(layers, "fuses", lambda mode, large: not large)
+    monkeypatch.setattr(resize, "fuses", lambda mode, large: not large)
 
     def fused(channels: int, size: tuple[int, int]) -> bool:
         (stage,) = layer.stages((channels, 300, 200), {"size": size, "antialias": False})

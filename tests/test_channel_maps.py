@@ -6,7 +6,7 @@ import torch
 
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.kernels.reference.rounding import multiply_add
-from learned_transforms.layers.base import Mixing
+from learned_transforms.layers.pointwise import Mixing
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data.sources import PHOTOS
 

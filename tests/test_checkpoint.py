@@ -19,7 +19,7 @@ import torch
 
 from learned_transforms.errors import CheckpointError, LearnedTransformsError, OutputError
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.base import Resampling
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.optim.checkpoint import Checkpoint
 from learned_transforms.trainer.optim.fit import Settings, fit_separable, fit_unstructured, separable
 from learned_transforms.trainer.optim.kernel import fit_kernel, kernel_matrices

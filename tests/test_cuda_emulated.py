@@ -22,8 +22,8 @@ from learned_transforms.kernels import BACKENDS, backends, cpu
 from learned_transforms.kernels.cuda import backend as cuda
 from learned_transforms.kernels.cuda import driver
 from learned_transforms.kernels.reference.executor import Reference
-from learned_transforms.layers.base import Resampling
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.runtime.executor import Run
 
 pytestmark = [

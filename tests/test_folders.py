@@ -24,7 +24,7 @@ from learned_transforms.errors import (
     WeightsError,
 )
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.base import Mixing
+from learned_transforms.layers.pointwise import Mixing
 from learned_transforms.trainer.optim.checkpoint import STATE, Checkpoint, Snapshot, check_sum
 
 IMAGE = torch.randint(0, 256, (3, 40, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

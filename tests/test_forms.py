@@ -11,8 +11,8 @@ from PIL import Image
 
 from learned_transforms import LearnedCompose
 from learned_transforms.errors import MissingExtraError, PipelineValueError, TeacherError
-from learned_transforms.layers.base import Lookup
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data.forms import Command, OnnxModel, as_teacher, unpacked
 from learned_transforms.trainer.data.sources import as_kind

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.base import Resampling
 from learned_transforms.layers.grid import GRIDS, GridResampling, evaluate_on
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.search.placement import placements
 from learned_transforms.trainer.search.recognize import recognise
 

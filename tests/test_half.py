@@ -23,8 +23,8 @@ from learned_transforms.ir.ops import Cast, Gather, Normalise, Table
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.cuda import backend as cuda
 from learned_transforms.kernels.reference.executor import Reference
-from learned_transforms.layers.base import Casting, Lookup, Normalising
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Casting, Lookup, Normalising
 
 HALVES = [torch.float16, torch.bfloat16]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

@@ -15,9 +15,10 @@ from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.certificate import measure
 from learned_transforms.errors import LONGEST_TEXT, ApproximateWeightsError, LearnedTransformsError, WeightsError
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.base import Cropping, Flipping, Lookup, Mixing, Padding
 from learned_transforms.layers.fixed_size import Scattered, SeparableSum, Unstructured
+from learned_transforms.layers.geometry import Cropping, Flipping, Padding
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Lookup, Mixing
 
 ROUNDED = Arithmetic("float32", rounding="half_up")
 

@@ -21,7 +21,7 @@ from learned_transforms.installed import EXPORTS_SAFELY, SIZES, check_export, fu
 from learned_transforms.ir.ops import Plan, Resample
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference.executor import Reference
-from learned_transforms.layers import base as layers
+from learned_transforms.layers import base, resize
 
 MODES = {"bilinear": "float32/resize_bilinear_plain", "bicubic": "float32/resize_bicubic_plain"}
 LAYERS = weight_files.load("torchvision").layers
@@ -61,7 +61,7 @@ def test_a_layer_goes_by_the_answer(fused: bool, monkeypatch: pytest.MonkeyPatch
         asked.append((mode, large))
         return fused
 
-    monkeypatch.setattr(layers, "fuses", answer)
+    monkeypatch.setattr(resize, "fuses", answer)
     for mode, key in MODES.items():
         (stage,) = LAYERS[key].stages((1, 300, 200), {"size": (100, 100), "antialias": False})
         assert isinstance(stage, Resample)
@@ -182,7 +182,7 @@ def test_tall_images_as_the_installed_pillow_does(interpolation: str, size: tupl
 @pytest.mark.parametrize("rows_first", [False, True])
 def test_the_order_of_passes_is_pillows(rows_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told of the other order, a layer makes the two passes that Pillow makes one by one."""
-    monkeypatch.setattr(layers, "takes_rows_first", lambda: rows_first)
+    monkeypatch.setattr(base, "takes_rows_first", lambda: rows_first)
     image = to_pil(torch.randint(0, 256, (1, 200, 30), dtype=torch.uint8))
     bilinear = Image.Resampling.BILINEAR
     between = (30, 10) if rows_first else (12, 200)

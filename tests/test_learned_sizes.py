@@ -9,9 +9,9 @@ from torchvision.transforms.v2 import functional as F
 
 import learned_transforms as lt
 from learned_transforms.errors import EmptyImageError, UnlearnedSizeError, WeightsError
-from learned_transforms.layers.base import RESIZED, Resampling
 from learned_transforms.layers.letterbox import CropOrPad, RequireSize, Transpose, offset
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.resize import RESIZED, Resampling
 from learned_transforms.layers.size_rules import SizeRule, is_rule
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data.sources import PHOTOS

@@ -6,7 +6,8 @@ import torch
 from torchvision import transforms as v1
 
 from learned_transforms.certificate import measure
-from learned_transforms.layers.base import Lookup, Mixing, Resampling
+from learned_transforms.layers.pointwise import Lookup, Mixing
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data.quantization import Levels, lattice, merged
 from learned_transforms.trainer.data.sources import PHOTOS, Pairs

@@ -22,8 +22,10 @@ from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import Axis, evaluate
 from learned_transforms.ir.ops import Gather, Mix, Normalise, Plan, Resample, Table
 from learned_transforms.kernels import cpu
-from learned_transforms.layers.base import Cropping, Flipping, Lookup, Mixing, Normalising, Resampling
+from learned_transforms.layers.geometry import Cropping, Flipping
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Lookup, Mixing, Normalising
+from learned_transforms.layers.resize import Resampling
 
 native = pytest.importorskip("learned_transforms.kernels._native", reason="built without a compiler")
 

@@ -9,9 +9,9 @@ from learned_transforms import LearnedCompose
 from learned_transforms.certificate import measure
 from learned_transforms.images.formats import to_tensor
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.base import Resampling
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pooling import MOST_BITS, AveragePooling
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.layers.size_rules import SizeRule
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data.sources import PHOTOS

@@ -10,8 +10,10 @@ from learned_transforms.ir.ops import Gather, Mix, Plan, Resample
 from learned_transforms.ir.passes import at, fold
 from learned_transforms.kernels import backends, choose, cpu
 from learned_transforms.kernels.reference import executor as reference
-from learned_transforms.layers.base import Flipping, Lookup, Mixing, Resampling
+from learned_transforms.layers.geometry import Flipping
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Lookup, Mixing
+from learned_transforms.layers.resize import Resampling
 
 INT16 = Arithmetic("int", 22, adaptive=True, rounding="half_up", each_pass=True)
 INT22 = Arithmetic("int", 22, rounding="half_up", each_pass=True)

@@ -20,10 +20,12 @@ from learned_transforms.artifacts.weights import load
 from learned_transforms.errors import ApproximateWeightsError, DataError, PipelineValueError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import evaluate
-from learned_transforms.layers.base import Filtering, Lookup, Mixing, Resampling
+from learned_transforms.layers.filter import Filtering
 from learned_transforms.layers.fixed_size import FixedResampling, Scattered
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Lookup, Mixing
 from learned_transforms.layers.rank import Ranking
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data.sources import PHOTOS
 from learned_transforms.trainer.search.search import longest_monotone

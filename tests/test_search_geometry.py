@@ -11,10 +11,11 @@ import learned_transforms as lt
 from learned_transforms.errors import BackendError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import evaluate
-from learned_transforms.layers.base import Cropping, Flipping, Resampling
 from learned_transforms.layers.fixed_size import FixedResampling, SeparableSum
+from learned_transforms.layers.geometry import Cropping, Flipping
 from learned_transforms.layers.letterbox import RequireSize
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.plain import LONGEST
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data.sources import PHOTOS

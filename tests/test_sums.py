@@ -23,7 +23,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.ops import Plan, Resample
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference.executor import Reference
-from learned_transforms.layers.base import Resampling
+from learned_transforms.layers.resize import Resampling
 
 LAYERS = weight_files.load("torchvision").layers
 MODES = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}

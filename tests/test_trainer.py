@@ -13,8 +13,10 @@ from torchvision.transforms.v2 import functional as F
 
 import learned_transforms as lt
 from learned_transforms.artifacts import weights as weight_files
-from learned_transforms.layers.base import Flipping, Lookup, Mixing, Resampling
 from learned_transforms.layers.fixed_size import Separable
+from learned_transforms.layers.geometry import Flipping
+from learned_transforms.layers.pointwise import Lookup, Mixing
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer import EarlyStopping, certify, gather, retrain
 from learned_transforms.trainer.data.sources import training_images
 from learned_transforms.trainer.optim.fit import fit_intervals

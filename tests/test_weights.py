@@ -194,7 +194,7 @@ def test_names_are_strings_or_paths():
 
 
 def test_an_uncertified_network_counts_as_approximate(tmp_path):
-    from learned_transforms.layers.base import Flipping
+    from learned_transforms.layers.geometry import Flipping
     from learned_transforms.layers.network import Network
 
     path = tmp_path / "flip.safetensors"
@@ -206,7 +206,7 @@ def test_an_uncertified_network_counts_as_approximate(tmp_path):
 
 def test_training_a_network_drops_its_certificate():
     from learned_transforms.certificate import measure
-    from learned_transforms.layers.base import Flipping
+    from learned_transforms.layers.geometry import Flipping
     from learned_transforms.layers.network import Network
 
     same = torch.zeros(1, 1, 2, 2)

@@ -14,7 +14,7 @@ from learned_transforms.errors import TeacherError, WeightsError
 from learned_transforms.installed import resizes_by_lanczos, takes_rows_first
 from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import phi
-from learned_transforms.layers.base import Picking, Resampling
+from learned_transforms.layers.resize import Picking, Resampling
 from learned_transforms.trainer.zoo import certify, resize
 from learned_transforms.trainer.zoo.build import EVERYTHING, NAME, RESIZES, SEEDS, SHIPPED, TWIN, completed, main
 from learned_transforms.trainer.zoo.impulse import learn_kernel

@@ -6,8 +6,9 @@ from typing import Any
 
 from learned_transforms.certificate import Certificate
 from learned_transforms.images.formats import Form
-from learned_transforms.layers.base import Layer, Lookup, Params
+from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.transforms.containers import CONTAINERS, leaves
 from learned_transforms.transforms.draws import Twin
 from learned_transforms.transforms.lowering import PILLOWS, Step

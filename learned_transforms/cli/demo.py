@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import PipelineValueError
-from learned_transforms.layers.base import Resampling
 from learned_transforms.layers.fixed_size import Separable
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer import Result, retrain
 from learned_transforms.trainer.data.sources import as_kind, held_out_images, training_images
 from learned_transforms.trainer.figures import Example, curves, drawing, examples, kernel, matrices, new_figure

@@ -9,7 +9,8 @@ from learned_transforms.errors import PipelineValueError, check_channels
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import BORDERS
 from learned_transforms.ir.ops import Blend, Blur, Equalise, Filter, Mix, Shape, Stage, Stretch, Turn
-from learned_transforms.layers.base import MOST_SUM, MOST_TERMS, SUMMED, Layer, Params, check_mix, check_weight
+from learned_transforms.layers.base import MOST_SUM, MOST_TERMS, SUMMED, Layer, Params, check_weight
+from learned_transforms.layers.pointwise import check_mix
 from learned_transforms.plain import Fields, integer, listed, maybe, number, one_of, positive
 
 FORMS = {

@@ -12,31 +12,17 @@ from learned_transforms.errors import InputShapeError, PipelineValueError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import FixedAxis
 from learned_transforms.ir.ops import Apply, Mix, Product, Resample, Shape, Sparse, Stage
-from learned_transforms.layers.base import (
-    MOST_CHANNELS,
-    MOST_TERMS,
-    SUMMED,
-    Arranging,
-    Cropping,
-    Filtering,
-    Flipping,
-    Layer,
-    Lookup,
-    Mixing,
-    Normalising,
-    Padding,
-    Params,
-    Picking,
-    Resampling,
-    Windowing,
-    check_weight,
-)
+from learned_transforms.layers.base import MOST_CHANNELS, MOST_TERMS, SUMMED, Layer, Params, check_weight
 from learned_transforms.layers.color import LAYERS as COLOUR
 from learned_transforms.layers.cube import ColorCube
+from learned_transforms.layers.filter import Filtering
+from learned_transforms.layers.geometry import Cropping, Flipping, Padding, Windowing
 from learned_transforms.layers.grid import GridResampling
 from learned_transforms.layers.letterbox import LAYERS as FRAMING
+from learned_transforms.layers.pointwise import Arranging, Lookup, Mixing, Normalising
 from learned_transforms.layers.pooling import AveragePooling, PooledResampling
 from learned_transforms.layers.rank import Ranking
+from learned_transforms.layers.resize import Picking, Resampling
 from learned_transforms.plain import Fields, integer, listed, one_of, positive
 
 

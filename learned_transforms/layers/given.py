@@ -12,7 +12,8 @@ from learned_transforms.images.formats import shape_of
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Keep, Part, centred
 from learned_transforms.ir.ops import Apply, Gather, Mix, Shape, Stage, Table
-from learned_transforms.layers.base import Layer, Params, fill_of
+from learned_transforms.layers.base import Layer, Params
+from learned_transforms.layers.geometry import fill_of
 from learned_transforms.layers.noise import Noise
 
 TRUNCATED = Arithmetic("float32", rounding="truncate")

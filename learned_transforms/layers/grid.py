@@ -8,7 +8,8 @@ from torch import Tensor
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import FixedAxis, Taps, evaluate
 from learned_transforms.ir.ops import Resample, Shape, Stage
-from learned_transforms.layers.base import RESIZED, SUMMED, Params, Resampling, settled, sizing_of
+from learned_transforms.layers.base import SUMMED, Params
+from learned_transforms.layers.resize import RESIZED, Resampling, settled, sizing_of
 from learned_transforms.layers.size_rules import Size
 from learned_transforms.plain import Fields, one_of
 
@@ -70,7 +71,7 @@ def settled_grid(grid: str, inputs: Size, outputs: Size) -> str:
 class GridResampling(Resampling):
     """A resize on a grid.
 
-    Params: those of :class:`~learned_transforms.layers.base.Resampling`, and ``grid``, one of ``GRIDS`` or ``MEANS``.
+    Params: those of :class:`~learned_transforms.layers.resize.Resampling`, and ``grid``, one of ``GRIDS`` or ``MEANS``.
 
     Args:
         growing: arithmetic for images of which an axis grows; None: the same as for others.

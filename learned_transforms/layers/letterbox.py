@@ -9,7 +9,8 @@ from learned_transforms.errors import UnlearnedSizeError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Keep
 from learned_transforms.ir.ops import Gather, Shape, Sparse, Stage
-from learned_transforms.layers.base import MOST_CHANNELS, Layer, Params, fill_of
+from learned_transforms.layers.base import MOST_CHANNELS, Layer, Params
+from learned_transforms.layers.geometry import fill_of
 from learned_transforms.layers.size_rules import Size, SizeRule, is_rule
 from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import FixedAxis, evaluate
 from learned_transforms.ir.ops import Apply, Mix, Resample, Shape, Stage
-from learned_transforms.layers.base import RESIZED, SUMMED, Layer, Params, Resampling, settled, sizing_of
+from learned_transforms.layers.base import SUMMED, Layer, Params
+from learned_transforms.layers.resize import RESIZED, Resampling, settled, sizing_of
 from learned_transforms.layers.size_rules import Size
 from learned_transforms.plain import LONGEST, Fields, integer, listed, number, positive
 
@@ -85,10 +86,10 @@ class AveragePooling(Layer):
 class PooledResampling(Resampling):
     """A resize of uint8 levels before which images are shrunk to ``gap`` times its result or more by means of blocks.
 
-    Params: those of :class:`~learned_transforms.layers.base.Resampling`, and ``gap`` (Pillow's ``reducing_gap``).
+    Params: those of :class:`~learned_transforms.layers.resize.Resampling`, and ``gap`` (Pillow's ``reducing_gap``).
 
     Args:
-        kernel, shift, width: see :class:`~learned_transforms.layers.base.Resampling`.
+        kernel, shift, width: see :class:`~learned_transforms.layers.resize.Resampling`.
         bits: see :class:`Blocks`.
     """
 

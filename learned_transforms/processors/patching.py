@@ -10,8 +10,9 @@ from learned_transforms.errors import ProcessorInputError
 from learned_transforms.images.formats import CPU, Call
 from learned_transforms.kernels.batches import Rows
 from learned_transforms.kernels.cpu import fresh
-from learned_transforms.layers.base import Arranging, Layer, Lookup
+from learned_transforms.layers.base import Layer
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Arranging, Lookup
 from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Patches
 

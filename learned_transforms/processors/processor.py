@@ -9,7 +9,8 @@ from torch import Tensor
 
 from learned_transforms.artifacts.explain import Explanation, Row, layer_row, tier_of, unsupported
 from learned_transforms.errors import ProcessorInputError, UnsupportedTransformError, brief, check_choice, warn_fallback
-from learned_transforms.layers.base import Layer, Lookup
+from learned_transforms.layers.base import Layer
+from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.processors import inputs
 from learned_transforms.processors.features import Features
 from learned_transforms.processors.reading import Configuration

@@ -12,9 +12,10 @@ from learned_transforms.images.formats import CPU, Call, Form, shape_of, signatu
 from learned_transforms.installed import resizes_by_lanczos
 from learned_transforms.kernels.batches import Rows
 from learned_transforms.kernels.cpu import fresh
-from learned_transforms.layers.base import Layer, Lookup, Params
+from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.given import Framing
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.processors.patching import Patching
 from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Steps

@@ -29,20 +29,12 @@ from learned_transforms.images.layout import ORDERED, UNKNOWN, order_after
 from learned_transforms.images.pytree import ALIKE, ARRAY_TAKING, CUTTING, UNMARKING
 from learned_transforms.ir.ops import Shape, Slot
 from learned_transforms.kernels import BACKENDS, fast
-from learned_transforms.layers.base import (
-    Casting,
-    Cropping,
-    Flipping,
-    Layer,
-    Lookup,
-    Normalising,
-    Padding,
-    Params,
-    Resampling,
-    Windowing,
-)
+from learned_transforms.layers.base import Layer, Params
+from learned_transforms.layers.geometry import Cropping, Flipping, Padding, Windowing
 from learned_transforms.layers.given import WHOLE, Cutting
 from learned_transforms.layers.network import Lowered, Network
+from learned_transforms.layers.pointwise import Casting, Lookup, Normalising
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.modes import out_of_sight
 from learned_transforms.runtime.segment import MOST_LANES, Budget, Lane, Owner, Segment
 from learned_transforms.transforms.clients.known import Views

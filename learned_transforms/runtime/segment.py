@@ -29,10 +29,13 @@ from learned_transforms.images.formats import (
 from learned_transforms.ir.ops import Equalise, Plan, Shape
 from learned_transforms.ir.passes import at
 from learned_transforms.kernels import Compiled, cpu
-from learned_transforms.layers.base import Arranging, Cropping, Flipping, Layer, Mixing, Padding, Picking, Windowing
+from learned_transforms.layers.base import Layer
 from learned_transforms.layers.color import Turning
+from learned_transforms.layers.geometry import Cropping, Flipping, Padding, Windowing
 from learned_transforms.layers.given import Cutting, Posterizing, erased
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Arranging, Mixing
+from learned_transforms.layers.resize import Picking
 from learned_transforms.runtime.views import gives_view, spans_of, viewing
 from learned_transforms.transforms.clients.twins import PARAMS, WINDOWS, Erase, overwrite
 from learned_transforms.transforms.color_draws import FACTORED, only_turns, split, takes_effect

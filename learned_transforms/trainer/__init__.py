@@ -30,8 +30,8 @@ from learned_transforms.errors import (
     check_flag,
     check_number,
 )
-from learned_transforms.layers.base import Resampling
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.plain import LONGEST
 from learned_transforms.trainer.data.forms import as_teacher
 from learned_transforms.trainer.data.pairs import check_enough, gather, probe

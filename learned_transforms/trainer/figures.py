@@ -25,9 +25,9 @@ from learned_transforms.ir.ops import (
     Table,
 )
 from learned_transforms.ir.passes import at, fold
-from learned_transforms.layers.base import Resampling
 from learned_transforms.layers.fixed_size import Separable
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.optim.fit import Epoch
 
 if TYPE_CHECKING:

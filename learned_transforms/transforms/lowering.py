@@ -14,19 +14,10 @@ from torchvision.transforms import InterpolationMode, v2
 from learned_transforms import installed
 from learned_transforms.images.formats import DTYPES, HALVES, Form, to_tensor
 from learned_transforms.ir.ops import Slot
-from learned_transforms.layers.base import (
-    Arranging,
-    Casting,
-    Cropping,
-    Flipping,
-    Layer,
-    Lookup,
-    Normalising,
-    Padding,
-    Params,
-    Windowing,
-)
+from learned_transforms.layers.base import Layer, Params
+from learned_transforms.layers.geometry import Cropping, Flipping, Padding, Windowing
 from learned_transforms.layers.given import Cutting, Erasing, Posterizing, Projecting, Quantising, Solarising
+from learned_transforms.layers.pointwise import Arranging, Casting, Lookup, Normalising
 from learned_transforms.modes import out_of_sight
 from learned_transforms.transforms.color_draws import DISTORTED, JITTERED
 from learned_transforms.transforms.draws import ERASING, sides, value_of, writes_noise

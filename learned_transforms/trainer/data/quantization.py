@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from learned_transforms.errors import TeacherError
-from learned_transforms.layers.base import Layer, Lookup, Params
+from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.trainer.data.sources import Pairs, constant
 from learned_transforms.trainer.search.problem import Labelled
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from learned_transforms.layers.base import Resampling
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.optim.checkpoint import Tensors, Values
 from learned_transforms.trainer.optim.fit import Epoch, Score, Settings, separable, train
 from learned_transforms.trainer.search.placement import WHOLE, Placed

@@ -8,8 +8,8 @@ import torch
 
 from learned_transforms.errors import TeacherError
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.base import Resampling
 from learned_transforms.layers.grid import MEANS, grows
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.layers.size_rules import Size
 from learned_transforms.trainer.data.sources import noise
 from learned_transforms.trainer.search.choosing import COPY, arithmetics

@@ -6,9 +6,9 @@ from fractions import Fraction
 import torch
 
 from learned_transforms.errors import LearnedTransformsError
-from learned_transforms.layers.base import Resampling, settled, sizing_of
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pooling import MOST_BITS, AveragePooling, PooledResampling
+from learned_transforms.layers.resize import Resampling, settled, sizing_of
 from learned_transforms.layers.size_rules import Size
 from learned_transforms.trainer.search.problem import Form, Labelled, Problem, attempt
 from learned_transforms.trainer.sizes.bounds import Bounds

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.base import Layer, Resampling
+from learned_transforms.layers.base import Layer
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.search.placement import Placement, resampling
 from learned_transforms.trainer.search.pointwise import DISPUTING, FLOATS, fit_mix, mixings, settle
 from learned_transforms.trainer.search.problem import Ask, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run

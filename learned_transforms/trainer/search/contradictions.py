@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from learned_transforms.layers.base import Lookup, Mixing, Resampling
+from learned_transforms.layers.pointwise import Lookup, Mixing
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.search.problem import Form, Labelled, run
 
 COLOURS = 2**24

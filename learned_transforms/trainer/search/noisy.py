@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from learned_transforms.layers.base import Lookup
+from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.trainer.search.pointwise import LEVELS, lookup
 from learned_transforms.trainer.search.problem import Form, Problem
 

@@ -13,8 +13,10 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import centred
 from learned_transforms.ir.ops import Gather, Shape, Stage
 from learned_transforms.ir.sizing import output_size
-from learned_transforms.layers.base import Cropping, Layer, Params, Resampling
+from learned_transforms.layers.base import Layer, Params
+from learned_transforms.layers.geometry import Cropping
 from learned_transforms.layers.grid import GridResampling, evaluate_on, settled_grid, step_of
+from learned_transforms.layers.resize import Resampling
 
 Size = tuple[int, int]
 
@@ -50,7 +52,7 @@ class Placement:
         box: params of the crop before, or None.
         size: of the resize; None: that of the output.
         crop: params of the crop behind, or None.
-        antialias: see :class:`~learned_transforms.layers.base.Resampling`.
+        antialias: see :class:`~learned_transforms.layers.resize.Resampling`.
         resized: something is resized at all.
         grid: on which outputs lie, out of ``grid.GRIDS`` and ``grid.MEANS``.
         growing: see :class:`~learned_transforms.layers.grid.GridResampling`.

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.base import Layer, Lookup, Mixing
+from learned_transforms.layers.base import Layer
+from learned_transforms.layers.pointwise import Lookup, Mixing
 from learned_transforms.trainer.data.sources import every_colour
 from learned_transforms.trainer.optim.fit import fit_intervals, least_squares, least_squares_inside, score, solve
 from learned_transforms.trainer.optim.snap import on_grid, snapped

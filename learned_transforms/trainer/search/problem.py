@@ -10,8 +10,9 @@ from torch import Tensor
 
 from learned_transforms.images.formats import to_tensor
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.base import Layer, Params, Resampling
+from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.data.sources import as_kind
 from learned_transforms.trainer.optim.fit import Epoch, Settings, score
 from learned_transforms.trainer.optim.kernel import Sized

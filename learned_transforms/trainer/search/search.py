@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from learned_transforms.layers.base import Layer, Lookup
+from learned_transforms.layers.base import Layer
 from learned_transforms.layers.fixed_size import (
     FixedResampling,
     PositionalGain,
@@ -21,6 +21,7 @@ from learned_transforms.layers.fixed_size import (
     SeparableSum,
     Unstructured,
 )
+from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.trainer.search.area import areal
 from learned_transforms.trainer.search.blocks import averaged
 from learned_transforms.trainer.search.cube import cubed

@@ -10,8 +10,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from learned_transforms.layers.base import Flipping, Layer, Resampling
+from learned_transforms.layers.base import Layer
 from learned_transforms.layers.fixed_size import FixedResampling, Separable
+from learned_transforms.layers.geometry import Flipping
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.optim.fit import Settings, fit_separable, least_squares, score, separable
 from learned_transforms.trainer.optim.kernel import Sized, fit_kernel, kernel_loss
 from learned_transforms.trainer.optim.snap import snap

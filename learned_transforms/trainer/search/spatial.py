@@ -12,7 +12,7 @@ from torch import Tensor
 
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.ops import BORDERS
-from learned_transforms.layers.base import Filtering
+from learned_transforms.layers.filter import Filtering
 from learned_transforms.layers.fixed_size import Scattered
 from learned_transforms.trainer.data.sources import noise
 from learned_transforms.trainer.optim.fit import fit_intervals, least_squares, score, solve

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import torch
 
-from learned_transforms.layers.base import Layer, Lookup, Params
+from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.trainer.data.quantization import Levels
 from learned_transforms.trainer.data.sources import Pairs, Teacher, ask
 from learned_transforms.trainer.search.placement import Placed

@@ -12,9 +12,11 @@ from learned_transforms.errors import EmptyImageError, TeacherError
 from learned_transforms.images.formats import shape_of, to_tensor
 from learned_transforms.ir.indexing import Keep
 from learned_transforms.ir.ops import Gather, Shape, Stage
-from learned_transforms.layers.base import Cropping, Flipping, Layer, Params, Resampling
+from learned_transforms.layers.base import Layer, Params
+from learned_transforms.layers.geometry import Cropping, Flipping
 from learned_transforms.layers.grid import evaluate_on, settled_grid
 from learned_transforms.layers.letterbox import CropOrPad, Transpose
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.layers.size_rules import Size, SizeRule
 from learned_transforms.trainer.data.sources import Teacher
 from learned_transforms.trainer.search.placement import Line, Placed, Placement

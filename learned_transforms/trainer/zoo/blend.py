@@ -13,8 +13,9 @@ from torch import Tensor
 
 from learned_transforms.errors import TeacherError
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.base import Filtering, Mixing
 from learned_transforms.layers.color import FORMS, Blending
+from learned_transforms.layers.filter import Filtering
+from learned_transforms.layers.pointwise import Mixing
 from learned_transforms.trainer.data.sources import training_images
 from learned_transforms.trainer.optim.fit import Settings, least_squares
 from learned_transforms.trainer.optim.snap import snap

@@ -17,8 +17,10 @@ from learned_transforms.artifacts.weights import Weights
 from learned_transforms.certificate import Certificate
 from learned_transforms.compose import LearnedCompose
 from learned_transforms.errors import TeacherError
-from learned_transforms.layers.base import Layer, Lookup, Mixing, Resampling
+from learned_transforms.layers.base import Layer
 from learned_transforms.layers.network import Network
+from learned_transforms.layers.pointwise import Lookup, Mixing
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer import Result, retrain
 from learned_transforms.trainer.data.sources import HELD_OUT_PHOTOS, TRAINING_PHOTOS, training_images
 from learned_transforms.trainer.search.problem import Trial

@@ -5,7 +5,8 @@ from typing import cast
 
 from learned_transforms.artifacts.weights import Weights
 from learned_transforms.certificate import Certificate
-from learned_transforms.layers.base import Layer, Resampling
+from learned_transforms.layers.base import Layer
+from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.zoo.certify import COLOURED, EVERY, LARGER, LARGEST, PARAMS, SIZES
 from learned_transforms.trainer.zoo.color import BLURS
 from learned_transforms.trainer.zoo.resize import IMPULSE_SIZES

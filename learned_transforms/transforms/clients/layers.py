@@ -6,7 +6,8 @@ from learned_transforms.errors import FewChannelsError, NoPictureError, Pipeline
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Padded, Part
 from learned_transforms.ir.ops import BoxBlur, Gather, Mix, Shape, Stage
-from learned_transforms.layers.base import Layer, Params, filled
+from learned_transforms.layers.base import Layer, Params
+from learned_transforms.layers.geometry import filled
 
 EXACT = Arithmetic("float32")
 PASSES = 3

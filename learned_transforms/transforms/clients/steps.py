@@ -7,7 +7,8 @@ import torch
 
 from learned_transforms.images.formats import MODES, Form
 from learned_transforms.ir.ops import Slot
-from learned_transforms.layers.base import Lookup, Windowing
+from learned_transforms.layers.geometry import Windowing
+from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.transforms import lowering
 from learned_transforms.transforms.clients import twins
 from learned_transforms.transforms.clients.layers import Boxing, Placing, Refusing, Scaling, Swapping, Trimming
