@@ -257,6 +257,7 @@ FOUND = (
     Case("[v1.RandomResizedCrop(17, ratio=(3, 4)), v1.RandomHorizontalFlip()]", "tensor((3, 9, 1), torch.float32)"),
     Case("[v2.RandomResizedCrop(17, ratio=(3, 4))]", "pil('RGB', (1, 1))"),
     Case("[v2.ColorJitter(hue=(0.2, 0.2))]", "laid(tensor((2, 3, 9, 7)), 'interleaved')"),
+    Case("[v1.ColorJitter(hue=(0.2, 0.2))]", "laid(tensor((2, 3, 9, 7)), 'interleaved')"),
     Case("[v2.RandomGrayscale(1.0), v2.Resize(5)]", "laid(tensor((2, 3, 9, 7)), 'interleaved')"),
 )
 """Of each kind of fault that the cases found, one."""

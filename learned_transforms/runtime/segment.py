@@ -471,18 +471,21 @@ class Segment:
             raise
         ran = [n for n, what in enumerate(applied) if what is not False]
         transforms = [self.leaves[self.owners[n][0]].transform for n in ran]
-        # These give contiguous tensors in torchvision, too; so does what follows gray that it expanded.
-        members, params = self.network.members, self.network.params
-        ordered = (
-            any(isinstance(stage, Equalise) for stage in plan.stages)
-            or any(isinstance(members[n], Arranging | Turning) for n in ran)
-            or any((params[n] or {}).get("border") == "symmetric" for n in ran)
-            or any(type(transform) in GRAYS for transform in transforms)
-        )
+        ordered = any(isinstance(stage, Equalise) for stage in plan.stages) or any(map(self.orders, ran, transforms))
         views = self.tensors and bool(ran) and all(map(gives_view, transforms))
         others = {id(t) for t in transforms if not isinstance(t, layout.KEEPING)}
         reshaping = len(others) > 1 or any(type(t) in RESHAPING for t in transforms)
         return Specialised(plan, compiled, ordered, reshaping, views)
+
+    def orders(self, member: int, transform: Any) -> bool:
+        """Whether a member gives contiguous tensors in torchvision, too, whatever it takes."""
+        layer, params = self.network.members[member], self.network.params[member] or {}
+        return (
+            isinstance(layer, Arranging)
+            or (isinstance(layer, Turning) and isinstance(transform, v2.Transform))
+            or params.get("border") == "symmetric"
+            or type(transform) in GRAYS  # what follows them keeps the order of what they expand
+        )
 
     def check_before(self, shape: Shape, device: torch.device, applied: Sequence[Outcome]) -> None:
         """Raise what the first layer that refuses images of ``shape`` raises: in one plan, a later one may come first.
