@@ -10,9 +10,11 @@ import torchvision.transforms as v1
 from torch import Tensor
 from torchvision.transforms import v2
 
-from learned_transforms.transforms.containers import APPLIES
-from learned_transforms.transforms.draws import logarithms, single
-from learned_transforms.transforms.registry import ROWS, kept_as
+from learned_transforms.transforms.area import logarithms
+from learned_transforms.transforms.containers import CONTAINERS, Applying
+from learned_transforms.transforms.registry import SPECS
+from learned_transforms.transforms.rng import round_float32
+from learned_transforms.transforms.spec import kept_as
 from learned_transforms.transforms.torch_ops import OPERATIONS
 from learned_transforms.transforms.watch import arrays_in
 
@@ -79,7 +81,7 @@ def check_container(base: type, given: Mapping[str, Any]) -> None:
     """
     if not len(given["transforms"]):
         raise ValueError("no transforms")
-    if base in APPLIES:
+    if issubclass(CONTAINERS[base], Applying):
         check_limits("p", given["p"])
     elif given.get("p") is not None and len(given["p"]) != len(given["transforms"]):
         raise ValueError(f"{len(given['p'])} chances of {len(given['transforms'])} transforms")
@@ -93,21 +95,21 @@ def check_made(transform: Any, base: type) -> None:
     Raises:
         Exception: of those that constructors raise. ValueError: they are others.
     """
-    row = ROWS[base]
-    names = row.arguments
+    spec = SPECS[base](transform)
+    names = spec.arguments
     if not names or base in OPERATIONS:  # Operations run as they stand.
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = base(**{name: row.read(transform, name) for name in names})
+        made = base(**{name: spec.argument(name) for name in names})
     for name in (*map(kept_as, names), *(("_fill",) if hasattr(made, "_fill") else ())):
         if bare(getattr(made, name)) != bare(getattr(transform, name)):
             raise ValueError(f"{name} was changed to what no constructor makes")
     # Whatever the default dtype is: a draw looks at that.
-    known = tuple(map(single, transform._log_ratio.tolist())) if hasattr(made, "_log_ratio") else ()
+    known = tuple(map(round_float32, transform._log_ratio.tolist())) if hasattr(made, "_log_ratio") else ()
     ratio = plain(transform.ratio) if known else ()
     # Those of another default dtype were rounded once.
-    if known and known not in (logarithms(*ratio), tuple(single(math.log(end)) for end in ratio)):
+    if known and known not in (logarithms(*ratio), tuple(round_float32(math.log(end)) for end in ratio)):
         raise ValueError("ratio was changed, of which its logarithms know nothing")
 
 

@@ -14,7 +14,9 @@ from learned_transforms.layers.network import Lowered
 from learned_transforms.transforms.arguments import check_argument, check_container, check_made, plain
 from learned_transforms.transforms.clients import known as clients
 from learned_transforms.transforms.containers import COMPOSES, CONTAINERS
-from learned_transforms.transforms.registry import ROWS, Altered, ToTensorIfPIL, kept_as
+from learned_transforms.transforms.convert import ToTensorIfPIL
+from learned_transforms.transforms.registry import SPECS, Altered
+from learned_transforms.transforms.spec import kept_as
 from learned_transforms.transforms.watch import watch_values
 
 SEQUENCES = (nn.Sequential, nn.ModuleList)
@@ -22,7 +24,7 @@ HOLDERS = (Collection, *SEQUENCES)
 """What a Compose may hold its transforms in; an iterator would be used up."""
 
 PRESETS = (presets.ImageClassification, presets.SemanticSegmentation, presets.ObjectDetection)
-PUBLISHED = (*ROWS, *CONTAINERS, *COMPOSES, *PRESETS, nn.Sequential)
+PUBLISHED = (*SPECS, *COMPOSES, *PRESETS, nn.Sequential)
 
 METHODS = ("forward", "get_params", "make_params", "_get_params", "transform", "check_inputs",
            "_call_kernel", "_needs_transform_list", "_transformed_types")  # fmt: skip
@@ -172,7 +174,7 @@ def arguments_of(transform: Any, base: type) -> dict[str, Any]:
         given = given if not hasattr(transform, "p") else {**given, "p": plain(transform.p)}
         check_container(base, given)
         return given
-    given = {name: getattr(transform, name) for name in map(kept_as, ROWS[base].arguments)}
+    given = {name: getattr(transform, name) for name in map(kept_as, SPECS[base].arguments)}
     for name, value in given.items():
         check_argument(base, name, value)
     check_made(transform, base)
@@ -187,9 +189,8 @@ def watch_pieces(watch: Any, transforms: Sequence[Any]) -> None:
     classes: set[type] = set()
     watch_all(watch, transforms, classes)
     bases = {kind: published_class(kind) for kind in classes}
-    for depends in {ROWS[base].depends for base in bases.values() if base in ROWS}:
-        if depends is not None:
-            watch.result(depends, depends())
+    if any(SPECS[base].default_dtype for base in bases.values() if base in SPECS):
+        watch.result(torch.get_default_dtype, torch.get_default_dtype())
     for kind, base in bases.items():
         names = [name for name, value in PRISTINE[base].items() if value is not None]
         watch.attributes(kind, {name: getattr(kind, name, None) for name in names})

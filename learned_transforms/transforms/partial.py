@@ -6,8 +6,8 @@ from typing import Any
 
 from learned_transforms.layers.network import Network
 from learned_transforms.transforms.clients.known import Views
-from learned_transforms.transforms.containers import APPLIES, CONTAINERS, leaves
-from learned_transforms.transforms.registry import ROWS, Altered, name_of
+from learned_transforms.transforms.containers import Applying, container_of, leaves
+from learned_transforms.transforms.registry import SPECS, Altered, name_of
 
 Making = Callable[[Sequence[Any]], Any]
 """From transforms to a pipeline of them."""
@@ -18,7 +18,7 @@ def foreign(read: Any) -> list[str]:
     if isinstance(read, Network | Views):
         return []
     inner = [leaf.transform for leaf in leaves(read)]
-    odd = [one for one in inner if type(one) not in (*ROWS, *CONTAINERS)]
+    odd = [one for one in inner if type(one) not in SPECS]
     if not odd:
         return []
     reason = odd[0].reason if isinstance(odd[0], Altered) else "not in the catalogue"
@@ -37,12 +37,13 @@ def stand_in(transform: Any, read: Any, make: Making) -> Any:
     if isinstance(read, Views):
         held = {name: viewed(vars(transform)[name], make, {}) for name in read.names if name in vars(transform)}
         return copied(transform, held) if held else None
-    if type(read) not in CONTAINERS or not hasattr(transform, "transforms"):
+    container = container_of(read)
+    if container is None or not hasattr(transform, "transforms"):
         return None
     pairs = [(one, not foreign(inner)) for one, inner in zip(transform.transforms, read.transforms, strict=True)]
     if not any(known for _, known in pairs):
         return None
-    if type(read) in APPLIES:
+    if isinstance(container, Applying):
         runs = ([one for one, _ in run] for _, run in groupby(pairs, lambda pair: pair[1]))
         known = [known for known, _ in groupby(pairs, lambda pair: pair[1])]
         parts = [part for run, ours in zip(runs, known, strict=True) for part in ([make(run)] if ours else run)]

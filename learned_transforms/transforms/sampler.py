@@ -7,20 +7,21 @@ draws; so it is for what is not known here, and where torch looks into the call.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-import torchvision.transforms as v1
-from torchvision.transforms import v2
 
 from learned_transforms.images.formats import Window
 from learned_transforms.installed import aside
 from learned_transforms.ir.ops import Shape
-from learned_transforms.transforms.color_draws import FACTORS, JITTERED
+from learned_transforms.transforms.area import log_ratio
 from learned_transforms.transforms.containers import Leaf
-from learned_transforms.transforms.draws import COINS, Outcome, buffer_of, chance, log_ratio, single, usual
+from learned_transforms.transforms.registry import spec_of
+from learned_transforms.transforms.resize import RandomResizedCrop
+from learned_transforms.transforms.rng import buffer_of, default_rng_active
+from learned_transforms.transforms.spec import ALWAYS, Outcome
 
 if TYPE_CHECKING:
     from learned_transforms.kernels import _native
@@ -32,55 +33,10 @@ else:
 
 BYTES = 5056
 """Of the state of torch's generator on the CPU."""
-ALWAYS = 2.0
-"""Above every number that a coin gives."""
 
 LARGEST = 8.0
 """Logarithm of a ratio of sides whose exponential is known well enough."""
 
-Part = tuple[str, str, float, float, float]
-"""Of params: the name, the kind of value, its bounds, and the chance that it is not None."""
-
-
-def factor(name: str, bounds: Sequence[float] | None, chance: float = ALWAYS) -> Part:
-    if bounds is None:
-        return name, "none", 0.0, 0.0, 0.0
-    low, high = bounds
-    return name, "factor", float(low), float(high), chance
-
-
-def jitter(transform: Any) -> list[Part]:
-    ranges = (getattr(transform, name) for name in JITTERED)
-    return [("fn_idx", "order", 4.0, 0.0, ALWAYS), *map(factor, FACTORS, ranges)]
-
-
-def blur(transform: Any) -> list[Part]:
-    return [factor("sigma", transform.sigma)]
-
-
-def distort(transform: Any) -> list[Part]:
-    p = single(transform.p)
-    return [
-        *(factor(f"{name}_factor", getattr(transform, name), p) for name in JITTERED),
-        ("contrast_before", "coin", 0.0, 0.0, 0.5),
-        ("channel_permutation", "order", 0.0, 0.0, p),
-    ]
-
-
-def permutation(transform: Any) -> list[Part]:
-    return [("order", "order", 0.0, 0.0, ALWAYS)]
-
-
-PARTS: dict[type, Callable[[Any], list[Part]]] = {
-    v1.ColorJitter: jitter,
-    v2.ColorJitter: jitter,
-    v1.GaussianBlur: blur,
-    v2.GaussianBlur: blur,
-    v2.RandomPhotometricDistort: distort,
-    v2.RandomChannelPermutation: permutation,
-}
-"""Transforms that draw params, with their parts in the order in which they are drawn."""
-CROPS = (v1.RandomResizedCrop, v2.RandomResizedCrop)
 MANY = 3
 """Numbers that are drawn one by one in less time than together."""
 
@@ -101,7 +57,7 @@ class Sampler:
         Args:
             shape: (C, H, W) of the image.
         """
-        if not usual():
+        if not default_rng_active():
             return None
         state = torch.default_generator.get_state()
         ahead = self.native(state.data_ptr(), *shape)
@@ -130,18 +86,18 @@ def sampler_of(leaves: Sequence[Leaf], random: Sequence[int]) -> Sampler | None:
         if branch is not None or not (within is None or within in random):
             return None
         gate = -1 if within is None else random.index(within)
-        kind = type(transform)
-        if kind in COINS:
-            native.coin(gate, chance(transform))
+        spec = spec_of(transform)
+        parts = spec.native_parts()
+        if spec.coin:
+            native.coin(gate, spec.chance())
             numbers += 1
-        elif kind in CROPS:
+        elif isinstance(spec, RandomResizedCrop):
             (least, most), (low, high) = transform.scale, log_ratio(transform)
             if not (0 <= least <= most < math.inf and -LARGEST <= low <= high <= LARGEST):
                 return None
             native.window(gate, (float(least), float(most), low, high))
             numbers += 4
-        elif kind in PARTS:
-            parts = PARTS[kind](transform)
+        elif parts is not None:
             if not all(-math.inf < low <= high < math.inf for _, what, low, high, _ in parts if what == "factor"):
                 return None
             native.params(gate)

@@ -3,8 +3,7 @@
 import functools
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torchvision
@@ -21,13 +20,13 @@ from learned_transforms.errors import (
     UnsupportedTransformError,
     brief,
 )
+from learned_transforms.images.formats import Form
 from learned_transforms.kernels import mixing
 from learned_transforms.layers import noise
 from learned_transforms.transforms.containers import COMPOSES, CONTAINERS, leaves
-from learned_transforms.transforms.draws import local
-
-OWN = "torch computes it"
-"""Why no layer runs a transform that is torch's own operation; nobody need be told."""
+from learned_transforms.transforms.convert import OWN
+from learned_transforms.transforms.rng import use_generator
+from learned_transforms.transforms.spec import Spec, Step
 
 REFUSALS = (IndexError, RuntimeError, TypeError, ValueError)
 """What torchvision raises for inputs that it does not take; other errors are those of a user's own functions."""
@@ -58,27 +57,6 @@ Checks = Mapping[str, Callable[[Any], bool]]
 BY_STATE: Checks = {STATE: is_text}
 
 
-@dataclass(frozen=True)
-class Operation:
-    """One of torch's own operations.
-
-    Attributes:
-        runs: what it is, by kind of input, for ``explain``.
-        advice: what its inputs must be, for errors.
-        arguments: constructor arguments, which are also attributes.
-        twin: torchvision's class with fewer passes over memory; None: there is none.
-        params: what it draws, with what values may be; ``state`` stands for all that torch draws.
-        kept: checks what its arguments do not say, before they are written down.
-    """
-
-    runs: Callable[[str], str]
-    advice: str
-    arguments: tuple[str, ...]
-    twin: type | None = None
-    params: Checks = field(default_factory=dict)
-    kept: Callable[[Any], None] = lambda transform: None
-
-
 def codec(kind: str) -> str:
     """The library that writes and reads JPEG images, with its version: Pillow's own for PIL images."""
     if kind == "pil":
@@ -93,63 +71,101 @@ def codec(kind: str) -> str:
     return f"torchvision {torchvision.__version__}'s {version}"
 
 
-def check_labels_getter(transform: Any) -> None:
-    """Require the default, since a function cannot be written down."""
-    if transform._labels_getter is not v2_utils._find_labels_default_heuristic:
-        raise PipelineTypeError("its labels_getter is a function, which no file holds")
-
-
 BATCH = (
     "Give it a batch of float images [N, C, H, W] and its labels, as transform(images, labels): [N] whole numbers with "
     "num_classes in the constructor, or [N, classes]; or pass a labels_getter that finds them."
 )
-MIXING = ("alpha", "num_classes")
-
-OPERATIONS: dict[type, Operation] = {
-    v2.GaussianNoise: Operation(
-        lambda kind: "torch's noise",
-        "It takes uint8 and float tensors, and a sigma of at least 0; put ToImage() before it for PIL images.",
-        ("mean", "sigma", "clip"),
-        noise.GaussianNoise,
-        BY_STATE,
-    ),
-    v2.MixUp: Operation(
-        lambda kind: "images mixed, rounded as in torch",
-        BATCH,
-        MIXING,
-        mixing.MixUp,
-        {"lam": is_share},
-        check_labels_getter,
-    ),
-    v2.CutMix: Operation(
-        lambda kind: "copies",
-        BATCH,
-        MIXING,
-        mixing.CutMix,
-        {"box": is_box, "lam_adjusted": is_share},
-        check_labels_getter,
-    ),
-    v2.JPEG: Operation(
-        codec,
-        "It takes RGB and L images: PIL, or uint8 tensors [..., 1 or 3, H, W] on the CPU.",
-        ("quality",),
-        None,
-        {"quality": is_quality},
-    ),
-    v2.UniformTemporalSubsample: Operation(
-        lambda kind: "copies", "It takes a video [..., T, C, H, W].", ("num_samples",)
-    ),
-}
 
 
-def argument(transform: Any, name: str) -> Any:
-    """An argument, to be written down with the others.
+class Operation(Spec):
+    """One of torch's own operations.
 
-    Raises:
-        PipelineTypeError: they do not say all.
+    Attributes:
+        advice: what its inputs must be, for errors.
+        twin: torchvision's class with fewer passes over memory; None: there is none.
+        checks: what it draws, with what values may be; ``state`` stands for all that torch draws.
     """
-    OPERATIONS[type(transform)].kept(transform)
-    return getattr(transform, name)
+
+    advice: ClassVar[str]
+    twin: ClassVar[type | None] = None
+    checks: ClassVar[Checks] = {}
+
+    @staticmethod
+    def runs(kind: str) -> str:
+        """Say what it is for a kind of input, for ``explain``."""
+        raise NotImplementedError
+
+    def lower(self, form: Form) -> Step | str:
+        return OWN
+
+
+class GaussianNoise(Operation):
+    arguments = ("mean", "sigma", "clip")
+    ordered = True
+    advice = "It takes uint8 and float tensors, and a sigma of at least 0; put ToImage() before it for PIL images."
+    twin, checks = noise.GaussianNoise, BY_STATE
+
+    @staticmethod
+    def runs(kind: str) -> str:
+        return "torch's noise"
+
+
+class Mixing(Operation):
+    """A mix of the images of a batch, and of their labels."""
+
+    arguments = ("alpha", "num_classes")
+    advice = BATCH
+
+    def argument(self, name: str) -> Any:
+        """Give an argument, to be written down with the others.
+
+        Raises:
+            PipelineTypeError: they do not say all.
+        """
+        if self.transform._labels_getter is not v2_utils._find_labels_default_heuristic:
+            raise PipelineTypeError("its labels_getter is a function, which no file holds")
+        return super().argument(name)
+
+
+class MixUp(Mixing):
+    twin, checks = mixing.MixUp, {"lam": is_share}
+
+    @staticmethod
+    def runs(kind: str) -> str:
+        return "images mixed, rounded as in torch"
+
+
+class CutMix(Mixing):
+    twin, checks = mixing.CutMix, {"box": is_box, "lam_adjusted": is_share}
+
+    @staticmethod
+    def runs(kind: str) -> str:
+        return "copies"
+
+
+class JPEG(Operation):
+    arguments = ("quality",)
+    advice = "It takes RGB and L images: PIL, or uint8 tensors [..., 1 or 3, H, W] on the CPU."
+    checks = {"quality": is_quality}
+    runs = staticmethod(codec)
+
+
+class UniformTemporalSubsample(Operation):
+    arguments = ("num_samples",)
+    advice = "It takes a video [..., T, C, H, W]."
+
+    @staticmethod
+    def runs(kind: str) -> str:
+        return "copies"
+
+
+OPERATIONS: dict[type, type[Operation]] = {
+    v2.GaussianNoise: GaussianNoise,
+    v2.MixUp: MixUp,
+    v2.CutMix: CutMix,
+    v2.JPEG: JPEG,
+    v2.UniformTemporalSubsample: UniformTemporalSubsample,
+}
 
 
 def published(transform: Any) -> type | None:
@@ -202,7 +218,7 @@ def advised(transform: Any, twin: Any, inputs: Sequence[Any]) -> Any:
 def names_of(transform: Any) -> tuple[str, ...]:
     """Of what it draws, in params."""
     kind = published(transform)
-    return tuple(BY_STATE if kind is None else OPERATIONS[kind].params)
+    return tuple(BY_STATE if kind is None else OPERATIONS[kind].checks)
 
 
 def record(transform: Any, inputs: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
@@ -242,7 +258,7 @@ def replay(transform: Any, inputs: Sequence[Any], entry: Any) -> Any:
     """
     names, kind = names_of(transform), published(transform)
     fits = isinstance(entry, Mapping) and tuple(sorted(entry)) == tuple(sorted(names))
-    checks = BY_STATE if kind is None else OPERATIONS[kind].params
+    checks = BY_STATE if kind is None else OPERATIONS[kind].checks
     if not fits or not all(checks[name](entry[name]) for name in names):
         raise PipelineValueError(
             f"Expected params {{{', '.join(names)}}} of {type(transform).__name__}, got {brief(entry)}. "
@@ -250,7 +266,7 @@ def replay(transform: Any, inputs: Sequence[Any], entry: Any) -> Any:
         )
     if STATE in names:
         generator = noise.generator_of(noise.read_state(entry[STATE]))
-        with local(generator):
+        with use_generator(generator):
             return run(transform, *inputs)
     twin = twin_of(transform)
     twin.make_params = lambda flat: dict(entry)

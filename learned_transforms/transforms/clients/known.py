@@ -12,8 +12,8 @@ from torchvision.transforms import v2
 from learned_transforms.transforms.clients import lightly, open_clip, others, pillow, references, selfsupervised, timm
 from learned_transforms.transforms.clients.entries import Entry, Table
 from learned_transforms.transforms.clients.source import ASIDE, BASES, changed, getter
-from learned_transforms.transforms.draws import Twin
 from learned_transforms.transforms.registry import Altered
+from learned_transforms.transforms.spec import Twin
 from learned_transforms.transforms.watch import watch_values
 
 TABLE: Table = {

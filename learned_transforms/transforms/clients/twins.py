@@ -11,35 +11,79 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision.transforms as v1
+from PIL import Image
 from torch import Tensor
 
 from learned_transforms.errors import EmptyImageError
-from learned_transforms.images.formats import Window
+from learned_transforms.images.formats import MODES, Form, Window
+from learned_transforms.images.layout import PLANES
 from learned_transforms.ir.indexing import check_padding
-from learned_transforms.ir.ops import Shape
-from learned_transforms.transforms import draws
-from learned_transforms.transforms.color_draws import PillowBlur
-from learned_transforms.transforms.draws import Outcome, Twin
+from learned_transforms.ir.ops import Shape, Slot
+from learned_transforms.ir.sizing import output_size
+from learned_transforms.layers.geometry import Windowing
+from learned_transforms.layers.pointwise import Arranging, Lookup
+from learned_transforms.transforms.clients.layers import Boxing, Placing, Refusing, Scaling, Swapping, Trimming
+from learned_transforms.transforms.color import Blurred, equalized, without_info
+from learned_transforms.transforms.convert import FLOATS, to_float_tensor
+from learned_transforms.transforms.geometry import padded
+from learned_transforms.transforms.padding import surroundings
+from learned_transforms.transforms.places import Windowed
+from learned_transforms.transforms.pointwise import CHANGING, table_step
+from learned_transforms.transforms.resize import resampled, resize_role
+from learned_transforms.transforms.spec import Outcome, Seen, Size, Spec, Step, Twin
 
 Range = tuple[float, float]
 WIDEST = 16
 """Radius of a blur, beyond which Pillow's way is faster."""
 
+PIL_ONLY = "it takes PIL images only"
 
-class MaybeToTensor(Twin, v1.ToTensor):  # type: ignore[misc]
+
+class Converting(Twin):
+    """A conversion of PIL images to tensors, which drops what they carry."""
+
+    def carry(self, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+        return without_info(pixel)
+
+
+class MaybeToTensor(Converting):
     """ToTensor, which leaves tensors as they are."""
 
+    def roles(self) -> tuple[str, ...]:
+        return ("to_float",)
 
-class MaybePILToTensor(Twin):
+    def lower(self, form: Form) -> Step | str:
+        return Step(form) if form.container == "tensor" else to_float_tensor(form)
+
+    def order_after(self, before: Form, after: Form, order: int) -> int:
+        return order if before.container == "tensor" else PLANES
+
+
+class MaybePILToTensor(Converting):
     """PILToTensor, which leaves tensors as they are."""
+
+    def lower(self, form: Form) -> Step | str:
+        if form.container == "tensor":
+            return Step(form)
+        return Step(form._replace(container="tensor")) if form.container == "pil" else PIL_ONLY
 
 
 @dataclass(frozen=True)
-class Unscaled(Twin):
+class Unscaled(Converting):
     """A PIL image as a tensor of the same values in ``dtype``."""
 
     dtype: torch.dtype
+
+    def lower(self, form: Form) -> Step | str:
+        if form.container != "pil":
+            return PIL_ONLY
+        if self.dtype == torch.uint8:
+            return Step(form._replace(container="tensor"))
+        name = FLOATS.get(self.dtype)
+        if name is None:
+            return f"dtype {self.dtype} is not learned"
+        made = form._replace(container="tensor", dtype=name, fresh=True)
+        return Step(made, layer=Lookup(torch.arange(256, dtype=self.dtype)[None]), params={})
 
 
 @dataclass(frozen=True)
@@ -55,35 +99,117 @@ class Convert(Twin):
     always: bool = True
     others: bool = False
 
+    def roles(self) -> tuple[str, ...]:
+        return ("gray",)
 
-class Invert(Twin):
+    def lower(self, form: Form) -> Step | str:
+        if form.container != "pil":
+            return Step(form) if self.others else PIL_ONLY
+        if self.mode not in MODES:
+            return f"mode {self.mode} is not learned"
+        if self.mode == "RGB":
+            return Step(form, layer=Arranging(), params={"order": (0, 0, 0), "gray_only": True})
+        return Step(form, "pil/gray", params={"copies": 1, "copy_gray": False})
+
+    def carry(self, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+        return pixel.convert(self.mode)
+
+
+class PillowFunction(Twin):
+    """A function of Pillow's that takes PIL images."""
+
+    def lower(self, form: Form) -> Step | str:
+        return self.lower_pil(form) if form.container == "pil" else PIL_ONLY
+
+    def lower_pil(self, form: Form) -> Step | str:
+        """Say what it does to a PIL image."""
+        raise NotImplementedError
+
+
+class Invert(PillowFunction):
     """``ImageOps.invert``."""
 
+    def lower_pil(self, form: Form) -> Step | str:
+        return table_step(form, self.api, "invert")
 
-class Equalize(Twin):
+
+class Equalize(PillowFunction):
     """``ImageOps.equalize``."""
 
+    def roles(self) -> tuple[str, ...]:
+        return ("equalize",)
 
-class Autocontrast(Twin):
+    def lower_pil(self, form: Form) -> Step | str:
+        return equalized(form, self.api)
+
+
+class Autocontrast(PillowFunction):
     """``ImageOps.autocontrast``, nothing cut off."""
+
+    def roles(self) -> tuple[str, ...]:
+        return ("autocontrast",)
+
+    def lower_pil(self, form: Form) -> Step | str:
+        return Step(form, "pil/autocontrast", None, {})
 
 
 @dataclass(frozen=True)
-class Solarize(Twin):
+class Solarize(PillowFunction):
     """``ImageOps.solarize``."""
 
     threshold: int = 128
 
+    def lower(self, form: Form) -> Step | str:
+        """Pillow refuses tensors, but only where it is applied."""
+        if form.container == "tensor":
+            return Step(form, layer=Refusing(), params={"name": "PIL.ImageOps.solarize"})
+        return super().lower(form)
+
+    def lower_pil(self, form: Form) -> Step | str:
+        return table_step(form, self.api, "solarize", self.threshold)
+
 
 @dataclass(frozen=True)
-class Posterize(Twin):
+class Posterize(PillowFunction):
     """``ImageOps.posterize``."""
 
     bits: int
 
+    def lower_pil(self, form: Form) -> Step | str:
+        return table_step(form, self.api, "posterize", self.bits)
+
+
+class PillowBlur(Twin, Blurred):
+    """``image.filter(ImageFilter.GaussianBlur(radius))``.
+
+    Args:
+        radius: draws it.
+    """
+
+    def __init__(self, radius: Callable[[], float]) -> None:
+        self.radius = radius
+
+    def lower(self, form: Form) -> Step | str:
+        if form.dtype != "uint8" or not form.plain or form.container not in ("pil", "tensor"):
+            return "it takes one image of levels"
+        return Step(form, layer=Boxing(), params={"sigma": Slot(0)})
+
+    def sample(self, seen: Seen) -> Outcome:
+        return (("sigma", float(self.radius())),)
+
 
 class FromPillow(Twin):
     """A tensor of levels that was a PIL image for a while, as ToTensor makes it; PIL images stay what they are."""
+
+    def roles(self) -> tuple[str, ...]:
+        return ("to_float",)
+
+    def lower(self, form: Form) -> Step | str:
+        if form.container == "pil":
+            return Step(form)
+        if form.container != "tensor" or form.dtype != "uint8" or not form.plain:
+            return "it takes one image of levels"
+        return Step(form._replace(dtype="float32", fresh=True), "pil/to_float", params={})
 
 
 @dataclass(frozen=True)
@@ -92,6 +218,11 @@ class Trim(Twin):
 
     border: int
 
+    def lower(self, form: Form) -> Step | str:
+        if type(self.border) is not int or self.border < 0:
+            return "a border that is negative or not whole is not learned"
+        return Step(form, layer=Trimming(), params={"border": self.border})
+
 
 @dataclass(frozen=True)
 class Scale(Twin):
@@ -99,9 +230,19 @@ class Scale(Twin):
 
     factor: float
 
+    def lower(self, form: Form) -> Step | str:
+        if form.container != "tensor" or form.dtype != "float32":
+            return "it takes float tensors only"
+        return Step(form, layer=Scaling(), params={"factor": self.factor}) if form.fresh else CHANGING
+
 
 class SwapChannels(Twin):
     """A copy of a tensor with its first and third channel exchanged."""
+
+    def lower(self, form: Form) -> Step | str:
+        if form.container != "tensor" or not form.plain:
+            return "it takes one image as a tensor"
+        return Step(form._replace(fresh=True), layer=Swapping(), params={})
 
 
 @dataclass(frozen=True)
@@ -113,10 +254,21 @@ class KeepRatio(Twin):
         antialias: always, as in v1.
     """
 
-    size: tuple[int, int]
+    size: Size
     longest: float
     interpolation: Any
     antialias: bool = True
+
+    kept = ("pil",)
+
+    def roles(self) -> tuple[str, ...]:
+        return (resize_role(self.interpolation),)
+
+    def lower(self, form: Form) -> Step | str:
+        return resampled(self, form, self.api, {"size": self.size, "longest": self.longest})
+
+    def size_after(self, size: Size, drawn: Outcome = True) -> Size:
+        return output_size(size, self.size, None, self.longest)
 
 
 @dataclass(frozen=True)
@@ -129,7 +281,7 @@ class RandomKeepRatio(Twin):
         aspects: draws from the range of the ratio what the width is multiplied by, and the height divided.
     """
 
-    size: tuple[int, int]
+    size: Size
     longest: float
     interpolations: tuple[Any, ...]
     scale: tuple[float, Range]
@@ -137,41 +289,161 @@ class RandomKeepRatio(Twin):
     scaling: Callable[[float], float]
     aspects: Callable[[float, float], float]
 
+    random = looks = True
+    kept = ("pil",)
+
+    def roles(self) -> tuple[str, ...]:
+        return tuple(map(resize_role, self.interpolations))
+
+    def lower(self, form: Form) -> Step | str:
+        """Take a layer for each interpolation, one of which gets the size that is drawn."""
+        parts = []
+        for interpolation in self.interpolations:
+            one = KeepRatio(self.size, self.longest, interpolation)
+            part = resampled(one, form, self.api, {"size": self.size})
+            if isinstance(part, str):
+                return part
+            parts.append(part)
+        return Step(form, parts=tuple(parts))
+
+    def sample(self, seen: Seen) -> Outcome:
+        """Draw the size, for the layer of the interpolation that is drawn."""
+        size = seen.shape[1:]
+        (scales, scale), (aspects, aspect) = self.scale, self.aspect
+        ratios = [length / wanted for length, wanted in zip(size, self.size, strict=True)]
+        ratio = max(ratios) * self.longest + min(ratios) * (1.0 - self.longest)
+        factors = 1.0, 1.0
+        if scales > 0 and random.random() < scales:
+            factors = (self.scaling(random.uniform(*scale)),) * 2
+        if aspects > 0 and random.random() < aspects:
+            factor = self.aspects(*aspect)
+            factors = factors[0] / factor, factors[1] * factor
+        wanted = tuple(round(length * factor / ratio) for length, factor in zip(size, factors, strict=True))
+        count = len(self.interpolations)
+        chosen = random.choice(range(count)) if count > 1 else 0
+        return (("parts", tuple((("size", wanted),) if number == chosen else False for number in range(count))),)
+
+    def size_after(self, size: Size, drawn: Outcome = True) -> Size:
+        if isinstance(drawn, bool):
+            return size
+        rows, columns = next(dict(part)["size"] for part in dict(drawn)["parts"] if part)
+        return rows, columns
+
 
 @dataclass(frozen=True)
 class CropOrPad(Twin):
     """Cut out the middle, padded where the image is smaller."""
 
-    size: tuple[int, int]
+    size: Size
     fill: Any = 0
     padding_mode: str = "constant"
     padding: int = field(default=0, init=False)
 
+    def lower(self, form: Form) -> Step | str:
+        around = surroundings(self, form, self.api)
+        if isinstance(around, str):
+            return around
+        params = {"size": self.size, "limited": form.container != "pil", **around}
+        return Step(form, layer=Placing(), params=params)
+
+    def size_after(self, size: Size, drawn: Outcome = True) -> Size:
+        return self.size
+
+    def carry(self, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
+        beyond = any(wanted > length for wanted, length in zip(self.size, size, strict=True))
+        return padded(pixel, self.padding_mode) if beyond else pixel
+
 
 @dataclass(frozen=True)
-class RandomCropOrPad(CropOrPad):
+class RandomCropOrPad(CropOrPad, Windowed):
     """Cut out any part, padded where the image is smaller."""
 
+    def lower(self, form: Form) -> Step | str:
+        around = surroundings(self, form, self.api)
+        if isinstance(around, str):
+            return around
+        return Step(form, layer=Windowing(), params={"size": self.size, **around})
+
+    def window(self, size: Size, limited: bool) -> Window:
+        """Draw a window as timm's RandomCropOrPad does.
+
+        Raises:
+            PaddingError: a tensor would have to mirror more than it has.
+        """
+        places = []
+        for wanted, length in zip(self.size, size, strict=True):
+            delta = length - wanted
+            places.append(int(math.copysign(random.randint(0, abs(delta)), delta)))
+        top, left = places
+        height, width = self.size
+        padding = (max(-left, 0), max(-top, 0), max(left + width - size[1], 0), max(top + height - size[0], 0))
+        if limited and any(padding) and self.padding_mode in ("reflect", "symmetric"):
+            check_padding(padding, size, self.padding_mode)
+        return top, left, height, width
+
 
 @dataclass(frozen=True)
-class PythonWindow(Twin):
+class PythonWindow(Twin, Windowed):
     """The part of the image that a RandomResizedCrop uses, drawn from Python's generator."""
 
     scale: Range
     ratio: Range
 
+    def lower(self, form: Form) -> Step | str:
+        return Step(form)
+
+    def window(self, size: Size, limited: bool) -> Window:
+        """Draw a window as timm's RandomResizedCropAndInterpolation does: ten areas and ratios, then the middle.
+
+        Raises:
+            EmptyImageError: nothing, of a tensor.
+        """
+        height, width = size
+        scale, ratio = self.scale, self.ratio
+        area = width * height
+        logarithms = math.log(ratio[0]), math.log(ratio[1])
+        for _ in range(10):
+            target = random.uniform(*scale) * area
+            aspect = math.exp(random.uniform(*logarithms))
+            w, h = round(math.sqrt(target * aspect)), round(math.sqrt(target / aspect))
+            if w <= width and h <= height:
+                top, left = random.randint(0, height - h), random.randint(0, width - w)
+                if limited and not (h and w):
+                    raise EmptyImageError(f"A crop of {h, w} out of {size} (rows, columns) is left with nothing.")
+                return top, left, h, w
+        whole = width / height
+        w = round(height * max(ratio)) if whole > max(ratio) else width
+        h = round(width / min(ratio)) if whole < min(ratio) else height
+        return (height - h) // 2, (width - w) // 2, h, w
+
 
 @dataclass(frozen=True)
 class Erase(Twin):
-    """Overwrite parts of a float tensor, in place.
+    """Overwrite parts of a float tensor, in place, before anything else runs.
 
     Attributes:
-        parts: draws for a shape (C, H, W) where they lie: top, left, height, width of each.
+        places: draws for a shape (C, H, W) where they lie: top, left, height, width of each.
         values: from the shape of a part to what is written there, which may be drawn.
     """
 
-    parts: Callable[[Shape], Iterable[Window]]
+    places: Callable[[Shape], Iterable[Window]]
     values: Callable[[Shape], Any]
+
+    random = looks = True
+
+    def lower(self, form: Form) -> Step | str:
+        if form.container != "tensor" or form.dtype != "float32":
+            return "it erases float tensors only"
+        return Step(form) if form.plain else "it is not one image of one or three channels"
+
+    def sample(self, seen: Seen) -> Outcome:
+        found = tuple(self.places(seen.shape))
+        return (("parts", found),) if found else False
+
+    def overwrite(self, image: Tensor, outcome: Any) -> None:
+        """Write into the parts that were drawn, in place."""
+        for top, left, height, width in dict(outcome)["parts"]:
+            image[:, top : top + height, left : left + width] = self.values((image.shape[0], height, width))
 
 
 def python_below(p: float) -> bool:
@@ -193,84 +465,9 @@ def blur_between(uniform: Callable[[float, float], float], low: float, high: flo
     return PillowBlur(lambda: uniform(low, high))
 
 
-def python_window(transform: PythonWindow, size: tuple[int, int], limited: bool) -> Window:
-    """Where timm's RandomResizedCropAndInterpolation cuts: up to ten tries of an area and a ratio, then the middle.
-
-    Raises:
-        EmptyImageError: nothing, of a tensor.
-    """
-    height, width = size
-    scale, ratio = transform.scale, transform.ratio
-    area = width * height
-    logarithms = math.log(ratio[0]), math.log(ratio[1])
-    for _ in range(10):
-        target = random.uniform(*scale) * area
-        aspect = math.exp(random.uniform(*logarithms))
-        w, h = round(math.sqrt(target * aspect)), round(math.sqrt(target / aspect))
-        if w <= width and h <= height:
-            top, left = random.randint(0, height - h), random.randint(0, width - w)
-            if limited and not (h and w):
-                raise EmptyImageError(f"A crop of {h, w} out of {size} (rows, columns) is left with nothing.")
-            return top, left, h, w
-    whole = width / height
-    w = round(height * max(ratio)) if whole > max(ratio) else width
-    h = round(width / min(ratio)) if whole < min(ratio) else height
-    return (height - h) // 2, (width - w) // 2, h, w
-
-
-def crop_or_pad(transform: RandomCropOrPad, size: tuple[int, int], limited: bool) -> Window:
-    """Where timm's RandomCropOrPad cuts.
-
-    Raises:
-        PaddingError: a tensor would have to mirror more than it has.
-    """
-    places = []
-    for wanted, length in zip(transform.size, size, strict=True):
-        delta = length - wanted
-        places.append(int(math.copysign(random.randint(0, abs(delta)), delta)))
-    top, left = places
-    height, width = transform.size
-    padding = (max(-left, 0), max(-top, 0), max(left + width - size[1], 0), max(top + height - size[0], 0))
-    if limited and any(padding) and transform.padding_mode in ("reflect", "symmetric"):
-        check_padding(padding, size, transform.padding_mode)
-    return top, left, height, width
-
-
-def random_size(transform: RandomKeepRatio, shape: Shape) -> Outcome:
-    """The size that a ResizeKeepRatio draws, for the layer of the interpolation that it draws."""
-    size = shape[1:]
-    (scales, scale), (aspects, aspect) = transform.scale, transform.aspect
-    ratios = [length / wanted for length, wanted in zip(size, transform.size, strict=True)]
-    ratio = max(ratios) * transform.longest + min(ratios) * (1.0 - transform.longest)
-    factors = 1.0, 1.0
-    if scales > 0 and random.random() < scales:
-        factors = (transform.scaling(random.uniform(*scale)),) * 2
-    if aspects > 0 and random.random() < aspects:
-        factor = transform.aspects(*aspect)
-        factors = factors[0] / factor, factors[1] * factor
-    wanted = tuple(round(length * factor / ratio) for length, factor in zip(size, factors, strict=True))
-    count = len(transform.interpolations)
-    chosen = random.choice(range(count)) if count > 1 else 0
-    return (("parts", tuple((("size", wanted),) if number == chosen else False for number in range(count))),)
-
-
-def erase(transform: Erase, shape: Shape) -> Outcome:
-    parts = tuple(transform.parts(shape))
-    return (("parts", parts),) if parts else False
-
-
-def overwrite(transform: Erase, image: Tensor, outcome: Any) -> None:
-    """Write into the parts that were drawn, in place."""
-    for top, left, height, width in dict(outcome)["parts"]:
-        image[:, top : top + height, left : left + width] = transform.values((image.shape[0], height, width))
-
-
-WINDOWS: dict[type, Callable[[Any, tuple[int, int], bool], Window]] = {
-    **draws.WINDOWS,
-    PythonWindow: python_window,
-    RandomCropOrPad: crop_or_pad,
-}
-"""``draws.WINDOWS`` and those of clients."""
-
-PARAMS: dict[type, Callable[[Any, Shape], Outcome]] = {**draws.PARAMS, RandomKeepRatio: random_size, Erase: erase}
-"""``draws.PARAMS`` and those of clients."""
+ALL: tuple[type[Spec], ...] = (
+    *(MaybeToTensor, MaybePILToTensor, Unscaled, Convert, Invert, Equalize, Autocontrast, Solarize, Posterize),
+    *(PillowBlur, FromPillow, Trim, Scale, SwapChannels, KeepRatio, RandomKeepRatio, CropOrPad, RandomCropOrPad),
+    *(PythonWindow, Erase),
+)
+"""All of these classes."""
