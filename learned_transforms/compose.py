@@ -40,8 +40,8 @@ from learned_transforms.modes import dispatch_modes, functorch_level, is_compili
 from learned_transforms.runtime.executor import Run
 from learned_transforms.runtime.pipeline import Pipeline
 from learned_transforms.runtime.recorder import Tape
-from learned_transforms.transforms.draws import local
 from learned_transforms.transforms.identify import read
+from learned_transforms.transforms.rng import use_generator
 
 FORMS = {"pil": Form("pil", "uint8"), "uint8": Form("tensor", "uint8"), "float32": Form("tensor", "float32")}
 """The forms of input that :meth:`LearnedCompose.explain` tells of."""
@@ -241,7 +241,7 @@ class LearnedCompose(Pipeline):
             raise PipelineValueError("Expected params, or per_sample and a generator to draw from; got both.")
         if per_sample:
             return self.each(inputs, generator)
-        with local(generator):
+        with use_generator(generator):
             return self.forward(*inputs) if params is None else self.taped(inputs, params)[0]
 
     def taped(self, inputs: tuple[Any, ...], params: Sequence[Any] | None) -> tuple[Any, list[Any]]:
@@ -260,7 +260,7 @@ class LearnedCompose(Pipeline):
             self.renew()
         seen = is_compiling() or observed()
         rows, lane = Rows(), None
-        with local(generator):
+        with use_generator(generator):
             for image in images:
                 if not (alike and lane is not None and lane.kept):
                     lane = None if seen else self.patient(image)

@@ -23,8 +23,8 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms.errors import LearnedTransformsError
-from learned_transforms.transforms.containers import COMPOSES, CONTAINERS
-from learned_transforms.transforms.registry import ROWS
+from learned_transforms.transforms.containers import COMPOSES
+from learned_transforms.transforms.registry import SPECS
 
 CALLS = 3
 """In a row: the second and the third take ways that were prepared before."""
@@ -50,7 +50,7 @@ class Undecided(Exception):  # noqa: N818
 
 CONVERTERS = (v1.ToTensor, v2.ToTensor, v2.ToImage, v1.ToPILImage, v2.ToPILImage, v1.PILToTensor, v2.PILToTensor)
 LAMBDAS = (v1.Lambda, v2.Lambda)
-KNOWN = (*ROWS, *CONTAINERS, nn.Identity)
+KNOWN = (*SPECS, nn.Identity)
 
 
 def is_picture(value: Any = None) -> bool:

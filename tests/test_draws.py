@@ -10,8 +10,7 @@ from helpers import FORMS, check_transform, compare, to_pil
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms.transforms import draws, sampler
-from learned_transforms.transforms.clients import twins
+from learned_transforms.transforms import resize, rng, sampler
 
 KEYS = ("top", "left", "height", "width")
 
@@ -31,17 +30,17 @@ def test_drawing_together_is_drawing_one_by_one(count, dtype):
             one_by_one = [torch.rand(1).item() for _ in range(count)]
             state = torch.get_rng_state()
             torch.manual_seed(seed)
-            assert draws.draw(count) == one_by_one
+            assert rng.draw(count) == one_by_one
             assert torch.get_rng_state().equal(state)
     finally:
         torch.set_default_dtype(before)
 
 
 def test_drawing_in_inference_mode_first():
-    draws.BUFFERS.kept.clear()
+    rng.BUFFERS.kept.clear()
     with torch.inference_mode():
-        draws.draw(3)
-    assert len(draws.draw(3)) == 3
+        rng.draw(3)
+    assert len(rng.draw(3)) == 3
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.3, 0.5, 0.7, 1.0])
@@ -49,8 +48,8 @@ def test_coins_fall_as_torchvisions(p, monkeypatch):
     """Also where the number that is drawn is the probability, rounded to float32."""
     for value in (0.0, p, float(torch.tensor(p)), 1 - 2**-24):
         drawn = torch.tensor([value])
-        monkeypatch.setattr(draws, "draw", lambda count, drawn=drawn: drawn.tolist())
-        assert draws.toss([draws.single(p)]) == (bool(drawn < p),)
+        monkeypatch.setattr(rng, "draw", lambda count, drawn=drawn: drawn.tolist())
+        assert rng.toss([rng.round_float32(p)]) == (bool(drawn < p),)
 
 
 @pytest.mark.parametrize("form", ["pil", "uint8", "float32", "image"])
@@ -80,7 +79,7 @@ def test_a_random_crop_of_the_size_of_its_output_is_not_resized():
 
 @pytest.mark.parametrize("form", ["pil", "uint8", "float32"])
 def test_a_part_of_the_size_of_the_output_is_not_resized(form, monkeypatch):
-    monkeypatch.setitem(twins.WINDOWS, v2.RandomResizedCrop, lambda *_: (3, 4, 24, 20))
+    monkeypatch.setattr(resize.RandomResizedCrop, "window", lambda *_: (3, 4, 24, 20))
     monkeypatch.setattr(sampler.Sampler, "__call__", lambda *_: None)
     image = FORMS[form](random_image(3, 30, 31))
     part = v2.functional.crop(image, 3, 4, 24, 20)
@@ -100,7 +99,7 @@ def test_windows_that_are_resized_and_windows_that_are_not_take_turns(form, monk
     """Under equal outcomes otherwise, on images of one signature."""
     windows = [(3, 4, 24, 20), (0, 1, 9, 30), (3, 4, 24, 20), (1, 0, 24, 20), (2, 2, 12, 10)]
     turns = iter(windows * 2)
-    monkeypatch.setitem(twins.WINDOWS, v2.RandomResizedCrop, lambda *_: next(turns))
+    monkeypatch.setattr(resize.RandomResizedCrop, "window", lambda *_: next(turns))
     monkeypatch.setattr(sampler.Sampler, "__call__", lambda *_: None)
     image = FORMS[form](random_image(3, 30, 31))
     learned = lt.LearnedCompose([v2.RandomResizedCrop((24, 20), antialias=True), v2.ToImage()], fallback="error")

@@ -19,7 +19,7 @@ from torchvision.transforms import v2
 import learned_transforms as lt
 from learned_transforms.kernels import cpu
 from learned_transforms.runtime.executor import Run
-from learned_transforms.transforms.lowering import PILLOWS
+from learned_transforms.transforms.spec import PILLOWS
 
 LEVELS = image_of(3, (40, 50))
 PIL = to_pil(LEVELS)

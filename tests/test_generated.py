@@ -15,8 +15,8 @@ from hypothesis import Phase, given, settings
 
 import learned_transforms
 from learned_transforms.artifacts.describe import class_name
-from learned_transforms.transforms.containers import COMPOSES, CONTAINERS
-from learned_transforms.transforms.registry import ROWS
+from learned_transforms.transforms.containers import COMPOSES
+from learned_transforms.transforms.registry import SPECS
 from learned_transforms.transforms.torch_ops import OPERATIONS
 
 HERE = Path(__file__).parent
@@ -278,7 +278,7 @@ def test_every_row_is_drawn() -> None:
 
     draw()
     # Operations are in test_noise.py and test_mixing.py, clients' classes in test_known.py.
-    drawn = {kind for kind in (*ROWS, *CONTAINERS, *COMPOSES) if kind not in OPERATIONS}
+    drawn = {kind for kind in (*SPECS, *COMPOSES) if kind not in OPERATIONS}
     assert {class_name(kind) for kind in drawn if kind.__module__.startswith("torchvision.")} <= seen
 
 

@@ -20,7 +20,7 @@ from learned_transforms.transforms.clients.entries import entry
 from learned_transforms.transforms.clients.source import definitions_of, digest_of
 from learned_transforms.transforms.clients.twins import Solarize, python_below
 from learned_transforms.transforms.containers import Sometimes
-from learned_transforms.transforms.lowering import PILLOWS
+from learned_transforms.transforms.spec import PILLOWS
 
 PICTURE = to_pil(image_of(3, (40, 50)))
 SOURCE = '''

@@ -16,9 +16,8 @@ from torch.utils._pytree import tree_leaves
 from torchvision.transforms import InterpolationMode, v2
 
 import learned_transforms as lt
-from learned_transforms.transforms.geometry_draws import MOVING
-from learned_transforms.transforms.lowering import NUMERIC
-from learned_transforms.transforms.registry import ROWS
+from learned_transforms.transforms.containers import CONTAINERS
+from learned_transforms.transforms.registry import SPECS
 from learned_transforms.transforms.torch_ops import OPERATIONS
 
 Make = Callable[[Any], Any]
@@ -283,8 +282,9 @@ def test_every_row_is_tried() -> None:
     }
     converted = {"Normalize", "ToTensor", "ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPureTensor"}
     elsewhere = {"LinearTransformation", *COLOURS}  # In test_given.py and test_parity_colour.py.
-    elsewhere |= {kind.__name__ for kind in (*MOVING, *NUMERIC)}  # In test_samples.py.
+    elsewhere |= {kind.__name__ for kind, spec in SPECS.items() if spec.placing or spec.numeric}  # In test_samples.py.
     elsewhere |= {kind.__name__ for kind in OPERATIONS}  # In test_noise.py and test_mixing.py.
     # Presets' own class is in test_identify.py, those of clients are in test_known.py.
-    published = {row.__name__ for row in ROWS if row.__module__.startswith("torchvision.")}
+    listed = {*SPECS} - {*CONTAINERS}
+    published = {kind.__name__ for kind in listed if kind.__module__.startswith("torchvision.")}
     assert published - {kind.__name__ for kind in tried} == converted | elsewhere

@@ -8,10 +8,11 @@ import torchvision.transforms as v1
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms.transforms import draws, sampler
-from learned_transforms.transforms.color_draws import JITTERED
+from learned_transforms.transforms import rng, sampler
+from learned_transforms.transforms.area import as_v2
+from learned_transforms.transforms.color import JITTERED
 from learned_transforms.transforms.containers import CONTAINERS, leaves
-from learned_transforms.transforms.params import RANDOM
+from learned_transforms.transforms.registry import spec_of
 
 pytestmark = pytest.mark.skipif(sampler.scaled_at_once() is None, reason="this torch draws in a way not known here")
 
@@ -41,7 +42,7 @@ def by_torchvision(transforms, size):
 
     def visit(transform, reached):
         kind = type(transform)
-        if kind in draws.COINS:
+        if spec_of(transform).coin:
             drawn = torch.rand(1) if reached else None
             # v1.RandomApply is applied at p itself, too.
             fell = reached and bool(drawn <= transform.p if kind is v1.RandomApply else drawn < transform.p)
@@ -51,7 +52,7 @@ def by_torchvision(transforms, size):
         elif not reached:
             outcomes.append(False)
         elif kind in (v1.RandomResizedCrop, v2.RandomResizedCrop):
-            drawn = draws.as_v2(transform).make_params([image])
+            drawn = as_v2(transform).make_params([image])
             windows.append((drawn["top"], drawn["left"], drawn["height"], drawn["width"]))
             outcomes.append(True)
         else:
@@ -73,7 +74,7 @@ def positions(transforms):
     found = []
     for transform in transforms:
         found += leaves(transform, len(found))
-    return found, [n for n, leaf in enumerate(found) if type(leaf.transform) in RANDOM]
+    return found, [n for n, leaf in enumerate(found) if spec_of(leaf.transform).random]
 
 
 def compare(transforms, size, seeds):
@@ -168,7 +169,7 @@ def test_pipelines_draw_so(monkeypatch):
     torch.manual_seed(3)
     v2.Compose(DRAWING["simclr"])(image)
     assert torch.get_rng_state().equal(state)
-    with draws.visible():
+    with rng.visible():
         torch.manual_seed(3)
         model(image)
     assert torch.get_rng_state().equal(state)

@@ -17,7 +17,8 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms.errors import InputShapeError, InputTypeError, PipelineValueError
-from learned_transforms.transforms.geometry_draws import iou_crop
+from learned_transforms.transforms.places import RandomIoUCrop
+from learned_transforms.transforms.spec import Seen
 
 DTYPES = (torch.uint8, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float16)
 FORMATS = ("XYXY", "XYWH", "CXCYWH", "XYWHR", "CXCYWHR", "XYXYXYXY")
@@ -235,7 +236,7 @@ def test_overlaps_of_crops_are_those_of_torchvision() -> None:
         expected = transform.make_params([torch.empty(3, 64, 80), given])
         state = torch.get_rng_state()
         torch.manual_seed(seed)
-        found = dict(iou_crop(transform, (3, 64, 80), [given]) or ())
+        found = dict(RandomIoUCrop(transform).sample(Seen((3, 64, 80), boxes=[given])) or ())
         assert torch.get_rng_state().equal(state)
         cut += bool(expected)
         if expected:

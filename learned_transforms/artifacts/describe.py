@@ -12,9 +12,9 @@ from torchvision.tv_tensors import BoundingBoxFormat
 
 from learned_transforms.errors import PipelineTypeError, WeightsError, brief
 from learned_transforms.installed import resizes_by_name
-from learned_transforms.transforms.containers import COMPOSES, CONTAINERS, ORDERS
-from learned_transforms.transforms.draws import Twin
-from learned_transforms.transforms.registry import ROWS, Altered, name_of
+from learned_transforms.transforms.containers import COMPOSES, CONTAINERS, RandomOrder
+from learned_transforms.transforms.registry import SPECS, Altered, name_of, spec_of
+from learned_transforms.transforms.spec import Twin
 
 MOST_NUMBERS = 2**20
 """Of a tensor in a description."""
@@ -43,7 +43,7 @@ def class_name(transform_class: type) -> str:
 
 
 OTHERS = {getattr(api, name) for api, names in BESIDES.items() for name in names if hasattr(api, name)}
-KNOWN = [known for known in (*ROWS, *CONTAINERS, *COMPOSES, *OTHERS) if not issubclass(known, Twin)]
+KNOWN = [known for known in (*SPECS, *COMPOSES, *OTHERS) if not issubclass(known, Twin)]
 NAMES = {class_name(known): known for known in KNOWN}
 
 
@@ -60,7 +60,7 @@ def describe(transform: Any) -> dict[str, Any]:
         return {"transform": class_name(found), "arguments": own, "transforms": inner}
     if isinstance(transform, Altered):
         raise PipelineTypeError(f"{name_of(transform)} cannot be saved: {transform.reason}.")
-    if isinstance(transform, Twin) or (found not in ROWS and found not in OTHERS):
+    if isinstance(transform, Twin) or (found not in SPECS and found not in OTHERS):
         name = getattr(transform, "__qualname__", found.__qualname__)
         raise PipelineTypeError(
             f"{brief(name)} cannot be saved: it is none of torchvision's transforms that a file can name. "
@@ -68,7 +68,7 @@ def describe(transform: Any) -> dict[str, Any]:
         )
     try:
         description = {"transform": class_name(found), "arguments": arguments_of(transform)}
-        kept = found in ROWS or arguments_of(restore(description)) == description["arguments"]
+        kept = found in SPECS or arguments_of(restore(description)) == description["arguments"]
     except (AttributeError, PipelineTypeError, WeightsError) as error:
         raise PipelineTypeError(f"{class_name(found)} cannot be saved: {error}") from error
     if not kept:
@@ -78,9 +78,9 @@ def describe(transform: Any) -> dict[str, Any]:
 
 def arguments_of(transform: Any) -> dict[str, Any]:
     """The constructor arguments of a listed transform, as it keeps them, as plain values."""
-    row = ROWS.get(type(transform))
-    if row is not None:
-        return {name: to_plain(row.read(transform, name)) for name in (*row.arguments, *row.tensors)}
+    if type(transform) in SPECS:
+        spec = spec_of(transform)
+        return {name: to_plain(spec.argument(name)) for name in (*spec.arguments, *spec.tensors)}
     names = inspect.signature(type(transform)).parameters
     return {name: to_plain(getattr(transform, name)) for name in names}
 
@@ -109,7 +109,7 @@ def restore(description: Any) -> Any:
 def leaves_in(description: Mapping[str, Any]) -> int:
     """Transforms that a description comes to, itself included, once containers are taken apart."""
     inner = description.get("transforms", ())
-    places = len(inner) if NAMES[description["transform"]] in ORDERS else 1
+    places = len(inner) if CONTAINERS.get(NAMES[description["transform"]]) is RandomOrder else 1
     return 1 + places * sum(map(leaves_in, inner))
 
 

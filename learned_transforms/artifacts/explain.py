@@ -10,11 +10,11 @@ from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.transforms.containers import CONTAINERS, leaves
-from learned_transforms.transforms.draws import Twin
-from learned_transforms.transforms.lowering import PILLOWS, Step
+from learned_transforms.transforms.convert import OWN
 from learned_transforms.transforms.partial import members
-from learned_transforms.transforms.registry import ROWS, cover
-from learned_transforms.transforms.torch_ops import OPERATIONS, OWN, operates
+from learned_transforms.transforms.registry import SPECS, cover, spec_of
+from learned_transforms.transforms.spec import PILLOWS, Step, Twin
+from learned_transforms.transforms.torch_ops import OPERATIONS, operates
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def explain(
             continue
         if isinstance(covered, str):
             rows.append(Row(kind, name_of(own), "torchvision", "-", {}, "torchvision", covered))
-            form = form._replace(several=form.several and type(transform) in (*ROWS, *CONTAINERS))
+            form = form._replace(several=form.several and type(transform) in SPECS)
             continue
         # Where the order is drawn, each transform comes once for each place.
         for place, (leaf, done) in enumerate({id(leaf.transform): (leaf, done) for leaf, done in covered}.values()):
@@ -150,7 +150,7 @@ def operation_rows(kind: str, transform: Any) -> list[Row]:
     for leaf in {id(leaf.transform): leaf for leaf in leaves(transform)}.values():
         one, operation = leaf.transform, OPERATIONS.get(type(leaf.transform))
         runs = "-" if type(one) in CONTAINERS else "torch" if operation is None else operation.runs(kind)
-        numbers = dict.fromkeys(ROWS[type(one)].arguments if type(one) in ROWS else (), "given")
+        numbers = dict.fromkeys(spec_of(one).arguments, "given")
         name = ("" if leaf.within is None else "  ") + name_of(one)
         rows.append(Row(kind, name, runs, "-", numbers, "-" if runs == "-" else "torch"))
     return rows

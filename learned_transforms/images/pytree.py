@@ -6,7 +6,6 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from learned_transforms.errors import InputShapeError, InputTypeError
 from learned_transforms.images.formats import Form, shape_of
@@ -17,9 +16,6 @@ SHOWN = (Image.Image, tv_tensors.Image, tv_tensors.Video)
 BESIDE = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints)
 """What v2 transforms besides images and videos."""
 
-UNMARKING = (v2.ToPureTensor, v2.PILToTensor, v2.ToTensor)
-"""Transforms behind which v2 takes other inputs than before, since they make plain tensors."""
-
 
 def together(values: Sequence[Any]) -> list[int]:
     """Which of several inputs v2 transforms: of plain tensors the first, and only where there is no other image."""
@@ -27,10 +23,6 @@ def together(values: Sequence[Any]) -> list[int]:
     plain = [i for i, v in enumerate(values) if isinstance(v, Tensor) and not isinstance(v, tv_tensors.TVTensor)]
     images = [i for i, v in enumerate(values) if isinstance(v, (*SHOWN, *BESIDE))]
     return images if shown else sorted(images + plain[:1])
-
-
-ARRAY_TAKING = (v2.ToTensor, v2.ToImage, v2.ToPILImage)
-"""Transforms that take the arrays of a sample, too, which all others leave as they are."""
 
 
 def differ(values: Sequence[Any]) -> bool:
@@ -49,12 +41,8 @@ def check_sizes(values: Sequence[Any]) -> None:
         raise InputShapeError(f"Found multiple sizes (rows, columns) in the sample: {sizes}. Resize them first.")
 
 
-ALIKE = (v2.RandomGrayscale, v2.RandomErasing, v2.RandomChannelPermutation, v2.RandomPhotometricDistort)
-"""Transforms that draw for images of one shape."""
-
-
 def check_shapes(values: Sequence[Any]) -> None:
-    """Require images of one shape (C, H, W), where :data:`ALIKE` are applied.
+    """Require images of one shape (C, H, W), where a transform draws for images of one.
 
     Raises:
         InputShapeError: there are several.
@@ -65,10 +53,6 @@ def check_shapes(values: Sequence[Any]) -> None:
         raise InputShapeError(
             f"Found multiple shapes (C, H, W) in the sample: {sorted(shapes)}. Make them alike first."
         )
-
-
-CUTTING = (v2.FiveCrop, v2.TenCrop)
-"""Transforms that refuse some inputs before they look at the others."""
 
 
 def check_cut(values: Sequence[Any]) -> None:

@@ -21,7 +21,8 @@ from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Steps
 from learned_transforms.runtime.pipeline import shipped
 from learned_transforms.runtime.segment import Budget
-from learned_transforms.transforms.lowering import Step, resampled
+from learned_transforms.transforms.resize import resampled
+from learned_transforms.transforms.spec import Step
 
 MOST_BYTES = 2**25
 """Held by calls for the sizes lately seen; beyond that all are forgotten."""

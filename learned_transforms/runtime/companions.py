@@ -3,50 +3,27 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import keystr, tree_flatten_with_path
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from learned_transforms.errors import InputShapeError, InputTypeError
 from learned_transforms.images.formats import Form, Window, form_of
 from learned_transforms.images.pytree import BESIDE, size_of
 from learned_transforms.runtime import masks
 from learned_transforms.runtime.segment import Drawn, Segment
-from learned_transforms.transforms.draws import Outcome
-from learned_transforms.transforms.params import params_of_v2, played
-from learned_transforms.transforms.registry import CONVERTING, GEOMETRIC
+from learned_transforms.transforms.boxes import Numeric
+from learned_transforms.transforms.params import played
+from learned_transforms.transforms.spec import Outcome, Spec
+
+Applied = tuple[int, Spec, Outcome]
+"""The position of a transform, what it is, and what it drew."""
 
 
-def boxes_kept(transform: Any, boxes: Any) -> Tensor:
-    """Which boxes SanitizeBoundingBoxes keeps: those that are large enough, and lie on their canvas."""
-    values = boxes.as_subclass(Tensor).detach()
-    straight = not tv_tensors.is_rotated_bounding_format(boxes.format)
-    if not (straight and values.dtype == torch.float32 and values.device.type == "cpu"):
-        how = {"format": boxes.format, "canvas_size": boxes.canvas_size}
-        sizes = {"min_size": transform.min_size, "min_area": transform.min_area}
-        found: Tensor = v2.functional.sanitize_bounding_boxes(values, **how, **sizes)[1]
-        return found
-    corners = v2.functional.convert_bounding_box_format(values, old_format=boxes.format, new_format="XYXY").numpy()
-    sides = corners[:, 2:] - corners[:, :2]
-    kept = (sides >= transform.min_size).all(1) & (sides[:, 0] * sides[:, 1] >= transform.min_area)
-    kept &= (corners >= 0).all(1) & (corners <= np.array(boxes.canvas_size[::-1] * 2)).all(1)
-    return torch.from_numpy(kept)
-
-
-Applied = tuple[int, Any, Outcome]
-"""The position of a transform, it, and what it drew."""
-
-DRAWING = (*GEOMETRIC, v2.RandomErasing)
-"""Transforms that look at what was drawn."""
-
-SELECTING: dict[type, tuple[type, Callable[[Any, Tensor], Tensor]]] = {
-    v2.SanitizeBoundingBoxes: (tv_tensors.BoundingBoxes, boxes_kept),
-    v2.SanitizeKeyPoints: (tv_tensors.KeyPoints, lambda t, points: v2.functional.sanitize_keypoints(points)[1]),
-}
-"""Transforms that drop some of the objects of a sample: what they look at, and how they choose."""
+def drops(spec: Spec) -> bool:
+    """Tell whether a transform drops some of the objects of a sample."""
+    return isinstance(spec, Numeric) and spec.chooses_among is not None
 
 
 class Beside:
@@ -72,7 +49,7 @@ class Beside:
     ) -> None:
         self.segment, self.values, self.sample, self.channels = segment, values, sample, channels
         self.position = 0
-        self.selecting = any(type(segment.leaves[n].transform) in SELECTING for n in segment.affecting)
+        self.selecting = any(drops(segment.specs[n]) for n in segment.affecting)
         # Masks that torchvision would have copied.
         self.copied: set[int] = set()
         chosen = {i: self.layers_of(values[i], companion) for i in taken}
@@ -104,41 +81,44 @@ class Beside:
     def advance(self, stop: int, outcomes: Mapping[int, Outcome], window: Window | None) -> None:
         """Apply the transforms before number ``stop``."""
         applied = self.applied(outcomes)
-        for number, (position, transform, outcome) in enumerate(applied):
+        for number, one in enumerate(applied):
+            position, spec, _ = one
             if not self.position <= position < stop:
                 continue
-            if type(transform) in SELECTING:
-                self.select(transform, applied[:number], window)
+            if isinstance(spec, Numeric) and spec.chooses_among is not None:
+                self.select(spec, spec.chooses_among, applied[:number], window)
                 continue
             for i in self.moved:
-                self.values[i] = self.played(self.values[i], [(position, transform, outcome)], window)
+                self.values[i] = self.played(self.values[i], [one], window)
         self.position = stop
 
     def applied(self, outcomes: Mapping[int, Outcome]) -> list[Applied]:
         """The transforms that do anything to what goes with images, with their numbers and what they drew."""
         found = ((n, self.segment.applied(n, outcomes)) for n in self.segment.affecting)
-        return [(n, self.segment.leaves[n].transform, what) for n, what in found if what is not False]
+        return [(n, self.segment.specs[n], what) for n, what in found if what is not False]
 
     def played(self, value: Any, applied: Sequence[Applied], window: Window | None) -> Any:
         """What torchvision makes of a value; of plain tensors the image alone is transformed."""
-        for position, transform, outcome in applied:
+        for position, spec, outcome in applied:
             if type(value) is Tensor:
                 break
-            params: Mapping[str, Any] = {}
-            if type(transform) in DRAWING:
-                shape = (self.channels, *size_of(value))
-                params = params_of_v2(transform, outcome, window if position == self.segment.drawer else None, shape)
-            value = played(transform, value, params)
+            shape = (self.channels, *size_of(value))
+            params = spec.v2_params(outcome, window if position == self.segment.drawer else None, shape)
+            value = played(spec.transform, value, params)
         return value
 
-    def select(self, transform: Any, before: Sequence[Applied], window: Window | None) -> None:
-        """Drop objects: their boxes or keypoints, labels and masks; ``before``: what was applied to masks until then.
+    def select(self, spec: Numeric, kind: type, before: Sequence[Applied], window: Window | None) -> None:
+        """Drop objects: their boxes or keypoints, labels and masks.
+
+        Args:
+            kind: the class of the objects.
+            before: what was applied to masks until then.
 
         Raises:
             InputShapeError: there are no objects, or not as many labels.
         """
-        labels, kept = self.chosen(transform)
-        masked = isinstance(transform, v2.SanitizeBoundingBoxes)
+        labels, kept = self.chosen(spec, kind)
+        masked = kind is tv_tensors.BoundingBoxes
         for i, value in enumerate(self.values):
             if i in self.layered and any(value is label for label in labels or ()):
                 # It becomes a plain tensor, of which no transform takes notice.
@@ -153,12 +133,11 @@ class Beside:
                     some = value.as_subclass(Tensor).index_select(0, kept.nonzero()[:, 0])
                     self.values[i] = tv_tensors.wrap(some, like=value)
             elif isinstance(value, BESIDE) or any(value is label for label in labels or ()):
-                self.values[i] = transform.transform(value, {"valid": kept, "labels": labels})
+                self.values[i] = spec.transform.transform(value, {"valid": kept, "labels": labels})
 
-    def chosen(self, transform: Any) -> tuple[Any, Tensor]:
-        """The labels of the objects, and which objects are kept."""
-        kind, choose = SELECTING[type(transform)]
-        sample = self.sample(self.values)
+    def chosen(self, spec: Numeric, kind: type) -> tuple[Any, Tensor]:
+        """Give the labels of the objects of a class, and tell which objects are kept."""
+        sample, transform = self.sample(self.values), spec.transform
         try:
             labels = transform._labels_getter(sample)
             labels = (labels,) if isinstance(labels, Tensor) else labels
@@ -168,7 +147,7 @@ class Beside:
         except ValueError as error:
             where = f"{kind.__name__} lie at {places(sample, kind)}, other tensors at {places(sample, Tensor, kind)}"
             raise InputShapeError(f"{type(transform).__name__}: {error} In this sample, {where}.") from error
-        return labels, choose(transform, looked_at)
+        return labels, spec.chosen(looked_at)
 
     def finish(self, drawn: Drawn) -> None:
         """Apply what is left of the transforms, and move masks and videos by all of them."""
@@ -184,17 +163,17 @@ class Beside:
         applied = self.applied(dict(zip(self.segment.random, drawn[0], strict=True)))
         plain = mask.as_subclass(Tensor)
         carried = masks.carried(plain)
-        geometric = any(type(transform) in GEOMETRIC for _, transform, _ in applied)
+        geometric = any(spec.geometric for _, spec, _ in applied)
         moved = layers(carried, drawn) if geometric else carried
         if moved is not carried:
             plain = masks.uncarried(moved, plain.dtype)
             if masks.rounded(plain):
-                return self.played(mask, [one for one in applied if type(one[1]) not in SELECTING], window)
+                return self.played(mask, [one for one in applied if not drops(one[1])], window)
         elif i in self.copied:
             plain = plain.clone(memory_format=torch.contiguous_format)
         if geometric or i in self.copied:
             mask = tv_tensors.wrap(plain, like=mask)
-        return self.played(mask, [one for one in applied if type(one[1]) in CONVERTING], window)
+        return self.played(mask, [one for one in applied if one[1].converting], window)
 
 
 def places(sample: Any, kind: type, other: type | None = None) -> str:

@@ -25,7 +25,6 @@ from learned_transforms.images.formats import (
 )
 from learned_transforms.images.layout import PIXELS, by_pixels, order_of
 from learned_transforms.images.pytree import (
-    ALIKE,
     BESIDE,
     check_cut,
     check_shapes,
@@ -43,11 +42,12 @@ from learned_transforms.runtime.recorder import Tape
 from learned_transforms.runtime.segment import Segment
 from learned_transforms.transforms import torch_ops
 from learned_transforms.transforms.containers import CONTAINERS, leaves
-from learned_transforms.transforms.draws import visible
+from learned_transforms.transforms.convert import OWN, UNTOUCHED
 from learned_transforms.transforms.identify import Piece
-from learned_transforms.transforms.lowering import PILLOWS, UNTOUCHED
+from learned_transforms.transforms.places import RandomZoomOut
 from learned_transforms.transforms.registry import Altered, name_of
-from learned_transforms.transforms.torch_ops import OWN
+from learned_transforms.transforms.rng import visible
+from learned_transforms.transforms.spec import PILLOWS
 
 READING = (v1.ToTensor, v1.ToPILImage, v2.ToTensor, v2.ToImage, v2.ToPILImage)
 """Transforms of torchvision that make other images of arrays."""
@@ -241,7 +241,7 @@ class Run:
         """
         first = values[images[0]]
         if segment.sized is not None and differ([values[i] for i in taken]):
-            coin = isinstance(segment.leaves[segment.sized].transform, v2.RandomZoomOut)
+            coin = isinstance(segment.specs[segment.sized], RandomZoomOut)
             if coin or segment.sized not in (0, segment.drawer):
                 return "what lies together is of several sizes"
             check_sizes([values[i] for i in taken])
@@ -253,7 +253,7 @@ class Run:
             drawn = segment.draw(first, beside)
         else:
             drawn = self.tape.draw(segment, first, self.position, beside)
-        if segment.leaves and type(segment.leaves[0].transform) in ALIKE and drawn[0][0] is not False:
+        if segment.specs and segment.specs[0].alike and drawn[0][0] is not False:
             check_shapes([values[i] for i in taken])
         beside.finish(drawn)
         for i in images:

@@ -25,8 +25,7 @@ from learned_transforms.errors import (
     warn_fallback,
 )
 from learned_transforms.images.formats import Form, kind_of
-from learned_transforms.images.layout import ORDERED, UNKNOWN, order_after
-from learned_transforms.images.pytree import ALIKE, ARRAY_TAKING, CUTTING, UNMARKING
+from learned_transforms.images.layout import UNKNOWN
 from learned_transforms.ir.ops import Shape, Slot
 from learned_transforms.kernels import BACKENDS, fast
 from learned_transforms.layers.base import Layer, Params
@@ -38,14 +37,12 @@ from learned_transforms.layers.resize import Resampling
 from learned_transforms.modes import out_of_sight
 from learned_transforms.runtime.segment import MOST_LANES, Budget, Lane, Owner, Segment
 from learned_transforms.transforms.clients.known import Views
-from learned_transforms.transforms.clients.twins import WINDOWS
-from learned_transforms.transforms.color_draws import FACTORED
 from learned_transforms.transforms.containers import CONTAINERS, Leaf, leaves
+from learned_transforms.transforms.geometry import RandomCrop
 from learned_transforms.transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
-from learned_transforms.transforms.lowering import Step, changes
-from learned_transforms.transforms.params import LOOKING, RANDOM
 from learned_transforms.transforms.partial import foreign, stand_in
-from learned_transforms.transforms.registry import ROWS, cover, name_of
+from learned_transforms.transforms.registry import cover, name_of, spec_of
+from learned_transforms.transforms.spec import Step
 from learned_transforms.transforms.torch_ops import operates
 from learned_transforms.transforms.watch import UNWATCHED, make_watch
 
@@ -256,14 +253,14 @@ class Pipeline(Lowered):
         current, reason, stop = form, None, len(self.pieces) if stop is None else stop
         for position, (_, transform) in enumerate(self.pieces[start:stop], start):
             covered = cover(transform, current, known.keys(), len(chosen))
-            if chosen and not form.several and changes(transform, current):
+            if chosen and not form.several and spec_of(transform).changes(current):
                 # What comes before may give views of the image, which is changed through them.
                 return self.outside(form, start, f"{name_of(transform)} behind it changes the image that it is given")
             cuts = may_cut(covered, layers, chosen)
             if chosen and not cuts and looks(transform, current):
                 stop = position
                 break
-            if form.arrays and any(type(leaf.transform) in ARRAY_TAKING for leaf in leaves(transform)):
+            if form.arrays and any(spec_of(leaf.transform).takes_arrays for leaf in leaves(transform)):
                 reason, stop = "it takes the arrays beside the image, too", position
                 break
             if isinstance(transform, Network):
@@ -283,9 +280,10 @@ class Pipeline(Lowered):
                 break
             drawer = len(chosen) if cuts else drawer
             for leaf, done in covered:
+                spec = spec_of(leaf.transform)
                 if current.container == "pil" and getattr(leaf.transform, "antialias", True) is False:
                     warn_antialias()
-                order = order_after(leaf.transform, current, done.form, current.order)
+                order = spec.order_after(current, done.form, current.order)
                 for part, one in done.layers():
                     layer = one.layer if one.key is None else known[one.key]
                     if isinstance(layer, Cutting):
@@ -296,11 +294,11 @@ class Pipeline(Lowered):
                         layers.insert(place, layer)
                         params.insert(place, moved(one.params or {}, slots))
                         owners.insert(place, (len(chosen), part))
-                slots += len(FACTORED[type(leaf.transform)].factors) if type(leaf.transform) in FACTORED else 0
+                slots += len(spec.factors)
                 chosen.append(leaf)
                 given.append(current)
                 current = done.form._replace(order=order if self.ordered else 0)
-            if cutting is not None or (current.several and type(transform) in UNMARKING):
+            if cutting is not None or (current.several and spec_of(transform).unmarking):
                 stop = position + 1
                 break
         if current.order == UNKNOWN and any(ordered(piece.read) for piece in self.pieces[start:]):
@@ -421,15 +419,16 @@ def passes(piece: Piece) -> bool:
 def looks(transform: Any, form: Form) -> bool:
     """Whether a transform looks at images before it draws, or at all that is there, and so must come first."""
     getting = callable(getattr(transform, "labels_getter", None))
-    if form.several and (type(transform) in (*ALIKE, *CUTTING) or getting):
+    spec = spec_of(transform)
+    if form.several and (spec.alike or spec.several or getting):
         return True
-    first = next((type(leaf.transform) for leaf in leaves(transform)), None)
-    return first in LOOKING and not (form.several and first is v2.RandomCrop)
+    first = next((spec_of(leaf.transform) for leaf in leaves(transform)), spec)
+    return first.looks and not (form.several and isinstance(first, RandomCrop))
 
 
 def ordered(read: Any) -> bool:
     """Whether what a transform makes of an image depends on the order of its values in memory."""
-    return any(isinstance(leaf.transform, ORDERED) for leaf in leaves(read))
+    return any(spec_of(leaf.transform).ordered for leaf in leaves(read))
 
 
 def torchvision_of(transforms: Any) -> Any:
@@ -444,9 +443,9 @@ def may_cut(covered: Sequence[tuple[Leaf, Step]] | str, layers: Sequence[Layer],
         covered: what the transform does.
         before: the transforms of the layers, which may draw nothing.
     """
-    if isinstance(covered, str) or type(covered[0][0].transform) not in WINDOWS:
+    if isinstance(covered, str) or not spec_of(covered[0][0].transform).windowing:
         return False
-    if not all(layer.pointwise for layer in layers) or any(type(leaf.transform) in RANDOM for leaf in before):
+    if not all(layer.pointwise for layer in layers) or any(spec_of(leaf.transform).random for leaf in before):
         return False
     _, step = covered[0]
     filled = step.params if isinstance(step.layer, Windowing) else None
@@ -484,4 +483,4 @@ def same_as_shipped(layers: Mapping[str, nn.Module]) -> bool:
 def roles_of(transforms: Iterable[Any]) -> set[str]:
     """Beginnings of the roles of the learned layers that transforms need."""
     inner = (leaf.transform for transform in transforms for leaf in leaves(transform))
-    return {role for t in inner if type(t) in ROWS for role in ROWS[type(t)].role(t)}
+    return {role for transform in inner for role in spec_of(transform).roles()}

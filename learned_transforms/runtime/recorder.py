@@ -9,8 +9,7 @@ import torch
 from learned_transforms.errors import PipelineValueError, UnsupportedTransformError
 from learned_transforms.runtime.segment import Drawn, Segment
 from learned_transforms.transforms import torch_ops
-from learned_transforms.transforms.draws import Twin
-from learned_transforms.transforms.params import RANDOM
+from learned_transforms.transforms.spec import Twin
 
 
 class Tape:
@@ -34,7 +33,7 @@ class Tape:
     def draw(self, segment: Segment, image: Any, start: int, beside: Any = None) -> Drawn:
         """What the transforms of a segment, which begins with transform ``start``, draw for an image (and the rest)."""
         own = next((leaf.transform for leaf in segment.leaves if isinstance(leaf.transform, Twin)), None)
-        if own is not None and type(own) in RANDOM:
+        if own is not None and own.random:
             raise UnsupportedTransformError(
                 f"{type(own).__name__}, which stands for a client's transform, draws as the client does: what it draws "
                 "can be neither written down nor played back. Apply it apart from the others."

@@ -8,10 +8,8 @@ import torch
 import torchvision.transforms as v1
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
 from learned_transforms.errors import LearnedTransformsError, PipelineValueError
-from learned_transforms.images import layout
 from learned_transforms.images.formats import (
     CPU,
     MARKED,
@@ -36,24 +34,17 @@ from learned_transforms.layers.given import Cutting, Posterizing, erased
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Arranging, Mixing
 from learned_transforms.layers.resize import Picking
-from learned_transforms.runtime.views import gives_view, spans_of, viewing
-from learned_transforms.transforms.clients.twins import PARAMS, WINDOWS, Erase, overwrite
-from learned_transforms.transforms.color_draws import FACTORED, only_turns, split, takes_effect
-from learned_transforms.transforms.containers import CHOOSING, CONTAINERS, Leaf, opened, reached, reopened
-from learned_transforms.transforms.draws import COINS, ERASING, Outcome, chance, toss
-from learned_transforms.transforms.geometry_draws import MOVING, SIDES
-from learned_transforms.transforms.lowering import leaves_dtype
-from learned_transforms.transforms.metadata import EFFECTS, KEEPING, carried, size_after
-from learned_transforms.transforms.params import RANDOM, from_params, to_params
-from learned_transforms.transforms.registry import AFFECTING
+from learned_transforms.runtime.views import spans_of, viewing
+from learned_transforms.transforms.clients.twins import Erase
+from learned_transforms.transforms.containers import Container, Leaf, reached
+from learned_transforms.transforms.convert import ToImage, ToPILImage
+from learned_transforms.transforms.geometry import RandomCrop
+from learned_transforms.transforms.metadata import carried
+from learned_transforms.transforms.params import from_params, to_params
+from learned_transforms.transforms.registry import spec_of
+from learned_transforms.transforms.rng import toss
 from learned_transforms.transforms.sampler import sampler_of
-
-TO_PIL = (v1.ToPILImage, v2.ToPILImage)
-RESHAPING = (v2.Pad, v2.RandomCrop, v2.RandomZoomOut, v2.RandomResizedCrop)
-"""Transforms that reshape batches, where torch forgets in which order a batch of one lies in memory; between others, it
-does so, too."""
-
-GRAYS = (v1.Grayscale, v1.RandomGrayscale, v2.Grayscale, v2.RandomGrayscale)
+from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Spec
 
 MOST_LANES = 32
 """Signatures, and kinds, of images that a segment remembers: few, and only where two images of one follow each other.
@@ -102,11 +93,6 @@ def slight(layer: Layer) -> bool:
     )
 
 
-def unpadded_crop(transform: Any) -> bool:
-    """Whether it is a crop that leaves what it takes as a whole as it is; one that pads leaves a copy."""
-    return type(transform) is v2.RandomCrop and not any(transform.padding or ())
-
-
 class Segment:
     """Consecutive transforms that run as one network.
 
@@ -148,12 +134,13 @@ class Segment:
         self.network, self.leaves, self.given, self.drawer, self.owners = network, leaves, given, drawer, owners
         self.stop, self.taken, self.form, self.reason = stop, taken, form, reason
         self.cutting, self.backend, self.trainable = cutting, backend, trainable
-        self.random = [position for position, leaf in enumerate(leaves) if type(leaf.transform) in RANDOM]
+        self.specs = [spec_of(leaf.transform) for leaf in leaves]
+        self.random = [position for position, spec in enumerate(self.specs) if spec.random]
         # Where all that is drawn are coins, each whatever the others, they are tossed together; behind a window, too.
-        self.chances = [chance(leaf.transform) for leaf in leaves if type(leaf.transform) in COINS]
+        self.chances = [spec.chance() for spec in self.specs if spec.coin]
         self.free = all(leaf.within is None for leaf in leaves)
         self.tossing = self.free and len(self.chances) == len(self.random)
-        self.factored = [p for p in self.random if type(leaves[p].transform) in FACTORED]
+        self.factored = [p for p in self.random if self.specs[p].factors]
         # Of several layers, what is drawn says what becomes of each.
         self.several = {position for position, part in owners if part is not None or position in self.factored}
         # The layer that takes the window: of the transform that draws it, or of the resize behind one that only draws.
@@ -162,18 +149,16 @@ class Segment:
         self.window_size = None if cut is None else (network.params[cut] or {})["size"]
         self.resizing = cut is not None and not isinstance(network.members[cut], Windowing)
         # Where v2's RandomCrop would take the whole image, it does nothing.
-        croppers = [p for p in self.random if unpadded_crop(leaves[p].transform)]
+        croppers = [p for p, spec in enumerate(self.specs) if isinstance(spec, RandomCrop) and spec.skips_whole]
         self.optional, self.croppers = drawer in croppers, [p for p in croppers if p != drawer]
         # Later ones draw from the size that those before leave.
-        kinds = [type(leaf.transform) for leaf in leaves]
-        self.tracking = any(kind in MOVING or (n != drawer and kind in WINDOWS) for n, kind in enumerate(kinds))
+        self.tracking = any(spec.placing or (n != drawer and spec.windowing) for n, spec in enumerate(self.specs))
         self.sampler = None if self.tossing or self.tracking else sampler_of(leaves, self.random)
         # The first of them that asks for one size of all that lies together.
-        asking = {*WINDOWS, *MOVING} - {v2.RandomResize}
-        self.sized = next((n for n, kind in enumerate(kinds) if kind in asking), None)
-        self.affecting = [n for n, kind in enumerate(kinds) if kind in AFFECTING]
-        self.erasing = bool(leaves) and kinds[0] in ERASING and taken.container != "mask"
-        self.overwriting = bool(leaves) and kinds[0] is Erase
+        self.sized = next((n for n, spec in enumerate(self.specs) if spec.same_size), None)
+        self.affecting = [n for n, spec in enumerate(self.specs) if spec.affects]
+        self.erasing = bool(leaves) and self.specs[0].erasing and taken.container != "mask"
+        self.overwriting = bool(leaves) and isinstance(self.specs[0], Erase)
         self.inplace = self.erasing and leaves[0].transform.inplace
         layers = zip(network.members, owners, strict=True)
         self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
@@ -181,13 +166,13 @@ class Segment:
         chosen = backend != "auto" or trainable  # by name, or for its gradients
         self.slight = pictures and not chosen and bool(network.members) and all(map(slight, network.members))
         self.tensors = {taken.container, form.container} <= {"tensor", *MARKED.values()}
-        self.altering = any(type(leaf.transform) in EFFECTS for leaf in leaves)
+        self.altering = any(spec.alters_info for spec in self.specs)
         # Plain tensors that are made of something else are others, even if nothing is done to them.
-        wrapped = taken.container != form.container or v2.ToImage in kinds
+        wrapped = taken.container != form.container or any(isinstance(spec, ToImage) for spec in self.specs)
         self.remade = form.container == "tensor" and wrapped
         # An array's memory is the caller's, and a PIL image has its own.
         self.copying = taken.container == "numpy" or (
-            taken.container != "pil" and any(kind in TO_PIL for kind in kinds)
+            taken.container != "pil" and any(isinstance(spec, ToPILImage) for spec in self.specs)
         )
         self.lanes: dict[Any, Lane] = {}
         # By kind of images: what runs on those of any signature; and the signature of the last.
@@ -278,35 +263,21 @@ class Segment:
         outcomes: dict[int, Outcome] = {}
         known = 0
         for position in self.random:
-            transform = self.leaves[position].transform
-            kind = type(transform)
+            spec = self.specs[position]
             if self.tracking:
                 shape, known = self.shape_behind(shape, known, position, outcomes), position
+            # As for Pad, mirrored padding of PIL images may be larger than these.
+            limited = self.given[position].container != "pil"
             if not self.reached(position, outcomes):
                 outcomes[position] = False
-            elif kind in COINS:
-                outcomes[position] = toss((chance(transform),))[0]
-            elif kind in CHOOSING:
-                outcomes[position] = CHOOSING[kind](transform)
-            elif kind in FACTORED:
-                outcomes[position] = FACTORED[kind].draw(transform, shape)
-            elif kind in PARAMS:
-                outcomes[position] = PARAMS[kind](transform, shape)
-            elif kind in MOVING:
-                if beside is not None:
-                    beside.advance(position, outcomes, window)
-                outcomes[position] = MOVING[kind](transform, shape, () if beside is None else beside.boxes(transform))
             elif position == self.drawer:
-                window, outcomes[position] = self.draw_window(position, shape), True
+                window, outcomes[position] = spec.window(shape[1:], limited), True
+            elif spec.placing and beside is not None:
+                beside.advance(position, outcomes, window)
+                outcomes[position] = spec.sample(Seen(shape, limited, beside.boxes(spec.transform)))
             else:
-                outcomes[position] = tuple(zip(SIDES, self.draw_window(position, shape), strict=True))
+                outcomes[position] = spec.sample(Seen(shape, limited))
         return tuple(outcomes.values()), window
-
-    def draw_window(self, position: int, shape: Shape) -> Window:
-        """The part that a transform draws of an image of ``shape`` (C, H, W)."""
-        transform = self.leaves[position].transform
-        # As for Pad, mirrored padding of PIL images may be larger than these.
-        return WINDOWS[type(transform)](transform, shape[1:], self.given[position].container != "pil")
 
     def shape_behind(self, shape: Shape, first: int, stop: int, outcomes: Mapping[int, Outcome]) -> Shape:
         """(C, H, W) of an image behind the transforms from number ``first`` up to ``stop``, excluded."""
@@ -314,14 +285,14 @@ class Segment:
         for position in range(first, stop):
             outcome = self.applied(position, outcomes)
             if outcome is not False:
-                size = size_after(self.leaves[position].transform, size, outcome)
+                size = self.specs[position].size_after(size, outcome)
         return shape[0], *size
 
-    def ran(self, drawn: Drawn) -> list[tuple[Any, Outcome]]:
-        """The transforms that did something and are no containers, with what they drew."""
+    def ran(self, drawn: Drawn) -> list[tuple[Spec, Outcome]]:
+        """List the transforms that did something and are no containers, with what they drew."""
         outcomes = dict(zip(self.random, drawn[0], strict=True))
-        applied = ((leaf.transform, self.applied(position, outcomes)) for position, leaf in enumerate(self.leaves))
-        return [(t, what) for t, what in applied if type(t) not in CONTAINERS and takes_effect(t, what)]
+        applied = ((spec, self.applied(position, outcomes)) for position, spec in enumerate(self.specs))
+        return [(spec, what) for spec, what in applied if not isinstance(spec, Container) and spec.takes_effect(what)]
 
     def split(self, outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, ...], tuple[float, ...]]:
         """Outcomes that decide on the plan, and the factors that go to it beside the image."""
@@ -329,7 +300,7 @@ class Segment:
         factors: list[float] = []
         for position, outcome in zip(self.random, outcomes, strict=True):
             if position in self.factored:
-                outcome, own = split(self.leaves[position].transform, outcome)
+                outcome, own = self.specs[position].split(outcome)
                 factors += own
             structure.append(outcome)
         return tuple(structure), tuple(factors)
@@ -346,12 +317,12 @@ class Segment:
         outcomes = dict(zip(self.random, drawn[0], strict=True))
         entries: list[Any] = []
         lists: dict[int | None, list[Any] | None] = {None: entries}
-        for position, (transform, within, _) in enumerate(self.leaves):
+        for position, ((_, within, _), spec) in enumerate(zip(self.leaves, self.specs, strict=True)):
             around, outcome = lists[within], outcomes.get(position, True)
             if around is None or not self.reached(position, outcomes):
                 lists[position] = None
-            elif type(transform) in CONTAINERS and outcome is not False:
-                entry, lists[position] = opened(transform, outcome)
+            elif isinstance(spec, Container) and outcome is not False:
+                entry, lists[position] = spec.entry(outcome)
                 around.append(entry)
             else:
                 lists[position] = None
@@ -367,7 +338,7 @@ class Segment:
         outcomes: dict[int, Outcome] = {}
         window: Window | None = None
         lists: dict[int | None, list[Any] | None] = {None: list(entries)}
-        for position, (transform, within, _) in enumerate(self.leaves):
+        for position, ((transform, within, _), spec) in enumerate(zip(self.leaves, self.specs, strict=True)):
             around = lists[within]
             outcome: Any = False
             here = around is not None and self.reached(position, outcomes)
@@ -375,20 +346,18 @@ class Segment:
                 if not around:
                     raise PipelineValueError("Expected params for each transform in a container, got too few entries.")
                 entry = around.pop(0)
-                if type(transform) in CONTAINERS:
-                    again = reopened(transform, entry)
+                if isinstance(spec, Container):
+                    again = spec.parsed(entry)
                     if again is None:
                         name = type(transform).__name__
                         raise PipelineValueError(f"Expected params of {name}, got {entry!r}; see make_params(image).")
                     outcome, inner = again
                     lists[position] = inner if outcome is not False else None
                 else:
-                    outcome = from_params(transform, entry)
-            if type(transform) in WINDOWS and outcome is not False:
-                if position != self.drawer:
-                    outcome = tuple(zip(SIDES, outcome, strict=True))
-                else:
-                    window, outcome = outcome, True
+                    outcome = from_params(spec, entry)
+            if position == self.drawer and isinstance(outcome, tuple):
+                top, left, height, width = (side for _, side in outcome)
+                window, outcome = (top, left, height, width), True
             lists.setdefault(position, None)
             if position in self.random:
                 outcomes[position] = outcome
@@ -414,8 +383,8 @@ class Segment:
     def begin(self, image: Any, drawn: Drawn) -> tuple[Any, Drawn]:
         """Do at once what the first transform drew, where it needs no plan; and what is left."""
         outcomes, window = drawn
-        if self.overwriting and outcomes[0] is not False:
-            overwrite(self.leaves[0].transform, image, outcomes[0])
+        if isinstance(self.specs[0], Erase) and outcomes[0] is not False:
+            self.specs[0].overwrite(image, outcomes[0])
             return image, ((True, *outcomes[1:]), window)
         if self.erasing and isinstance(outcomes[0], tuple):
             where = dict(outcomes[0])
@@ -470,21 +439,22 @@ class Segment:
             self.check_before(shape, device, applied)
             raise
         ran = [n for n, what in enumerate(applied) if what is not False]
-        transforms = [self.leaves[self.owners[n][0]].transform for n in ran]
-        ordered = any(isinstance(stage, Equalise) for stage in plan.stages) or any(map(self.orders, ran, transforms))
-        views = self.tensors and bool(ran) and all(map(gives_view, transforms))
-        others = {id(t) for t in transforms if not isinstance(t, layout.KEEPING)}
-        reshaping = len(others) > 1 or any(type(t) in RESHAPING for t in transforms)
+        specs = [self.specs[self.owners[n][0]] for n in ran]
+        ordered = any(isinstance(stage, Equalise) for stage in plan.stages) or any(map(self.orders, ran, specs))
+        views = self.tensors and bool(ran) and all(spec.gives_view() for spec in specs)
+        # Where torch reshapes a batch of one, or several transforms come to it, the order in memory is forgotten.
+        others = {id(spec) for spec in specs if not spec.keeps_order}
+        reshaping = len(others) > 1 or any(spec.reshaping and spec.api == "v2" for spec in specs)
         return Specialised(plan, compiled, ordered, reshaping, views)
 
-    def orders(self, member: int, transform: Any) -> bool:
-        """Whether a member gives contiguous tensors in torchvision, too, whatever it takes."""
+    def orders(self, member: int, spec: Spec) -> bool:
+        """Tell whether a member gives contiguous tensors in torchvision, too, whatever it takes."""
         layer, params = self.network.members[member], self.network.params[member] or {}
         return (
             isinstance(layer, Arranging)
-            or (isinstance(layer, Turning) and isinstance(transform, v2.Transform))
+            or (isinstance(layer, Turning) and spec.api == "v2")
             or params.get("border") == "symmetric"
-            or type(transform) in GRAYS  # what follows them keeps the order of what they expand
+            or spec.expanding  # what follows them keeps the order of what they expand
         )
 
     def check_before(self, shape: Shape, device: torch.device, applied: Sequence[Outcome]) -> None:
@@ -532,9 +502,7 @@ class Segment:
         """What was drawn for each layer."""
         drawn = {position: self.applied(position, outcomes) for position in dict.fromkeys(p for p, _ in self.owners)}
         parts = {
-            position: FACTORED[type(self.leaves[position].transform)].parts(what)
-            if position in self.factored
-            else dict(what)["parts"]
+            position: self.specs[position].parts(what)
             for position, what in drawn.items()
             if position in self.several and not isinstance(what, bool)
         }
@@ -703,11 +671,9 @@ class Lane:
             return plain(image)
         if taken.container != form.container:
             return from_tensor(to_tensor(image), form.container)
-        kept = KEEPING.get(form.container)
-        if kept is None:
+        if form.container not in ("pil", "image", "video"):  # Of plain tensors, all come back themselves.
             return image
         gray = isinstance(image, Image.Image) and image.mode == "L"
-        ran = self.segment.ran(drawn)
-        if all(type(t) in kept or leaves_dtype(t, taken) or (gray and only_turns(what)) for t, what in ran):
+        if all(spec.keeps(taken, what, gray) for spec, what in self.segment.ran(drawn)):
             return image
         return image.copy() if isinstance(image, Image.Image) else from_tensor(image, form.container)

@@ -3,24 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torchvision.transforms as v1
-from torchvision.transforms import v2
-
 from learned_transforms.images.formats import Call, Later, Window
 from learned_transforms.ir.indexing import Keep
 from learned_transforms.ir.ops import Gather, Shape, Stage
 from learned_transforms.ir.passes import at
-
-CROPS = (v1.CenterCrop, v2.CenterCrop, v1.RandomCrop, v2.RandomCrop, v2.RandomIoUCrop)
-
-
-def gives_view(transform: Any) -> bool:
-    """Whether a transform does nothing but cut a view out of a tensor, if its window lies in that."""
-    if type(transform) not in CROPS:
-        return False
-    padding = getattr(transform, "padding", None)
-    # v1 pads, and so copies, even by 0.
-    return padding is None or (isinstance(transform, v2.Transform) and not any(padding))
 
 
 def spans_of(stages: Iterable[Stage], shape: Shape) -> Sequence[Keep] | None:

@@ -33,6 +33,8 @@ class Numeric(Spec):
 
 
 class ConvertBoundingBoxFormat(Numeric):
+    """Boxes in another format."""
+
     arguments = ("format",)
 
 
@@ -43,6 +45,8 @@ class Clamping(Numeric):
 
 
 class SanitizeBoundingBoxes(Numeric):
+    """Boxes without those that are small or lie beside the image."""
+
     arguments = ("min_size", "min_area", "labels_getter")
     chooses_among = tv_tensors.BoundingBoxes
 
@@ -55,14 +59,23 @@ class SanitizeBoundingBoxes(Numeric):
             sizes = {"min_size": transform.min_size, "min_area": transform.min_area}
             found: Tensor = v2.functional.sanitize_bounding_boxes(values, **how, **sizes)[1]
             return found
-        corners = v2.functional.convert_bounding_box_format(values, old_format=objects.format, new_format="XYXY").numpy()
+        corners = corners_of(objects).numpy()
         sides = corners[:, 2:] - corners[:, :2]
         kept = (sides >= transform.min_size).all(1) & (sides[:, 0] * sides[:, 1] >= transform.min_area)
         kept &= (corners >= 0).all(1) & (corners <= np.array(objects.canvas_size[::-1] * 2)).all(1)
         return torch.from_numpy(kept)
 
 
+def corners_of(boxes: Any) -> Tensor:
+    """Give straight boxes as plain numbers [N, 4]: left, top, right, bottom."""
+    values = boxes.as_subclass(Tensor).detach()
+    made: Tensor = v2.functional.convert_bounding_box_format(values, old_format=boxes.format, new_format="XYXY")
+    return made
+
+
 class SanitizeKeyPoints(Numeric):
+    """Keypoints without those that lie beside the image."""
+
     arguments = ("labels_getter",)
     chooses_among = tv_tensors.KeyPoints
 

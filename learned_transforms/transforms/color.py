@@ -34,6 +34,10 @@ DISTORTED = (*JITTERED, "contrast")
 """Of RandomPhotometricDistort, whose contrast comes early or late."""
 
 FACTOR, ORDER = (float, int, type(None)), (tuple, list)
+JITTER = {"fn_idx": ORDER, **dict.fromkeys(FACTORS, FACTOR)}
+DISTORT = {**dict.fromkeys(FACTORS, FACTOR), "contrast_before": (bool,), "channel_permutation": (*ORDER, type(None))}
+BLUR = {"sigma": (float, int)}
+"""What is drawn, by name, with its types."""
 
 
 def permitted(form: Form, api: str) -> Params:
@@ -42,6 +46,8 @@ def permitted(form: Form, api: str) -> Params:
 
 
 class Grayscale(Spec):
+    """One gray channel, or three copies of it."""
+
     arguments = ("num_output_channels",)
     default_dtype = expanding = True
     kept = ("video",)
@@ -80,6 +86,8 @@ class RandomGrayscale(Coin, Grayscale):
 
 
 class RGB(Spec):
+    """Gray images as three equal channels; others stay as they are."""
+
     keeps_order = True
 
     def skips(self, form: Form) -> bool:
@@ -93,6 +101,8 @@ class RGB(Spec):
 
 
 class RandomChannelPermutation(Spec):
+    """Channels in a drawn order."""
+
     names = ("order",)
     random = looks = alike = True
 
@@ -131,7 +141,9 @@ class Jittered(Factored):
     def keeps(self, form: Form, drawn: Outcome, gray: bool) -> bool:
         """Gray PIL images have no hues, and come back themselves where these are all that is turned."""
         values = {} if isinstance(drawn, bool) else dict(drawn)
-        used = [name for name, value in values.items() if value is not None and name in (*FACTORS, "channel_permutation")]
+        used = [
+            name for name, value in values.items() if value is not None and name in (*FACTORS, "channel_permutation")
+        ]
         return gray and used == ["hue_factor"]
 
     def order_after(self, before: Form, after: Form, order: int) -> int:
@@ -154,8 +166,8 @@ class ColorJitter(Jittered):
     """The four in a drawn order; each may be left out."""
 
     arguments = JITTERED
-    types = {"fn_idx": ORDER, **dict.fromkeys(FACTORS, FACTOR)}
-    names = tuple(types)
+    types = JITTER
+    names = tuple(JITTER)
 
     def argument(self, name: str) -> Any:
         """v1 keeps None for what is left as it is, and takes 0."""
@@ -192,8 +204,8 @@ class RandomPhotometricDistort(Jittered):
     """The four, each or not, contrast early or late; then channels change places."""
 
     arguments = (*JITTERED, "p")
-    types = {**dict.fromkeys(FACTORS, FACTOR), "contrast_before": (bool,), "channel_permutation": (*ORDER, type(None))}
-    names = tuple(types)
+    types = DISTORT
+    names = tuple(DISTORT)
     looks = alike = True
 
     def roles(self) -> tuple[str, ...]:
@@ -230,7 +242,7 @@ class RandomPhotometricDistort(Jittered):
 class Blurred(Factored):
     """A blur by a drawn sigma."""
 
-    types = {"sigma": (float, int)}
+    types = BLUR
     names = factors = ("sigma",)
 
     def parts(self, drawn: Any) -> tuple[Outcome, ...]:
@@ -238,6 +250,8 @@ class Blurred(Factored):
 
 
 class GaussianBlur(Blurred):
+    """A Gaussian blur over a window of pixels."""
+
     arguments = ("kernel_size", "sigma")
     shallow = True
 
@@ -267,6 +281,8 @@ class Adjusting(Coin):
 
 
 class RandomAdjustSharpness(Adjusting):
+    """Sharper by a factor, or not."""
+
     arguments = ("sharpness_factor", "p")
     default_dtype = shallow = True
 
@@ -278,6 +294,8 @@ class RandomAdjustSharpness(Adjusting):
 
 
 class RandomAutocontrast(Adjusting):
+    """Each channel stretched to the whole range, or not."""
+
     arguments = ("p",)
 
     def roles(self) -> tuple[str, ...]:

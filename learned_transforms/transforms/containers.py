@@ -69,6 +69,8 @@ class Applying(Container):
 
 
 class RandomApply(Applying, Coin):
+    """Apply transforms where a coin falls."""
+
     def chance(self) -> float:
         """v1 applies it at p itself, too."""
         return next_float32(self.transform.p) if self.api == "v1" else super().chance()
@@ -84,6 +86,8 @@ class Choosing(Container):
 
 
 class RandomChoice(Choosing):
+    """Apply one of several transforms, each with a chance."""
+
     def sample(self, seen: Seen) -> Outcome:
         """v1 draws from Python's generator."""
         count, p = len(self.transform.transforms), self.transform.p

@@ -1,5 +1,6 @@
 """Containers and dtypes of images; and what does nothing to them."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -45,6 +46,8 @@ def to_float_tensor(form: Form) -> Step | str:
 
 
 class ToTensor(Spec):
+    """A PIL image or an array as a float tensor in [0, 1]."""
+
     default_dtype = unmarking = takes_arrays = True
 
     def roles(self) -> tuple[str, ...]:
@@ -62,6 +65,8 @@ class ToTensor(Spec):
 
 
 class PILToTensor(Spec):
+    """A PIL image as a uint8 tensor."""
+
     unmarking = keeps_order = True
     kept = ("image", "video")
 
@@ -99,7 +104,9 @@ class ToPILImage(Spec):
 
 
 class ConvertImageDtype(Spec):
-    arguments: tuple[str, ...] = ("dtype",)
+    """Another dtype, scaled to its range."""
+
+    arguments: ClassVar[Sequence[str]] = ("dtype",)
     half = converting = keeps_order = True
     kept = ("pil",)
     scales = True
@@ -143,6 +150,8 @@ class ConvertImageDtype(Spec):
 
 
 class ToDtype(ConvertImageDtype):
+    """Another dtype, for each class of inputs if told so; scaled to its range or not."""
+
     arguments = ("dtype", "scale")
 
     @property
@@ -178,6 +187,8 @@ class Rewrapped(Spec):
 
 
 class ToImage(Rewrapped):
+    """Any image as a ``tv_tensors.Image``."""
+
     half = keeps_order = takes_arrays = True
     container, takes = "image", ("pil", "tensor", "numpy")
     kept = ("image", "video")
@@ -187,6 +198,8 @@ class ToImage(Rewrapped):
 
 
 class ToPureTensor(Rewrapped):
+    """A tv_tensor as a plain tensor."""
+
     half = converting = unmarking = keeps_order = True
     takes = ("image", "video")
     kept = ("pil",)
@@ -199,6 +212,8 @@ class PresetToTensor(Rewrapped):
 
 
 class Identity(Spec):
+    """Nothing."""
+
     half = keeps_order = True
     kept = ("pil", "image", "video")
 

@@ -16,6 +16,8 @@ from learned_transforms.transforms.spec import Outcome, Seen, Size, Spec, Step, 
 
 
 class RandomErasing(Spec):
+    """A rectangle of the image overwritten by numbers or noise, or not."""
+
     arguments = ("p", "scale", "ratio", "value", "inplace")
     names = ("i", "j", "h", "w", "v")
     random = optional = looks = alike = True

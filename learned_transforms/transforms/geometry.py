@@ -1,6 +1,7 @@
 """Flips, crops and padding."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torchvision.transforms as v1
 from PIL import Image
@@ -18,6 +19,8 @@ from learned_transforms.transforms.spec import SIDES, Coin, Outcome, Size, Spec,
 
 
 class RandomHorizontalFlip(Coin):
+    """Left and right exchanged, or not."""
+
     arguments = ("p",)
     geometric = half = keeps_order = True
     axis = "horizontal"
@@ -27,10 +30,14 @@ class RandomHorizontalFlip(Coin):
 
 
 class RandomVerticalFlip(RandomHorizontalFlip):
+    """Top and bottom exchanged, or not."""
+
     axis = "vertical"
 
 
 class CenterCrop(Spec):
+    """The middle of the image, padded where the image is smaller."""
+
     arguments = ("size",)
     geometric = half = True
 
@@ -157,6 +164,8 @@ class RandomCrop(Windowed):
 
 
 class Pad(Spec):
+    """The image with something around it."""
+
     arguments = ("padding", "fill", "padding_mode")
     geometric = half = shallow = reshaping = True
 
@@ -179,7 +188,7 @@ class Pad(Spec):
 class FiveCrop(Spec):
     """The corners and the middle; see segment.py."""
 
-    arguments: tuple[str, ...] = ("size",)
+    arguments: ClassVar[Sequence[str]] = ("size",)
     several = converting = True
 
     def lower(self, form: Form) -> Step | str:
@@ -199,6 +208,8 @@ class FiveCrop(Spec):
 
 
 class TenCrop(FiveCrop):
+    """The same of the image and of its mirror image."""
+
     arguments = ("size", "vertical_flip")
 
     @property

@@ -9,11 +9,11 @@ import torchvision.transforms as v1
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from learned_transforms.images.formats import Form, Window
 from learned_transforms.ir.ops import Shape
 from learned_transforms.layers import geometry
+from learned_transforms.transforms.boxes import corners_of
 from learned_transforms.transforms.padding import filled
 from learned_transforms.transforms.rng import below, default_rng_active, draw, round_float32, toss
 from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Size, Spec, Step, is_whole, names_are
@@ -117,8 +117,7 @@ class RandomIoUCrop(Placed):
         straight = not tv_tensors.is_rotated_bounding_format(boxes.format)
         if not (default_rng_active() and straight and boxes.dtype == torch.float32 and boxes.device.type == "cpu"):
             return super().sample(seen)
-        values = boxes.as_subclass(Tensor).detach()
-        corners = v2.functional.convert_bounding_box_format(values, old_format=boxes.format, new_format="XYXY").numpy()
+        corners = corners_of(boxes).numpy()
         centers = np.float32(0.5) * (corners[:, :2] + corners[:, 2:])
         areas = np.prod(corners[:, 2:] - corners[:, :2], 1)
         while True:

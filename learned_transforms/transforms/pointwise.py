@@ -64,6 +64,8 @@ class Tabled(Adjusting):
 
 
 class RandomInvert(Tabled):
+    """Values subtracted from the largest, or not."""
+
     arguments = ("p",)
     function = "invert"
 
@@ -74,6 +76,8 @@ class RandomInvert(Tabled):
 
 
 class RandomPosterize(Tabled):
+    """Levels of fewer bits, or not."""
+
     arguments = ("bits", "p")
     function, given = "posterize", ("bits",)
 
@@ -87,6 +91,8 @@ class RandomPosterize(Tabled):
 
 
 class RandomSolarize(Tabled):
+    """Values from a threshold on inverted, or not."""
+
     arguments = ("threshold", "p")
     function, given = "solarize", ("threshold",)
 
@@ -95,6 +101,8 @@ class RandomSolarize(Tabled):
 
 
 class Normalize(Spec):
+    """Mean subtracted and divided by std, by channel."""
+
     arguments = ("mean", "std", "inplace")
     half = writes = keeps_order = True
 
@@ -125,6 +133,8 @@ def numbers(value: Any) -> tuple[float, ...] | None:
 
 
 class LinearTransformation(Spec):
+    """All values of the image times a matrix."""
+
     tensors = ("transformation_matrix", "mean_vector")
 
     def lower(self, form: Form) -> Step | str:

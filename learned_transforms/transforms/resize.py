@@ -173,6 +173,8 @@ class RandomSize(Placed, Interpolating):
 
 
 class RandomShortestSize(RandomSize):
+    """So that the shorter side has one of several lengths."""
+
     arguments = ("min_size", "max_size", "interpolation", "antialias")
 
 
@@ -184,4 +186,6 @@ class RandomResize(RandomShortestSize):
 
 
 class ScaleJitter(RandomSize):
+    """To a target size times a drawn scale."""
+
     arguments = ("target_size", "scale_range", "interpolation", "antialias")

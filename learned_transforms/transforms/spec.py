@@ -31,6 +31,9 @@ SIDES = ("top", "left", "height", "width")
 Part = tuple[str, str, float, float, float]
 """Of params, for the native sampler: name, kind of value, its bounds, and the chance that it is not None."""
 
+PILLOWS = "Pillow does as much to its own images faster"
+"""Why Pillow runs a transform, by itself."""
+
 ALWAYS = 2.0
 """A chance above every number that a coin gives."""
 
@@ -286,7 +289,7 @@ class Twin(Spec):
     def __init__(self) -> None:  # It takes no other transform.
         pass
 
-    @property  # type: ignore[override]
+    @property
     def transform(self) -> Any:
         return self
 

@@ -100,6 +100,8 @@ class Operation(Spec):
 
 
 class GaussianNoise(Operation):
+    """Normal noise added."""
+
     arguments = ("mean", "sigma", "clip")
     ordered = True
     advice = "It takes uint8 and float tensors, and a sigma of at least 0; put ToImage() before it for PIL images."
@@ -128,6 +130,8 @@ class Mixing(Operation):
 
 
 class MixUp(Mixing):
+    """Two images, weighted."""
+
     twin, checks = mixing.MixUp, {"lam": is_share}
 
     @staticmethod
@@ -136,6 +140,8 @@ class MixUp(Mixing):
 
 
 class CutMix(Mixing):
+    """A rectangle of one image in another."""
+
     twin, checks = mixing.CutMix, {"box": is_box, "lam_adjusted": is_share}
 
     @staticmethod
@@ -144,13 +150,17 @@ class CutMix(Mixing):
 
 
 class JPEG(Operation):
+    """Written as JPEG of a drawn quality, and read again."""
+
     arguments = ("quality",)
     advice = "It takes RGB and L images: PIL, or uint8 tensors [..., 1 or 3, H, W] on the CPU."
-    checks = {"quality": is_quality}
+    checks: ClassVar[Checks] = {"quality": is_quality}
     runs = staticmethod(codec)
 
 
 class UniformTemporalSubsample(Operation):
+    """Frames of a video, evenly apart."""
+
     arguments = ("num_samples",)
     advice = "It takes a video [..., T, C, H, W]."
 

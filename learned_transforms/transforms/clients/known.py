@@ -30,7 +30,7 @@ HARMLESS = {*ASIDE, "__module__", "__doc__", "__qualname__", "__annotations__", 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-class Views(Twin):
+class Views:
     """A client's object that runs its own code between pipelines that it holds.
 
     Args:
@@ -109,7 +109,7 @@ def read(transform: Any, inner: Callable[[Any], Any]) -> Any:
     """
     if pillow.is_lambda(transform):
         made = read(transform.lambd, inner)
-        return made if isinstance(made, Twin | v2.Identity) else transform
+        return made if isinstance(made, Twin | Views | v2.Identity) else transform
     if type(transform) is nn.Identity:
         own = vars(transform)
         altered = "forward" in own or any(own.get(name) for name in HOOKS)
