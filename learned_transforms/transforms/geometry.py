@@ -64,7 +64,8 @@ class RandomCrop(Windowed):
     kept = ("pil", "image", "video")
 
     def argument(self, name: str) -> Any:
-        return self.padding if name == "padding" and self.transform.padding else super().argument(name)
+        reordered = name == "padding" and self.api == "v2" and self.transform.padding
+        return self.padding if reordered else super().argument(name)
 
     @property
     def padding(self) -> tuple[int, int, int, int]:
