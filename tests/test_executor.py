@@ -121,7 +121,7 @@ def test_layers_go_on_behind(name):
     ours = lt.LearnedCompose(transforms, fallback="torchvision")
     ours(value)
     ran = ours.segments.values()
-    assert max(segment.stop for segment in ran if segment.leaves) == len(transforms)
+    assert max(segment.stop for segment in ran if segment.draws.leaves) == len(transforms)
 
 
 ARRAYS = {

@@ -180,7 +180,7 @@ def test_one_pass_does_it_all(half):
         learned(image)
         (segment,) = learned.segments.values()
         assert segment.stop == len(learned.pieces)
-        outcomes = tuple(True for _ in segment.random)
+        outcomes = tuple(True for _ in segment.draws.random)
         program = segment.program(image, (3, 60, 70), outcomes).compiled
         call = program.call(1, (3, 60, 70), (60 * 70, 70, 1), 0, "uint8", False, bool(segment.window_size))
         assert call.passes == 1

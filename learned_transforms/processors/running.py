@@ -19,8 +19,8 @@ from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.processors.patching import Patching
 from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Steps
+from learned_transforms.runtime.budget import Budget
 from learned_transforms.runtime.pipeline import shipped
-from learned_transforms.runtime.segment import Budget
 from learned_transforms.transforms.resize import resampled
 from learned_transforms.transforms.spec import Step
 

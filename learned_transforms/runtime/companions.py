@@ -12,7 +12,8 @@ from learned_transforms.errors import InputShapeError, InputTypeError
 from learned_transforms.images.formats import Form, Window, form_of
 from learned_transforms.images.pytree import BESIDE, size_of
 from learned_transforms.runtime import masks
-from learned_transforms.runtime.segment import Drawn, Segment
+from learned_transforms.runtime.draws import Drawn
+from learned_transforms.runtime.segment import Segment
 from learned_transforms.transforms.boxes import Numeric
 from learned_transforms.transforms.params import played
 from learned_transforms.transforms.spec import Outcome, Spec
@@ -49,7 +50,7 @@ class Beside:
     ) -> None:
         self.segment, self.values, self.sample, self.channels = segment, values, sample, channels
         self.position = 0
-        self.selecting = any(drops(segment.specs[n]) for n in segment.affecting)
+        self.selecting = any(drops(segment.draws.specs[n]) for n in segment.affecting)
         # Masks that torchvision would have copied.
         self.copied: set[int] = set()
         chosen = {i: self.layers_of(values[i], companion) for i in taken}
@@ -94,8 +95,8 @@ class Beside:
 
     def applied(self, outcomes: Mapping[int, Outcome]) -> list[Applied]:
         """The transforms that do anything to what goes with images, with their numbers and what they drew."""
-        found = ((n, self.segment.applied(n, outcomes)) for n in self.segment.affecting)
-        return [(n, self.segment.specs[n], what) for n, what in found if what is not False]
+        found = ((n, self.segment.draws.applied(n, outcomes)) for n in self.segment.affecting)
+        return [(n, self.segment.draws.specs[n], what) for n, what in found if what is not False]
 
     def played(self, value: Any, applied: Sequence[Applied], window: Window | None) -> Any:
         """What torchvision makes of a value; of plain tensors the image alone is transformed."""
@@ -103,7 +104,7 @@ class Beside:
             if type(value) is Tensor:
                 break
             shape = (self.channels, *size_of(value))
-            params = spec.v2_params(outcome, window if position == self.segment.drawer else None, shape)
+            params = spec.v2_params(outcome, window if position == self.segment.draws.drawer else None, shape)
             value = played(spec.transform, value, params)
         return value
 
@@ -151,8 +152,8 @@ class Beside:
 
     def finish(self, drawn: Drawn) -> None:
         """Apply what is left of the transforms, and move masks and videos by all of them."""
-        outcomes = dict(zip(self.segment.random, drawn[0], strict=True))
-        self.advance(len(self.segment.leaves), outcomes, drawn[1])
+        outcomes = self.segment.draws.by_position(drawn[0])
+        self.advance(len(self.segment.draws.leaves), outcomes, drawn[1])
         for i, layers in self.layered.items():
             masked = isinstance(self.values[i], tv_tensors.Mask)
             self.values[i] = self.mask(i, layers, drawn) if masked else layers(self.values[i], drawn)
@@ -160,7 +161,7 @@ class Beside:
     def mask(self, i: int, layers: Segment, drawn: Drawn) -> Any:
         """A mask behind all transforms."""
         mask, window = self.values[i], drawn[1]
-        applied = self.applied(dict(zip(self.segment.random, drawn[0], strict=True)))
+        applied = self.applied(self.segment.draws.by_position(drawn[0]))
         plain = mask.as_subclass(Tensor)
         carried = masks.carried(plain)
         geometric = any(spec.geometric for _, spec, _ in applied)

@@ -36,8 +36,9 @@ from learned_transforms.images.pytree import (
 )
 from learned_transforms.layers.network import Network
 from learned_transforms.modes import is_compiling, observed
+from learned_transforms.runtime.builder import ONE_IMAGE
 from learned_transforms.runtime.companions import Beside
-from learned_transforms.runtime.pipeline import ONE_IMAGE, Pipeline
+from learned_transforms.runtime.pipeline import Pipeline
 from learned_transforms.runtime.recorder import Tape
 from learned_transforms.runtime.segment import Segment
 from learned_transforms.transforms import torch_ops
@@ -241,8 +242,8 @@ class Run:
         """
         first = values[images[0]]
         if segment.sized is not None and differ([values[i] for i in taken]):
-            coin = isinstance(segment.specs[segment.sized], RandomZoomOut)
-            if coin or segment.sized not in (0, segment.drawer):
+            coin = isinstance(segment.draws.specs[segment.sized], RandomZoomOut)
+            if coin or segment.sized not in (0, segment.draws.drawer):
                 return "what lies together is of several sizes"
             check_sizes([values[i] for i in taken])
         if segment.cutting is not None:
@@ -250,10 +251,11 @@ class Run:
         others = [i for i in taken if i not in images]
         beside = self.beside(segment, values, others, structure, shape_of(first)[0])
         if self.tape is None:
-            drawn = segment.draw(first, beside)
+            drawn = segment.draws(first, beside)
         else:
             drawn = self.tape.draw(segment, first, self.position, beside)
-        if segment.specs and segment.specs[0].alike and drawn[0][0] is not False:
+        specs = segment.draws.specs
+        if specs and specs[0].alike and drawn[0][0] is not False:
             check_shapes([values[i] for i in taken])
         beside.finish(drawn)
         for i in images:

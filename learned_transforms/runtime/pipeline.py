@@ -15,41 +15,36 @@ from learned_transforms.artifacts.explain import unsupported
 from learned_transforms.artifacts.weights import Weights
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import (
-    InputTypeError,
     PipelineTypeError,
     UnsupportedTransformError,
     brief,
     check_choice,
     check_keywords,
-    warn_antialias,
     warn_fallback,
 )
 from learned_transforms.images.formats import Form, kind_of
 from learned_transforms.images.layout import UNKNOWN
-from learned_transforms.ir.ops import Shape, Slot
+from learned_transforms.ir.ops import Shape
 from learned_transforms.kernels import BACKENDS, fast
-from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.geometry import Cropping, Flipping, Padding, Windowing
-from learned_transforms.layers.given import WHOLE, Cutting
 from learned_transforms.layers.network import Lowered, Network
 from learned_transforms.layers.pointwise import Casting, Lookup, Normalising
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.modes import out_of_sight
-from learned_transforms.runtime.segment import MOST_LANES, Budget, Lane, Owner, Segment
+from learned_transforms.runtime.budget import Budget
+from learned_transforms.runtime.builder import Builder, looks
+from learned_transforms.runtime.segment import MOST_LANES, Lane, Segment
 from learned_transforms.transforms.clients.known import Views
-from learned_transforms.transforms.containers import CONTAINERS, Leaf, leaves
-from learned_transforms.transforms.geometry import RandomCrop
+from learned_transforms.transforms.containers import CONTAINERS, leaves
 from learned_transforms.transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
 from learned_transforms.transforms.partial import foreign, stand_in
 from learned_transforms.transforms.registry import cover, name_of, spec_of
-from learned_transforms.transforms.spec import Step
 from learned_transforms.transforms.torch_ops import operates
 from learned_transforms.transforms.watch import UNWATCHED, make_watch
 
 FALLBACKS = ("warn", "torchvision", "error")
 STEADY = (Resampling, Cropping, Windowing, Flipping, Padding, Lookup, Normalising, Casting)
 """Layers that lower alike whatever is drawn: one lowering tells whether a backend runs them."""
-ONE_IMAGE = "A network out of retrain takes one uint8 or float32 image at a time."
 
 MOST_BYTES = 2**21
 """Held by calls for the signatures and draws lately seen; beyond that all are forgotten."""
@@ -224,7 +219,7 @@ class Pipeline(Lowered):
         other = next((layer for layer in segment.network.members if type(layer) not in STEADY), None)
         if other is not None:
             return f"no kernels for {device.type} run {type(other).__name__}"
-        if segment.tracking:
+        if segment.draws.tracking:
             return f"on {device.type}, no draw may depend on the one before"
         return segment.network.why_not(fast(device), shape, device)
 
@@ -239,93 +234,46 @@ class Pipeline(Lowered):
 
     @torch.inference_mode(False)  # What is made is kept, and serves other calls.
     def gather(self, form: Form, start: int, observed: bool = False, stop: int | None = None) -> Segment:
-        """As many transforms from ``start`` up to ``stop`` as learned layers cover, for images of ``form``."""
+        """Gather as many transforms from ``start`` up to ``stop`` as learned layers cover, for images of ``form``."""
         # Masks are moved by layers that no training changes.
-        known = self.source.layers if form.container == "mask" else self.layers
-        layers: list[Layer] = []
-        params: list[Params | None] = []
-        chosen: list[Leaf] = []
-        given: list[Form] = []
-        drawer: int | None = None
-        owners: list[Owner] = []
-        slots = 0
-        cutting: Cutting | None = None
-        current, reason, stop = form, None, len(self.pieces) if stop is None else stop
+        built = Builder(form, self.source.layers if form.container == "mask" else self.layers, self.ordered)
+        reason, stop = None, len(self.pieces) if stop is None else stop
         for position, (_, transform) in enumerate(self.pieces[start:stop], start):
-            covered = cover(transform, current, known.keys(), len(chosen))
-            if chosen and not form.several and spec_of(transform).changes(current):
+            covered = cover(transform, built.form, built.known.keys(), len(built.leaves))
+            if built.leaves and not form.several and spec_of(transform).changes(built.form):
                 # What comes before may give views of the image, which is changed through them.
                 return self.outside(form, start, f"{name_of(transform)} behind it changes the image that it is given")
-            cuts = may_cut(covered, layers, chosen)
-            if chosen and not cuts and looks(transform, current):
+            if built.leaves and looks(transform, built.form) and not built.may_cut(covered):
                 stop = position
                 break
             if form.arrays and any(spec_of(leaf.transform).takes_arrays for leaf in leaves(transform)):
                 reason, stop = "it takes the arrays beside the image, too", position
                 break
             if isinstance(transform, Network):
-                given.append(current)
-                current = self.check_kind(transform, current)
-                layers += transform.members
-                params += transform.params
-                owners += [(len(chosen), None)] * len(transform.members)
-                chosen.append(Leaf(transform))
+                built.add_network(transform)
                 continue
             if isinstance(covered, str):
                 reason, stop = covered, position
                 break
-            whole = any(isinstance(done.layer, WHOLE) for _, done in covered)
-            if chosen and (whole or any(isinstance(layer, WHOLE) for layer in layers[-1:])):
+            if built.leaves and built.stands_alone(covered):
                 stop = position
                 break
-            drawer = len(chosen) if cuts else drawer
-            for leaf, done in covered:
-                spec = spec_of(leaf.transform)
-                if current.container == "pil" and getattr(leaf.transform, "antialias", True) is False:
-                    warn_antialias()
-                order = spec.order_after(current, done.form, current.order)
-                for part, one in done.layers():
-                    layer = one.layer if one.key is None else known[one.key]
-                    if isinstance(layer, Cutting):
-                        cutting = layer
-                    elif layer is not None:
-                        # What maps pixels by themselves may as well do so in the window alone.
-                        place = 0 if cuts and isinstance(layer, Windowing) else len(layers)
-                        layers.insert(place, layer)
-                        params.insert(place, moved(one.params or {}, slots))
-                        owners.insert(place, (len(chosen), part))
-                slots += len(spec.factors)
-                chosen.append(leaf)
-                given.append(current)
-                current = done.form._replace(order=order if self.ordered else 0)
-            if cutting is not None or (current.several and spec_of(transform).unmarking):
+            built.add(covered)
+            if built.cutting is not None or (built.form.several and spec_of(transform).unmarking):
                 stop = position + 1
                 break
-        if current.order == UNKNOWN and any(ordered(piece.read) for piece in self.pieces[start:]):
+        if built.form.order == UNKNOWN and any(ordered(piece.read) for piece in self.pieces[start:]):
             return self.outside(form, start, "noise behind it is drawn in the order of torchvision's memory")
-        network = Network(layers, params, form.dtype)
+        network = Network(built.layers, built.params, form.dtype)
         backend = "reference" if observed and self.backend == "auto" else self.backend
-        what = network, chosen, given, drawer, owners
-        return Segment(*what, stop, form, current, cutting, reason, backend, self.trainable, self.budget)
+        what = network, built.leaves, built.given, built.drawer, built.owners
+        around = stop, form, built.form, built.cutting, reason
+        return Segment(*what, *around, backend, self.trainable, self.budget)
 
     def outside(self, form: Form, start: int, reason: str) -> Segment:
         """A segment of nothing, before a transform that torchvision runs."""
         network, around = Network([], [], form.dtype), (start, form, form, None, reason)
         return Segment(network, [], [], None, [], *around, self.backend, self.trainable, self.budget)
-
-    def check_kind(self, network: Network, form: Form) -> Form:
-        """The form of a network's output; its input must be of the kind that it learned from."""
-        if form.several:
-            raise InputTypeError(ONE_IMAGE)
-        kind = "pil" if form.container == "pil" else form.dtype
-        # Arrays hold the values of uint8 tensors, and a teacher of either says what becomes of both.
-        if kind != ("uint8" if network.kind == "numpy" else network.kind):
-            given = "numpy" if form.container == "numpy" else kind
-            raise InputTypeError(
-                f"This network learned with kind={network.kind!r} and takes no {given} images: teachers compute "
-                f"differently on each. Convert the image, or retrain with kind={given!r}."
-            )
-        return form._replace(container=network.output, dtype="float32" if network.floats else "uint8")
 
     def why_torchvision(self, device: torch.device) -> str | None:
         """Why torchvision itself had better run everything on a device: no fast backend does; None: one does.
@@ -416,16 +364,6 @@ def passes(piece: Piece) -> bool:
     return not own and type(piece.read) not in CONTAINERS and bool(foreign(piece.read))
 
 
-def looks(transform: Any, form: Form) -> bool:
-    """Whether a transform looks at images before it draws, or at all that is there, and so must come first."""
-    getting = callable(getattr(transform, "labels_getter", None))
-    spec = spec_of(transform)
-    if form.several and (spec.alike or spec.several or getting):
-        return True
-    first = next((spec_of(leaf.transform) for leaf in leaves(transform)), spec)
-    return first.looks and not (form.several and isinstance(first, RandomCrop))
-
-
 def ordered(read: Any) -> bool:
     """Whether what a transform makes of an image depends on the order of its values in memory."""
     return any(spec_of(leaf.transform).ordered for leaf in leaves(read))
@@ -434,30 +372,6 @@ def ordered(read: Any) -> bool:
 def torchvision_of(transforms: Any) -> Any:
     """What torchvision runs, of a list of transforms or a Compose or Sequential."""
     return v2.Compose(list(transforms)) if isinstance(transforms, list | tuple | nn.ModuleList) else transforms
-
-
-def may_cut(covered: Sequence[tuple[Leaf, Step]] | str, layers: Sequence[Layer], before: Sequence[Leaf]) -> bool:
-    """Whether a transform may cut its window out of the image before these layers, not behind them.
-
-    Args:
-        covered: what the transform does.
-        before: the transforms of the layers, which may draw nothing.
-    """
-    if isinstance(covered, str) or not spec_of(covered[0][0].transform).windowing:
-        return False
-    if not all(layer.pointwise for layer in layers) or any(spec_of(leaf.transform).random for leaf in before):
-        return False
-    _, step = covered[0]
-    filled = step.params if isinstance(step.layer, Windowing) else None
-    if filled is None or filled["border"] != "zero" or not layers:
-        return True
-    # What is filled in must be the same before and behind.
-    return not any(filled["fill"]) and all(isinstance(one, Lookup) and not one.values[:, 0].any() for one in layers)
-
-
-def moved(params: Params, slots: int) -> Params:
-    """Params in which slots are counted from the first of a segment, of which so many lie before."""
-    return {name: Slot(v.number + slots) if isinstance(v, Slot) else v for name, v in params.items()}
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from learned_transforms.errors import PipelineValueError, UnsupportedTransformError
-from learned_transforms.runtime.segment import Drawn, Segment
+from learned_transforms.runtime.draws import Drawn
+from learned_transforms.runtime.segment import Segment
 from learned_transforms.transforms import torch_ops
 from learned_transforms.transforms.spec import Twin
 
@@ -32,7 +33,7 @@ class Tape:
 
     def draw(self, segment: Segment, image: Any, start: int, beside: Any = None) -> Drawn:
         """What the transforms of a segment, which begins with transform ``start``, draw for an image (and the rest)."""
-        own = next((leaf.transform for leaf in segment.leaves if isinstance(leaf.transform, Twin)), None)
+        own = next((leaf.transform for leaf in segment.draws.leaves if isinstance(leaf.transform, Twin)), None)
         if own is not None and own.random:
             raise UnsupportedTransformError(
                 f"{type(own).__name__}, which stands for a client's transform, draws as the client does: what it draws "
@@ -40,8 +41,8 @@ class Tape:
             )
         if not self.recording:
             return segment.from_params(self.entries[start : segment.stop], image)
-        drawn = segment.draw(image, beside)
-        self.entries += segment.to_params(drawn)
+        drawn = segment.draws(image, beside)
+        self.entries += segment.draws.to_params(drawn)
         return drawn
 
     def operate(self, transform: Any, inputs: Sequence[Any], position: int) -> Any:

@@ -1,0 +1,186 @@
+"""What the transforms of a segment draw for an image: sampled, taken apart, written down, and played back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from learned_transforms.errors import PipelineValueError
+from learned_transforms.images.formats import Form, Window, shape_of
+from learned_transforms.ir.ops import Shape
+from learned_transforms.transforms.containers import Container, Leaf, reached
+from learned_transforms.transforms.params import from_params, to_params
+from learned_transforms.transforms.registry import spec_of
+from learned_transforms.transforms.rng import toss
+from learned_transforms.transforms.sampler import sampler_of
+from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Spec
+
+Drawn = tuple[tuple[Outcome, ...], Window | None]
+"""Outcomes of the random transforms of a segment, in order; and the part of the image that the first one drew."""
+
+
+class Draws:
+    """What consecutive transforms draw.
+
+    Args:
+        leaves: the transforms; of those that look at the image before they draw, only the first, or such as draw from
+            the size that those before leave.
+        given: for each of them, what images it gets.
+        drawer: position of the one whose window is cut out of the image first; None: there is none.
+
+    Attributes:
+        specs: what the transforms are.
+        random: positions of those that draw.
+        chances: where all that is drawn are coins, each whatever the others: of each. They are tossed together.
+        tossing: whether that is so.
+        factored: positions of those that draw factors.
+        tracking: some draw from the size that those before them left.
+    """
+
+    def __init__(self, leaves: Sequence[Leaf], given: Sequence[Form], drawer: int | None) -> None:
+        self.leaves, self.given, self.drawer = leaves, given, drawer
+        self.specs = [spec_of(leaf.transform) for leaf in leaves]
+        self.random = [position for position, spec in enumerate(self.specs) if spec.random]
+        self.chances = [spec.chance() for spec in self.specs if spec.coin]
+        self.tossing = all(leaf.within is None for leaf in leaves) and len(self.chances) == len(self.random)
+        self.factored = [position for position in self.random if self.specs[position].factors]
+        self.tracking = any(spec.placing or (n != drawer and spec.windowing) for n, spec in enumerate(self.specs))
+        self.sampler = None if self.tossing or self.tracking else sampler_of(leaves, self.random)
+
+    def __call__(self, image: Any, beside: Any = None) -> Drawn:
+        """Draw for an image, and for the :class:`~companions.Beside` that goes with it."""
+        if self.tossing:
+            return toss(self.chances) if self.chances else (), None
+        shape = shape_of(image)
+        drawn = None if self.sampler is None else self.sampler(shape)
+        if drawn is not None:
+            return drawn
+        window: Window | None = None
+        outcomes: dict[int, Outcome] = {}
+        known = 0
+        for position in self.random:
+            spec = self.specs[position]
+            if self.tracking:
+                shape, known = self.shape_behind(shape, known, position, outcomes), position
+            # As for Pad, mirrored padding of PIL images may be larger than these.
+            limited = self.given[position].container != "pil"
+            if not self.reached(position, outcomes):
+                outcomes[position] = False
+            elif position == self.drawer:
+                window, outcomes[position] = spec.window(shape[1:], limited), True
+            elif spec.placing and beside is not None:
+                beside.advance(position, outcomes, window)
+                outcomes[position] = spec.sample(Seen(shape, limited, beside.boxes(spec.transform)))
+            else:
+                outcomes[position] = spec.sample(Seen(shape, limited))
+        return tuple(outcomes.values()), window
+
+    def by_position(self, outcomes: Sequence[Outcome]) -> dict[int, Outcome]:
+        """Give outcomes by the positions of the transforms that drew them."""
+        return dict(zip(self.random, outcomes, strict=True))
+
+    def reached(self, position: int, outcomes: Mapping[int, Outcome]) -> bool:
+        """Tell whether the containers around a transform, if there are any, come to it."""
+        _, within, branch = self.leaves[position]
+        if within is None:
+            return True
+        return reached(outcomes.get(within, True), branch) and self.reached(within, outcomes)
+
+    def applied(self, position: int, outcomes: Mapping[int, Outcome]) -> Outcome:
+        """Give what was drawn for a transform: False where it, or a container around it, is left out."""
+        return self.reached(position, outcomes) and outcomes.get(position, True)
+
+    def ran(self, outcomes: Sequence[Outcome]) -> list[tuple[Spec, Outcome]]:
+        """List the transforms that did something and are no containers, with what they drew."""
+        known = self.by_position(outcomes)
+        applied = ((spec, self.applied(position, known)) for position, spec in enumerate(self.specs))
+        return [(spec, what) for spec, what in applied if not isinstance(spec, Container) and spec.takes_effect(what)]
+
+    def shape_behind(self, shape: Shape, first: int, stop: int, outcomes: Mapping[int, Outcome]) -> Shape:
+        """Give (C, H, W) of an image behind the transforms from number ``first`` up to ``stop``, excluded."""
+        size = shape[1:]
+        for position in range(first, stop):
+            outcome = self.applied(position, outcomes)
+            if outcome is not False:
+                size = self.specs[position].size_after(size, outcome)
+        return shape[0], *size
+
+    def split(self, outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, ...], tuple[float, ...]]:
+        """Take the factors, which go to the plan beside the image, out of outcomes; the rest decides on the plan."""
+        structure: list[Outcome] = []
+        factors: list[float] = []
+        for position, outcome in zip(self.random, outcomes, strict=True):
+            if position in self.factored:
+                outcome, own = self.specs[position].split(outcome)
+                factors += own
+            structure.append(outcome)
+        return tuple(structure), tuple(factors)
+
+    def without_whole(self, position: int, outcomes: tuple[Outcome, ...], shape: Shape) -> tuple[Outcome, ...]:
+        """Leave a crop of all that is there out of outcomes, for an image of ``shape`` (C, H, W)."""
+        known = self.by_position(outcomes)
+        found = known[position]
+        if isinstance(found, bool) or not self.reached(position, known):
+            return outcomes
+        _, *size = self.shape_behind(shape, 0, position, known)
+        if tuple(dict(found)[side] for side in SIDES) != (0, 0, *size):
+            return outcomes
+        known[position] = False
+        return tuple(known.values())
+
+    def to_params(self, drawn: Drawn) -> list[Any]:
+        """Write what was drawn as plain values: an entry for each transform, within that of its container."""
+        outcomes = self.by_position(drawn[0])
+        entries: list[Any] = []
+        lists: dict[int | None, list[Any] | None] = {None: entries}
+        for position, (leaf, spec) in enumerate(zip(self.leaves, self.specs, strict=True)):
+            around, outcome = lists[leaf.within], outcomes.get(position, True)
+            if around is None or not self.reached(position, outcomes):
+                lists[position] = None
+            elif isinstance(spec, Container) and outcome is not False:
+                entry, lists[position] = spec.entry(outcome)
+                around.append(entry)
+            else:
+                lists[position] = None
+                around.append(to_params(outcome if drawn[1] is None or position != self.drawer else drawn[1]))
+        return entries
+
+    def from_params(self, entries: Sequence[Any]) -> Drawn:
+        """Read what was drawn; there is an entry for each transform that is not in a RandomApply.
+
+        Raises:
+            PipelineValueError: the entries do not fit the transforms.
+        """
+        outcomes: dict[int, Outcome] = {}
+        window: Window | None = None
+        lists: dict[int | None, list[Any] | None] = {None: list(entries)}
+        for position, (leaf, spec) in enumerate(zip(self.leaves, self.specs, strict=True)):
+            around = lists[leaf.within]
+            lists[position] = None
+            outcome: Outcome = False
+            if around is not None and self.reached(position, outcomes):
+                if not around:
+                    raise PipelineValueError("Expected params for each transform in a container, got too few entries.")
+                outcome, inner = parsed(spec, around.pop(0))
+                lists[position] = inner if outcome is not False else None
+            if position == self.drawer and isinstance(outcome, tuple):
+                top, left, height, width = (side for _, side in outcome)
+                window, outcome = (top, left, height, width), True
+            if spec.random:
+                outcomes[position] = outcome
+        if any(lists.values()):
+            raise PipelineValueError("Expected params for each transform in a container, got too many entries.")
+        return tuple(outcomes.values()), window
+
+
+def parsed(spec: Spec, entry: Any) -> tuple[Outcome, list[Any] | None]:
+    """Read an entry of params; of a container, with the list of those in it.
+
+    Raises:
+        PipelineValueError: it does not fit the transform.
+    """
+    if not isinstance(spec, Container):
+        return from_params(spec, entry), None
+    found = spec.parsed(entry)
+    if found is None:
+        name = type(spec.transform).__name__
+        raise PipelineValueError(f"Expected params of {name}, got {entry!r}; see make_params(image).")
+    return found
