@@ -31,7 +31,7 @@ from learned_transforms.layers.resize import Picking
 from learned_transforms.runtime.budget import Budget
 from learned_transforms.runtime.draws import Drawn, Draws
 from learned_transforms.runtime.specialize import Owner, Specialized, Specializer, plain
-from learned_transforms.transforms.clients.twins import Erase
+from learned_transforms.transforms.clients.moves import Erase
 from learned_transforms.transforms.containers import Leaf
 from learned_transforms.transforms.geometry import RandomCrop
 from learned_transforms.transforms.metadata import carried

@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 from learned_transforms.images.formats import Form
 from learned_transforms.layers.given import Cutting
 from learned_transforms.transforms import boxes, color, convert, erasing, geometry, places, pointwise, resize
-from learned_transforms.transforms.clients import twins
+from learned_transforms.transforms.clients import moves, twins
 from learned_transforms.transforms.containers import CONTAINERS, Container, Leaf, leaves
 from learned_transforms.transforms.spec import Spec, Step
 from learned_transforms.transforms.torch_ops import OPERATIONS
@@ -69,7 +69,7 @@ SPECS: dict[type, type[Spec]] = {
     v2.SanitizeKeyPoints: boxes.SanitizeKeyPoints,
     convert.ToTensorIfPIL: convert.PresetToTensor,
     **CONTAINERS,
-    **{twin: twin for twin in twins.ALL},
+    **{twin: twin for twin in (*twins.ALL, *moves.ALL)},
     **OPERATIONS,
 }
 """What transforms are, by class; those of the clients' are their own."""

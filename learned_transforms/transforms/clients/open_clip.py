@@ -4,8 +4,9 @@ import random
 from typing import Any
 
 from learned_transforms.transforms.clients.entries import Table, entry, fixed
+from learned_transforms.transforms.clients.moves import CropOrPad
 from learned_transforms.transforms.clients.timm import crop_or_pad, keep_ratio
-from learned_transforms.transforms.clients.twins import Convert, CropOrPad, MaybeToTensor, python_below
+from learned_transforms.transforms.clients.twins import Convert, MaybeToTensor, python_below
 from learned_transforms.transforms.containers import Sometimes
 
 

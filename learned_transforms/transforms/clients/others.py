@@ -13,7 +13,8 @@ from torchvision.transforms import v2
 from learned_transforms.images.formats import Window
 from learned_transforms.ir.ops import Shape
 from learned_transforms.transforms.clients.entries import Table, entry
-from learned_transforms.transforms.clients.twins import Convert, Erase, Scale, SwapChannels, python_up_to
+from learned_transforms.transforms.clients.moves import Erase
+from learned_transforms.transforms.clients.twins import Convert, Scale, SwapChannels, python_up_to
 from learned_transforms.transforms.containers import Sometimes
 
 TRIES = 100

@@ -11,18 +11,16 @@ import torchvision.transforms as v1
 from learned_transforms.images.formats import Window
 from learned_transforms.ir.ops import Shape
 from learned_transforms.transforms.clients.entries import Reading, Table, entry, fixed
-from learned_transforms.transforms.clients.twins import (
+from learned_transforms.transforms.clients.moves import (
     CropOrPad,
     Erase,
     KeepRatio,
-    MaybePILToTensor,
-    MaybeToTensor,
     PythonWindow,
     RandomCropOrPad,
     RandomKeepRatio,
     Trim,
-    Unscaled,
 )
+from learned_transforms.transforms.clients.twins import MaybePILToTensor, MaybeToTensor, Unscaled
 from learned_transforms.transforms.containers import OneOf
 
 
