@@ -17,7 +17,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import BORDERS, Keep, Listed, bordered, follow
 from learned_transforms.ir.interpolation import Axis, evaluate
 from learned_transforms.ir.ops import Around, Gather, Plan, Resample, Stage, Table
-from learned_transforms.kernels import cpu
+from learned_transforms.kernels import cpu, stages
 from learned_transforms.kernels.reference.executor import Reference
 from learned_transforms.layers import resize
 from learned_transforms.layers.resize import Resampling
@@ -133,7 +133,9 @@ def test_taps_without_antialiasing(number: str, fma: bool, simd: str) -> None:
         for kernel in (CUBIC, torch.tensor([[1.0, -1.0]], dtype=torch.float64)):
             expected = evaluate(kernel, shift, n_in, n_out, how, antialias=False)
             axis = Axis(kernel, shift, n_out, how, antialias=False)
-            first, count, whole, real, bits = cpu._native.taps(cpu.axis_of(axis), n_in, cpu.arithmetic_of(how), simd)
+            first, count, whole, real, bits = cpu._native.taps(
+                stages.axis_of(axis), n_in, stages.arithmetic_of(how), simd
+            )
             assert first == expected.first.tolist()
             assert count == expected.count.tolist()
             weights = torch.tensor(whole if number == "int" else real).view(-1, n_out).T

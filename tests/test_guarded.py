@@ -11,7 +11,7 @@ from learned_transforms.errors import BackendError
 from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import Axis
 from learned_transforms.ir.ops import Gather, Plan, Resample
-from learned_transforms.kernels import cpu
+from learned_transforms.kernels import cpu, stages
 
 SCRIPT = """
 import ctypes, mmap, sys
@@ -80,4 +80,4 @@ def test_steps_that_overflow_are_refused(keep):
         with pytest.raises(BackendError, match="beyond any image"):
             cpu.Program(Plan(3, None, (stage,), output))
     with pytest.raises(ValueError, match="beyond any image"):
-        native.taps(cpu.axis_of(axis.kept(keep)), 8, cpu.arithmetic_of(INT16), "")
+        native.taps(stages.axis_of(axis.kept(keep)), 8, stages.arithmetic_of(INT16), "")

@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms.images.formats import form_of
-from learned_transforms.kernels import cpu
+from learned_transforms.kernels import cpu, stages
 from learned_transforms.layers.given import Projecting
 
 IMAGE = torch.arange(3 * 32 * 32, dtype=torch.int64).reshape(3, 32, 32).remainder(251).to(torch.uint8)
@@ -154,8 +154,8 @@ def test_from_several_threads():
 @pytest.mark.skipif(cpu.MISSING is not None, reason="the native extension is not there")
 def test_plans_of_other_draws_share_their_stages(monkeypatch):
     made = []
-    for kind, make in cpu.NATIVE.items():
-        monkeypatch.setitem(cpu.NATIVE, kind, lambda stage, make=make: made.append(stage) or make(stage))
+    for kind, make in stages.NATIVE.items():
+        monkeypatch.setitem(stages.NATIVE, kind, lambda stage, make=make: made.append(stage) or make(stage))
     pipeline = lt.LearnedCompose([v2.ColorJitter(0.4, 0.4, 0.4, 0.1), v2.RandomHorizontalFlip()], backend="cpu")
     for _ in range(150):
         pipeline(IMAGE)

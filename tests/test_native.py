@@ -21,7 +21,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import Axis, evaluate
 from learned_transforms.ir.ops import Gather, Mix, Normalise, Plan, Resample, Table
-from learned_transforms.kernels import cpu
+from learned_transforms.kernels import cpu, stages
 from learned_transforms.layers.geometry import Cropping, Flipping
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Lookup, Mixing, Normalising
@@ -345,7 +345,9 @@ def test_taps_are_the_same_numbers(kernel, arithmetic, simd):
             keep = Keep(n_out - 1, -1, n_out) if n_in % 2 else Keep(n_out // 3, 1, n_out - n_out // 3)
             axis = Axis(KERNELS[kernel], torch.tensor(shift).double(), n_out, arithmetic, keep)
             expected = axis.taps(n_in)
-            first, count, whole, real, bits = native.taps(cpu.axis_of(axis), n_in, cpu.arithmetic_of(arithmetic), simd)
+            first, count, whole, real, bits = native.taps(
+                stages.axis_of(axis), n_in, stages.arithmetic_of(arithmetic), simd
+            )
             assert first == expected.first.tolist()
             assert count == expected.count.tolist()
             # The reference keeps as many weights as the kept outputs need at most; both end in zeros.

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 import learned_transforms as lt
 from learned_transforms.ir import interpolation
 from learned_transforms.kernels import BACKENDS, cpu
-from learned_transforms.kernels.cpu import allocator
+from learned_transforms.kernels.memory import allocator
 from learned_transforms.kernels.reference import executor as reference
 from learned_transforms.layers import network
 from learned_transforms.runtime import pipeline, segment

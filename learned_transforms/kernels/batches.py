@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 from learned_transforms.errors import InputTypeError, UnevenBatchError
 from learned_transforms.images.formats import Window
 from learned_transforms.kernels import cpu
+from learned_transforms.kernels.memory import TORCH
 from learned_transforms.modes import shape_of
 
 
@@ -98,7 +99,7 @@ def kind_of(value: Any) -> Kind:
 
 def kind_of_call(call: Any) -> Kind:
     """The kind of a row that a native call writes; only arrays have the channels of a pixel side by side."""
-    return Kind(call.interleaved, call.memory, cpu.TORCH[call.output[3]], torch.device("cpu"))
+    return Kind(call.interleaved, call.memory, TORCH[call.output[3]], torch.device("cpu"))
 
 
 def common(kinds: Iterable[Kind]) -> Kind:

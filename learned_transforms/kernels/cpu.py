@@ -6,11 +6,9 @@ variable ``LEARNED_TRANSFORMS_SIMD`` (``avx512``, ``avx2``, ``portable``), read 
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -18,61 +16,37 @@ from PIL import Image
 from torch import Tensor
 
 from learned_transforms.errors import BackendError, InputShapeError, PipelineValueError
-from learned_transforms.images.formats import DTYPES, HALVES, Call, Later, Window, shape_of, to_tensor
+from learned_transforms.images.formats import Call, Later, Window, shape_of, to_tensor
 from learned_transforms.installed import EXPORTS_SAFELY, check_export
-from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.ir.indexing import Kept, Listed, Nearest
-from learned_transforms.ir.interpolation import Axis, FixedAxis, away_from_zero
 from learned_transforms.ir.ops import (
     Blend,
     Blur,
-    BoxBlur,
     Cast,
     Equalise,
-    Factor,
     Filter,
-    Gather,
     Mix,
-    Normalise,
-    Pick,
     Plan,
     Resample,
     Resize,
-    Slot,
     Sparse,
-    Stage,
     Stretch,
     Table,
     Turn,
 )
 from learned_transforms.ir.passes import at
+from learned_transforms.kernels.extension import MISSING, _native
+from learned_transforms.kernels.memory import allocator, check_length, fitted, in_memory, output_of, readable, usable
 from learned_transforms.kernels.reference.executor import Reference
-
-MISSING: str | None = None
-"""Why the compiled part is not there, if it is not."""
-try:
-    from learned_transforms.kernels import _native
-except ImportError as error:
-    MISSING = (
-        f"the native extension is not there ({type(error).__name__}). Install a C++ compiler, then the package once "
-        "more with pip install --no-cache-dir --force-reinstall --no-deps"
-    )
+from learned_transforms.kernels.stages import MADE, NAMES, native, unfit
 
 SIMD = "LEARNED_TRANSFORMS_SIMD"
-MOST_INTERLEAVED = 4
-"""Values of an interleaved pixel that the native code takes; wider ones are copied to planes first."""
 BYTES_TO_ADVISE = 2**25
 """From so many on, memory for several results is asked for in huge pages: the C library maps it anew each time. What is
 smaller is used again mostly, and huge pages may take long to find."""
 PIXELS = {"RGB": (3, 4), "L": (1, 1)}
 """By mode of a PIL image: channels, and bytes from pixel to pixel."""
-NAMES = {**DTYPES, **HALVES}
-"""The native code's names of dtypes."""
-TORCH = {name: dtype for dtype, name in NAMES.items()}
 ARRAY_TYPES = {torch.uint8: np.uint8, torch.float32: np.float32, torch.float16: np.float16}
 """By dtype: that of arrays, which have no other."""
-MADE: WeakKeyDictionary[Stage, Any] = WeakKeyDictionary()
-"""The native code's own of stages that are in use: plans share them."""
 
 
 def mix_batch(images: Tensor, share: float) -> Tensor:
@@ -125,167 +99,6 @@ def why_not(plan: Plan | None, device: torch.device | None, gradients: bool) -> 
     # Where weights begin to be trained, layers give new stages.
     reasons = (unfit(stage) for stage in plan.stages if stage not in MADE)
     return next((reason for reason in reasons if reason is not None), None)
-
-
-def unfit(stage: Stage) -> str | None:
-    """Why a stage is not for this backend."""
-    if type(stage) not in NATIVE:
-        return f"it has no {type(stage).__name__}: full matrices and unstructured networks are left to torch"
-    arithmetic = getattr(stage, "arithmetic", None)
-    if arithmetic is not None:
-        if arithmetic.number == "float64" and isinstance(stage, Resample | Resize | Mix | Blend | Blur):
-            return f"its {type(stage).__name__} does not sum in float64"
-        if arithmetic.number != "float32" and arithmetic.fma:
-            return f"it does not fuse sums in {arithmetic.number}"
-        cut = isinstance(stage, Resample | Resize) and arithmetic.quarters
-        if cut and (arithmetic.number != "int" or not 3 <= arithmetic.bits <= 11):
-            return "it cuts products to quarters of a level in integers of 3 to 11 fraction bits only"
-        if isinstance(stage, Resample) and arithmetic.number == "int" and not (arithmetic.each_pass or cut):
-            return "its integer passes round after each pass"
-    if isinstance(stage, Blend) and stage.other is not None:
-        if stage.mean is not None and isinstance(stage.other, Filter):
-            return "it takes no mean of what a Filter makes"
-        reason = unfit(stage.other)
-        if reason is not None:
-            return reason
-    if isinstance(stage, Turn) and stage.steps not in (0, 255):
-        return "it counts hue in 255 steps, or none"
-    if isinstance(stage, Turn) and (stage.centres[1] - stage.centres[0]) % 6 != 2:
-        return "it knows channels in the order of their hue only"
-    if isinstance(stage, Blur) and stage.border == "zero":
-        return "it blurs no image with nothing around it"
-    tensors = [value for value in vars(stage).values() if isinstance(value, Tensor)]
-    axes = [value for value in vars(stage).values() if isinstance(value, Axis | FixedAxis)]
-    tensors += [value for axis in axes for value in vars(axis).values() if isinstance(value, Tensor)]
-    return "its weights are being trained" if any(tensor.requires_grad for tensor in tensors) else None
-
-
-def axis_of(axis: Axis | FixedAxis) -> tuple[Any, ...]:
-    if isinstance(axis, Axis):
-        weights: tuple[Any, ...] = axis.kernel.tolist(), float(axis.shift), axis.antialias, axis.width
-    else:
-        taps = axis.fixed
-        ends = (value.int().numpy() for value in (taps.first, taps.count))
-        weights = taps.size, *ends, taps.weights.T.double().contiguous().numpy(), taps.bits or 0
-    return weights, axis.size, axis.keep.numbers
-
-
-def arithmetic_of(how: Arithmetic) -> tuple[Any, ...]:
-    sums = how.number, how.bits, how.adaptive, how.fma, how.grouped
-    return *sums, how.rounding, how.each_pass, how.tall_first, how.quarters, how.order
-
-
-def numbers_of(weights: Tensor, arithmetic: Arithmetic) -> Any:
-    """Weights of a sum, rounded to its type, as an array of float64, which holds them all."""
-    if arithmetic.number == "int":
-        weights = away_from_zero(weights * 2.0**arithmetic.bits).int()
-    elif arithmetic.number == "float32":
-        weights = weights.float()
-    return weights.double().contiguous().numpy()
-
-
-def resample_of(stage: Resample) -> Any:
-    return _native.resample(axis_of(stage.rows), axis_of(stage.columns), arithmetic_of(stage.arithmetic))
-
-
-def resize_of(stage: Resize) -> Any:
-    larger = None if stage.larger is None else arithmetic_of(stage.larger)
-    how = arithmetic_of(stage.arithmetic), larger, stage.arithmetic.small, stage.still
-    return _native.resize(stage.sizing, axis_of(stage.rows), axis_of(stage.columns), *how)
-
-
-def gather_of(stage: Gather) -> Any:
-    rows, columns = kept_of(stage.rows), kept_of(stage.columns)
-    return _native.gather(stage.channels, rows, columns, stage.fill, stage.outside, stage.limited)
-
-
-def kept_of(keep: Kept | None) -> Any:
-    if isinstance(keep, Listed):
-        return np.array(keep.pixels, dtype=np.int64)
-    if isinstance(keep, Nearest):
-        how = keep.arithmetic
-        return keep.size, keep.offset, how.number, how.running, keep.keep.numbers
-    return None if keep is None else keep.numbers
-
-
-def sparse_of(stage: Sparse) -> Any:
-    weights, bias = (numbers_of(value, stage.arithmetic) for value in (stage.weights.movedim(-1, 0), stage.bias))
-    index = stage.index.movedim(-1, 0).contiguous().numpy()
-    return _native.sparse(index, weights, bias, stage.size, stage.shape, arithmetic_of(stage.arithmetic))
-
-
-def filter_of(stage: Filter) -> tuple[Any, ...]:
-    used = stage.weights != 0
-    weights = numbers_of(stage.weights[used], stage.arithmetic)
-    size = tuple(stage.weights.shape)
-    return size, used.nonzero().numpy(), weights, stage.border, arithmetic_of(stage.arithmetic)
-
-
-def mix_of(stage: Mix) -> tuple[Any, ...]:
-    whole = [away_from_zero(value * 2.0**stage.arithmetic.bits).int().tolist() for value in (stage.weight, stage.bias)]
-    real = [value.float().tolist() for value in (stage.weight, stage.bias)]
-    return *real, *whole, arithmetic_of(stage.arithmetic)
-
-
-def table_of(stage: Table) -> Any:
-    values, dtype = stage.values.contiguous(), stage.values.dtype
-    return _native.table((values.view(torch.uint16) if dtype in HALVES else values).numpy(), NAMES[dtype])
-
-
-def factor_of(factor: Factor) -> tuple[float, int | None]:
-    return (0.0, factor.number) if isinstance(factor, Slot) else (float(factor), None)
-
-
-def blend_of(stage: Blend) -> Any:
-    other: tuple[Any, ...] | None = None
-    if stage.other is not None:
-        other = mix_of(stage.other) if isinstance(stage.other, Mix) else filter_of(stage.other)
-    how = stage.mean, stage.form, stage.ceiling, arithmetic_of(stage.arithmetic), stage.limited
-    return _native.blend(stage.terms.flatten().tolist(), factor_of(stage.factor), other, *how)
-
-
-def stretch_of(stage: Stretch) -> Any:
-    return _native.stretch(stage.ends.tolist(), stage.form, stage.ceiling, arithmetic_of(stage.arithmetic))
-
-
-def turn_of(stage: Turn) -> Any:
-    how = stage.span, stage.form, stage.steps, stage.ceiling, arithmetic_of(stage.arithmetic)
-    return _native.turn(stage.centres, factor_of(stage.factor), *how)
-
-
-def blur_of(stage: Blur) -> Any:
-    sigma = factor_of(stage.sigma)
-    how = stage.border, arithmetic_of(stage.arithmetic), stage.limited
-    return _native.blur(stage.coefficients.tolist(), sigma, stage.size, *how)
-
-
-NATIVE: dict[type, Callable[[Any], Any]] = {
-    Resample: resample_of,
-    Resize: resize_of,
-    Pick: lambda stage: _native.pick(stage.sizing, kept_of(stage.nearest)),
-    Sparse: sparse_of,
-    Filter: lambda stage: _native.filter(*filter_of(stage)),
-    Gather: gather_of,
-    Mix: lambda stage: _native.mix(*mix_of(stage)),
-    Table: table_of,
-    Normalise: lambda stage: _native.normalise(stage.mean.tolist(), stage.std.tolist(), NAMES[stage.mean.dtype]),
-    Cast: lambda stage: _native.cast(NAMES[stage.dtype]),
-    Blend: blend_of,
-    Stretch: stretch_of,
-    Equalise: lambda stage: _native.equalise(stage.levels, stage.offset),
-    Turn: turn_of,
-    Blur: blur_of,
-    BoxBlur: lambda stage: _native.box_blur(factor_of(stage.sigma), stage.passes),
-}
-"""By stage: what makes the native code's own."""
-
-
-def native(stage: Stage) -> Any:
-    """The native code's own of a stage."""
-    made = MADE.get(stage)
-    if made is None:
-        made = MADE[stage] = NATIVE[type(stage)](stage)
-    return made
 
 
 class Program:
@@ -502,28 +315,9 @@ class Program:
         return call
 
 
-def check_length(length: int, expected: int) -> None:
-    """Require so many bytes of pixels."""
-    if length != expected:
-        raise InputShapeError(f"Expected {expected} bytes of pixels, Pillow gave {length}.")
-
-
-def output_of(call: Any, lead: Sequence[int], interleaved: bool) -> tuple[tuple[int, ...], torch.dtype]:
-    """Shape in memory and dtype of what a native call gives, for ``lead`` dimensions of the batch."""
-    c, h, w, dtype = call.output
-    return (*lead, h, w, c) if interleaved else (*lead, c, h, w), TORCH[dtype]
-
-
 def compile_plan(plan: Plan) -> Program | Reference:
     """The program of a plan; where there is nothing to compute, the reference gives images back as they are."""
     return Program(plan) if plan.stages else Reference(plan)
-
-
-@cache
-def allocator(dtype: torch.dtype) -> Callable[..., Tensor]:
-    """What makes tensors of a dtype in the CPU's memory, whatever the default device is."""
-    with torch.inference_mode(False):
-        return torch.empty(0, dtype=dtype, device="cpu").new_empty
 
 
 def run_all(jobs: Sequence[tuple[Any, int, int, Window | None, Sequence[float]]], made: Tensor) -> None:
@@ -544,46 +338,3 @@ def fresh(size: Sequence[int], dtype: torch.dtype) -> Tensor:
     if MISSING is None and made.nbytes >= BYTES_TO_ADVISE:
         _native.advise(made.data_ptr(), made.nbytes)
     return made
-
-
-def fitted(shape: Sequence[int], channel: int, row: int, pixel: int) -> tuple[int, int, int]:
-    """Strides of an image of ``shape`` (C, H, W); along an axis of one value they may be anything: made to fit."""
-    channels, _, width = shape
-    return 1 if channels == 1 else channel, row, 1 if width == 1 else pixel
-
-
-def readable(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether the native code reads images of ``shape`` (C, H, W): planes, or a few channels side by side."""
-    channel, _, pixel = strides
-    return pixel == 1 or (channel == 1 and shape[0] <= pixel <= MOST_INTERLEAVED)
-
-
-def in_memory(image: Tensor) -> Tensor:
-    """A tensor whose storage is shorter than itself, in memory of its own: zeros that torch never wrote down.
-
-    Raises:
-        InputShapeError: its storage was taken away.
-    """
-    if not image._is_zerotensor():
-        have = image.untyped_storage().nbytes()
-        raise InputShapeError(
-            f"Expected an image whose memory holds {tuple(image.shape)} {image.dtype}, got a storage of {have} bytes: "
-            "it was resized or freed. Pass a clone made before that."
-        )
-    return torch.zeros(image.shape, dtype=image.dtype)
-
-
-def usable(image: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
-    """The image as a tensor ``[C, H, W]`` or ``[N, C, H, W]`` that the native code reads: itself, a view, or a copy.
-
-    Strides of one image come with it.
-    """
-    image = image.resolve_neg()
-    if image.ndim > 4:
-        image = image.flatten(0, -4)
-    shape = image.shape[-3:]
-    strides = fitted(shape, *image.stride()[-3:])
-    if readable(shape, strides):
-        return image, strides
-    image = image.contiguous()
-    return image, fitted(shape, *image.stride()[-3:])

@@ -9,27 +9,19 @@ draws; so it is for what is not known here, and where torch looks into the call.
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 
 from learned_transforms.images.formats import Window
 from learned_transforms.installed import aside
 from learned_transforms.ir.ops import Shape
+from learned_transforms.kernels.extension import _native
 from learned_transforms.transforms.area import log_ratio
 from learned_transforms.transforms.containers import Leaf
 from learned_transforms.transforms.registry import spec_of
 from learned_transforms.transforms.resize import RandomResizedCrop
 from learned_transforms.transforms.rng import buffer_of, default_rng_active
 from learned_transforms.transforms.spec import ALWAYS, Outcome
-
-if TYPE_CHECKING:
-    from learned_transforms.kernels import _native
-else:
-    try:
-        from learned_transforms.kernels import _native
-    except ImportError:
-        _native = None
 
 BYTES = 5056
 """Of the state of torch's generator on the CPU."""

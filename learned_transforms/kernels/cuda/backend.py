@@ -18,10 +18,10 @@ from learned_transforms.ir.indexing import Keep, Mirrored, Padded, Part
 from learned_transforms.ir.interpolation import Axis
 from learned_transforms.ir.ops import Gather, Normalise, Plan, Resample, Resize, Stage, Table
 from learned_transforms.ir.passes import at
-from learned_transforms.kernels.cpu import in_memory
 from learned_transforms.kernels.cuda import driver
 from learned_transforms.kernels.cuda.driver import THREADS, Driver
 from learned_transforms.kernels.cuda.spans import Geometry, Span, entire
+from learned_transforms.kernels.memory import in_memory
 from learned_transforms.kernels.reference.executor import Reference, carry_out
 
 PLACE = "cuda"

@@ -1,0 +1,202 @@
+"""The native code's counterparts of operations, and which operations it has none for."""
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from learned_transforms.images.formats import DTYPES, HALVES
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.indexing import Kept, Listed, Nearest
+from learned_transforms.ir.interpolation import Axis, FixedAxis, away_from_zero
+from learned_transforms.ir.ops import (
+    Blend,
+    Blur,
+    BoxBlur,
+    Cast,
+    Equalise,
+    Factor,
+    Filter,
+    Gather,
+    Mix,
+    Normalise,
+    Pick,
+    Resample,
+    Resize,
+    Slot,
+    Sparse,
+    Stage,
+    Stretch,
+    Table,
+    Turn,
+)
+from learned_transforms.kernels.extension import _native
+
+NAMES = {**DTYPES, **HALVES}
+"""The native code's names of dtypes."""
+MADE: WeakKeyDictionary[Stage, Any] = WeakKeyDictionary()
+"""The native code's own of stages that are in use: plans share them."""
+
+
+def unfit(stage: Stage) -> str | None:
+    """Why a stage is not for this backend."""
+    if type(stage) not in NATIVE:
+        return f"it has no {type(stage).__name__}: full matrices and unstructured networks are left to torch"
+    arithmetic = getattr(stage, "arithmetic", None)
+    if arithmetic is not None:
+        if arithmetic.number == "float64" and isinstance(stage, Resample | Resize | Mix | Blend | Blur):
+            return f"its {type(stage).__name__} does not sum in float64"
+        if arithmetic.number != "float32" and arithmetic.fma:
+            return f"it does not fuse sums in {arithmetic.number}"
+        cut = isinstance(stage, Resample | Resize) and arithmetic.quarters
+        if cut and (arithmetic.number != "int" or not 3 <= arithmetic.bits <= 11):
+            return "it cuts products to quarters of a level in integers of 3 to 11 fraction bits only"
+        if isinstance(stage, Resample) and arithmetic.number == "int" and not (arithmetic.each_pass or cut):
+            return "its integer passes round after each pass"
+    if isinstance(stage, Blend) and stage.other is not None:
+        if stage.mean is not None and isinstance(stage.other, Filter):
+            return "it takes no mean of what a Filter makes"
+        reason = unfit(stage.other)
+        if reason is not None:
+            return reason
+    if isinstance(stage, Turn) and stage.steps not in (0, 255):
+        return "it counts hue in 255 steps, or none"
+    if isinstance(stage, Turn) and (stage.centres[1] - stage.centres[0]) % 6 != 2:
+        return "it knows channels in the order of their hue only"
+    if isinstance(stage, Blur) and stage.border == "zero":
+        return "it blurs no image with nothing around it"
+    tensors = [value for value in vars(stage).values() if isinstance(value, Tensor)]
+    axes = [value for value in vars(stage).values() if isinstance(value, Axis | FixedAxis)]
+    tensors += [value for axis in axes for value in vars(axis).values() if isinstance(value, Tensor)]
+    return "its weights are being trained" if any(tensor.requires_grad for tensor in tensors) else None
+
+
+def axis_of(axis: Axis | FixedAxis) -> tuple[Any, ...]:
+    if isinstance(axis, Axis):
+        weights: tuple[Any, ...] = axis.kernel.tolist(), float(axis.shift), axis.antialias, axis.width
+    else:
+        taps = axis.fixed
+        ends = (value.int().numpy() for value in (taps.first, taps.count))
+        weights = taps.size, *ends, taps.weights.T.double().contiguous().numpy(), taps.bits or 0
+    return weights, axis.size, axis.keep.numbers
+
+
+def arithmetic_of(how: Arithmetic) -> tuple[Any, ...]:
+    sums = how.number, how.bits, how.adaptive, how.fma, how.grouped
+    return *sums, how.rounding, how.each_pass, how.tall_first, how.quarters, how.order
+
+
+def numbers_of(weights: Tensor, arithmetic: Arithmetic) -> Any:
+    """Weights of a sum, rounded to its type, as an array of float64, which holds them all."""
+    if arithmetic.number == "int":
+        weights = away_from_zero(weights * 2.0**arithmetic.bits).int()
+    elif arithmetic.number == "float32":
+        weights = weights.float()
+    return weights.double().contiguous().numpy()
+
+
+def resample_of(stage: Resample) -> Any:
+    return _native.resample(axis_of(stage.rows), axis_of(stage.columns), arithmetic_of(stage.arithmetic))
+
+
+def resize_of(stage: Resize) -> Any:
+    larger = None if stage.larger is None else arithmetic_of(stage.larger)
+    how = arithmetic_of(stage.arithmetic), larger, stage.arithmetic.small, stage.still
+    return _native.resize(stage.sizing, axis_of(stage.rows), axis_of(stage.columns), *how)
+
+
+def gather_of(stage: Gather) -> Any:
+    rows, columns = kept_of(stage.rows), kept_of(stage.columns)
+    return _native.gather(stage.channels, rows, columns, stage.fill, stage.outside, stage.limited)
+
+
+def kept_of(keep: Kept | None) -> Any:
+    if isinstance(keep, Listed):
+        return np.array(keep.pixels, dtype=np.int64)
+    if isinstance(keep, Nearest):
+        how = keep.arithmetic
+        return keep.size, keep.offset, how.number, how.running, keep.keep.numbers
+    return None if keep is None else keep.numbers
+
+
+def sparse_of(stage: Sparse) -> Any:
+    weights, bias = (numbers_of(value, stage.arithmetic) for value in (stage.weights.movedim(-1, 0), stage.bias))
+    index = stage.index.movedim(-1, 0).contiguous().numpy()
+    return _native.sparse(index, weights, bias, stage.size, stage.shape, arithmetic_of(stage.arithmetic))
+
+
+def filter_of(stage: Filter) -> tuple[Any, ...]:
+    used = stage.weights != 0
+    weights = numbers_of(stage.weights[used], stage.arithmetic)
+    size = tuple(stage.weights.shape)
+    return size, used.nonzero().numpy(), weights, stage.border, arithmetic_of(stage.arithmetic)
+
+
+def mix_of(stage: Mix) -> tuple[Any, ...]:
+    whole = [away_from_zero(value * 2.0**stage.arithmetic.bits).int().tolist() for value in (stage.weight, stage.bias)]
+    real = [value.float().tolist() for value in (stage.weight, stage.bias)]
+    return *real, *whole, arithmetic_of(stage.arithmetic)
+
+
+def table_of(stage: Table) -> Any:
+    values, dtype = stage.values.contiguous(), stage.values.dtype
+    return _native.table((values.view(torch.uint16) if dtype in HALVES else values).numpy(), NAMES[dtype])
+
+
+def factor_of(factor: Factor) -> tuple[float, int | None]:
+    return (0.0, factor.number) if isinstance(factor, Slot) else (float(factor), None)
+
+
+def blend_of(stage: Blend) -> Any:
+    other: tuple[Any, ...] | None = None
+    if stage.other is not None:
+        other = mix_of(stage.other) if isinstance(stage.other, Mix) else filter_of(stage.other)
+    how = stage.mean, stage.form, stage.ceiling, arithmetic_of(stage.arithmetic), stage.limited
+    return _native.blend(stage.terms.flatten().tolist(), factor_of(stage.factor), other, *how)
+
+
+def stretch_of(stage: Stretch) -> Any:
+    return _native.stretch(stage.ends.tolist(), stage.form, stage.ceiling, arithmetic_of(stage.arithmetic))
+
+
+def turn_of(stage: Turn) -> Any:
+    how = stage.span, stage.form, stage.steps, stage.ceiling, arithmetic_of(stage.arithmetic)
+    return _native.turn(stage.centres, factor_of(stage.factor), *how)
+
+
+def blur_of(stage: Blur) -> Any:
+    sigma = factor_of(stage.sigma)
+    how = stage.border, arithmetic_of(stage.arithmetic), stage.limited
+    return _native.blur(stage.coefficients.tolist(), sigma, stage.size, *how)
+
+
+NATIVE: dict[type, Callable[[Any], Any]] = {
+    Resample: resample_of,
+    Resize: resize_of,
+    Pick: lambda stage: _native.pick(stage.sizing, kept_of(stage.nearest)),
+    Sparse: sparse_of,
+    Filter: lambda stage: _native.filter(*filter_of(stage)),
+    Gather: gather_of,
+    Mix: lambda stage: _native.mix(*mix_of(stage)),
+    Table: table_of,
+    Normalise: lambda stage: _native.normalise(stage.mean.tolist(), stage.std.tolist(), NAMES[stage.mean.dtype]),
+    Cast: lambda stage: _native.cast(NAMES[stage.dtype]),
+    Blend: blend_of,
+    Stretch: stretch_of,
+    Equalise: lambda stage: _native.equalise(stage.levels, stage.offset),
+    Turn: turn_of,
+    Blur: blur_of,
+    BoxBlur: lambda stage: _native.box_blur(factor_of(stage.sigma), stage.passes),
+}
+"""By stage: what makes the native code's own."""
+
+
+def native(stage: Stage) -> Any:
+    """The native code's own of a stage."""
+    made = MADE.get(stage)
+    if made is None:
+        made = MADE[stage] = NATIVE[type(stage)](stage)
+    return made
