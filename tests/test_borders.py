@@ -16,7 +16,8 @@ from learned_transforms.installed import takes_rows_first
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import BORDERS, Keep, Listed, bordered, follow
 from learned_transforms.ir.interpolation import Axis, evaluate
-from learned_transforms.ir.ops import Around, Gather, Plan, Resample, Stage, Table
+from learned_transforms.ir.ops import Gather, Resample, Stage, Table
+from learned_transforms.ir.plan import Around, Plan
 from learned_transforms.kernels import cpu, stages
 from learned_transforms.kernels.reference.executor import Reference
 from learned_transforms.layers import resize

@@ -8,7 +8,8 @@ import torch
 from helpers import image_of, to_pil
 from PIL import ImageFilter
 
-from learned_transforms.ir.ops import BoxBlur, Plan, Slot
+from learned_transforms.ir.ops import BoxBlur, Slot
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import backends, cpu
 from learned_transforms.kernels.reference.color import box_of
 from learned_transforms.kernels.reference.executor import Reference

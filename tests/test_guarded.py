@@ -10,7 +10,8 @@ from test_native import FUSED, INT16, NO_SHIFT, TRIANGLE, native
 from learned_transforms.errors import BackendError
 from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import Axis
-from learned_transforms.ir.ops import Gather, Plan, Resample
+from learned_transforms.ir.ops import Gather, Resample
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import cpu, stages
 
 SCRIPT = """

@@ -18,7 +18,8 @@ from torchvision.transforms import v2
 import learned_transforms as lt
 from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.installed import EXPORTS_SAFELY, SIZES, check_export, fuses, middle_of, resizes_by_lanczos
-from learned_transforms.ir.ops import Plan, Resample
+from learned_transforms.ir.ops import Resample
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference.executor import Reference
 from learned_transforms.layers import base, resize

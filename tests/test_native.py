@@ -20,7 +20,8 @@ from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import Axis, evaluate
-from learned_transforms.ir.ops import Gather, Mix, Normalise, Plan, Resample, Table
+from learned_transforms.ir.ops import Gather, Mix, Normalise, Resample, Table
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import cpu, stages
 from learned_transforms.layers.geometry import Cropping, Flipping
 from learned_transforms.layers.network import Network

@@ -27,7 +27,6 @@ from learned_transforms.ir.ops import (
     Gather,
     Mix,
     Normalise,
-    Plan,
     Resample,
     Slot,
     Stage,
@@ -35,6 +34,7 @@ from learned_transforms.ir.ops import (
     Table,
     Turn,
 )
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference.executor import Reference
 from learned_transforms.layers.color import FORMS

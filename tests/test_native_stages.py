@@ -13,19 +13,8 @@ from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import Axis, FixedAxis, Taps
-from learned_transforms.ir.ops import (
-    BORDERS,
-    Filter,
-    Gather,
-    Mix,
-    Normalise,
-    Plan,
-    Product,
-    Resample,
-    Sparse,
-    Stage,
-    Table,
-)
+from learned_transforms.ir.ops import BORDERS, Filter, Gather, Mix, Normalise, Product, Resample, Sparse, Stage, Table
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference.executor import Reference
 

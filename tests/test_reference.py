@@ -6,8 +6,9 @@ import torch
 from learned_transforms.errors import BackendError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import Taps, evaluate
-from learned_transforms.ir.ops import Gather, Mix, Plan, Resample
+from learned_transforms.ir.ops import Gather, Mix, Resample
 from learned_transforms.ir.passes import at, fold
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import backends, choose, cpu
 from learned_transforms.kernels.reference import executor as reference
 from learned_transforms.layers.geometry import Flipping

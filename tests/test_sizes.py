@@ -13,8 +13,9 @@ import learned_transforms as lt
 from learned_transforms.errors import EmptyImageError, PaddingError
 from learned_transforms.images.formats import kind_of, signature
 from learned_transforms.ir.indexing import BORDERS, Keep, Listed, Mirrored, Padded, Part
-from learned_transforms.ir.ops import Gather, Plan, Stage
+from learned_transforms.ir.ops import Gather, Stage
 from learned_transforms.ir.passes import at, fold
+from learned_transforms.ir.plan import Plan
 from learned_transforms.ir.sizing import Sizing
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference.executor import Reference

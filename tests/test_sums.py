@@ -20,7 +20,8 @@ from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.errors import WeightsError
 from learned_transforms.installed import GROUPS, grouping, groups_of_sums
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.ir.ops import Plan, Resample
+from learned_transforms.ir.ops import Resample
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference.executor import Reference
 from learned_transforms.layers.resize import Resampling

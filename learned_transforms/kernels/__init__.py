@@ -8,7 +8,7 @@ import torch
 
 from learned_transforms.errors import BackendError
 from learned_transforms.images.formats import Call
-from learned_transforms.ir.ops import Plan
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.cuda import backend as cuda
 from learned_transforms.kernels.reference import executor as reference

@@ -25,7 +25,6 @@ from learned_transforms.ir.ops import (
     Equalise,
     Filter,
     Mix,
-    Plan,
     Resample,
     Resize,
     Sparse,
@@ -34,6 +33,7 @@ from learned_transforms.ir.ops import (
     Turn,
 )
 from learned_transforms.ir.passes import at
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels.extension import MISSING, _native
 from learned_transforms.kernels.memory import allocator, check_length, fitted, in_memory, output_of, readable, usable
 from learned_transforms.kernels.reference.executor import Reference

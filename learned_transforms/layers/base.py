@@ -18,12 +18,9 @@ from torch import Tensor, nn
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.installed import grouping, takes_rows_first
 from learned_transforms.ir.arithmetic import SMOOTH, Arithmetic
-from learned_transforms.ir.ops import (
-    Around,
-    Shape,
-    Stage,
-)
+from learned_transforms.ir.ops import Shape, Stage
 from learned_transforms.ir.passes import at
+from learned_transforms.ir.plan import Around
 from learned_transforms.plain import Fields
 
 Params = Mapping[str, Any]

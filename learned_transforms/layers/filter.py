@@ -6,12 +6,7 @@ from torch import Tensor, nn
 
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.ir.ops import (
-    BORDERS,
-    Filter,
-    Shape,
-    Stage,
-)
+from learned_transforms.ir.ops import BORDERS, Filter, Shape, Stage
 from learned_transforms.layers.base import SUMMED, Layer, Params, check_weight
 from learned_transforms.plain import Fields, one_of
 

@@ -5,11 +5,8 @@ from collections.abc import Sequence
 from learned_transforms.errors import PaddingError, PipelineValueError
 from learned_transforms.ir.indexing import BORDERS as PADS
 from learned_transforms.ir.indexing import Keep, Mirrored, Padded, Part
-from learned_transforms.ir.ops import (
-    Around,
-    Gather,
-    Stage,
-)
+from learned_transforms.ir.ops import Gather, Stage
+from learned_transforms.ir.plan import Around
 from learned_transforms.layers.base import MOST_CHANNELS, Layer, Params
 from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import PipelineValueError, check_channels
 from learned_transforms.images.formats import CONTAINERS, HALVES
-from learned_transforms.ir.ops import Plan, Shape, Stage
+from learned_transforms.ir.ops import Shape, Stage
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import Backend, Compiled, choose
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.modes import out_of_sight

@@ -9,15 +9,7 @@ from torch import Tensor, nn
 from learned_transforms.errors import PipelineValueError, check_channels
 from learned_transforms.images.formats import HALVES
 from learned_transforms.ir.arithmetic import SMOOTH, Arithmetic
-from learned_transforms.ir.ops import (
-    Cast,
-    Gather,
-    Mix,
-    Normalise,
-    Shape,
-    Stage,
-    Table,
-)
+from learned_transforms.ir.ops import Cast, Gather, Mix, Normalise, Shape, Stage, Table
 from learned_transforms.layers.base import MOST_CHANNELS, MOST_SUM, SUMMED, Layer, Params, check_weight
 from learned_transforms.plain import Fields, integer, listed, number, switch
 

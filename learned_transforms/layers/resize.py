@@ -12,12 +12,7 @@ from learned_transforms.installed import fuses, sums_fused
 from learned_transforms.ir.arithmetic import Arithmetic, Order
 from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import MOST_WHOLE, Axis
-from learned_transforms.ir.ops import (
-    Pick,
-    Resize,
-    Shape,
-    Stage,
-)
+from learned_transforms.ir.ops import Pick, Resize, Shape, Stage
 from learned_transforms.ir.sizing import Sizing
 from learned_transforms.layers.base import MOST_PIECES, MOST_SHIFT, MOST_TERMS, SUMMED, Layer, Params, check_weight
 from learned_transforms.layers.size_rules import SizeRule, is_rule

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from learned_transforms.errors import LearnedTransformsError
 from learned_transforms.images.formats import CPU, MARKED, Call, Form, channels_last, shape_of, to_tensor
-from learned_transforms.ir.ops import Equalise, Plan, Shape
+from learned_transforms.ir.ops import Equalise, Shape
 from learned_transforms.ir.passes import at
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import Compiled
 from learned_transforms.layers.color import Turning
 from learned_transforms.layers.network import Network

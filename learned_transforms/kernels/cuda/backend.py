@@ -16,8 +16,9 @@ from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.images.formats import CPU, HALVES, Call, Later, Window
 from learned_transforms.ir.indexing import Keep, Mirrored, Padded, Part
 from learned_transforms.ir.interpolation import Axis
-from learned_transforms.ir.ops import Gather, Normalise, Plan, Resample, Resize, Stage, Table
+from learned_transforms.ir.ops import Gather, Normalise, Resample, Resize, Stage, Table
 from learned_transforms.ir.passes import at
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels.cuda import driver
 from learned_transforms.kernels.cuda.driver import THREADS, Driver
 from learned_transforms.kernels.cuda.spans import Geometry, Span, entire

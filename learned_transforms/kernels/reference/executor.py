@@ -17,7 +17,6 @@ from learned_transforms.ir.indexing import Kept, Listed, bordered
 from learned_transforms.ir.interpolation import Taps, away_from_zero
 from learned_transforms.ir.ops import (
     Apply,
-    Around,
     Blend,
     Blur,
     BoxBlur,
@@ -27,7 +26,6 @@ from learned_transforms.ir.ops import (
     Gather,
     Mix,
     Normalise,
-    Plan,
     Product,
     Resample,
     Sparse,
@@ -35,9 +33,9 @@ from learned_transforms.ir.ops import (
     Stretch,
     Table,
     Turn,
-    settled,
 )
 from learned_transforms.ir.passes import at, fold
+from learned_transforms.ir.plan import Around, Plan, settled
 from learned_transforms.kernels.reference import color
 from learned_transforms.kernels.reference.rounding import DTYPES, multiply_add, shift_down, to_levels
 from learned_transforms.modes import out_of_sight, shape_of

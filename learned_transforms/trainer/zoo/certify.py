@@ -14,7 +14,7 @@ from learned_transforms.artifacts.weights import Weights
 from learned_transforms.certificate import Certificate, Tally
 from learned_transforms.compose import LearnedCompose
 from learned_transforms.images.formats import to_tensor
-from learned_transforms.ir.ops import Plan
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import BACKENDS, cpu
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.network import Network
