@@ -102,7 +102,7 @@ def test_sdist(sdist):
     with tarfile.open(sdist) as tar:
         held = {name.partition("/")[2] for name in tar.getnames()}
     assert {"weights/cifar10_gray28.safetensors", "benchmarks/pytest.ini", "CMakeLists.txt", "LICENSE"} <= held
-    assert "learned_transforms/kernels/native/module.cpp" in held
+    assert "learned_transforms/kernels/native/bindings/module.cpp" in held
     assert not [name for name in held if name.startswith(".ci/") or name.endswith((".so", ".pyd", ".pyc"))]
 
 

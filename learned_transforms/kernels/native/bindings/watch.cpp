@@ -144,4 +144,34 @@ int Watch::traverse(visitproc visit, void* arg) const {
 
 void Watch::clear() { *this = Watch(); }
 
+namespace {
+
+// Python's garbage collector looks into a Watch: a transform may lead back to the pipeline that watches it.
+int traverse_watch(PyObject* self, visitproc visit, void* arg) {
+    Py_VISIT(Py_TYPE(self));
+    return nb::inst_ready(self) ? nb::inst_ptr<Watch>(self)->traverse(visit, arg) : 0;
+}
+
+int clear_watch(PyObject* self) {
+    nb::inst_ptr<Watch>(self)->clear();
+    return 0;
+}
+
+PyType_Slot WATCH_SLOTS[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse_watch)},
+                             {Py_tp_clear, reinterpret_cast<void*>(clear_watch)},
+                             {0, nullptr}};
+
+}  // namespace
+
+void define_watch(nb::module_& m) {
+    using namespace nb::literals;
+    nb::class_<Watch>(m, "Watch", nb::type_slots(WATCH_SLOTS))
+        .def(nb::init<>())
+        .def("mapping", &Watch::mapping, "watched"_a, "copy"_a)
+        .def("sequence", &Watch::sequence, "watched"_a, "copy"_a)
+        .def("attributes", &Watch::attributes, "owner"_a, "copy"_a)
+        .def("result", &Watch::result, "function"_a, "value"_a.none())
+        .def("same", &Watch::same);
+}
+
 }  // namespace lt

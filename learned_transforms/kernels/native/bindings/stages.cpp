@@ -1,27 +1,20 @@
-// What Python sees: build a program stage by stage, run it on memory that Python owns.
-#include <nanobind/nanobind.h>
+// Operations out of plain values of Python's.
+#include "stages.hpp"
+
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
-#include <cstring>
-#include <limits>
 #include <stdexcept>
 
-#include "ir/verify.hpp"
-#include "schedule/program.hpp"
-#include "sampler.hpp"
-#include "ir/lut.hpp"
-#include "watch.hpp"
+#include "../ir/lut.hpp"
+#include "../ir/verify.hpp"
+#include "../schedule/program.hpp"
+#include "names.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -29,6 +22,9 @@ using namespace nb::literals;
 namespace {
 
 using lt::Axis;
+using lt::BORDERS;
+using lt::DTYPES;
+using lt::named;
 using lt::Keep;
 
 using KeepTuple = std::tuple<int64_t, int64_t, int64_t>;
@@ -87,22 +83,6 @@ Axis axis_of(const AxisTuple& t) {
     return axis;
 }
 
-// What has a name, out of a list of pairs.
-template <class T, size_t N>
-T named(const std::pair<const char*, T> (&all)[N], const std::string& name) {
-    for (const auto& [known, value] : all)
-        if (name == known) return value;
-    throw std::invalid_argument("nothing known is called " + name);
-}
-
-// The opposite.
-template <class T, size_t N>
-const char* name_of(const std::pair<const char*, T> (&all)[N], T value) {
-    for (const auto& [known, named] : all)
-        if (named == value) return known;
-    throw std::logic_error("a value has no name");
-}
-
 const std::pair<const char*, lt::Order> ORDERS[] = {
     {"taps", lt::Order::taps}, {"second", lt::Order::second}, {"joint", lt::Order::joint}};
 const std::pair<const char*, lt::Rounding> ROUNDINGS[] = {{"none", lt::Rounding::none},
@@ -113,22 +93,11 @@ const std::pair<const char*, lt::Rounding> ROUNDINGS[] = {{"none", lt::Rounding:
 const std::pair<const char*, lt::Number> NUMBERS[] = {
     {"int", lt::Number::integer}, {"float32", lt::Number::float32}, {"float64", lt::Number::float64}};
 
-const std::pair<const char*, lt::Border> BORDERS[] = {{"copy", lt::Border::copy},
-                                                      {"zero", lt::Border::zero},
-                                                      {"edge", lt::Border::edge},
-                                                      {"reflect", lt::Border::reflect},
-                                                      {"symmetric", lt::Border::symmetric}};
-
 const std::pair<const char*, lt::Rule::Origin> ORIGINS[] = {{"mirror", lt::Rule::mirror},
                                                             {"start", lt::Rule::start},
                                                             {"end", lt::Rule::end},
                                                             {"middle", lt::Rule::middle},
                                                             {"padded", lt::Rule::padded}};
-
-const std::pair<const char*, lt::Dtype> DTYPES[] = {{"uint8", lt::Dtype::uint8},
-                                                    {"float32", lt::Dtype::float32},
-                                                    {"float16", lt::Dtype::float16},
-                                                    {"bfloat16", lt::Dtype::bfloat16}};
 
 lt::Arithmetic arithmetic_of(const ArithmeticTuple& t) {
     const auto& [number, bits, adaptive, fma, grouped, rounding, each_pass, tall_first, quarters, order] = t;
@@ -301,119 +270,18 @@ lt::Blur blur_of(const std::vector<double>& coefficients, const FactorTuple& sig
 
 lt::BoxBlur box_blur_of(const FactorTuple& sigma, int64_t passes) { return {factor_of(sigma), passes}; }
 
-// A stage, made once for all programs that have it.
-struct Stage {
-    lt::Shared what;
-};
-
-// What makes one, of what makes one of its kind.
+// Give what makes an operation, of what makes one of its kind.
 template <class Made, class... Args>
 auto stage(Made (*make)(Args...)) {
     return [make](Args... args) {
-        return Stage{std::make_shared<const lt::Stage>(make(std::forward<Args>(args)...))};
+        return lt::BoundStage{std::make_shared<const lt::Stage>(make(std::forward<Args>(args)...))};
     };
 }
 
-void run(const lt::Call& call, uintptr_t source, uintptr_t target, int64_t threads,
-         const std::optional<std::array<int64_t, 4>>& window, const std::vector<double>& factors) {
-    const nb::gil_scoped_release released;
-    call.run(reinterpret_cast<const uint8_t*>(source), reinterpret_cast<uint8_t*>(target), threads,
-             window ? &*window : nullptr, factors);
-}
-
-// call, source, offset of its result in the target in bytes, window, factors
-using JobTuple = std::tuple<std::shared_ptr<lt::Call>, uintptr_t, int64_t, std::optional<std::array<int64_t, 4>>,
-                            std::vector<double>>;
-
-// Runs into `bytes` bytes of memory at `target`, all of which are checked before the first.
-void run_all(std::vector<JobTuple> given, uintptr_t target, int64_t bytes, int64_t threads) {
-    std::vector<lt::Job> jobs;
-    jobs.reserve(given.size());
-    for (auto& [call, source, offset, window, factors] : given) {
-        lt::require(call && source != 0, "there is no call, or no memory of an image");
-        lt::require(offset >= 0 && call->bytes() <= bytes && offset <= bytes - call->bytes(),
-                    "a result does not fit the memory of all");
-        jobs.push_back({std::move(call), reinterpret_cast<const uint8_t*>(source),
-                        reinterpret_cast<uint8_t*>(target) + offset, window, std::move(factors)});
-    }
-    const nb::gil_scoped_release released;
-    lt::run_all(jobs, threads);
-}
-
-// Address and bytes of the pixels in an ArrowArray (the Arrow C data interface): a flat array, or a list of fixed size.
-struct ArrowArray {
-    int64_t length, null_count, offset, n_buffers, n_children;
-    const void** buffers;
-    ArrowArray** children;
-    ArrowArray* dictionary;
-    void (*release)(ArrowArray*);
-    void* private_data;
-};
-
-std::tuple<uintptr_t, int64_t> arrow_pixels(const nb::capsule& capsule) {
-    if (std::strcmp(capsule.name(), "arrow_array") != 0) throw std::invalid_argument("not an arrow_array capsule");
-    const auto* array = static_cast<const ArrowArray*>(capsule.data());
-    if (array->release == nullptr) throw std::invalid_argument("the arrow array was released");
-    const ArrowArray* flat = array->n_children == 1 ? array->children[0] : array;
-    if (array->n_children > 1 || flat->n_buffers != 2 || array->offset != 0 || flat->offset != 0)
-        throw std::invalid_argument("an arrow array of another layout than an image's");
-    return {reinterpret_cast<uintptr_t>(flat->buffers[1]), flat->length};
-}
-
-// Where the first value of an array lies.
-uintptr_t memory_of(nb::handle array) {
-    Py_buffer view;
-    if (PyObject_GetBuffer(array.ptr(), &view, PyBUF_STRIDES) != 0) throw nb::python_error();
-    const auto address = reinterpret_cast<uintptr_t>(view.buf);
-    PyBuffer_Release(&view);
-    return address;
-}
-
-// Python's garbage collector looks into a Watch: a transform may lead back to the pipeline that watches it.
-int traverse_watch(PyObject* self, visitproc visit, void* arg) {
-    Py_VISIT(Py_TYPE(self));
-    return nb::inst_ready(self) ? nb::inst_ptr<lt::Watch>(self)->traverse(visit, arg) : 0;
-}
-
-int clear_watch(PyObject* self) {
-    nb::inst_ptr<lt::Watch>(self)->clear();
-    return 0;
-}
-
-PyType_Slot WATCH_SLOTS[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse_watch)},
-                             {Py_tp_clear, reinterpret_cast<void*>(clear_watch)},
-                             {0, nullptr}};
-
 }  // namespace
 
-NB_MODULE(_native, m) {
-    nb::class_<lt::Watch>(m, "Watch", nb::type_slots(WATCH_SLOTS))
-        .def(nb::init<>())
-        .def("mapping", &lt::Watch::mapping, "watched"_a, "copy"_a)
-        .def("sequence", &lt::Watch::sequence, "watched"_a, "copy"_a)
-        .def("attributes", &lt::Watch::attributes, "owner"_a, "copy"_a)
-        .def("result", &lt::Watch::result, "function"_a, "value"_a.none())
-        .def("same", &lt::Watch::same);
-    lt::define_sampler(m);
-    nb::class_<lt::Program>(m, "Program")
-        .def(nb::init<int64_t, const std::string&>(), "channels"_a, "simd"_a)
-        .def_prop_ro("simd", [](const lt::Program& p) { return p.kernels().name; })
-        .def("add", [](lt::Program& p, const Stage& stage) { p.add(stage.what); }, "stage"_a)
-        .def("surround",
-             [](lt::Program& p, const std::string& border, std::vector<float> fill) {
-                 p.surround(named(BORDERS, border), std::move(fill));
-             },
-             "border"_a, "fill"_a)
-        .def("bind",
-             [](std::shared_ptr<lt::Program> program, int64_t images, std::array<int64_t, 3> shape,
-                std::array<int64_t, 3> strides, int64_t step, const std::string& dtype, bool interleaved,
-                bool windowed) {
-                 return std::make_shared<lt::Call>(std::move(program), images, shape, strides, step,
-                                                   named(DTYPES, dtype), interleaved,
-                                                   windowed);
-             },
-             "images"_a, "shape"_a, "strides"_a, "step"_a, "dtype"_a, "interleaved"_a, "windowed"_a = false);
-    nb::class_<Stage>(m, "Stage");
+void lt::define_stages(nb::module_& m) {
+    nb::class_<BoundStage>(m, "Stage");
     m.def("resample", stage(&resample_of), "rows"_a, "columns"_a, "arithmetic"_a);
     m.def("resize", stage(&resize_of), "sizing"_a, "rows"_a, "columns"_a, "arithmetic"_a, "larger"_a.none(), "small"_a,
           "still"_a);
@@ -434,41 +302,6 @@ NB_MODULE(_native, m) {
           "arithmetic"_a);
     m.def("box_blur", stage(&box_blur_of), "sigma"_a, "passes"_a);
     m.def("blur", stage(&blur_of), "coefficients"_a, "sigma"_a, "size"_a, "border"_a, "arithmetic"_a, "limited"_a);
-    nb::class_<lt::Call>(m, "Call")
-        .def_prop_ro("output",
-                     [](const lt::Call& call) {
-                         const lt::Target& to = call.output();
-                         return std::make_tuple(to.channels, to.height, to.width, name_of(DTYPES, to.dtype));
-                     })
-        .def_prop_ro("memory",
-                     [](const lt::Call& call) {
-                         const lt::Target& to = call.output();
-                         return to.interleaved ? std::make_tuple(to.height, to.width, to.channels)
-                                               : std::make_tuple(to.channels, to.height, to.width);
-                     })
-        .def_prop_ro("interleaved", [](const lt::Call& call) { return call.output().interleaved; })
-        .def_prop_ro("bytes", &lt::Call::bytes)
-        .def_prop_ro("held", &lt::Call::held)
-        .def_prop_ro("reach", &lt::Call::reach)
-        .def_prop_ro("passes", &lt::Call::passes)
-        .def("__call__", &run, "source"_a, "target"_a, "threads"_a, "window"_a = nb::none(),
-             "factors"_a = std::vector<double>());
-    m.def("run_all", &run_all, "jobs"_a, "target"_a, "bytes"_a, "threads"_a);
-    // Freed memory goes back to the system; long-lived small blocks between large ones would else keep it.
-    m.def("trim", [] {
-#ifdef __GLIBC__
-        malloc_trim(0);
-#endif
-    });
-    m.def("advise", [](uintptr_t memory, int64_t bytes) { lt::advise(reinterpret_cast<uint8_t*>(memory), bytes); });
-    m.def("mix_batch", [](uintptr_t source, uintptr_t target, int64_t images, int64_t values, double share,
-                          int64_t threads, const std::string& simd) {
-        const nb::gil_scoped_release released;
-        lt::mix_batch(reinterpret_cast<const float*>(source), reinterpret_cast<float*>(target), images, values, share,
-                      threads, *lt::choose(simd));
-    }, "source"_a, "target"_a, "images"_a, "values"_a, "share"_a, "threads"_a, "simd"_a);
-    m.def("arrow_pixels", &arrow_pixels, "capsule"_a);
-    m.def("memory_of", &memory_of, "array"_a);
     m.def("taps", [](const AxisTuple& axis, int64_t n_in, const ArithmeticTuple& arithmetic, const std::string& simd) {
         if (n_in < 1) throw std::invalid_argument("an axis needs at least one pixel");
         const lt::Resample resample = resample_of(axis, axis, arithmetic);
@@ -477,10 +310,4 @@ NB_MODULE(_native, m) {
         lt::evaluate(resample.rows, n_in, resample.arithmetic, *lt::choose(simd), taps);
         return std::make_tuple(taps.first, taps.count, taps.whole, taps.real, taps.bits);
     }, "axis"_a, "n_in"_a, "arithmetic"_a, "simd"_a);
-    m.def("simd", [] {
-        std::vector<std::string> names;
-        for (const lt::Kernels* kernels : {lt::avx512(), lt::avx2(), &lt::PORTABLE})
-            if (kernels) names.emplace_back(kernels->name);
-        return names;
-    });
 }

@@ -59,4 +59,6 @@ class Watch {
     std::vector<Result> results_;
 };
 
+void define_watch(nanobind::module_& m);
+
 }  // namespace lt
