@@ -138,12 +138,12 @@ class Spec:
     kept: ClassVar[Sequence[str]] = ()
     keeps_order = reshaping = expanding = ordered = False
 
+    api = "v1"
+
     def __init__(self, transform: Any) -> None:
         self.transform = transform
-
-    @property
-    def api(self) -> str:
-        return "v2" if isinstance(self.transform, v2.Transform) else "v1"
+        if isinstance(transform, v2.Transform):
+            self.api = "v2"
 
     def argument(self, name: str) -> Any:
         """Give an argument as the constructor takes it."""
