@@ -134,7 +134,7 @@ def test_another_list_counts_from_the_next_call():
         assert torch.equal(transform(LEVELS), v2.Compose(list(transform.transforms))(LEVELS))
     transform.backend = "reference"
     transform(LEVELS)
-    assert {segment.backend for segment in transform.segments.values()} == {"reference"}
+    assert {segment.specialize.backend for segment in transform.segments.values()} == {"reference"}
     with pytest.raises(lt.errors.PipelineTypeError, match="is the class Resize"):
         transform.transforms = [v2.Resize]
 

@@ -336,8 +336,8 @@ def test_an_exception_leaves_nothing_behind(monkeypatch):
     transform = lt.LearnedCompose(PIPELINES["jitter"])
     images = noise(4, (40, 50))
     check(transform, images)
-    kind = type(next(iter(transform.segments.values())))
-    draw, left = kind.draw, [2]
+    kind = type(next(iter(transform.segments.values())).draws)
+    draw, left = kind.__call__, [2]
 
     def interrupted(self, *given):
         left[0] -= 1
@@ -345,7 +345,7 @@ def test_an_exception_leaves_nothing_behind(monkeypatch):
             raise KeyboardInterrupt
         return draw(self, *given)
 
-    monkeypatch.setattr(kind, "draw", interrupted)
+    monkeypatch.setattr(kind, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         transform(images, per_sample=True)
     monkeypatch.undo()
