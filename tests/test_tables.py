@@ -125,7 +125,7 @@ def test_nothing_that_is_kept_is_of_inference_mode(name: str, floats: bool, back
         for seed in range(3):
             seeded(seed)
             learned(image)
-        for part in [one for one in learned.segments.values() if not one.tracking]:
+        for part in [one for one in learned.segments.values() if not one.draws.tracking]:
             part.network.relower()
             part.network.why_not(BACKENDS["reference"], (3, 11, 12), torch.device("cpu"))
             learned(image)
