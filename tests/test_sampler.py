@@ -8,6 +8,7 @@ import torchvision.transforms as v1
 from torchvision.transforms import v2
 
 import learned_transforms as lt
+from learned_transforms.errors import InputShapeError
 from learned_transforms.transforms import rng, sampler
 from learned_transforms.transforms.area import as_v2
 from learned_transforms.transforms.color import JITTERED
@@ -32,6 +33,20 @@ DRAWING = {
     "nested": [v1.RandomApply([v1.RandomApply([v1.ColorJitter(0.1, 0.2, 0.3, 0.4)], p=0.7)], p=0.7), *TRAIN],
     "distort": [v2.RandomPhotometricDistort(p=0.6), v2.RandomHorizontalFlip()],
     "permutation": [v2.RandomChannelPermutation(), *TRAIN],
+}
+CROPS = {
+    f"{api.__name__.rpartition('.')[2]}, {size}, {padding}, {needed}, {mode}": [
+        api.RandomCrop(size, padding, pad_if_needed=needed, padding_mode=mode),
+        api.RandomHorizontalFlip(),
+    ]
+    for api in (v1, v2)
+    for size, padding, needed, mode in (
+        (32, 4, False, "constant"),
+        ((7, 5), None, False, "constant"),
+        ((33, 40), (1, 2, 3, 4), True, "edge"),
+        ((500, 500), [0, 40], True, "constant"),
+        ((427, 20), 0, True, "constant"),
+    )
 }
 SIZES = ((427, 640), (480, 640), (33, 500), (7, 5), (1, 1), (2160, 3840))
 
@@ -109,6 +124,29 @@ def test_as_torchvision_draws(name, size):
         assert left < 8
 
 
+@pytest.mark.parametrize("size", [*SIZES, (427, 20), (33, 41)], ids=str)
+@pytest.mark.parametrize("name", CROPS)
+def test_crops_as_python_draws_them(name, size):
+    """Which tests/test_crops.py holds to torchvision; what it refuses, the sampler leaves to it."""
+    crop, flip = CROPS[name]
+    draw = sampler.sampler_of(*positions(CROPS[name]))
+    for seed in range(100):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        drawn = draw((3, *size))
+        after = torch.get_rng_state()
+        torch.set_rng_state(before)
+        if drawn is None:
+            assert after.equal(before)
+            with pytest.raises(InputShapeError):
+                spec_of(crop).window(size, limited=True)
+            continue
+        window = spec_of(crop).window(size, limited=True)
+        fell = bool(torch.rand(1) < flip.p)
+        assert drawn == ((True, fell), window)
+        assert torch.get_rng_state().equal(after)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("name", DRAWING)
 def test_many_draws(name):
@@ -126,6 +164,7 @@ def test_little_is_drawn_by_python():
     "unknown",
     [
         v2.RandomErasing(),
+        v2.RandomCrop(5, padding_mode="reflect"),
         v2.RandomChoice([v2.RandomHorizontalFlip()]),
         v2.RandomResizedCrop(5, scale=(-0.5, 0.1)),
         v2.RandomResizedCrop(5, ratio=(1e-9, 1e9)),

@@ -36,7 +36,9 @@ class Draws:
     """
 
     def __init__(self, leaves: Sequence[Leaf], given: Sequence[Form], drawer: int | None) -> None:
-        self.leaves, self.given, self.drawer = leaves, given, drawer
+        self.leaves, self.drawer = leaves, drawer
+        # As for Pad, mirrored padding of PIL images may be larger than these.
+        self.limited = [form.container != "pil" for form in given]
         self.specs = [spec_of(leaf.transform) for leaf in leaves]
         self.random = [position for position, spec in enumerate(self.specs) if spec.random]
         self.chances = [spec.chance() for spec in self.specs if spec.coin]
@@ -55,22 +57,21 @@ class Draws:
             return drawn
         window: Window | None = None
         outcomes: dict[int, Outcome] = {}
-        known = 0
+        seen, known = Seen(shape), 0
         for position in self.random:
             spec = self.specs[position]
             if self.tracking:
                 shape, known = self.shape_behind(shape, known, position, outcomes), position
-            # As for Pad, mirrored padding of PIL images may be larger than these.
-            limited = self.given[position].container != "pil"
+                seen = Seen(shape, self.limited[position])
             if not self.reached(position, outcomes):
                 outcomes[position] = False
             elif position == self.drawer:
-                window, outcomes[position] = spec.window(shape[1:], limited), True
+                window, outcomes[position] = spec.window(shape[1:], self.limited[position]), True
             elif spec.placing and beside is not None:
                 beside.advance(position, outcomes, window)
-                outcomes[position] = spec.sample(Seen(shape, limited, beside.boxes(spec.transform)))
+                outcomes[position] = spec.sample(seen._replace(boxes=beside.boxes(spec.transform)))
             else:
-                outcomes[position] = spec.sample(Seen(shape, limited))
+                outcomes[position] = spec.sample(seen)
         return tuple(outcomes.values()), window
 
     def by_position(self, outcomes: Sequence[Outcome]) -> dict[int, Outcome]:

@@ -18,6 +18,7 @@ from learned_transforms.ir.ops import Shape
 from learned_transforms.kernels.extension import _native
 from learned_transforms.transforms.area import log_ratio
 from learned_transforms.transforms.containers import Leaf
+from learned_transforms.transforms.geometry import RandomCrop
 from learned_transforms.transforms.registry import spec_of
 from learned_transforms.transforms.resize import RandomResizedCrop
 from learned_transforms.transforms.rng import buffer_of, default_rng_active
@@ -28,6 +29,9 @@ BYTES = 5056
 
 LARGEST = 8.0
 """Logarithm of a ratio of sides whose exponential is known well enough."""
+
+MOST_PIXELS = 2**24
+"""Along an axis, none included, of what the native sampler cuts."""
 
 MANY = 3
 """Numbers that are drawn one by one in less time than together."""
@@ -89,6 +93,12 @@ def sampler_of(leaves: Sequence[Leaf], random: Sequence[int]) -> Sampler | None:
                 return None
             native.window(gate, (float(least), float(most), low, high))
             numbers += 4
+        elif isinstance(spec, RandomCrop) and transform.padding_mode in ("constant", "edge"):
+            size, around = tuple(transform.size), spec.padding
+            if not (0 not in size and all(0 <= length < MOST_PIXELS for length in (*size, *around))):
+                return None
+            native.crop(gate, size, around, bool(transform.pad_if_needed), spec.api == "v2")
+            numbers += 2
         elif parts is not None:
             if not all(-math.inf < low <= high < math.inf for _, what, low, high, _ in parts if what == "factor"):
                 return None

@@ -3,6 +3,7 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -18,6 +19,7 @@ constexpr int64_t LEFT = 8, NEXT = 16, STATE = 24;  // bytes before each, in the
 constexpr double STEP = 1.0 / (1 << 24);
 constexpr uint32_t MASK = (1 << 24) - 1;
 constexpr int TRIES = 10;
+constexpr int64_t MOST = 1 << 24;  // pixels along an axis, none included
 
 template <class T>
 T read(const uint8_t* memory) {
@@ -73,12 +75,23 @@ uint32_t Upcoming::next() {
 
 void Sampler::add(Kind kind, int64_t gate, double chance, const std::array<double, 4>& bounds) {
     if (gate < -1 || gate >= static_cast<int64_t>(draws_.size())) throw std::invalid_argument("a gate must lie before");
-    draws_.push_back({kind, gate, chance, bounds, {}});
+    draws_.push_back({kind, gate, chance, bounds, {}, {}, {}, false, false});
 }
 
 void Sampler::coin(int64_t gate, double chance) { add(Kind::coin, gate, chance, {}); }
 
 void Sampler::window(int64_t gate, const std::array<double, 4>& bounds) { add(Kind::window, gate, 0, bounds); }
+
+void Sampler::crop(int64_t gate, const std::array<int64_t, 2>& size, const std::array<int64_t, 4>& around,
+                   bool if_needed, bool each) {
+    for (const int64_t side : around)
+        if (side < 0 || side >= MOST) throw std::invalid_argument("padding must be a few pixels wide");
+    if (size[0] < 1 || size[1] < 1 || size[0] >= MOST || size[1] >= MOST)
+        throw std::invalid_argument("a part of an image has pixels");
+    add(Kind::crop, gate, 0, {});
+    Draw& draw = draws_.back();
+    draw.size = size, draw.around = around, draw.if_needed = if_needed, draw.each = each;
+}
 
 void Sampler::params(int64_t gate) { add(Kind::params, gate, 0, {}); }
 
@@ -117,6 +130,26 @@ bool Sampler::find(Upcoming& numbers, const Draw& draw, int64_t rows, int64_t co
     return false;
 }
 
+bool Sampler::cut(Upcoming& numbers, const Draw& draw, int64_t rows, int64_t columns,
+                  std::array<int64_t, 4>& found) const {
+    auto [left, top, right, bottom] = draw.around;
+    const auto [height, width] = draw.size;
+    if (draw.if_needed) {
+        const int64_t across = std::max<int64_t>(width - columns - left - right, 0);
+        const int64_t down = std::max<int64_t>(height - rows - top - bottom, 0);
+        left += across, right += across, top += down, bottom += down;
+    }
+    const int64_t down = rows + top + bottom - height, across = columns + left + right - width;
+    if (down < 0 || across < 0) return false;
+    const bool skip = draw.each || (down == 0 && across == 0);
+    const auto below = [&](int64_t last) {
+        return skip && last == 0 ? 0 : static_cast<int64_t>(numbers.next() % static_cast<uint64_t>(last + 1));
+    };
+    const int64_t y = below(down), x = below(across);
+    found = {y - top, x - left, height, width};
+    return true;
+}
+
 nb::object Sampler::value(Upcoming& numbers, const Part& part, int64_t channels) const {
     if (part.kind == Value::none) return nb::none();
     if (part.kind == Value::coin) return nb::bool_((numbers.next() & MASK) * STEP < part.chance);
@@ -126,7 +159,7 @@ nb::object Sampler::value(Upcoming& numbers, const Part& part, int64_t channels)
 }
 
 nb::object Sampler::operator()(uintptr_t state, int64_t channels, int64_t rows, int64_t columns) const {
-    if (rows < 1 || columns < 1 || rows >= 1 << 24 || columns >= 1 << 24 || channels > 16) return nb::none();
+    if (rows < 1 || columns < 1 || rows >= MOST || columns >= MOST || channels > 16) return nb::none();
     Upcoming numbers(reinterpret_cast<const uint8_t*>(state));
     nb::object outcomes = nb::steal(PyTuple_New(static_cast<Py_ssize_t>(draws_.size()))), window = nb::none();
     for (size_t i = 0; i < draws_.size(); ++i) {
@@ -134,9 +167,10 @@ nb::object Sampler::operator()(uintptr_t state, int64_t channels, int64_t rows, 
         nb::object outcome = nb::bool_(draw.gate < 0 || PyTuple_GET_ITEM(outcomes.ptr(), draw.gate) == Py_True);
         if (outcome.ptr() == Py_True && draw.kind == Kind::coin) {
             outcome = nb::bool_((numbers.next() & MASK) * STEP < draw.chance);
-        } else if (outcome.ptr() == Py_True && draw.kind == Kind::window) {
+        } else if (outcome.ptr() == Py_True && (draw.kind == Kind::window || draw.kind == Kind::crop)) {
             std::array<int64_t, 4> found{};
-            if (!find(numbers, draw, rows, columns, found)) return nb::none();
+            const auto search = draw.kind == Kind::window ? &Sampler::find : &Sampler::cut;
+            if (!(this->*search)(numbers, draw, rows, columns, found)) return nb::none();
             window = nb::make_tuple(found[0], found[1], found[2], found[3]);
         } else if (outcome.ptr() == Py_True) {
             outcome = nb::steal(PyTuple_New(static_cast<Py_ssize_t>(draw.parts.size())));
@@ -157,6 +191,7 @@ void define_sampler(nb::module_& m) {
         .def(nb::init<bool>(), "fused"_a)
         .def("coin", &Sampler::coin, "gate"_a, "chance"_a)
         .def("window", &Sampler::window, "gate"_a, "bounds"_a)
+        .def("crop", &Sampler::crop, "gate"_a, "size"_a, "around"_a, "if_needed"_a, "each"_a)
         .def("params", &Sampler::params, "gate"_a)
         .def("part", &Sampler::part, "name"_a, "kind"_a, "low"_a, "high"_a, "chance"_a)
         .def("__call__", &Sampler::operator(), "state"_a, "channels"_a, "rows"_a, "columns"_a);

@@ -41,6 +41,10 @@ class Sampler {
     void coin(int64_t gate, double chance);
     // Part of an image: bounds of its share of the area, and of the logarithm of its ratio.
     void window(int64_t gate, const std::array<double, 4>& bounds);
+    // Any part of a size (rows, columns) out of an image with (left, top, right, bottom) around it; if_needed: and with
+    // as much more as makes it large enough. each: what can only be 0 is not drawn; else only where both can only be.
+    void crop(int64_t gate, const std::array<int64_t, 2>& size, const std::array<int64_t, 4>& around, bool if_needed,
+              bool each);
     // Pairs of a name and a value. kind: "factor", "order" (low: of how many, 0: of the channels), "coin", "none";
     // where a coin with this chance does not fall, the value is None; 2: none is tossed.
     void params(int64_t gate);
@@ -50,7 +54,7 @@ class Sampler {
     nanobind::object operator()(uintptr_t state, int64_t channels, int64_t rows, int64_t columns) const;
 
   private:
-    enum class Kind { coin, window, params };
+    enum class Kind { coin, window, crop, params };
     enum class Value { factor, order, coin, none };
     struct Part {
         nanobind::str name;
@@ -63,11 +67,16 @@ class Sampler {
         double chance;
         std::array<double, 4> bounds;
         std::vector<Part> parts;
+        std::array<int64_t, 2> size;
+        std::array<int64_t, 4> around;
+        bool if_needed, each;
     };
 
     float uniform(Upcoming& numbers, double low, double high) const;
     // Whether there is one beyond doubt: (top, left, rows, columns).
     bool find(Upcoming& numbers, const Draw& draw, int64_t rows, int64_t columns, std::array<int64_t, 4>& found) const;
+    // Whether the image is large enough.
+    bool cut(Upcoming& numbers, const Draw& draw, int64_t rows, int64_t columns, std::array<int64_t, 4>& found) const;
     nanobind::object value(Upcoming& numbers, const Part& part, int64_t channels) const;
     void add(Kind kind, int64_t gate, double chance, const std::array<double, 4>& bounds);
 
