@@ -270,7 +270,7 @@ class Lane:
     """
 
     def __init__(self, segment: Segment, image: Any, roaming: "Lane | None" = None) -> None:
-        self.segment = segment
+        self.segment, self.draws, self.specialize = segment, segment.draws, segment.specialize
         self.kept = roaming is not None
         self.calls: dict[Any, Call] = {}
         self.programs: dict[Any, Specialized] = {} if roaming is None else roaming.programs
@@ -283,12 +283,12 @@ class Lane:
         # Arrays of arrays are made where these were taken apart, see `of_array`.
         arrays = segment.taken.container == segment.form.container == "numpy"
         self.bare = (segment.form.container == "tensor" or arrays) and bool(segment.owners)
-        direct = segment.draws.tossing and self.bare and not self.subclass and not segment.posterizing
+        direct = self.draws.tossing and self.bare and not self.subclass and not segment.posterizing
         self.run = self.whole_image() if direct else self.any_image
 
     def whole_image(self) -> Callable[[Any], Any]:
         """Draw, then run: where nothing is left to do but to toss coins and call what is compiled."""
-        calls, chances, first = self.calls, self.segment.draws.chances, self.first
+        calls, chances, first = self.calls, self.draws.chances, self.first
 
         def run(image: Any) -> Any:
             coins = toss(chances) if chances else ()
@@ -307,14 +307,14 @@ class Lane:
         later: Later | None = None,
     ) -> Any:
         """Run on an image for which nothing is bound: of a size, or under a draw, that was not there lately."""
-        segment, specialize, shape = self.segment, self.segment.specialize, shape_of(image)
+        segment, specialize, shape = self.segment, self.specialize, shape_of(image)
         if window is not None:
             shape = shape[0], *window[2:]
         made = self.programs.get(outcomes)
         if made is None:
             made = segment.program(image, shape, outcomes)
             # Drawn from what those before leave, the next draw is another.
-            if made.plan.size is None and not (segment.draws.tracking or segment.trainable):
+            if made.plan.size is None and not (self.draws.tracking or segment.trainable):
                 if len(self.programs) >= MOST_PROGRAMS:
                     self.programs.clear()
                 self.programs[outcomes] = made
@@ -322,12 +322,12 @@ class Lane:
         if self.kept or made.plan.size is not None or made.plan.idles or made.views:
             call, keeps = specialize.bind(made, image, shape, window is not None), self.kept
         else:
-            roaming = made.compiled.roam(image, segment.specialize.interleaved(made, image))
+            roaming = made.compiled.roam(image, specialize.interleaved(made, image))
             call, keeps = (
-                roaming or segment.specialize.bind(made, image, shape, window is not None),
+                roaming or specialize.bind(made, image, shape, window is not None),
                 roaming is not None,
             )
-        if keeps and not segment.draws.tracking:
+        if keeps and not self.draws.tracking:
             if self.kept:
                 segment.budget.spend(made.compiled.held - before + BYTES_OF_CALL)
             if len(self.calls) >= MOST_CALLS:
@@ -337,13 +337,13 @@ class Lane:
 
     def any_image(self, image: Any, drawn: Drawn | None = None, later: Later | None = None) -> Any:
         """Draw, unless that was done before, and run, in any case; None: ``later`` took what is to run."""
-        drawn = self.segment.draws(image) if drawn is None else drawn
+        drawn = self.draws(image) if drawn is None else drawn
         given = image.as_subclass(Tensor) if self.subclass else image
         plain, drawn = self.segment.begin(given, drawn)
         outcomes, window = drawn
         factors: tuple[float, ...] = ()
-        if self.segment.draws.factored:
-            outcomes, factors = self.segment.draws.split(outcomes)
+        if self.draws.factored:
+            outcomes, factors = self.draws.split(outcomes)
         if self.segment.posterizing:
             outcomes = self.segment.noted(plain, outcomes)
         key = outcomes, window is None
@@ -380,9 +380,7 @@ class Lane:
         made = to_tensor(made) if isinstance(made, np.ndarray) else made
         result = from_tensor(made, self.segment.form.container)
         if isinstance(image, Image.Image) and isinstance(result, Image.Image) and image.info:
-            result.info = (
-                carried(image, self.segment.draws.ran(drawn[0])) if self.segment.altering else dict(image.info)
-            )
+            result.info = carried(image, self.draws.ran(drawn[0])) if self.segment.altering else dict(image.info)
         return result
 
     def contain(self, image: Any, drawn: Drawn) -> Any:
@@ -390,16 +388,16 @@ class Lane:
         taken, form = self.segment.taken, self.segment.form
         if isinstance(image, np.ndarray):
             image = to_tensor(image)
-        if self.segment.specialize.copying:
+        if self.specialize.copying:
             order = torch.preserve_format if form.container == "numpy" else torch.contiguous_format
             image = image.clone(memory_format=order)
-        if self.segment.specialize.remade:
+        if self.specialize.remade:
             return plain(image)
         if taken.container != form.container:
             return from_tensor(to_tensor(image), form.container)
         if form.container not in ("pil", "image", "video"):  # Of plain tensors, all come back themselves.
             return image
         gray = isinstance(image, Image.Image) and image.mode == "L"
-        if all(spec.keeps(taken, what, gray) for spec, what in self.segment.draws.ran(drawn[0])):
+        if all(spec.keeps(taken, what, gray) for spec, what in self.draws.ran(drawn[0])):
             return image
         return image.copy() if isinstance(image, Image.Image) else from_tensor(image, form.container)
