@@ -323,10 +323,7 @@ class Lane:
             call, keeps = specialize.bind(made, image, shape, window is not None), self.kept
         else:
             roaming = made.compiled.roam(image, specialize.interleaved(made, image))
-            call, keeps = (
-                roaming or specialize.bind(made, image, shape, window is not None),
-                roaming is not None,
-            )
+            call, keeps = roaming or specialize.bind(made, image, shape, window is not None), roaming is not None
         if keeps and not self.draws.tracking:
             if self.kept:
                 segment.budget.spend(made.compiled.held - before + BYTES_OF_CALL)
