@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -25,6 +26,7 @@ from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.trainer.search.area import areal
 from learned_transforms.trainer.search.blocks import averaged
 from learned_transforms.trainer.search.cube import cubed
+from learned_transforms.trainer.search.filtered import filtered
 from learned_transforms.trainer.search.gains import gained
 from learned_transforms.trainer.search.noisy import noisy_table
 from learned_transforms.trainer.search.pointwise import pointwise
@@ -188,6 +190,7 @@ def spatial(problem: Problem) -> Iterator[Families]:
     yield areal(problem)
     yield windowed(problem)
     yield resampled(problem)
+    yield filtered(problem)
     yield scattered(problem)
 
 
@@ -262,7 +265,7 @@ def before(table: Lookup, problem: Problem) -> Problem | None:
     low, high = longest_monotone(values)
     if high - low < FEWEST_LEVELS:
         return None
-    inverse = torch.zeros(256, dtype=torch.uint8)
+    inverse = middles(values)
     inverse[values[low : high + 1].long()] = torch.arange(low, high + 1, dtype=torch.uint8)
     ask: Callable[[Tensor], Labelled] = problem.ask
 
@@ -271,6 +274,18 @@ def before(table: Lookup, problem: Problem) -> Problem | None:
         return Labelled(inputs, inverse[ask(inputs).targets.long()])
 
     return replace(problem, train=restrict(problem.train), val=restrict(problem.val), probes=(), ask=None)
+
+
+def middles(values: Tensor) -> Tensor:
+    """For each value ``[256]``, the middle of the levels that a table makes it of, or of those that it makes the next of.
+
+    What is before a table may overshoot the levels that are told apart: of tables that keep an order, these are near.
+    """
+    counts = torch.bincount(values, minlength=256)
+    sums = torch.bincount(values, torch.arange(256, dtype=torch.float64), minlength=256)
+    known = (counts > 0).nonzero()[:, 0]
+    found = np.interp(np.arange(256), known.numpy(), (sums[known] / counts[known]).numpy())
+    return torch.from_numpy(found).round().to(torch.uint8)
 
 
 def longest_monotone(values: Tensor) -> tuple[int, int]:
