@@ -22,6 +22,7 @@ from learned_transforms.layers.letterbox import LAYERS as FRAMING
 from learned_transforms.layers.pointwise import Arranging, Lookup, Mixing, Normalising
 from learned_transforms.layers.pooling import AveragePooling, PooledResampling
 from learned_transforms.layers.rank import Ranking
+from learned_transforms.layers.unsharp import UnsharpMasking
 from learned_transforms.layers.resize import Picking, Resampling
 from learned_transforms.plain import Fields, integer, listed, one_of, positive
 
@@ -302,7 +303,7 @@ LAYERS: dict[str, type[Layer]] = {
         for layer in (
             *(Resampling, Picking, Mixing, Filtering, Lookup, Flipping, Cropping, Windowing, Padding, Arranging),
             *(Normalising, Separable, SeparableSum, FixedResampling, PositionalGain, Scattered, Ranking, Unstructured),
-            *(AveragePooling, PooledResampling, GridResampling, ColorCube),
+            *(AveragePooling, PooledResampling, GridResampling, ColorCube, UnsharpMasking),
         )
     },
 }
