@@ -22,8 +22,8 @@ from learned_transforms.layers.letterbox import LAYERS as FRAMING
 from learned_transforms.layers.pointwise import Arranging, Lookup, Mixing, Normalising
 from learned_transforms.layers.pooling import AveragePooling, PooledResampling
 from learned_transforms.layers.rank import Ranking
-from learned_transforms.layers.unsharp import UnsharpMasking
 from learned_transforms.layers.resize import Picking, Resampling
+from learned_transforms.layers.unsharp import UnsharpMasking
 from learned_transforms.plain import Fields, integer, listed, one_of, positive
 
 

@@ -37,8 +37,8 @@ def filtered_form(problem: Problem) -> Form | str:
         return "answers are no resized images, or only a part of them is seen"
     few = problem.train.rich(FEW_IMAGES)
     # Arithmetics differ by far less than kernels do.
-    rough = [(left_by(kernel.layer(UNROUNDED, place), few), kernel, place) for kernel, place in product(kernels, places)]
-    _, kernel, place = min(rough, key=lambda entry: entry[0])
+    pairs = list(product(kernels, places))
+    kernel, place = min(pairs, key=lambda pair: left_by(pair[0].layer(UNROUNDED, pair[1]), few))
     layers = [kernel.layer(arithmetic, place) for arithmetic in arithmetics(few, plain=True)]
     losses = [left_by(layer, few) for layer in layers]
     if min(losses) > EXPLAINED * problem.unit**2:

@@ -279,9 +279,9 @@ def before(table: Lookup, problem: Problem) -> Problem | None:
 
 
 def middles(values: Tensor) -> Tensor:
-    """For each value ``[256]``, the middle of the levels that a table makes it of, or of those that it makes the next of.
+    """For each value, the middle of the levels that a table ``[256]`` maps to it, or about to it: uint8 ``[256]``.
 
-    What is before a table may overshoot the levels that are told apart: of tables that keep an order, these are near.
+    What is before a table may overshoot the levels that are told apart: where all keep one order, these are near.
     """
     counts = torch.bincount(values, minlength=256)
     sums = torch.bincount(values, torch.arange(256, dtype=torch.float64), minlength=256)

@@ -4,7 +4,8 @@ The table tells gain, threshold and rounding at once. Smoothed images are found 
 teacher's, equal differences are changed alike.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -15,23 +16,33 @@ from learned_transforms.ir.ops import BORDERS
 from learned_transforms.layers.unsharp import DIFFERENCES, HIGHEST, UnsharpMasking
 from learned_transforms.trainer.data.sources import noise
 from learned_transforms.trainer.optim.fit import least_squares_inside
-from learned_transforms.trainer.optim.snap import snap
+from learned_transforms.trainer.optim.snap import snap, snapped
 from learned_transforms.trainer.search.problem import Form, Labelled, Problem, attempt
-from learned_transforms.trainer.search.spatial import SUM_LEVELS, near_grids, patches, trimmed
+from learned_transforms.trainer.search.spatial import SUM_LEVELS, patches, trimmed
 
-SIGMAS, FINER = tuple(0.3 * 1.1**n for n in range(38)), (17, 17, 17, 17)
-"""Of boxes, in pixels: each that is tried first, and how many are tried between neighbours of the best, again and
-again."""
+SIGMAS, FINER, ROUNDS = tuple(0.3 * 1.1**n for n in range(38)), 17, 4
+"""Of boxes, in pixels: those that are tried first, and how many between the neighbors of the best, again and again."""
 
 FEW_IMAGES, MANY_IMAGES, CHECK_IMAGES = 12, 200, 200
 REACH, PATCH_VALUES = 7, 24_000_000
+"""Of the linear filter that tells the window, in pixels, and how many values of patches it is fitted to."""
+
 EXPLAINED = 12.0
 """Mean square, in levels, that equal differences may differ by in what is made of them, for a table to be made."""
 
 FEW = 0.05
 """Share of values that may differ behind a table."""
 
-ALIKE = 1.01
+ALIKE = 1.001
+"""Smoothed images that leave no more than this factor of the least are as good as each other: the simplest is taken."""
+
+TINY, WILD = 1e-30, 4.0
+"""Weights along a side of a window whose absolute values sum to more do not smooth."""
+
+NEAR, WHOLE, MOST_GRIDS, NEAR_SLOPE = 0.005, 1e-9, 6, 2e-4
+"""How far weights of a window may lie off a grid, and their sum off 1; how many grids are tried; and how far a multiple
+of the difference may be off a simple one."""
+
 SPECKS, SHARE = 128, 0.04
 """Images of one color with a share of other pixels: no others show differences that are large."""
 
@@ -53,11 +64,10 @@ def unsharp_form(problem: Problem) -> Form | str:
     best = min(losses)
     if best > EXPLAINED:
         return f"equal differences from smoothed images differ by a mean square of {best:.3g} levels"
-    part = many(problem)
     layer = next(layer for layer, loss in zip(layers, losses, strict=True) if loss <= ALIKE * best)
-    changes = changes_of(layer, part)
     check = problem.val.part(slice(CHECK_IMAGES))
-    made = [alike(layer, changes, border) for border in ((None,) if layer.border is None else BORDERS)]
+    borders = (None,) if layer.border is None else BORDERS
+    made = [alike(layer, *chosen) for chosen in product(changes_of(layer, many(problem)), borders)]
     trials = [attempt([each], [check]) for each in made]
     least = min(range(len(made)), key=lambda i: trials[i].worth)
     if trials[least].differing > FEW:
@@ -70,14 +80,14 @@ def boxes(part: Labelled) -> UnsharpMasking:
     """The boxes that leave least, of the simplest sigma among equals."""
 
     def loss(sigma: Tensor) -> float:
-        return spread_by(UnsharpMasking(NOTHING, sigma=sigma), part) if sigma > 0 else float("inf")
+        return spread_by(UnsharpMasking(NOTHING, sigma=sigma), part) if sigma > 0 else math.inf
 
     tried = {sigma: loss(torch.tensor([sigma])) for sigma in SIGMAS}
-    for count in FINER:
+    for _ in range(ROUNDS):
         order = sorted(tried)
         at = order.index(min(tried, key=tried.__getitem__))
         low, high = order[max(at - 1, 0)], order[min(at + 1, len(order) - 1)]
-        tried |= {sigma: loss(torch.tensor([sigma])) for sigma in np.linspace(low, high, count).tolist()}
+        tried |= {sigma: loss(torch.tensor([sigma])) for sigma in np.linspace(low, high, FINER).tolist()}
     best = torch.tensor([min(tried, key=tried.__getitem__)], dtype=torch.float64)
     return UnsharpMasking(NOTHING, sigma=snap(best, loss, ALIKE - 1, 0.0, 1)[0][1])
 
@@ -92,17 +102,19 @@ def windows(problem: Problem) -> Iterator[UnsharpMasking]:
     # The middle is of the image itself, too: what lies beside it tells the window, up to a factor.
     column[reach] = row[reach] = 0.0
     outer = torch.outer(column, row)
-    shared = float((linear * outer).sum())
-    if shared == 0.0:
+    sides = torch.stack([column, row]) * (linear * outer).sum() / outer.square().sum().clamp(min=TINY)
+    sides[:, reach] = 1 - sides.sum(1)
+    if not 0 < float(sides.abs().sum(1).max()) < WILD:
         return
-    factor = float(outer.square().sum()) / shared
-    column, row = (side / factor for side in (column, row))
-    column[reach], row[reach] = 1 - column.sum(), 1 - row.sum()
-    grids = [values for _, values in near_grids(torch.stack([column, row]))]
-    for sides, arithmetic in product(grids, SUM_LEVELS):
-        window = trimmed(torch.outer(*sides))
-        if window.any():
-            yield UnsharpMasking(NOTHING, window=window, border=BORDERS[0], arithmetic=arithmetic)
+    for near, arithmetic in product(whole_sums(sides), SUM_LEVELS):
+        window = trimmed(torch.outer(*near))
+        yield UnsharpMasking(NOTHING, window=window, border=BORDERS[0], arithmetic=arithmetic)
+
+
+def whole_sums(sides: Tensor) -> list[Tensor]:
+    """Weights on the simplest grids on which they are near, and still sum to 1; and the weights themselves."""
+    near = [values for _, values in snapped(sides) if float((values - sides).abs().max()) < NEAR]
+    return [*[values for values in near if (values.sum(1) - 1).abs().max() < WHOLE][:MOST_GRIDS], sides]
 
 
 def lined(part: Labelled, reach: int) -> tuple[Tensor, Tensor]:
@@ -134,20 +146,26 @@ def sums_of(above: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def spread_by(layer: UnsharpMasking, part: Labelled) -> float:
-    """The mean square by which changes for equal differences differ from their mean."""
+    """The mean square by which changes for equal differences differ from their mean; infinite where all is clamped."""
     counts, sums, squares = sums_of(*compared(layer, part))
-    return float((squares - sums.square() / counts.clamp(min=1)).sum() / counts.sum().clamp(min=1))
+    if not counts.any():
+        return math.inf
+    return float((squares - sums.square() / counts.clamp(min=1)).sum() / counts.sum())
 
 
-def changes_of(layer: UnsharpMasking, part: Labelled) -> Tensor:
-    """The table of changes ``[511]``, on whole levels and halves; through straight lines where nothing was seen."""
+def changes_of(layer: UnsharpMasking, part: Labelled) -> Sequence[Tensor]:
+    """Tables of changes ``[511]``: a multiple of the difference; and what was seen, in whole levels and halves, with
+    straight lines where nothing was.
+    """
     counts, sums, _ = sums_of(*compared(layer, part))
-    known = counts.nonzero()[:, 0].numpy()
-    seen = (2 * sums[known] / counts[known]).round().numpy() / 2
-    every = np.arange(DIFFERENCES)
-    slope = (seen[-1] - seen[0]) / max(1, known[-1] - known[0])
-    beyond = np.clip(every - known[-1], 0, None) - np.clip(known[0] - every, 0, None)
-    return torch.from_numpy(np.round(2 * (np.interp(every, known, seen) + slope * beyond)) / 2)
+    every = torch.arange(DIFFERENCES, dtype=torch.float64) - HIGHEST
+    slope = (every * sums).sum() / (every.square() * counts).sum().clamp(min=1)
+    simple = next(values for _, values in snapped(slope) if abs(float(values - slope)) < NEAR_SLOPE)
+    known = counts.nonzero()[:, 0]
+    seen = (2 * sums[known] / counts[known]).round() / 2
+    beyond = (every - every[known[-1]]).clamp(min=0) + (every - every[known[0]]).clamp(max=0)
+    filled = torch.from_numpy(np.interp(every.numpy(), every[known].numpy(), seen.numpy())) + slope * beyond
+    return every * simple, (2 * filled).round() / 2
 
 
 def many(problem: Problem) -> Labelled:

@@ -12,6 +12,7 @@ from learned_transforms.layers.unsharp import PASSES
 
 EXACT = Arithmetic("float32")
 
+
 class Trimming(Layer):
     """Cut ``border`` pixels off every side.
 
