@@ -21,8 +21,8 @@ REACH, PATCH_VALUES = 2, 4_000_000
 EXPLAINED = 2.0
 """Mean square, in levels, that the right resize may leave to such a window."""
 
-ALIKE = 1.02
-"""Arithmetics within this factor of the least loss are as good as each other: the first is taken."""
+ALIKE, FINALISTS = 1.1, 3
+"""Windows are fitted behind the arithmetics within this factor of the least loss, so many of them at most."""
 
 
 def filtered(problem: Problem) -> Iterator[tuple[str, Form | str]]:
@@ -43,10 +43,11 @@ def filtered_form(problem: Problem) -> Form | str:
     losses = [left_by(layer, few) for layer in layers]
     if min(losses) > EXPLAINED * problem.unit**2:
         return f"a window behind a resize leaves a mean square of {min(losses) / problem.unit**2:.3g} levels"
-    layer = next(layer for layer, loss in zip(layers, losses, strict=True) if loss <= ALIKE * min(losses))
-    train, val = resized(layer, problem.train), resized(layer, problem.val)
-    _, form = next(windowed(replace(problem, train=train, val=val, probes=(), ask=None, rules=None)))
-    return form if isinstance(form, str) else behind(form, layer, kernel, place, problem)
+    # Those that round alike differ in few values, which only the window itself tells.
+    near = sorted(range(len(layers)), key=losses.__getitem__)[:FINALISTS]
+    found = [behind(layers[i], kernel, place, problem) for i in sorted(near) if losses[i] <= ALIKE * min(losses)]
+    forms = [form for form in found if isinstance(form, Form)]
+    return min(forms, key=lambda form: form.worth, default=found[0])
 
 
 def places_of(problem: Problem) -> Sequence[Placement]:
@@ -72,8 +73,12 @@ def left_by(layer: Resampling, part: Labelled) -> float:
     return float(left[(targets > targets.min()) & (targets < targets.max())].mean())
 
 
-def behind(form: Form, layer: Resampling, kernel: Kernel, place: Placement, problem: Problem) -> Form:
-    """A window with the resize before it."""
+def behind(layer: Resampling, kernel: Kernel, place: Placement, problem: Problem) -> Form | str:
+    """A resize with the window that explains what comes behind it; or why there is none."""
+    train, val = resized(layer, problem.train), resized(layer, problem.val)
+    _, form = next(windowed(replace(problem, train=train, val=val, probes=(), ask=None, rules=None)))
+    if isinstance(form, str):
+        return form
     plain = Resampling(kernel.values, kernel.shift, layer.arithmetic, kernel.width)
     plain.picked = ("kernel",)
     parts = [*place.parts(plain, problem.train.size), *((window, {}) for window in form.layers)]
