@@ -35,6 +35,7 @@ from learned_transforms.trainer.search.rank import ranked
 from learned_transforms.trainer.search.separable import NOISY_SHARE, resampled
 from learned_transforms.trainer.search.spatial import scattered, windowed
 from learned_transforms.trainer.search.sum_separable import summed
+from learned_transforms.trainer.search.taps import tapped
 from learned_transforms.trainer.search.unsharp import unsharp
 from learned_transforms.trainer.stages import tell
 
@@ -191,6 +192,7 @@ def spatial(problem: Problem) -> Iterator[Families]:
     yield areal(problem)
     yield windowed(problem)
     yield unsharp(problem)
+    yield tapped(problem)
     yield resampled(problem)
     yield filtered(problem)
     yield scattered(problem)
