@@ -10,13 +10,12 @@ from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer import retrain, shipped_kernels
 from learned_transforms.trainer.data.sources import PHOTOS, photo, training_images
-from learned_transforms.trainer.optim.fit import Settings
 from learned_transforms.trainer.search.filtered import filtered_form
+from learned_transforms.trainer.search.outliers import QUICK
 from learned_transforms.trainer.search.problem import Form, Problem, attempt, labelled
 from learned_transforms.trainer.search.search import before
 
 CURVE = [round((level / 255) ** 0.8 * 255) for level in range(256)]
-QUICK = Settings(6, 3, 0.0, False, lambda epoch: None)
 
 
 def sharpened(image):

@@ -1,20 +1,19 @@
 """Resizes by fixed-point taps: what the layer computes, and that taps are read and a kernel is found behind them."""
 
-import importlib
-
 import numpy as np
 import pytest
 import torch
 
-import learned_transforms as lt
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.fixed_point import FixedPointResampling
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.resize import Resampling
-from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import PHOTOS, photo
+from learned_transforms.trainer.data.sources import photo, training_images
 from learned_transforms.trainer.search.choosing import COPY
+from learned_transforms.trainer.search.outliers import QUICK
+from learned_transforms.trainer.search.problem import Form, Problem, attempt, labelled
+from learned_transforms.trainer.search.taps import taps_form
 
 EXACT = Arithmetic("float64", rounding="half_up")
 CUBIC = torch.tensor([[1.0, 0.0, -2.25, 1.25], [0.0, -0.75, 1.5, -0.75]], dtype=torch.float64)
@@ -53,12 +52,17 @@ def test_layers_that_are_none_are_refused(given):
         FixedPointResampling(COPY.values, torch.zeros(2), *given)
 
 
-def test_taps_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.import_module("learned_transforms.trainer.search.taps"), "SIDES", (29, 34, 44, 56))
-    result = retrain(lanczos, PHOTOS, kind="numpy", size=(29, 29), count=300, progress=False, out=tmp_path)
-    assert result.family == "fixed-point taps", [str(row) for row in result.table]
-    assert result.certificate.at_least("rounding"), result.certificate
-    assert result.networks[result.family].members[0].bits == 10
-    array = photo("coffee")[:, :70, :90].permute(1, 2, 0).numpy()
-    made = lt.LearnedCompose.from_pretrained(tmp_path)(array)
-    assert np.abs(made.astype(int) - lanczos(array)).max() <= 1
+def test_taps_are_read():
+    """Outputs of 20 pixels lie at 40 places between pixels, which images of these sides show."""
+
+    def ask(images):
+        return labelled(lanczos, images, "numpy")
+
+    images = training_images(60, (29, 29))
+    problem = Problem(ask(images[::2]), ask(images[1::2]), (), ask, QUICK)
+    form = taps_form(problem)
+    assert isinstance(form, Form), form
+    assert form.layers[0].bits == 10
+    assert attempt(form.layers, [problem.val], form.params).differing == 0
+    other = ask(photo("coffee")[None, :, :71, :90])
+    assert attempt(form.layers, [other], form.params).largest <= 1

@@ -44,8 +44,8 @@ FIRM = 0.5 / 12**0.5
 """Root mean square, in steps, by which taps may be off their grid; those on none are off by twice that."""
 
 DEGREES = (1, 3, 5, 7, 9, 11)
-REFINEMENTS, PUSH, MET = 80, 8.0, 5e-3
-"""Taps that a kernel does not meet are pushed as far again and again; and how far off one may be at last, in steps."""
+REFINEMENTS, PUSH, MARGIN = 200, 8.0, 5e-3
+"""Values of a kernel that are not rounded to their taps, by a margin in steps, are pushed as far again and again."""
 
 FEW, CHECK_IMAGES = 0.01, 200
 
@@ -163,16 +163,16 @@ def kernel_of(distances: Tensor, steps: Tensor) -> Tensor | None:
     for degree in DEGREES:
         pieces = [piece_of(distances, steps, piece, degree) for piece in range(used)]
         kernel = torch.stack([weights for weights, _ in pieces])
-        if max(missed for _, missed in pieces) <= MET:
+        if max(missed for _, missed in pieces) < MARGIN:
             return kernel
     return None
 
 
 def piece_of(distances: Tensor, steps: Tensor, piece: int, degree: int) -> tuple[Tensor, float]:
-    """The polynomial of one piece, and by how much it misses the worst of its steps."""
+    """The polynomial of one piece, and by how much it misses the worst of its steps and their margins."""
     own = (distances >= piece) & (distances <= piece + 1)
     powers = (distances[own] - piece)[:, None] ** torch.arange(degree + 1)
-    low, high = steps[own] - 0.5, steps[own] + 0.5
+    low, high = steps[own] - 0.5 + MARGIN, steps[own] + 0.5 - MARGIN
     inverse = torch.linalg.pinv(powers)
     weights = best = inverse @ steps[own]
     least, push, step = math.inf, PUSH, torch.zeros_like(best)
