@@ -66,16 +66,22 @@ def taps_form(problem: Problem) -> Form | str:
     if problem.ask is None:
         return "there is no teacher to ask"
     axes: list[Read] = []
+    fractions = list(BITS)
     for size in zip(SIDES, (*SIDES[1:], SIDES[0]), strict=True):
         found = read(problem.ask, problem, size)
         if isinstance(found, str):
             return found
         axes += found
-    fitting = ((bits, [stepped(taps, bits) for _, taps in axes]) for bits in BITS)
-    bits, steps = next((each for each in fitting if all(off < FIRM for _, off in each[1])), (0, []))
-    if not steps:
-        return "taps are multiples of no fraction"
-    kernel = kernel_of(torch.cat([places.flatten() for places, _ in axes]), torch.cat([k.flatten() for k, _ in steps]))
+        fractions = [bits for bits in fractions if all(stepped(taps, bits)[1] < FIRM for _, taps in found)]
+        if not fractions:
+            return "taps are multiples of no fraction"
+    if not axes:
+        return "the teacher takes no images of other sizes"
+    bits = fractions[0]
+    steps = [stepped(taps, bits)[0] for _, taps in axes]
+    kernel = kernel_of(
+        torch.cat([places.flatten() for places, _ in axes]), torch.cat([each.flatten() for each in steps])
+    )
     if kernel is None:
         return f"no kernel has such taps, of {bits} bits"
     layer = FixedPointResampling(kernel / 2.0**bits, torch.zeros(2, dtype=torch.float64), ARITHMETIC, bits)
