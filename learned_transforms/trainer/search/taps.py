@@ -78,10 +78,9 @@ def taps_form(problem: Problem) -> Form | str:
     if not axes:
         return "the teacher takes no images of other sizes"
     bits = fractions[0]
-    steps = [stepped(taps, bits)[0] for _, taps in axes]
-    kernel = kernel_of(
-        torch.cat([places.flatten() for places, _ in axes]), torch.cat([each.flatten() for each in steps])
-    )
+    read_off = [(distances, stepped(taps, bits)[0]) for distances, taps in axes]
+    distances, steps = (torch.cat([each.flatten() for each in parts]) for parts in zip(*read_off, strict=True))
+    kernel = kernel_of(distances, steps)
     if kernel is None:
         return f"no kernel has such taps, of {bits} bits"
     layer = FixedPointResampling(kernel / 2.0**bits, torch.zeros(2, dtype=torch.float64), ARITHMETIC, bits)
