@@ -12,8 +12,9 @@ from torchvision.transforms.v2 import functional as F
 from learned_transforms.errors import OutputError, PipelineValueError
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data.sources import TRAINING_PHOTOS, photo, photo_patches
-from learned_transforms.trainer.search.outliers import outliers_of
-from learned_transforms.trainer.search.problem import Labelled
+from learned_transforms.trainer.search.noisy import noisy_table, stiffness_of
+from learned_transforms.trainer.search.outliers import QUICK, outliers_of
+from learned_transforms.trainer.search.problem import Labelled, Problem
 
 GAMMA = torch.from_numpy(np.round(255 * (np.arange(256) / 255) ** 0.6).astype(np.uint8))
 
@@ -53,6 +54,24 @@ def test_wrong_pairs_are_listed_and_the_rest_is_learned():
     assert "2 of 200 pairs disagree with the rest and were left out: #7, #90" in result.notes
     assert result.certificate.tier == "exact"
     assert result.transform(inputs[7]).equal(GAMMA[inputs[7].long()])
+
+
+@pytest.mark.parametrize("power", [0.8, 1.0])
+def test_tables_behind_noise_are_found_to_a_level(power):
+    """Medians alone are two levels off, where flat surroundings are rare."""
+    curve = torch.from_numpy(np.round(255 - 255 * (np.arange(256) / 255) ** power).astype(np.uint8))
+    inputs = patches(160, (64, 64))
+    train = Labelled(inputs, torch.stack([as_jpeg(curve[image.long()]) for image in inputs]))
+    form = noisy_table(Problem(train, train, (), None, QUICK))
+    assert (form.layers[0].values.int() - curve.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(("width", "stiff"), [(32, False), (1, True)])
+def test_steps_of_tables_are_not_smoothed(width, stiff):
+    inputs = patches(80, (64, 64))
+    targets = torch.stack([as_jpeg(image // width * width) for image in inputs])
+    counts = torch.ones(inputs.shape, dtype=torch.float64)
+    assert (stiffness_of(inputs, targets, counts) >= 1) == stiff
 
 
 def test_pairs_of_mixed_sizes():

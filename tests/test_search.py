@@ -123,10 +123,10 @@ def test_result_folder(tmp_path):
 
 
 def test_approximate_clones_are_refused(tmp_path):
-    def blurred(image):
-        return image.filter(ImageFilter.GaussianBlur(2))
+    def voted(image):
+        return image.filter(ImageFilter.ModeFilter(5))
 
-    result = retrain(blurred, PHOTOS, kind="pil", size=(16, 16), count=300, epochs=2, progress=False, out=tmp_path)
+    result = retrain(voted, PHOTOS, kind="pil", size=(16, 16), count=300, epochs=2, progress=False, out=tmp_path)
     assert result.certificate.tier == "approximate"
     assert "Approximate" in (tmp_path / "search.md").read_text()
     with pytest.raises(ApproximateWeightsError, match="allow_approximate"):

@@ -16,6 +16,7 @@ from learned_transforms.layers.base import MOST_CHANNELS, MOST_TERMS, SUMMED, La
 from learned_transforms.layers.color import LAYERS as COLOUR
 from learned_transforms.layers.cube import ColorCube
 from learned_transforms.layers.filter import Filtering
+from learned_transforms.layers.fixed_point import FixedPointResampling
 from learned_transforms.layers.geometry import Cropping, Flipping, Padding, Windowing
 from learned_transforms.layers.grid import GridResampling
 from learned_transforms.layers.letterbox import LAYERS as FRAMING
@@ -23,6 +24,7 @@ from learned_transforms.layers.pointwise import Arranging, Lookup, Mixing, Norma
 from learned_transforms.layers.pooling import AveragePooling, PooledResampling
 from learned_transforms.layers.rank import Ranking
 from learned_transforms.layers.resize import Picking, Resampling
+from learned_transforms.layers.unsharp import UnsharpMasking
 from learned_transforms.plain import Fields, integer, listed, one_of, positive
 
 
@@ -302,7 +304,7 @@ LAYERS: dict[str, type[Layer]] = {
         for layer in (
             *(Resampling, Picking, Mixing, Filtering, Lookup, Flipping, Cropping, Windowing, Padding, Arranging),
             *(Normalising, Separable, SeparableSum, FixedResampling, PositionalGain, Scattered, Ranking, Unstructured),
-            *(AveragePooling, PooledResampling, GridResampling, ColorCube),
+            *(AveragePooling, PooledResampling, GridResampling, ColorCube, UnsharpMasking, FixedPointResampling),
         )
     },
 }

@@ -1,6 +1,5 @@
-"""Tables behind noise, such as that of JPEG: medians over flat parts of images."""
+"""Tables behind noise, such as that of JPEG: medians, to which flat parts of images count most, smoothed."""
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,20 +11,19 @@ from learned_transforms.trainer.search.problem import Form, Problem
 NOISY = 0.5
 """A table is learned behind noise where it misses more than this share of the values that it was made from."""
 
-FLAT_SHARE = 0.25
-"""Share of the pixels, those in the flattest surroundings, that it is learned from: there, noise is least."""
+SURROUNDINGS, FLAT = 9, 16.0
+"""Pixels along a side, in which those in flat surroundings are told: there, noise is least. They count by the inverse
+cube of how many levels these spread, and so many more."""
 
-MANY = 300
-"""Of each level, that many pixels are learned from where the image has them, whatever their surroundings."""
+STIFF = (1e-3, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+"""How much the bends of a table count against what was seen: candidates, by those pairs that it was not made from."""
 
-SURROUNDINGS = 9
-"""Pixels along a side."""
-
-FEWEST = 30
-"""Values that a level must have to be told; others lie between their neighbours."""
-
+FOLDS = 8
 ALIKE = 1.5
 """Channels have one table whose own differ from it by less than so many levels, in the mean."""
+
+Medians = tuple[Tensor, Tensor]
+"""For each level ``[256]``, float64: what its pixels count together, and the median of their targets."""
 
 
 def noisy_table(problem: Problem) -> Form | None:
@@ -37,16 +35,16 @@ def noisy_table(problem: Problem) -> Form | None:
     plain, _ = lookup(inputs.flatten(), targets.flatten())
     if float((plain[inputs.long()] != targets).double().mean()) <= NOISY:
         return None
-    spread = spreads(inputs)
-    enough = spread.flatten().kthvalue(max(1, int(FLAT_SHARE * spread.numel()))).values
-    channels = [flattest(inputs[:, c], targets[:, c], spread, enough) for c in range(inputs.shape[1])]
-    own = torch.stack([told(x, y) for x, y in channels])
-    pooled = told(torch.cat([x for x, _ in channels]), torch.cat([y for _, y in channels]))
-    counts = torch.stack([torch.bincount(x.long(), minlength=LEVELS) for x, _ in channels])
-    apart = ((own - pooled).abs() * counts).sum(1) / counts.sum(1)
+    counts = (spreads(inputs).double() + FLAT) ** -3
+    channels = [medians(inputs[:, c], targets[:, c], counts) for c in range(inputs.shape[1])]
+    stiffness = stiffness_of(inputs, targets, counts[:, None].expand(inputs.shape))
+    own = torch.stack([smoothed(seen, stiffness) for seen in channels])
+    pooled = smoothed(medians(inputs, targets, counts[:, None].expand(inputs.shape)), stiffness)
+    share = torch.stack([seen[0] for seen in channels])
+    apart = ((own - pooled).abs() * share).sum(1) / share.sum(1)
     values = pooled[None] if float(apart.max()) < ALIKE else own
-    note = f"targets are noisy: a table of medians over the flattest {FLAT_SHARE:.0%} of the pixels"
-    return Form.plain(Lookup(values.round().to(torch.uint8)), notes=[note])
+    note = "targets are noisy: a table of medians, to which pixels in flat surroundings count most, smoothed"
+    return Form.plain(Lookup(values.round().clamp(0, LEVELS - 1).to(torch.uint8)), notes=[note])
 
 
 def spreads(inputs: Tensor) -> Tensor:
@@ -57,23 +55,34 @@ def spreads(inputs: Tensor) -> Tensor:
     return (high - low).amax(1)
 
 
-def flattest(levels: Tensor, targets: Tensor, spread: Tensor, enough: Tensor) -> tuple[Tensor, Tensor]:
-    """The levels and targets whose surroundings spread no more than ``enough``, or are the flattest of their level."""
-    order = levels.flatten().argsort()
-    counts = torch.bincount(levels.flatten().long(), minlength=LEVELS)
-    chosen = []
-    for own in order.split(counts.tolist()):
-        around = spread.flatten()[own]
-        few = around.kthvalue(min(MANY, len(own))).values if len(own) else enough
-        chosen.append(own[around <= torch.maximum(few, enough)])
-    index = torch.cat(chosen)
-    return levels.flatten()[index], targets.flatten()[index]
+def medians(levels: Tensor, targets: Tensor, counts: Tensor) -> Medians:
+    """Medians of targets, as if they lay evenly in their levels; pixels count differently, all three of one shape."""
+    index = levels.flatten().long() * LEVELS + targets.flatten()
+    joint = torch.bincount(index, counts.flatten(), minlength=LEVELS * LEVELS).view(LEVELS, LEVELS)
+    total, up_to = joint.sum(1), joint.cumsum(1)
+    level = (up_to * 2 < total[:, None]).sum(1, keepdim=True)
+    own, below = (values.gather(1, level)[:, 0] for values in (joint, up_to - joint))
+    return total, level[:, 0] - 0.5 + torch.where(own > 0, (total / 2 - below) / own, 0.5)
 
 
-def told(levels: Tensor, targets: Tensor) -> Tensor:
-    """Median targets ``[256]`` of levels that are frequent enough, float64, and straight lines between them."""
-    values, _ = lookup(levels, targets)
-    often = (torch.bincount(levels.long(), minlength=LEVELS) >= FEWEST).nonzero()[:, 0].numpy()
-    if not len(often):
-        return values.double()
-    return torch.from_numpy(np.interp(np.arange(LEVELS), often, values.double().numpy()[often]))
+def smoothed(seen: Medians, stiffness: float) -> Tensor:
+    """The table ``[256]``, float64, that is near to what was seen and bends little: straight where nothing was."""
+    count, middle = seen[0] / seen[0].mean(), seen[1]
+    bends = torch.eye(LEVELS, dtype=torch.float64).diff(n=2, dim=0)
+    table: Tensor = torch.linalg.solve(torch.diag(count) + stiffness * bends.T @ bends, count * middle)
+    return table
+
+
+def stiffness_of(inputs: Tensor, targets: Tensor, counts: Tensor) -> float:
+    """The most with which a table is as near as any to pairs that it was not made from, as far as these tell."""
+    fold = torch.arange(len(inputs)) % FOLDS
+    losses = torch.zeros(FOLDS, len(STIFF), dtype=torch.float64)
+    for out in range(FOLDS):
+        made, (count, middle) = (
+            medians(inputs[kept], targets[kept], counts[kept]) for kept in (fold != out, fold == out)
+        )
+        for i, stiffness in enumerate(STIFF):
+            losses[out, i] = (count * (smoothed(made, stiffness) - middle).square()).sum()
+    more = losses - losses[:, [int(losses.sum(0).argmin())]]
+    enough = more.mean(0) <= more.std(0) / FOLDS**0.5
+    return max(stiffness for stiffness, chosen in zip(STIFF, enough.tolist(), strict=True) if chosen)

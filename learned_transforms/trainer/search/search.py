@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -25,6 +26,7 @@ from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.trainer.search.area import areal
 from learned_transforms.trainer.search.blocks import averaged
 from learned_transforms.trainer.search.cube import cubed
+from learned_transforms.trainer.search.filtered import filtered
 from learned_transforms.trainer.search.gains import gained
 from learned_transforms.trainer.search.noisy import noisy_table
 from learned_transforms.trainer.search.pointwise import pointwise
@@ -33,6 +35,8 @@ from learned_transforms.trainer.search.rank import ranked
 from learned_transforms.trainer.search.separable import NOISY_SHARE, resampled
 from learned_transforms.trainer.search.spatial import scattered, windowed
 from learned_transforms.trainer.search.sum_separable import summed
+from learned_transforms.trainer.search.taps import tapped
+from learned_transforms.trainer.search.unsharp import unsharp
 from learned_transforms.trainer.stages import tell
 
 CHECK_IMAGES = 200
@@ -187,7 +191,10 @@ def spatial(problem: Problem) -> Iterator[Families]:
     yield averaged(problem)
     yield areal(problem)
     yield windowed(problem)
+    yield unsharp(problem)
+    yield tapped(problem)
     yield resampled(problem)
+    yield filtered(problem)
     yield scattered(problem)
 
 
@@ -262,7 +269,7 @@ def before(table: Lookup, problem: Problem) -> Problem | None:
     low, high = longest_monotone(values)
     if high - low < FEWEST_LEVELS:
         return None
-    inverse = torch.zeros(256, dtype=torch.uint8)
+    inverse = middles(values)
     inverse[values[low : high + 1].long()] = torch.arange(low, high + 1, dtype=torch.uint8)
     ask: Callable[[Tensor], Labelled] = problem.ask
 
@@ -271,6 +278,18 @@ def before(table: Lookup, problem: Problem) -> Problem | None:
         return Labelled(inputs, inverse[ask(inputs).targets.long()])
 
     return replace(problem, train=restrict(problem.train), val=restrict(problem.val), probes=(), ask=None)
+
+
+def middles(values: Tensor) -> Tensor:
+    """For each value, the middle of the levels that a table ``[256]`` maps to it, or about to it: uint8 ``[256]``.
+
+    What is before a table may overshoot the levels that are told apart: where all keep one order, these are near.
+    """
+    counts = torch.bincount(values, minlength=256)
+    sums = torch.bincount(values, torch.arange(256, dtype=torch.float64), minlength=256)
+    known = (counts > 0).nonzero()[:, 0]
+    found = np.interp(np.arange(256), known.numpy(), (sums[known] / counts[known]).numpy())
+    return torch.from_numpy(found).round().to(torch.uint8)
 
 
 def longest_monotone(values: Tensor) -> tuple[int, int]:

@@ -8,10 +8,9 @@ from learned_transforms.ir.indexing import Padded, Part
 from learned_transforms.ir.ops import BoxBlur, Gather, Mix, Shape, Stage
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.geometry import filled
+from learned_transforms.layers.unsharp import PASSES
 
 EXACT = Arithmetic("float32")
-PASSES = 3
-"""Boxes along each axis, of which Pillow makes a Gaussian blur."""
 
 
 class Trimming(Layer):
