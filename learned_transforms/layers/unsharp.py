@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.ir.ops import BORDERS, Apply, BoxBlur, Filter, Mix, Plan, Shape, Stage
+from learned_transforms.ir.ops import BORDERS, Apply, BoxBlur, Filter, Mix, Shape, Stage
+from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import choose
 from learned_transforms.layers.base import SUMMED, Layer, Params, check_weight
 from learned_transforms.plain import Fields, maybe, one_of
