@@ -45,8 +45,8 @@ def gamma_gray(image: torch.Tensor) -> torch.Tensor:
 
 def cubic_matrix(n_in: int, n_out: int, a: float) -> torch.Tensor:
     scale = n_in / n_out
-    centre = (torch.arange(n_out, dtype=torch.float64) + 0.5) * scale
-    t = ((torch.arange(n_in) + 0.5) - centre[:, None]).abs() / max(scale, 1)
+    center = (torch.arange(n_out, dtype=torch.float64) + 0.5) * scale
+    t = ((torch.arange(n_in) + 0.5) - center[:, None]).abs() / max(scale, 1)
     near, far = (a + 2) * t**3 - (a + 3) * t**2 + 1, a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a
     weights = torch.where(t < 1, near, torch.where(t < 2, far, 0.0))
     return weights / weights.sum(1, keepdim=True)

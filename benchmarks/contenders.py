@@ -29,7 +29,7 @@ from learned_transforms.layers.pointwise import Lookup
 TENSORS = ("chw", "hwc", "batch")
 SINGLE = ("chw", "hwc", "pil")
 RESIZING = tuple(name for name, pipeline in PIPELINES.items() if pipeline.resizes)
-PLAIN = tuple(name for name, pipeline in PIPELINES.items() if not pipeline.coloured)
+PLAIN = tuple(name for name, pipeline in PIPELINES.items() if not pipeline.colored)
 EVALUATING = tuple(name for name in RESIZING if PIPELINES[name].deterministic)
 
 
@@ -158,8 +158,8 @@ def albumentations_steps(a: Any, settings: Pipeline, draw: Draw, area: bool) -> 
         steps.append(a.SmallestMaxSize(settings.resize, **how))
     elif settings.resize is not None:
         steps.append(a.Resize(*settings.resize, **how))
-    if settings.centre is not None:
-        steps.append(a.CenterCrop(settings.centre, settings.centre))
+    if settings.center is not None:
+        steps.append(a.CenterCrop(settings.center, settings.center))
     if settings.window is not None:
         side = settings.window, settings.window
         steps += [] if settings.padding is None else [a.Pad(settings.padding)]
@@ -173,15 +173,15 @@ def albumentations_steps(a: Any, settings: Pipeline, draw: Draw, area: bool) -> 
             steps += [a.Resize(*side, **how)] if settings.padding is None else []
     flips = {"horizontal": a.HorizontalFlip, "vertical": a.VerticalFlip}
     steps += [flips[name](p=draw.flip(name)) for name in settings.flips]
-    steps += albumentations_colours(a, settings)
+    steps += albumentations_colors(a, settings)
     steps += [a.ToGray(1, p=1)] if settings.gray else []
     if settings.mean:
         return [*steps, a.Normalize(settings.mean, settings.std)]
     return [*steps, a.ToFloat(255)] if settings.floats else steps
 
 
-def albumentations_colours(a: Any, settings: Pipeline) -> list[Any]:
-    """What changes colours, with draws of its own."""
+def albumentations_colors(a: Any, settings: Pipeline) -> list[Any]:
+    """What changes colors, with draws of its own."""
     if settings.jitter is None:
         return []
     (*three, hue), chance = settings.jitter
@@ -203,7 +203,7 @@ def albumentations(job: Job, device: torch.device, area: bool) -> Ready:
     return Ready(
         partial(one_by_one, run) if job.form == "batch" else run,
         pipeline.set_random_seed,
-        faithful=not job.settings.coloured,
+        faithful=not job.settings.colored,
         note=note,
     )
 
@@ -230,8 +230,8 @@ def kornia_steps(k: Any, settings: Pipeline, draw: Draw) -> list[Any]:
     steps: list[Any] = []
     if settings.resize is not None:
         steps.append(k.Resize(settings.resize, antialias=True, **how))
-    if settings.centre is not None:
-        steps.append(k.CenterCrop(settings.centre))
+    if settings.center is not None:
+        steps.append(k.CenterCrop(settings.center))
     if settings.window is not None:
         side, padding = (settings.window, settings.window), settings.padding
         if draw.box is not None:
@@ -250,7 +250,7 @@ def kornia_steps(k: Any, settings: Pipeline, draw: Draw) -> list[Any]:
 
 def kornia(job: Job, device: torch.device) -> Ready:
     steps = kornia_steps(package("kornia.augmentation", "kornia"), job.settings, job.draw)
-    note = "" if job.settings.centre is None else "it rounds the centre of the crop down"
+    note = "" if job.settings.center is None else "it rounds the center of the crop down"
     return Ready(partial(in_floats, steps, job), note=note)
 
 
@@ -281,7 +281,7 @@ def fast_image_resize(job: Job, device: torch.device) -> Ready:
 
 
 def opencv(job: Job, device: torch.device, area: bool) -> Ready:
-    """OpenCV's resize, a crop by slicing, and OpenCV's tables straight to normalised planes."""
+    """OpenCV's resize, a crop by slicing, and OpenCV's tables straight to normalized planes."""
     cv2 = package("cv2", "opencv-python-headless")
     settings = job.settings
     usual = cv2.INTER_CUBIC if settings.bicubic else cv2.INTER_LINEAR
@@ -292,7 +292,7 @@ def opencv(job: Job, device: torch.device, area: bool) -> Ready:
     elif settings.resize is not None:
         height, width = settings.resize
     rows, columns = (
-        slice(None) if settings.centre is None else slice(round((edge - settings.centre) / 2), None)
+        slice(None) if settings.center is None else slice(round((edge - settings.center) / 2), None)
         for edge in (height, width)
     )
     levels = np.arange(256, dtype=np.float32) / 255
@@ -302,7 +302,7 @@ def opencv(job: Job, device: torch.device, area: bool) -> Ready:
         found = cv2.resize(pixels_of(image), (width, height), interpolation=cv2.INTER_AREA if area else usual)
         if not tables:
             return found
-        planes = cv2.split(found[rows, columns][: settings.centre, : settings.centre])
+        planes = cv2.split(found[rows, columns][: settings.center, : settings.center])
         return torch.from_numpy(np.stack([cv2.LUT(*pair) for pair in zip(planes, tables, strict=True)]))
 
     return Ready(run)

@@ -156,7 +156,7 @@ class Job:
 
 
 PHOTO_JOBS = ("imagenet", "train", "timm", "clip", "vit", "jitter", "moco")
-COLOUR_JOBS = ("timm-train", "simclr", "dino-1", "dino-2", "dino-3")
+COLOR_JOBS = ("timm-train", "simclr", "dino-1", "dino-2", "dino-3")
 JOBS = {
     job.name: job
     for job in (
@@ -165,7 +165,7 @@ JOBS = {
         Job("seed", "batch", images=64),
         Job("seed", "batch", images=1024, summary=False),
         *(Job(name, form, size) for name in PHOTO_JOBS for form in ("hwc", "pil") for size in (None, LARGE)),
-        *(Job(name, form) for name in COLOUR_JOBS for form in ("hwc", "pil")),
+        *(Job(name, form) for name in COLOR_JOBS for form in ("hwc", "pil")),
         Job("imagenet", "chw", summary=False),
         Job("imagenet", "batch", images=64, summary=False),
         *(Job("train", form, repeated=True, summary=False) for form in ("hwc", "pil")),
@@ -229,7 +229,7 @@ def fidelity(found: Any, job: Job) -> dict[str, float]:
 
     Returns:
         ``equal``, the share of equal values (floats: within 1e-6 of full range), and ``largest``, the largest error
-        in levels (1/255 of full range; normalised values are converted back).
+        in levels (1/255 of full range; normalized values are converted back).
     """
     target, answer = expected(job), values(found)
     if (answer.shape, answer.dtype) != (target.shape, target.dtype):

@@ -43,13 +43,13 @@ class Pipeline:
         channels: of its images.
         resize: height and width, or the length of the shorter edge; antialiased in torchvision.
         bicubic: what is resized, is so by bicubic in place of bilinear interpolation.
-        centre: side of the crop at the centre.
+        center: side of the crop at the center.
         window: side of the random crop: out of the padded image, or resized from a box of any size.
         padding: before the random crop; None: that is a RandomResizedCrop.
         flips: ``"horizontal"``, ``"vertical"``, each with a probability of a half.
         gray: it goes on to one channel.
         floats: it goes on to floats in [0, 1].
-        mean, std: with which those are normalised; empty: they are not.
+        mean, std: with which those are normalized; empty: they are not.
         scale: share of the image that a random crop covers, least and most.
         jitter: of brightness, contrast, saturation and hue, with the chance of it; None: there is none.
         gray_chance, blur_chance, solarize_chance: of turning gray, of a blur, of solarizing at 128; 0: there is none.
@@ -60,7 +60,7 @@ class Pipeline:
     channels: int = 3
     resize: int | tuple[int, int] | None = None
     bicubic: bool = False
-    centre: int | None = None
+    center: int | None = None
     window: int | None = None
     padding: int | None = None
     flips: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class Pipeline:
         return self.window is None and not self.flips
 
     @property
-    def coloured(self) -> bool:
+    def colored(self) -> bool:
         return self.jitter is not None
 
     @property
@@ -92,8 +92,8 @@ class Pipeline:
         steps: list[Any] = []
         if self.resize is not None:
             steps.append(t.Resize(self.resize, interpolation=mode, antialias=True))
-        if self.centre is not None:
-            steps.append(t.CenterCrop(self.centre))
+        if self.center is not None:
+            steps.append(t.CenterCrop(self.center))
         if self.window is not None and self.padding is None:
             steps.append(t.RandomResizedCrop(self.window, self.scale, interpolation=mode, antialias=True))
         elif self.window is not None:
@@ -129,15 +129,15 @@ def view(title: str, scale: tuple[float, float], window: int = 224, **options: A
 
 PIPELINES = {
     "seed": Pipeline("seed", (32, 32), resize=(28, 28), flips=("horizontal", "vertical"), gray=True),
-    "imagenet": Pipeline("ImageNet eval", resize=256, centre=224, mean=MEAN, std=STD),
+    "imagenet": Pipeline("ImageNet eval", resize=256, center=224, mean=MEAN, std=STD),
     "train": Pipeline("ImageNet train", window=224, flips=("horizontal",), mean=MEAN, std=STD),
-    "timm": Pipeline("timm eval, bicubic", resize=256, bicubic=True, centre=224, mean=MEAN, std=STD),
+    "timm": Pipeline("timm eval, bicubic", resize=256, bicubic=True, center=224, mean=MEAN, std=STD),
     # Its conversion to RGB is left out: every image here is RGB.
     "clip": Pipeline(
         "CLIP, bicubic",
         resize=224,
         bicubic=True,
-        centre=224,
+        center=224,
         mean=(0.48145466, 0.4578275, 0.40821073),
         std=(0.26862954, 0.26130258, 0.27577711),
     ),

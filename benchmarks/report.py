@@ -71,7 +71,7 @@ class Row:
             return ""
         if self.equal == 1:
             return "exact"
-        # A level is a hair more than one after the way to normalised floats and back.
+        # A level is a hair more than one after the way to normalized floats and back.
         return "rounding" if self.equal >= FEWEST_EQUAL and self.largest < 1.001 else "approximate"
 
 
@@ -278,7 +278,7 @@ def replace_block(text: str, block: str) -> str:
 
 
 def chart(rows: Sequence[Row], path: Path) -> None:
-    """Bars for every job of one thread count, microseconds per image on a log scale; ours in colour.
+    """Bars for every job of one thread count, microseconds per image on a log scale; ours in color.
 
     Of a whole run, the jobs of the README alone: more would be no picture.
 
@@ -291,8 +291,8 @@ def chart(rows: Sequence[Row], path: Path) -> None:
     figure = new_figure(9, 1 + 0.19 * sum(heights))
     axes = figure.subplots(len(jobs), 1, squeeze=False, height_ratios=heights)[:, 0]
     for ax, group in zip(axes, jobs.values(), strict=True):
-        colours = ["#12702f" if row.contender.startswith(OURS) else "#8899aa" for row in group]
-        bars = ax.barh([row.title for row in group], [row.micros for row in group], color=colours)
+        colors = ["#12702f" if row.contender.startswith(OURS) else "#8899aa" for row in group]
+        bars = ax.barh([row.title for row in group], [row.micros for row in group], color=colors)
         ax.bar_label(bars, [number(row.micros) for row in group], padding=3, fontsize=7)
         ax.set(xscale="log", title=group[0].job_title, xmargin=0.15)
         ax.invert_yaxis()

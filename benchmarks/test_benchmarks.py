@@ -23,7 +23,7 @@ WARM_UP = 16
 """Calls before any timing, under seeds that give every combination of two flips."""
 
 ORDERS = 800
-"""The same for pipelines of colours, where ours makes a plan for every order and choice of operations that it meets
+"""The same for pipelines of colors, where ours makes a plan for every order and choice of operations that it meets
 (hundreds, once in a process, about a millisecond each)."""
 
 PATIENCE = {WARM_UP: 0.3, ORDERS: 1.2}
@@ -139,11 +139,11 @@ def at_work(ready: Ready, job: Job, items: list[Any], device: torch.device) -> C
         return partial(epoch, load(ready, job, items))
     if device.type == "cpu":
         return ready.run
-    synchronise = getattr(torch, device.type).synchronize
+    synchronize = getattr(torch, device.type).synchronize
 
     def run(source: Any) -> None:
         ready.run(source)
-        synchronise()
+        synchronize()
 
     return run
 
@@ -258,7 +258,7 @@ def test_time(request: pytest.FixtureRequest, job: str, contender: str, threads:
     elif task.workers is not None:
         items = [from_tensor(image, "pil") for image in task.originals(task.images)]
     run = at_work(ready, task, items, device)
-    calls = ORDERS if task.settings.coloured and task.workers is None else WARM_UP
+    calls = ORDERS if task.settings.colored and task.workers is None else WARM_UP
     seconds = warm_up(ready, partial(run, source), calls, who.compiled)
     times_ours = 1.0
     if who.name != OURS:

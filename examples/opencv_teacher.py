@@ -1,6 +1,6 @@
 """Two OpenCV functions to learn from; docs/clone-a-pipeline.md walks through both.
 
-``preprocess`` can be cloned exactly. ``smooth`` cannot: it decides at each pixel anew which neighbours to average.
+``preprocess`` can be cloned exactly. ``smooth`` cannot: it decides at each pixel anew which neighbors to average.
 """
 
 import cv2
@@ -18,5 +18,5 @@ def preprocess_linear(image: np.ndarray) -> np.ndarray:
 
 
 def smooth(image: np.ndarray) -> np.ndarray:
-    """Average neighbours of like colour in an image, uint8 (H, W, C), which keeps edges."""
+    """Average neighbors of like color in an image, uint8 (H, W, C), which keeps edges."""
     return cv2.bilateralFilter(image, 7, 50, 50)

@@ -30,7 +30,7 @@ FOLLOWING: dict[str, list[Any]] = {
     "floats": FLOAT,
     "flips": [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(), v2.RandomGrayscale(0.5)],
     "windows": [v2.RandomCrop(18), v2.RandomResizedCrop((12, 14)), v2.RandomHorizontalFlip(), *FLOAT],
-    "colours": [v2.RandomInvert(), v2.ColorJitter(0.4, 0.4, 0.4), v2.RandomPhotometricDistort()],
+    "colors": [v2.RandomInvert(), v2.ColorJitter(0.4, 0.4, 0.4), v2.RandomPhotometricDistort()],
     "containers": [v2.RandomApply([v2.Pad(2), v2.RandomInvert()]), v2.RandomOrder([v2.Resize(30), v2.Grayscale(3)])],
     "crops": [v2.Resize(30), v2.TenCrop(17), v2.RandomVerticalFlip(), v2.FiveCrop(9), *FLOAT],
     "pure": [v2.ToImage(), v2.ToPureTensor(), v2.RandomHorizontalFlip(0.6)],

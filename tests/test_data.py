@@ -15,7 +15,7 @@ from learned_transforms.trainer.data.sources import (
     SYNTHETIC,
     as_kind,
     ask,
-    every_colour,
+    every_color,
     find_kind,
     held_out_images,
     photo_patches,
@@ -195,9 +195,9 @@ def test_seeds_and_held_out_photos():
     assert set(held_out_images(3)) == {"photos", *SYNTHETIC}
 
 
-def test_every_colour_occurs_once():
-    colours = every_colour()[0].flatten(1).int()
-    index = colours[0] * 65536 + colours[1] * 256 + colours[2]
+def test_every_color_occurs_once():
+    colors = every_color()[0].flatten(1).int()
+    index = colors[0] * 65536 + colors[1] * 256 + colors[2]
     assert index.unique().numel() == 1 << 24
 
 

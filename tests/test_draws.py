@@ -1,4 +1,4 @@
-"""Draws in torchvision's order and number, and the transforms that crop and normalise."""
+"""Draws in torchvision's order and number, and the transforms that crop and normalize."""
 
 import copy
 import pickle

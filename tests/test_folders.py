@@ -96,7 +96,7 @@ def test_every_name_that_is_listed_loads():
 
 def test_unknown_options_are_named():
     with pytest.raises(PipelineTypeError, match=r"Unexpected keyword 'device'.*allow_approximate, fallback, backend"):
-        lt.LearnedCompose.from_pretrained("bicubic_224", device="cpu", colour=1)
+        lt.LearnedCompose.from_pretrained("bicubic_224", device="cpu", color=1)
 
 
 def refused(learned, path):

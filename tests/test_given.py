@@ -252,7 +252,7 @@ def test_samples_are_erased_as_v2_does():
 
 
 @pytest.mark.parametrize("form", ["pil", "uint8", "float32", "image"])
-def test_nearest_neighbours_of_parts_of_batches_and_samples(form):
+def test_nearest_neighbors_of_parts_of_batches_and_samples(form):
     crop = v2.RandomResizedCrop((16, 20), interpolation=InterpolationMode.NEAREST)
     end = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
     with warnings.catch_warnings():
@@ -265,7 +265,7 @@ def test_nearest_neighbours_of_parts_of_batches_and_samples(form):
             check_transform([crop, v2.RandomHorizontalFlip(), v2.Pad(2)], image, seed=seed, backend="reference")
 
 
-def test_nearest_neighbours_of_parts_need_one_plan():
+def test_nearest_neighbors_of_parts_need_one_plan():
     pipeline = lt.LearnedCompose([v2.RandomResizedCrop(16, interpolation=InterpolationMode.NEAREST)])
     image = noise(1, SIZE)[0]
     for _ in range(20):
@@ -322,7 +322,7 @@ def test_channels_that_numbers_do_not_fit(api, inplace):
 @FALLBACK
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @APIS
-def test_colours_of_any_number_of_channels(api, channels):
+def test_colors_of_any_number_of_channels(api, channels):
     names = ("RandomInvert", "RandomGrayscale", "RandomAutocontrast", "RandomEqualize")
     transforms = [getattr(api, name)(p) for name in names for p in (0, 1)]
     transforms += [api.RandomPosterize(3, 1), api.RandomSolarize(0.5, 1), api.RandomAdjustSharpness(2, 1)]

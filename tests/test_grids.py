@@ -9,7 +9,7 @@ from learned_transforms.layers.grid import GRIDS, GridResampling, evaluate_on
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.search.placement import placements
-from learned_transforms.trainer.search.recognize import recognise
+from learned_transforms.trainer.search.recognize import recognize
 
 LINEAR, SHIFT = torch.tensor([[1.0, -1.0]], dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
 ROUNDED = Arithmetic("float64", rounding="half_even")
@@ -38,7 +38,7 @@ def test_matrices_tell_their_grid(grid, n_in, n_out):
     matrix = evaluate_on(grid, LINEAR, SHIFT[0], n_in, n_out, antialias=False).dense()
     noise = torch.randn(matrix.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     matrix = matrix + 2e-4 * noise * (matrix != 0)
-    found = recognise(matrix, matrix)[0]
+    found = recognize(matrix, matrix)[0]
     assert [line.grid for line in found.lines] == [grid, grid]
     assert found.shift.abs().max() < 1e-3
     rule = placements(found.lines, (n_in, n_in), (n_out, n_out), False, False)[0]
@@ -52,6 +52,6 @@ def test_an_enlargement_leaves_antialiasing_undecided_unless_its_borders_tell():
     cubic = torch.tensor([[1, 0, -2.25, 1.25], [0, -0.75, 1.5, -0.75]], dtype=torch.float64)
     for antialias in (True, False):
         matrix = evaluate_on("centres", cubic, SHIFT[0], 32, 40, antialias).dense()
-        assert recognise(matrix, matrix)[0].antialias == antialias
+        assert recognize(matrix, matrix)[0].antialias == antialias
     matrix = evaluate_on("centres", LINEAR, SHIFT[0], 32, 40).dense()
-    assert [each.undecided for each in recognise(matrix, matrix)] == [True]
+    assert [each.undecided for each in recognize(matrix, matrix)] == [True]

@@ -19,12 +19,12 @@ import learned_transforms as lt
 from learned_transforms.errors import BackendError, FallbackWarning, InputShapeError
 from learned_transforms.images.formats import Form
 from learned_transforms.ir.indexing import Keep
-from learned_transforms.ir.ops import Cast, Gather, Normalise, Table
+from learned_transforms.ir.ops import Cast, Gather, Normalize, Table
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.cuda import backend as cuda
 from learned_transforms.kernels.reference.executor import Reference
 from learned_transforms.layers.network import Network
-from learned_transforms.layers.pointwise import Casting, Lookup, Normalising
+from learned_transforms.layers.pointwise import Casting, Lookup, Normalizing
 
 HALVES = [torch.float16, torch.bfloat16]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -64,17 +64,17 @@ def test_every_float_is_rounded_as_torch_does(half):
         agree(cpu.Program(plan_of(image, Cast(half))).bind(image)(image), image.to(half))
 
 
-def test_every_half_is_normalised_as_torch_does(half):
+def test_every_half_is_normalized_as_torch_does(half):
     image = every_bit(half).view(1, 256, 256)
     for mean, std in ((0.485, 0.229), (0.0, 1.0), (-3.0, 1e-6), (60000.0, 1e4), (0.5, -0.25)):
-        stage = Normalise(torch.tensor([mean], dtype=half), torch.tensor([std], dtype=half))
+        stage = Normalize(torch.tensor([mean], dtype=half), torch.tensor([std], dtype=half))
         agree(cpu.Program(plan_of(image, stage)).bind(image)(image), (image - stage.mean) / stage.std)
 
 
 def test_stages(half):
     numbers = torch.randn(3, 256).to(half)
     table, one = Table(numbers), Table(numbers[:1])
-    by = Normalise(torch.tensor(MEAN, dtype=half), torch.tensor(STD, dtype=half))
+    by = Normalize(torch.tensor(MEAN, dtype=half), torch.tensor(STD, dtype=half))
     crop = Gather(rows=Keep(-2, 1, 9), columns=Keep(30, -1, 33), outside=True, fill=(0.3, 6e4, -7.0))
     early = replace(crop, fill=(3.0, 200.0, 7.0))
     turned = Gather(channels=(2, 0, 1))
@@ -89,24 +89,24 @@ def test_stages(half):
             (turned, one, inside, by),
             (one, crop, by, turned, inside),
             (Table(torch.arange(255, -1, -1, dtype=torch.uint8)[None]), table, by),
-            (Table(torch.rand(1, 256)), Normalise(torch.tensor(MEAN), torch.tensor(STD)), Cast(half), by),
+            (Table(torch.rand(1, 256)), Normalize(torch.tensor(MEAN), torch.tensor(STD)), Cast(half), by),
         ):
             check(levels, *stages)
         floats = torch.randn(3, height, width)
         floats[0, 0, 0], floats[1, -1, -1] = np.nan, np.inf
         check(floats, Cast(half), crop, by)
-        check(floats, Normalise(torch.tensor(MEAN), torch.tensor(STD)), turned, Cast(half))
+        check(floats, Normalize(torch.tensor(MEAN), torch.tensor(STD)), turned, Cast(half))
 
 
 def test_native_code_refuses_what_it_cannot_do(half):
     levels, floats = random_levels(3, 8, 8), torch.rand(3, 8, 8)
     table = Table(torch.rand(1, 256).to(half))
-    by = Normalise(torch.zeros(3), torch.ones(3))
+    by = Normalize(torch.zeros(3), torch.ones(3))
     for image, stages, message in (
         (levels, (Cast(half),), "only floats are rounded"),
         (levels, (table, by), "another dtype"),
-        (levels, (table, Cast(half)), "copied and normalised only"),
-        (floats, (Cast(half), table), "copied and normalised only"),
+        (levels, (table, Cast(half)), "copied and normalized only"),
+        (floats, (Cast(half), table), "copied and normalized only"),
     ):
         with pytest.raises(InputShapeError, match=message):
             cpu.Program(plan_of(image, *stages)).bind(image)
@@ -224,13 +224,13 @@ def test_levels_as_float32_are_a_table():
 def test_explain_and_certificates(half):
     learned = lt.LearnedCompose(pipelines(half)["preset"])
     rows = learned.explain("uint8").rows
-    assert [row.layer for row in rows] == ["Resampling", "Cropping", "Lookup", "Normalising"]
+    assert [row.layer for row in rows] == ["Resampling", "Cropping", "Lookup", "Normalizing"]
     assert not any(row.reason for row in rows)
     certificate = learned.certify([image_of(3, (50, 60), seed) for seed in range(4)])
     assert certificate.tier == "exact"
     assert certificate.differing == 0
     rows = lt.LearnedCompose(pipelines(half)["rounded last"]).explain("float32").rows
-    assert [row.layer for row in rows] == ["Resampling", "-", "Normalising", "Casting"]
+    assert [row.layer for row in rows] == ["Resampling", "-", "Normalizing", "Casting"]
 
 
 def test_what_else_comes_behind_goes_on_in_torchvision(half):
@@ -311,12 +311,12 @@ def test_layers_say_what_they_are(half):
     numbers = torch.rand(1, 256).to(half)
     assert Lookup(numbers).digest() != Lookup(numbers.float()).digest()
     name = str(half).removeprefix("torch.")
-    layers = [Normalising(), Casting(), Normalising()]
+    layers = [Normalizing(), Casting(), Normalizing()]
     by = {"mean": MEAN, "std": STD}
     network = Network(layers, [by, {"dtype": name}, {**by, "dtype": name}], "float32")
     image = torch.rand(3, 20, 30)
-    normalised = (image - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
-    expected = v2.functional.normalize(normalised.to(half), MEAN, STD)
+    normalized = (image - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    expected = v2.functional.normalize(normalized.to(half), MEAN, STD)
     for backend in ("cpu", "reference"):
         agree(network(image, backend), expected)
     assert Form("image", name).half

@@ -47,7 +47,7 @@ def summed():
 
 PIPELINES = {
     "seed": lambda: seed_v2((7, 6)),
-    "colours": lambda: [
+    "colors": lambda: [
         v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
         v2.RandomChoice(
             [v2.GaussianBlur(3), v2.RandomOrder([v2.RandomInvert(1), v2.RandomPosterize(3, 1)])], [0.6, 0.4]

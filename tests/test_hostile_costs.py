@@ -17,7 +17,7 @@ INT = {"number": "int", "bits": 22, "rounding": "half_up", "each_pass": True}
 FLOAT = {"number": "float32", "rounding": "half_up"}
 MANY = 900_000
 RESIZE = {"transform": "v2.Resize", "arguments": {"size": [9, 9]}}
-COLOUR = {"transform": "v2.ColorJitter", "arguments": dict.fromkeys(("brightness", "contrast"), 0.5)}
+COLOR = {"transform": "v2.ColorJitter", "arguments": dict.fromkeys(("brightness", "contrast"), 0.5)}
 
 
 def file_of(tensors=None, **parts):
@@ -97,8 +97,8 @@ WORST = {
     "orders of many": lambda: file_of(pipeline=[nested("v2.RandomOrder", 0, 8000)]),
     "orders of orders": lambda: file_of(pipeline=[nested("v1.RandomOrder", 10, 2)]),
     "many small orders": lambda: file_of(pipeline=[nested("v2.RandomOrder", 0, 31)] * 300),
-    "many transforms": lambda: file_of(pipeline=[COLOUR] * 8000),
-    "as many as there may be": lambda: file_of(pipeline=[COLOUR] * 1024),
+    "many transforms": lambda: file_of(pipeline=[COLOR] * 8000),
+    "as many as there may be": lambda: file_of(pipeline=[COLOR] * 1024),
     "many layers": lambda: many_layers(2000),
     "as many layers as there may be": lambda: many_layers(512),
     "one layer many times": lambda: file_of(
@@ -216,7 +216,7 @@ def test_damaged_parts_are_typed_errors(tmp_path, part, value):
 PARAMS = [
     *({}, {"size": None}, {"size": []}, {"size": [1, 2, 3]}, {"size": [0, 5]}, {"size": ["9", 9]}, {"size": [9.5, 9]}),
     *({"size": [True, 9]}, {"size": 9}, {"size": [9, 9], "max_size": -1}, {"size": [9, 9], "antialias": 1}),
-    *({"size": [9, 9], "colour": 1}, {"size": [2**62, 9]}, [], 3),
+    *({"size": [9, 9], "color": 1}, {"size": [2**62, 9]}, [], 3),
 ]
 
 

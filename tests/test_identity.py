@@ -72,7 +72,7 @@ def crops(api: Any) -> list[Any]:
     return made
 
 
-def colours(api: Any) -> list[Any]:
+def colors(api: Any) -> list[Any]:
     made: list[Any] = [api.ColorJitter(), api.ColorJitter(0.4, 0.4, 0.4, 0.1), api.GaussianBlur(3)]
     made += [api.ColorJitter(saturation=0.5), api.ColorJitter(contrast=0.5), api.Grayscale(1), api.Grayscale(3)]
     for p in (0, 1, 0.5):
@@ -109,7 +109,7 @@ def only_v2(api: Any) -> list[Any]:
     return made + [v2.ToDtype(dtype, scale=scale) for dtype in (torch.float32, torch.uint8) for scale in (False, True)]
 
 
-TRANSFORMS = {f.__name__: f for f in (resizes, crops, colours, floats, containers, only_v2)}
+TRANSFORMS = {f.__name__: f for f in (resizes, crops, colors, floats, containers, only_v2)}
 
 
 @pytest.mark.parametrize("name", IMAGES)

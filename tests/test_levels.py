@@ -95,8 +95,8 @@ def test_levels_that_are_not_shown_are_just_what_a_division_gives():
 
 def test_continuous_floats_are_no_levels():
     inputs = dark()
-    assert not Levels.of(pairs_of(lambda x: x.float().pow(1.1).mean(1, keepdim=True), inputs)).quantised
-    assert not Levels.of(pairs_of(lambda x: torch.cat([x, x.float().sqrt() + x.flip(1)], 1), inputs)).quantised
+    assert not Levels.of(pairs_of(lambda x: x.float().pow(1.1).mean(1, keepdim=True), inputs)).quantized
+    assert not Levels.of(pairs_of(lambda x: torch.cat([x, x.float().sqrt() + x.flip(1)], 1), inputs)).quantized
 
 
 def test_a_level_computed_in_two_ways_is_one():

@@ -146,7 +146,7 @@ def test_the_default_dtype_may_change():
     assert transform(image).dtype == torch.float32
 
 
-COLOURS = {
+COLORS = {
     "saturation": [v2.ColorJitter(saturation=0.5)],
     "sharpness": [v1.RandomAdjustSharpness(2.3, p=1)],
     "gray": [v2.Grayscale(3)],
@@ -157,9 +157,9 @@ COLOURS = {
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("name", COLOURS)
+@pytest.mark.parametrize("name", COLORS)
 def test_bytes_times_a_number_have_the_default_dtype(name, dtype):
-    transform, plain = lt.LearnedCompose(COLOURS[name], fallback="torchvision"), v2.Compose(COLOURS[name])
+    transform, plain = lt.LearnedCompose(COLORS[name], fallback="torchvision"), v2.Compose(COLORS[name])
     for default in (torch.float32, dtype, torch.float32):
         torch.set_default_dtype(default)
         try:

@@ -20,12 +20,12 @@ from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import Axis, evaluate
-from learned_transforms.ir.ops import Gather, Mix, Normalise, Resample, Table
+from learned_transforms.ir.ops import Gather, Mix, Normalize, Resample, Table
 from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import cpu, stages
 from learned_transforms.layers.geometry import Cropping, Flipping
 from learned_transforms.layers.network import Network
-from learned_transforms.layers.pointwise import Lookup, Mixing, Normalising
+from learned_transforms.layers.pointwise import Lookup, Mixing, Normalizing
 from learned_transforms.layers.resize import Resampling
 
 native = pytest.importorskip("learned_transforms.kernels._native", reason="built without a compiler")
@@ -152,7 +152,7 @@ def test_layouts(channels, name):
         assert network(same, "cpu").equal(expected), layout
 
 
-# By the number of taps, passes along rows take them lane by lane, or in pieces of neighbouring pixels.
+# By the number of taps, passes along rows take them lane by lane, or in pieces of neighboring pixels.
 REDUCTIONS = [
     ((7, 300), (5, 37)),
     ((7, 300), (5, 11)),
@@ -240,12 +240,12 @@ MIXES = {
 
 
 @pytest.mark.parametrize("name", MIXES)
-def test_mix_of_every_colour(name):
-    """All 2^24 colours, as an image."""
+def test_mix_of_every_color(name):
+    """All 2^24 colors, as an image."""
     levels = torch.arange(256, dtype=torch.uint8)
-    colours = torch.cartesian_prod(levels, levels, levels).T.reshape(3, 4096, 4096)
+    colors = torch.cartesian_prod(levels, levels, levels).T.reshape(3, 4096, 4096)
     network = Network([Mixing(GRAY, torch.tensor([0.25]), MIXES[name])], [{}], "uint8")
-    check(network, colours)
+    check(network, colors)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
@@ -263,7 +263,7 @@ def test_mix_of_other_channels(channels, name):
 def test_tables(channels, scaled):
     values = torch.arange(256) * torch.tensor(1 / 255, dtype=torch.float32)
     values = values.expand(1, 256) if scaled else torch.rand(channels, 256, generator=torch.Generator().manual_seed(3))
-    layers = [Lookup(values.double()), Normalising()]
+    layers = [Lookup(values.double()), Normalizing()]
     params = [{}, {"mean": (0.485, 0.456, 0.406)[:channels], "std": (0.229, 0.224, 0.225)[:channels]}]
     image = torch.arange(256, dtype=torch.uint8).repeat(channels, 3, 1)[..., :251]
     for count in (1, 2):
@@ -273,8 +273,8 @@ def test_tables(channels, scaled):
     assert network(interleaved, "cpu").equal(network(image, "reference"))
 
 
-def test_normalise_of_floats():
-    network = Network([Normalising()], [{"mean": (0.4, 0.5, 0.6), "std": (0.1, 0.2, 0.3)}], "float32")
+def test_normalize_of_floats():
+    network = Network([Normalizing()], [{"mean": (0.4, 0.5, 0.6), "std": (0.1, 0.2, 0.3)}], "float32")
     image = torch.rand(3, 21, 35)
     image[0, 0, 0], image[1, 2, 3] = float("nan"), float("inf")
     found = network(image, "cpu")
@@ -468,7 +468,7 @@ def test_wrong_plans_and_images_raise():
     with pytest.raises(InputShapeError, match="uint8 images"):
         compiled(table).bind(image.float())
     with pytest.raises(InputShapeError, match="float images"):
-        compiled(Normalise(torch.zeros(3), torch.ones(3))).bind(image)
+        compiled(Normalize(torch.zeros(3), torch.ones(3))).bind(image)
     with pytest.raises(BackendError, match="Expected output"):
         compiled(Resample(axis, axis, INT16), output=(3, 5, 5)).bind(image)
 

@@ -1,4 +1,4 @@
-"""Stages of colour in the native backend against the reference: blends, statistics, hue, blur."""
+"""Stages of color in the native backend against the reference: blends, statistics, hue, blur."""
 
 import os
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from learned_transforms.ir.interpolation import Axis
 from learned_transforms.ir.ops import (
     Blend,
     Blur,
-    Equalise,
+    Equalize,
     Filter,
     Gather,
     Mix,
-    Normalise,
+    Normalize,
     Resample,
     Slot,
     Stage,
@@ -201,7 +201,7 @@ def test_stretches() -> None:
 
 
 def test_histograms() -> None:
-    for stage in (Equalise(255, 0.5), Equalise(255, 0.0), Equalise(1, 0.9), Equalise(100, -0.3)):
+    for stage in (Equalize(255, 0.5), Equalize(255, 0.0), Equalize(1, 0.9), Equalize(100, -0.3)):
         for size in (*SIZES, (64, 64)):
             for channels in (1, 3):
                 for image in images(channels, *size):
@@ -227,8 +227,8 @@ def test_turns(stage: Turn) -> None:
 
 
 @cache
-def colours(form: str, steps: int, every: int) -> tuple[Turn, Tensor, Tensor]:
-    """All colours of every so many levels, and what a turn makes of them."""
+def colors(form: str, steps: int, every: int) -> tuple[Turn, Tensor, Tensor]:
+    """All colors of every so many levels, and what a turn makes of them."""
     stage = Turn(FORWARD, 0.123, 1.0 if steps else 255.999, form, steps, 255.0, PLAIN["truncate"])
     level = torch.arange(0, 256, every, dtype=torch.uint8)
     image = torch.stack(torch.meshgrid(level, level, level, indexing="ij")).flatten(-2)
@@ -238,8 +238,8 @@ def colours(form: str, steps: int, every: int) -> tuple[Turn, Tensor, Tensor]:
 
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.full)])
 @pytest.mark.parametrize(("form", "steps"), [("multiply", 0), ("divide", 0), ("divide", 255)])
-def test_colours(form: str, steps: int, every: int) -> None:
-    stage, image, expected = colours(form, steps, every)
+def test_colors(form: str, steps: int, every: int) -> None:
+    stage, image, expected = colors(form, steps, every)
     assert cpu.Program(plan_of(image, [stage])).bind(image)(image).equal(expected)
 
 
@@ -278,19 +278,19 @@ SHRINK = Resample(*(Axis(CUBIC, torch.zeros(()), n, INT22) for n in (14, 21)), I
 LEVELS = Table(random_levels(3, 256, seed=4))
 ONE_LEVELS = Table(random_levels(1, 256, seed=5))
 FLOATS = Table(torch.arange(256.0)[None] / 255)
-NORMALISE = Normalise(torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.3, 0.4]))
+NORMALIZE = Normalize(torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.3, 0.4]))
 MIRROR = Gather(rows=Keep(13, -1, 14), columns=Keep(20, -1, 21))
 SWAP = Gather(channels=(2, 0, 1))
 GRAY3 = Mix(gray(3, FUSED["truncate"]).weight.expand(3, 3), torch.zeros(3).double(), FUSED["truncate"])
 CHAINS: dict[str, tuple[Stage, ...]] = {
-    "jitter": (SHRINK, BRIGHT, MEANS, PASTEL, HUE, FLOATS, NORMALISE),
+    "jitter": (SHRINK, BRIGHT, MEANS, PASTEL, HUE, FLOATS, NORMALIZE),
     "jitter in another order": (SHRINK, HUE_8, MEANS, PASTEL, BRIGHT, FLOATS),
-    "tables": (LEVELS, BRIGHT, ONE_LEVELS, BRIGHT, LEVELS, BRIGHT, FLOATS, NORMALISE),
-    "statistics in a row": (stretches()[1], Equalise(255, 0.5), MEANS, MEANS, ONE_LEVELS, stretches()[5], LEVELS),
-    "self-supervised": (SHRINK, BRIGHT, MEANS, HUE, GRAY3, SOFT, MIRROR, FLOATS, NORMALISE),
+    "tables": (LEVELS, BRIGHT, ONE_LEVELS, BRIGHT, LEVELS, BRIGHT, FLOATS, NORMALIZE),
+    "statistics in a row": (stretches()[1], Equalize(255, 0.5), MEANS, MEANS, ONE_LEVELS, stretches()[5], LEVELS),
+    "self-supervised": (SHRINK, BRIGHT, MEANS, HUE, GRAY3, SOFT, MIRROR, FLOATS, NORMALIZE),
     "sharp and soft": (SOFT, SHARP, LEVELS, SHARP, SHRINK, SHARP, SOFT, SWAP, BRIGHT, SWAP),
-    "to floats": (SWAP, PASTEL, replace(BRIGHT, arithmetic=PLAIN["none"]), NORMALISE),
-    "floats on the way": (replace(TURNS[0], factor=Slot(3)), replace(SOFT, arithmetic=PLAIN["none"]), NORMALISE),
+    "to floats": (SWAP, PASTEL, replace(BRIGHT, arithmetic=PLAIN["none"]), NORMALIZE),
+    "floats on the way": (replace(TURNS[0], factor=Slot(3)), replace(SOFT, arithmetic=PLAIN["none"]), NORMALIZE),
 }
 
 
@@ -310,7 +310,7 @@ def test_chains(name: str) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_pil_images(mode: str) -> None:
     channels = 3 if mode == "RGB" else 1
-    stages: list[Stage] = [*blends(channels, PLAIN["truncate"]).values(), *stretches(), Equalise(255, 0.5)]
+    stages: list[Stage] = [*blends(channels, PLAIN["truncate"]).values(), *stretches(), Equalize(255, 0.5)]
     stages += [*blurs(PLAIN["half_even"]), *(TURNS if channels == 3 else ())]
     for image in images(channels, 37, 90):
         for stage in stages:
@@ -323,7 +323,7 @@ def test_pil_images(mode: str) -> None:
 
 def test_windows() -> None:
     image = random_levels(3, 61, 90)
-    for stages in ((MEANS, SHRINK), (SOFT, SHRINK), (Equalise(255, 0.5), SHRINK), (HUE, SHARP, SHRINK)):
+    for stages in ((MEANS, SHRINK), (SOFT, SHRINK), (Equalize(255, 0.5), SHRINK), (HUE, SHARP, SHRINK)):
         plan = plan_of(image, stages)
         call = cpu.Program(plan).bind(image)
         for window in ((0, 0, 61, 90), (30, 50, 31, 40), (7, 9, 4, 5)):
@@ -337,7 +337,7 @@ def test_threads_change_nothing() -> None:
     """One image is cut into bands, which share its statistics."""
     image = random_levels(3, 301, 600)
     before = torch.get_num_threads()
-    stages = (MEANS, PASTEL, HUE, SHARP, SOFT, stretches()[5], Equalise(255, 0.5), BRIGHT)
+    stages = (MEANS, PASTEL, HUE, SHARP, SOFT, stretches()[5], Equalize(255, 0.5), BRIGHT)
     try:
         for stage in stages:
             plan = plan_of(image, [stage])
@@ -395,8 +395,8 @@ def test_stages_that_do_not_fit() -> None:
         (replace(mean, arithmetic=INT22), "not computed in integers"),
         (Stretch(double(1.0, 1.0), "divide", 255.0, PLAIN["none"]), "ends"),
         (Stretch(double(0.0, 1.0), "add", 255.0, PLAIN["none"]), "nothing known"),
-        (Equalise(0, 0.5), "at least one level"),
-        (Equalise(255, nothing), "offset"),
+        (Equalize(0, 0.5), "at least one level"),
+        (Equalize(255, nothing), "offset"),
         (replace(hue, centres=(0, 2, 2)), "centres"),
         (replace(hue, centres=(0, 2, 6)), "centres"),
         (replace(hue, steps=-1), "255 steps, or none"),
@@ -411,7 +411,7 @@ def test_stages_that_do_not_fit() -> None:
             cpu.Program(plan_of(image, [stage]))
     with pytest.raises(BackendError, match="three channels"):
         cpu.Program(plan_of(image[:1], [hue]))
-    for stage in (Equalise(255, 0.5), PASTEL, replace(SHARP, other=smooth(Arithmetic("int", 8, rounding="half_up")))):
+    for stage in (Equalize(255, 0.5), PASTEL, replace(SHARP, other=smooth(Arithmetic("int", 8, rounding="half_up")))):
         with pytest.raises(InputShapeError, match="uint8 images"):
             cpu.Program(plan_of(image, [stage])).bind(image.float())
     with pytest.raises(InputShapeError, match="further beyond the image than it can be reflected"):

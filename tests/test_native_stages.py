@@ -13,7 +13,7 @@ from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import Axis, FixedAxis, Taps
-from learned_transforms.ir.ops import BORDERS, Filter, Gather, Mix, Normalise, Product, Resample, Sparse, Stage, Table
+from learned_transforms.ir.ops import BORDERS, Filter, Gather, Mix, Normalize, Product, Resample, Sparse, Stage, Table
 from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference.executor import Reference
@@ -62,7 +62,7 @@ def matrices(n_out: int, n_in: int) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("number", ["float32", "float64"])
 @pytest.mark.parametrize("running", [False, True])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_nearest_neighbours(number, running, dtype):
+def test_nearest_neighbors(number, running, dtype):
     how = Arithmetic(number, running=running)
     for n, m in ((1, 5), (7, 7), (97, 31), (31, 97), (1000, 3)):
         image = random_levels(3, n, 13).to(dtype)
@@ -151,14 +151,14 @@ def test_tables_of_levels(channels):
     """Before and behind whatever takes levels, and one behind the other."""
     table, other = levels_table(channels, 1), levels_table(1, 2)
     floats = Table(torch.rand(channels, 256, generator=generator(3)))
-    normalise = Normalise(torch.rand(3), torch.rand(3) + 0.5)
+    normalize = Normalize(torch.rand(3), torch.rand(3) + 0.5)
     resample = Resample(*(Axis(CUBIC, torch.zeros(()), n, INT16) for n in (9, 12)), INT16)
     mix = Mix(torch.rand(3, 3), torch.zeros(3), Arithmetic("float32", fma=True, rounding="truncate"))
     gather = Gather(channels=(2, 0, 1), rows=Keep(3, -1, 4))
     for chain in (
         (table,),
         (table, other),
-        (other, table, floats, normalise),
+        (other, table, floats, normalize),
         (table, mix, floats),
         (mix, table, other, mix),
         (table, resample),

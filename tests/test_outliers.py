@@ -101,7 +101,7 @@ def test_what_training_saw_is_never_outvoted():
     result = retrain(teacher, PHOTOS_WITH_WHITE, kind="uint8", count=400, progress=False)
     assert result.certificate.tier == "approximate"
     assert any("of 400 images disagrees: #" in words for words in result.certificate.remarks), result.certificate
-    assert "of 2^24 colours" in str(result.certificate)
+    assert "of 2^24 colors" in str(result.certificate)
 
 
 PHOTOS_WITH_WHITE = torch.cat([patches(199), torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)])

@@ -79,15 +79,15 @@ JITTERED = {
 CHOSEN = [{"choice": 1, "params": [{"sigma": 1.5}]}, {"order": [1, 0], "params": [None, {}]}]
 
 
-def colours():
+def colors():
     chosen = v2.RandomChoice([v2.Identity(), v2.GaussianBlur(5)])
     ordered = v2.RandomOrder([v2.RandomVerticalFlip(), v2.RandomInvert()])
     return lt.LearnedCompose([v2.ColorJitter(0.5, 0.5, 0.5, 0.5), chosen, ordered], fallback="error")
 
 
-def test_params_of_colours_and_containers():
+def test_params_of_colors_and_containers():
     image = noise(1)[0]
-    found = colours()(image, params=[JITTERED, *CHOSEN])
+    found = colors()(image, params=[JITTERED, *CHOSEN])
     functional = v2.functional
     expected = functional.adjust_hue(image, 0.25)
     expected = functional.adjust_saturation(functional.adjust_brightness(expected, 0.5), 1.5)
@@ -114,9 +114,9 @@ def test_params_of_colours_and_containers():
         [JITTERED, CHOSEN[0], [None, {}]],
     ],
 )
-def test_params_of_colours_that_do_not_fit(wrong):
+def test_params_of_colors_that_do_not_fit(wrong):
     with pytest.raises(PipelineValueError, match="Expected params"):
-        colours()(noise(1)[0], params=wrong)
+        colors()(noise(1)[0], params=wrong)
 
 
 def test_what_params_say():

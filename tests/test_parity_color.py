@@ -1,4 +1,4 @@
-"""Transforms of colour, statistics and blur, and containers that choose, against torchvision."""
+"""Transforms of color, statistics and blur, and containers that choose, against torchvision."""
 
 import random
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchvision.transforms as v1
 from helpers import FORMS, image_of, same, seeded, states
-from test_parity import CASES, COLOURS, LAST, MEAN, STD
+from test_parity import CASES, COLORS, LAST, MEAN, STD
 from torchvision.transforms import v2
 
 import learned_transforms as lt
@@ -171,13 +171,13 @@ def test_self_supervised(name: str, api: Any, form: str) -> None:
 
 
 def pipeline(rng: random.Random, api: Any, form: str) -> tuple[list[Any], bool]:
-    """One to three transforms of colour among others; a blur comes last, as they would stretch its roundings."""
+    """One to three transforms of color among others; a blur comes last, as they would stretch its roundings."""
     usual = [make for name, make in CASES.items() if "nearest" not in name or "Random" not in name]
     steps = [rng.choice(usual)(api) for _ in range(rng.randint(0, 3))]
     # Roundings of v1's float resize go through what comes behind: see the weights' certificates.
     steps = [step for step in steps if api is v2 or form == "pil" or "Resize" not in repr(step)]
-    colours = {**EXACT, **ONLY_V2} if api is v2 else EXACT
-    steps += [rng.choice(list(colours.values()))(api) for _ in range(rng.randint(1, 3))]
+    colors = {**EXACT, **ONLY_V2} if api is v2 else EXACT
+    steps += [rng.choice(list(colors.values()))(api) for _ in range(rng.randint(1, 3))]
     rng.shuffle(steps)
     blurred = rng.random() < 0.3
     steps += [rng.choice(list(BLURS.values()))(api)] if blurred else []
@@ -212,8 +212,8 @@ def test_many_random_pipelines(part: int) -> None:
     check_pipelines(1000 + part * 60, 1060 + part * 60)
 
 
-def test_every_container_and_colour_is_tried() -> None:
+def test_every_container_and_color_is_tried() -> None:
     tried = {type(make(api)) for name, make in ALL.items() for api in (v1, v2) if api is v2 or name not in ONLY_V2}
     # Those of clients are in test_known.py.
     assert {kind for kind in CONTAINERS if kind.__module__.startswith("torchvision.")} <= tried
-    assert {kind.__name__ for kind in tried} >= COLOURS
+    assert {kind.__name__ for kind in tried} >= COLORS

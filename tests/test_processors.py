@@ -185,9 +185,9 @@ def test_single_float_steps():
     equal(lt.LearnedCompose.from_processor(scaled)(levels).pixel_values[0], levels * 0.3)
     doubles = (levels.numpy().astype(np.float64) * 0.3).astype(np.float32)
     equal(lt.LearnedCompose.from_processor(scaled, backend="pil")(levels).pixel_values[0], torch.from_numpy(doubles))
-    centred = {**only, "do_rescale": False, "image_mean": 100.0, "image_std": [3.0]}
+    centered = {**only, "do_rescale": False, "image_mean": 100.0, "image_std": [3.0]}
     for backend in BACKENDS:
-        found = lt.LearnedCompose.from_processor(centred, backend=backend)(levels).pixel_values[0]
+        found = lt.LearnedCompose.from_processor(centered, backend=backend)(levels).pixel_values[0]
         equal(found, (levels.float() - 100.0) / 3.0)
 
 
@@ -353,12 +353,12 @@ def test_images_of_all_kinds(images, backend):
 def test_other_modes(backend):
     """Gray, palettes and alpha become RGB, what is transparent before white."""
     processor = lt.LearnedCompose.from_processor(CLIP, backend=backend)
-    gray, colour = photo((70, 80), 1), photo((70, 80))
+    gray, color = photo((70, 80), 1), photo((70, 80))
     equal(processor(gray).pixel_values, processor(gray.convert("RGB")).pixel_values)
     equal(processor(np.asarray(gray)[..., None]).pixel_values, processor(gray).pixel_values)
-    palette = colour.quantize(16)
+    palette = color.quantize(16)
     equal(processor(palette).pixel_values, processor(palette.convert("RGB")).pixel_values)
-    alpha = colour.copy()
+    alpha = color.copy()
     alpha.putalpha(gray)
     white = Image.new("RGBA", alpha.size, (255, 255, 255, 255))
     equal(processor(alpha).pixel_values, processor(Image.alpha_composite(white, alpha).convert("RGB")).pixel_values)
@@ -615,7 +615,7 @@ def published(monkeypatch):
 
 
 def test_objects(images, published):
-    """They are recognised by the name of their class, and run what layers do not take."""
+    """They are recognized by the name of their class, and run what layers do not take."""
     original = published()
     processor = lt.LearnedCompose.from_processor(original, fallback="warn")
     assert processor.steps.backend == "pil"

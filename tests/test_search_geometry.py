@@ -20,7 +20,7 @@ from learned_transforms.plain import LONGEST
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data.sources import PHOTOS
 from learned_transforms.trainer.search.placement import Line, Placement
-from learned_transforms.trainer.search.recognize import recognise
+from learned_transforms.trainer.search.recognize import recognize
 
 
 def at_least(rows, columns):
@@ -118,7 +118,7 @@ def test_lines(line, kernel, antialias, flipped):
     noise = 1e-3 * torch.randn(24, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     matrix = matrix_of(line, kernel, antialias)
     matrix = matrix + noise * (matrix != 0)
-    found = recognise(matrix.flip(0) if flipped else matrix, matrix)
+    found = recognize(matrix.flip(0) if flipped else matrix, matrix)
     assert not isinstance(found, str), found
     assert found[0].lines == (line, line)
     assert found[0].flips == (flipped, False)
@@ -128,7 +128,7 @@ def test_lines(line, kernel, antialias, flipped):
 def test_what_is_no_resampling():
     generator = torch.Generator().manual_seed(0)
     random = torch.rand(24, 40, generator=generator, dtype=torch.float64) + 0.1
-    assert "straight line" in str(recognise(random / random.sum(1, True), random / random.sum(1, True)))
+    assert "straight line" in str(recognize(random / random.sum(1, True), random / random.sum(1, True)))
 
 
 def test_rules_leave_images_alone_that_they_do_not_fit():

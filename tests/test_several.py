@@ -51,7 +51,7 @@ PIPELINES = {
         v2.ToDtype(torch.float32, scale=True),
         v2.Normalize([0.5], [0.5]),
     ],
-    "colours": [
+    "colors": [
         v2.RandomResizedCrop((20, 24)),
         v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
         v2.RandomPhotometricDistort(p=0.7),
@@ -150,9 +150,7 @@ def test_what_torchvision_takes_alone():
 @pytest.mark.parametrize("kind", ["pil", "image"])
 def test_images_of_several_shapes(kind):
     """What draws for one shape refuses several, at its place in the pipeline and where chance applies it."""
-    colour, gray = (
-        to_pil(part) if kind == "pil" else tv_tensors.Image(part) for part in (noise(1)[0], noise(1)[0][:1])
-    )
+    color, gray = (to_pil(part) if kind == "pil" else tv_tensors.Image(part) for part in (noise(1)[0], noise(1)[0][:1]))
     for transforms in (
         [v2.RandomGrayscale(0.5)],
         [v2.RandomHorizontalFlip(), v2.RandomGrayscale(0.5), v2.RandomVerticalFlip()],
@@ -164,13 +162,13 @@ def test_images_of_several_shapes(kind):
         [v2.ColorJitter(0.4), v2.RandomAutocontrast()],
     ):
         for seed in range(4):
-            refused = refusal(transforms, [colour, gray], seed)
+            refused = refusal(transforms, [color, gray], seed)
             if refused is None:
-                check(transforms, ([colour, gray],), seeds=[seed])
+                check(transforms, ([color, gray],), seeds=[seed])
                 continue
             torch.manual_seed(seed)
             with pytest.raises(type(refused), match="multiple"):
-                lt.LearnedCompose(transforms)([colour, gray])
+                lt.LearnedCompose(transforms)([color, gray])
 
 
 def test_none_passes():

@@ -32,10 +32,10 @@ def images():
 
 
 def kernel_matrix(phi, n_in: int, n_out: int, shift: float = 0.0) -> Tensor:
-    """Normalised antialiased weights of any kernel, written apart from the library's."""
+    """Normalized antialiased weights of any kernel, written apart from the library's."""
     scale = n_in / n_out
-    centre = (torch.arange(n_out).double() + 0.5) * scale + shift
-    weights = phi((torch.arange(n_in).double() + 0.5 - centre[:, None]).abs() / max(scale, 1.0))
+    center = (torch.arange(n_out).double() + 0.5) * scale + shift
+    weights = phi((torch.arange(n_in).double() + 0.5 - center[:, None]).abs() / max(scale, 1.0))
     return weights / weights.sum(1, keepdim=True)
 
 

@@ -63,7 +63,7 @@ def test_the_twin_was_learned_from_teachers_without_flips():
         assert layer.arithmetic == twin.layers[key].arithmetic
         assert all(a.equal(b) for a, b in zip(layer.parameters(), twin.layers[key].parameters(), strict=True))
     assert not any("Flip" in text for texts in twin.about["teachers"].values() for text in texts)
-    found = [params for step in twin.about["steps"].values() for params in step["recognised"]]
+    found = [params for step in twin.about["steps"].values() for params in step["recognized"]]
     assert found
     assert not any("axis" in params for params in found)
     for made in (seed, twin):
@@ -121,7 +121,7 @@ def test_arithmetics_are_selected_again(shipped, key, monkeypatch):
 
 
 @pytest.mark.parametrize("key", PICKED)
-def test_nearest_neighbours_are_rebuilt(shipped, key):
+def test_nearest_neighbors_are_rebuilt(shipped, key):
     layer, trials = resize.picker(*key.split("/"))
     assert layer.offset.equal(shipped.layers[key].offset)
     assert layer.arithmetic == shipped.layers[key].arithmetic
@@ -245,10 +245,10 @@ def test_paths_share_the_answers_of_a_teacher():
     fast, slow = certify.Path("cpu"), certify.Path("reference")
     networks = {fast: lambda image: image, slow: lambda image: image + 1}
     images = list(torch.zeros(25, 3, 4, 4, dtype=torch.uint8))
-    found = certify.join([(networks, teacher, {certify.EVERY_COLOUR: images, "noise": images[:1]})], "uint8", stride=10)
+    found = certify.join([(networks, teacher, {certify.EVERY_COLOR: images, "noise": images[:1]})], "uint8", stride=10)
     assert len(asked) == 26
-    assert {name: group.images for name, group in found[fast].groups.items()} == {certify.EVERY_COLOUR: 25, "noise": 1}
-    assert {name: group.images for name, group in found[slow].groups.items()} == {"colours": 3, "noise": 1}
+    assert {name: group.images for name, group in found[fast].groups.items()} == {certify.EVERY_COLOR: 25, "noise": 1}
+    assert {name: group.images for name, group in found[slow].groups.items()} == {"colors": 3, "noise": 1}
     assert (found[fast].differing, found[slow].equal) == (0, 0)
 
 

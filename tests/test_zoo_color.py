@@ -1,4 +1,4 @@
-"""The layers behind torchvision's colours: some are rebuilt here, damaged ones are caught, other teachers learned."""
+"""The layers behind torchvision's colors: some are rebuilt here, damaged ones are caught, other teachers learned."""
 
 import copy
 
@@ -9,13 +9,14 @@ from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.artifacts.weights import Weights
 from learned_transforms.errors import TeacherError
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.color import LAYERS, Blending, Equalising, Turning
+from learned_transforms.layers.color import LAYERS, Blending, Equalizing, Turning
 from learned_transforms.trainer.zoo import certify, color
 from learned_transforms.trainer.zoo.blend import learn_blend
 from learned_transforms.trainer.zoo.build import EVERYTHING
-from learned_transforms.trainer.zoo.color import LEARNERS, blur, learn_equalise, learn_stretch, learn_taps
+from learned_transforms.trainer.zoo.color import LEARNERS, blur, learn_equalize, learn_stretch, learn_taps
 from learned_transforms.trainer.zoo.hue import learn_turn
-from learned_transforms.trainer.zoo.teachers import KINDS, TINTED, colour
+from learned_transforms.trainer.zoo.teachers import KINDS, TINTED
+from learned_transforms.trainer.zoo.teachers import color as teacher_of
 
 KEYS = [f"{name}/{role}" for name, roles in TINTED.items() for role in roles]
 REBUILT = [key for key in KEYS if not key.startswith("uint8_v1") and key != "pil/hue"]
@@ -37,11 +38,11 @@ def small(monkeypatch):
     """Certificates that take no time."""
     photos = certify.photos()[:1]
     monkeypatch.setattr(certify, "photos", lambda: photos)
-    monkeypatch.setattr(certify, "COLOURED", {})
+    monkeypatch.setattr(certify, "COLORED", {})
     monkeypatch.setattr(certify, "PARAMS", {role: params[1:7:3] or params for role, params in certify.PARAMS.items()})
 
 
-def test_every_colour_is_there_and_marked(shipped):
+def test_every_color_is_there_and_marked(shipped):
     for key in KEYS:
         layer = shipped.layers[key]
         assert type(layer) in LAYERS.values()
@@ -52,14 +53,14 @@ def test_every_colour_is_there_and_marked(shipped):
         assert shipped.about["trials"][key]
 
 
-def test_certificates_of_the_colours(shipped):
+def test_certificates_of_the_colors(shipped):
     for key in KEYS:
         found = shipped.certificates[key]
         # Two passes stand for one sum over the whole window.
         sums = key.endswith("gaussian_blur") and not key.startswith("float32")
         assert found.at_least("rounding" if sums else "exact"), (key, found)
-        if key.partition("/")[2] in certify.COLOURED:
-            assert found.groups["all 2^24 colours"].values >= 2 * 3 * 2**24
+        if key.partition("/")[2] in certify.COLORED:
+            assert found.groups["all 2^24 colors"].values >= 2 * 3 * 2**24
 
 
 def kind_of_end(layer):
@@ -74,9 +75,9 @@ def test_what_a_blend_is_was_found_out(shipped):
 
 
 @pytest.mark.parametrize("key", REBUILT)
-def test_colours_are_rebuilt(shipped, key):
+def test_colors_are_rebuilt(shipped, key):
     name, _, role = key.partition("/")
-    layer, trials = LEARNERS[role](colour(name, role), KINDS[name])
+    layer, trials = LEARNERS[role](teacher_of(name, role), KINDS[name])
     assert layer.describe() == shipped.layers[key].describe()
     for name, value in layer.named_parameters():
         assert torch.allclose(value, shipped.layers[key].get_parameter(name), rtol=0, atol=1e-12), name
@@ -145,7 +146,7 @@ def test_no_blend_is_told():
 
 
 def test_other_channels_turn():
-    plain = colour("uint8", "hue")
+    plain = teacher_of("uint8", "hue")
     layer, trials = learn_turn(lambda image, factor: plain(image.flip(0), factor).flip(0), "uint8")
     assert (layer.centres[0] - layer.centres[1]) % 6 == 2
     assert (layer.centres[2] - layer.centres[1]) % 6 == 4
@@ -179,11 +180,11 @@ def test_other_ends_are_learned():
 
 
 def test_another_histogram_is_learned():
-    known = Equalising(torch.tensor([200.0]), torch.tensor([0.25]))
-    layer, trials = learn_equalise(certify.alone(known, "uint8", {}, certify.Path("reference")), "uint8")
+    known = Equalizing(torch.tensor([200.0]), torch.tensor([0.25]))
+    layer, trials = learn_equalize(certify.alone(known, "uint8", {}, certify.Path("reference")), "uint8")
     assert (layer.levels.item(), layer.offset.item(), trials[0].differing) == (200, 0.25, 0)
     with pytest.raises(TeacherError, match="No number of levels"):
-        learn_equalise(lambda image: 255 - image, "uint8")
+        learn_equalize(lambda image: 255 - image, "uint8")
 
 
 def falling(law):

@@ -139,7 +139,7 @@ def save(weights: Weights, path: str | os.PathLike[str]) -> Mapping[str, Certifi
     for key, layer in weights.layers.items():
         own = {name: value.detach().cpu().contiguous() for name, value in layer.named_parameters()}
         tensors |= {f"{key}.{name}": value for name, value in own.items()}
-        layers[key] = {"layer": type(layer).__name__, "options": layer.describe(), "weights": sorted(own)}
+        layers[key] = {"layer": layer.stored_name(), "options": layer.describe(), "weights": sorted(own)}
     certificates = held(weights.certificates, weights.layers, weights.pipeline)
     parts = {
         "layers": layers,

@@ -33,7 +33,7 @@ class Arithmetic:
         quarters: of a two-pass resample in integers, round nothing after the first pass, and cut each product of the
             second to quarters of a level before it joins the sum (OpenCV).
         running: of positions along an axis, add the distance from one to the next up instead of multiplying it
-            (Pillow's nearest neighbour).
+            (Pillow's nearest neighbor).
         small: fuse where the installed torch does (see :func:`~learned_transforms.installed.fuses`), which is asked for
             outputs of no more rows and columns than this in all, and those of three channels that one thread makes,
             apart from larger ones, as aten has a loop for either; 0 fuses at every size, in every torch.

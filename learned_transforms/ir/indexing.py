@@ -1,4 +1,4 @@
-"""Which pixels of an axis are kept: what crops, flips, pads and nearest-neighbour resizes come to.
+"""Which pixels of an axis are kept: what crops, flips, pads and nearest-neighbor resizes come to.
 
 Some say so by a rule, whatever the length of the axis; ``on`` gives the pixels of one length.
 """
@@ -152,7 +152,7 @@ class Part:
         return self.origin, self.start, self.count, self.border
 
     def on(self, n_in: int) -> Keep | Listed:
-        begin = {"start": 0, "end": n_in, "middle": centred(n_in, self.count)}[self.origin] + self.start
+        begin = {"start": 0, "end": n_in, "middle": centered(n_in, self.count)}[self.origin] + self.start
         return around(n_in, begin, self.count, self.border)
 
     def length(self, n_in: int) -> int:
@@ -190,7 +190,7 @@ def around(n_in: int, start: int, count: int, border: str) -> Keep | Listed:
     return Listed(tuple(bordered(n_in, start, start + count, border).tolist()))
 
 
-def centred(n_in: int, n_out: int) -> int:
+def centered(n_in: int, n_out: int) -> int:
     """Where the middle ``n_out`` pixels begin; an odd remainder goes where torchvision's crop and pad leave it."""
     return -((n_out - n_in) // 2) if n_out > n_in else round((n_in - n_out) / 2)
 

@@ -202,7 +202,7 @@ class FixedAxis:
         offset = torch.arange(int(count.max()), device=self.matrix.device)
         index = (first[:, None] + offset).clamp(max=n_in - 1)
         weights = torch.where(offset < count[:, None], self.matrix.gather(1, index), 0.0)
-        return quantised(Taps(n_in, first, count, weights, None), self.arithmetic)
+        return quantized(Taps(n_in, first, count, weights, None), self.arithmetic)
 
     def taps(self, n_in: int) -> Taps:
         """The weights of the output pixels that are kept; ``n_in`` must be that of the matrix."""
@@ -248,17 +248,17 @@ def evaluate(
     reach = kernel.shape[0] * stretch
     outputs = torch.arange(n_out, dtype=half, device=device) + 0.5
     if antialias:
-        centre = (scale.to(half) * outputs + shift.to(dtype)).to(dtype)
-        low, high = ((centre.detach() + side).to(half) + 0.5 for side in (-reach, reach))
+        center = (scale.to(half) * outputs + shift.to(dtype)).to(dtype)
+        low, high = ((center.detach() + side).to(half) + 0.5 for side in (-reach, reach))
     else:
         # Places are counted from the middle of the first pixel here, which is rounded otherwise.
         middle = (shift - 0.5).to(dtype)
-        centre = (scale * outputs.double() + middle).to(dtype) if fused else scale * outputs + middle
+        center = (scale * outputs.double() + middle).to(dtype) if fused else scale * outputs + middle
         # Those of linear kernels are moved onto it, which gives the second a weight of 0 (aten).
-        seen = centre.detach().double().clamp(min=0 if len(kernel) == 1 else -math.inf) + 1
+        seen = center.detach().double().clamp(min=0 if len(kernel) == 1 else -math.inf) + 1
         low, high = seen - reach.double(), seen + reach.double()
     if whole:
-        centre, first = (seen - 1).to(dtype), low.floor().long()
+        center, first = (seen - 1).to(dtype), low.floor().long()
         count = high.floor().long() - first
     else:
         first = low.long().clamp(0, n_in - 1)
@@ -266,15 +266,15 @@ def evaluate(
     offset = torch.arange(int(count.max()), device=device)
     pixels = offset + first[:, None]
     if antialias:
-        distance = ((pixels - centre[:, None]).to(half) + 0.5) * (1 / stretch).to(half)
+        distance = ((pixels - center[:, None]).to(half) + 0.5) * (1 / stretch).to(half)
         weights = torch.where(offset < count[:, None], weigh(distance.to(dtype)), 0.0)
     elif whole and len(kernel) == 1:
-        part = (centre - centre.floor())[:, None]
+        part = (center - center.floor())[:, None]
         weights = torch.cat([weigh(part), about(from_end(kernel), part)], 1)
     else:
 
         def weigh_at(pixel: Tensor | int) -> Tensor:
-            return weigh(apart(pixel, centre[:, None], fused) * (1 / stretch))
+            return weigh(apart(pixel, center[:, None], fused) * (1 / stretch))
 
         weights = torch.where(offset < count[:, None], weigh_at(pixels), 0.0)
         if not whole:
@@ -283,7 +283,7 @@ def evaluate(
         weights = weights / in_order(weights)[:, None]
     made = Taps(n_in, first, count, weights, None)
     unstretched = n_in == n_out == length and (antialias or len(kernel) == 1)
-    return quantised(alone(made) if unstretched and not weights.requires_grad else made, arithmetic)
+    return quantized(alone(made) if unstretched and not weights.requires_grad else made, arithmetic)
 
 
 def alone(taps: Taps) -> Taps:
@@ -317,7 +317,7 @@ def beyond(
     return torch.where(low, below, 0.0) + torch.where(high, above, 0.0)
 
 
-def quantised(taps: Taps, arithmetic: Arithmetic) -> Taps:
+def quantized(taps: Taps, arithmetic: Arithmetic) -> Taps:
     """The same taps with weights in the type of the arithmetic."""
     if arithmetic.number != "int":
         return replace(taps, weights=taps.weights.to(getattr(torch, arithmetic.number)))

@@ -212,7 +212,7 @@ class Table(Alike):
 
 
 @dataclass(frozen=True, eq=False)
-class Normalise(Alike):
+class Normalize(Alike):
     """``(image - mean [C]) / std [C]`` in the dtype of the image, mean and std.
 
     That is float32, float16 or bfloat16. The difference is rounded before the division.
@@ -303,7 +303,7 @@ class Stretch(Alike):
 
 
 @dataclass(frozen=True, eq=False)
-class Equalise(Alike):
+class Equalize(Alike):
     """Make each channel's histogram flat, for uint8 images.
 
     With ``step = (pixels - pixels of the largest level present) // levels``, level k becomes
@@ -379,12 +379,12 @@ Stage = (
     | Gather
     | Mix
     | Table
-    | Normalise
+    | Normalize
     | Cast
     | Apply
     | Blend
     | Stretch
-    | Equalise
+    | Equalize
     | Turn
     | Blur
     | BoxBlur

@@ -22,7 +22,7 @@ from learned_transforms.ir.ops import (
     Blend,
     Blur,
     Cast,
-    Equalise,
+    Equalize,
     Filter,
     Mix,
     Resample,
@@ -234,7 +234,7 @@ class Program:
                 dtype = stage.values.dtype
             elif isinstance(stage, Cast):
                 dtype = stage.dtype
-            elif isinstance(stage, Equalise):
+            elif isinstance(stage, Equalize):
                 dtype = torch.uint8
         return dtype
 

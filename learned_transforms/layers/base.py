@@ -58,6 +58,13 @@ class Layer(nn.Module):
     nested: ClassVar[bool] = False
     whole: ClassVar[Mapping[str, torch.dtype]] = {}
     picked: tuple[str, ...] = ()
+    stored: ClassVar[str] = ""
+    """The name under which weight files hold it, where that is not its own."""
+
+    @classmethod
+    def stored_name(cls) -> str:
+        """Give the name under which weight files hold layers of this class."""
+        return cls.stored or cls.__name__
 
     def learn(self, **weights: Tensor) -> None:
         """Register ``weights`` as this layer's learned numbers."""
@@ -107,7 +114,7 @@ class Layer(nn.Module):
 
     def digest(self) -> str:
         """A hash of all that it is: its class, its description, and every bit of its weights."""
-        found = hashlib.sha256(json.dumps([type(self).__name__, self.describe()], sort_keys=True).encode())
+        found = hashlib.sha256(json.dumps([self.stored_name(), self.describe()], sort_keys=True).encode())
         for name, value in sorted(self.named_parameters()):
             found.update(repr((name, value.dtype, tuple(value.shape))).encode() + raw(value))
         return found.hexdigest()

@@ -1,4 +1,4 @@
-"""Layers of colour: blends, statistics that make tables, hue, blur. See ``kernels.colour`` for their arithmetic."""
+"""Layers of color: blends, statistics that make tables, hue, blur. See ``kernels.color`` for their arithmetic."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, eye, nn, zeros
 from learned_transforms.errors import PipelineValueError, check_channels
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import BORDERS
-from learned_transforms.ir.ops import Blend, Blur, Equalise, Filter, Mix, Shape, Stage, Stretch, Turn
+from learned_transforms.ir.ops import Blend, Blur, Equalize, Filter, Mix, Shape, Stage, Stretch, Turn
 from learned_transforms.layers.base import MOST_SUM, MOST_TERMS, SUMMED, Layer, Params, check_weight
 from learned_transforms.layers.pointwise import check_mix
 from learned_transforms.plain import Fields, integer, listed, maybe, number, one_of, positive
@@ -145,8 +145,8 @@ class Stretching(Tinting):
         return [Stretch(self.ends, self.form, self.ceiling, self.effective(relaxed))]
 
 
-class Equalising(Layer):
-    """Make each channel's histogram flat, for uint8 images; see ``ops.Equalise``.
+class Equalizing(Layer):
+    """Make each channel's histogram flat, for uint8 images; see ``ops.Equalize``.
 
     Args:
         levels: ``[1]``, steps of the flat histogram, a whole number.
@@ -154,6 +154,7 @@ class Equalising(Layer):
     """
 
     fixed = False
+    stored = "Equalising"
     levels: nn.Parameter
     offset: nn.Parameter
 
@@ -170,7 +171,7 @@ class Equalising(Layer):
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         if relaxed:
             raise PipelineValueError("A histogram passes no gradients; a pipeline with one cannot be trained.")
-        return [Equalise(int(self.levels), float(self.offset))]
+        return [Equalize(int(self.levels), float(self.offset))]
 
 
 class Turning(Tinting):
@@ -212,7 +213,7 @@ class Turning(Tinting):
         check_channels(shape[0], (1, 3))
         if shape[0] == 1:
             return []
-        first, second, third = (int(centre) for centre in self.centres)
+        first, second, third = (int(center) for center in self.centres)
         # Whole steps pass no gradients.
         steps, span = (0, self.ceiling) if relaxed else (self.steps, float(self.span))
         arithmetic = self.effective(relaxed)
@@ -259,6 +260,6 @@ class Blurring(Layer):
 
 
 LAYERS: Mapping[str, type[Layer]] = {
-    layer.__name__: layer for layer in (Blending, Stretching, Equalising, Turning, Blurring)
+    layer.stored_name(): layer for layer in (Blending, Stretching, Equalizing, Turning, Blurring)
 }
-"""The layers of this file, by name."""
+"""The layers of this file, by the name under which weight files hold them."""

@@ -13,14 +13,14 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import FixedAxis
 from learned_transforms.ir.ops import Apply, Mix, Product, Resample, Shape, Sparse, Stage
 from learned_transforms.layers.base import MOST_CHANNELS, MOST_TERMS, SUMMED, Layer, Params, check_weight
-from learned_transforms.layers.color import LAYERS as COLOUR
+from learned_transforms.layers.color import LAYERS as COLOR
 from learned_transforms.layers.cube import ColorCube
 from learned_transforms.layers.filter import Filtering
 from learned_transforms.layers.fixed_point import FixedPointResampling
 from learned_transforms.layers.geometry import Cropping, Flipping, Padding, Windowing
 from learned_transforms.layers.grid import GridResampling
 from learned_transforms.layers.letterbox import LAYERS as FRAMING
-from learned_transforms.layers.pointwise import Arranging, Lookup, Mixing, Normalising
+from learned_transforms.layers.pointwise import Arranging, Lookup, Mixing, Normalizing
 from learned_transforms.layers.pooling import AveragePooling, PooledResampling
 from learned_transforms.layers.rank import Ranking
 from learned_transforms.layers.resize import Picking, Resampling
@@ -297,13 +297,13 @@ SINGLE = (Matrices, FixedResampling, PositionalGain, Scattered, Unstructured)
 """Layers that refuse images of any size but one."""
 
 LAYERS: dict[str, type[Layer]] = {
-    **COLOUR,
+    **COLOR,
     **FRAMING,
     **{
-        layer.__name__: layer
+        layer.stored_name(): layer
         for layer in (
             *(Resampling, Picking, Mixing, Filtering, Lookup, Flipping, Cropping, Windowing, Padding, Arranging),
-            *(Normalising, Separable, SeparableSum, FixedResampling, PositionalGain, Scattered, Ranking, Unstructured),
+            *(Normalizing, Separable, SeparableSum, FixedResampling, PositionalGain, Scattered, Ranking, Unstructured),
             *(AveragePooling, PooledResampling, GridResampling, ColorCube, UnsharpMasking, FixedPointResampling),
         )
     },

@@ -10,7 +10,7 @@ from torch import Tensor
 from learned_transforms.errors import InputShapeError, InputTypeError, PipelineValueError
 from learned_transforms.images.formats import shape_of
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.ir.indexing import Keep, Part, centred
+from learned_transforms.ir.indexing import Keep, Part, centered
 from learned_transforms.ir.ops import Apply, Gather, Mix, Shape, Stage, Table
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.geometry import fill_of
@@ -73,7 +73,7 @@ def scaled(count: int, factor: float) -> tuple[Tensor, Tensor]:
     return torch.eye(count, dtype=torch.float32) * factor, torch.zeros(count, dtype=torch.float32)
 
 
-class Quantising(Layer):
+class Quantizing(Layer):
     """Floats to levels: times ``factor``, what is behind the point cut off, and clamped.
 
     Params: ``factor``; None: they are levels already.
@@ -133,7 +133,7 @@ class Posterizing(Layer):
         return image.mul(self.levels).floor_().clamp_(0, self.levels - 1).mul_(1 / self.levels)
 
 
-class Solarising(Layer):
+class Solarizing(Layer):
     """Invert floats from a threshold on.
 
     Raises:
@@ -223,7 +223,7 @@ class Cutting(Layer):
                 "Resize the image first."
             )
         lengths = zip(size, self.size, strict=True)
-        rows, columns = ((Keep(0, 1, n), Keep(n_in - n, 1, n), Keep(centred(n_in, n), 1, n)) for n_in, n in lengths)
+        rows, columns = ((Keep(0, 1, n), Keep(n_in - n, 1, n), Keep(centered(n_in, n), 1, n)) for n_in, n in lengths)
         wholes = (image,) if self.mirror is None else (image, mirrored(image, self.mirror))
         return tuple(part(whole, rows[r], columns[c]) for whole in wholes for r, c in PLACES)
 
@@ -251,5 +251,5 @@ def mirrored(image: Any, axis: str) -> Any:
     return image.flip(-1 if horizontal else -2)
 
 
-WHOLE = (Solarising, Projecting)
+WHOLE = (Solarizing, Projecting)
 """What only torch runs: segments are cut around it, so that the rest stays native."""

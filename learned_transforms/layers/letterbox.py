@@ -120,4 +120,4 @@ def between(name: str, low: int, high: int) -> str:
     return f"up to {high} {name}" if low <= 1 else f"{low} to {high} {name}"
 
 
-LAYERS: dict[str, type[Layer]] = {layer.__name__: layer for layer in (CropOrPad, Transpose, RequireSize)}
+LAYERS: dict[str, type[Layer]] = {layer.stored_name(): layer for layer in (CropOrPad, Transpose, RequireSize)}

@@ -54,7 +54,7 @@ class Network(Lowered):
         kind: the images that it takes: ``"pil"``, ``"uint8"`` or ``"float32"``.
         output: container of its output: ``"pil"``, ``"tensor"``, ``"image"`` or ``"numpy"``.
         floats: its output is float32, not uint8.
-        learned: names of params that were recognised in the teacher's output rather than given by the user.
+        learned: names of params that were recognized in the teacher's output rather than given by the user.
 
     Attributes:
         certificate: its fidelity to its teacher, if that was measured. It is of the weights as they are when it is set.

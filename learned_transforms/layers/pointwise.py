@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from learned_transforms.errors import PipelineValueError, check_channels
 from learned_transforms.images.formats import HALVES
 from learned_transforms.ir.arithmetic import SMOOTH, Arithmetic
-from learned_transforms.ir.ops import Cast, Gather, Mix, Normalise, Shape, Stage, Table
+from learned_transforms.ir.ops import Cast, Gather, Mix, Normalize, Shape, Stage, Table
 from learned_transforms.layers.base import MOST_CHANNELS, MOST_SUM, SUMMED, Layer, Params, check_weight
 from learned_transforms.plain import Fields, integer, listed, number, switch
 
@@ -122,7 +122,7 @@ class Arranging(Layer):
         return [Gather(channels=tuple(params["order"]))]
 
 
-class Normalising(Layer):
+class Normalizing(Layer):
     """Subtract a mean and divide by a standard deviation.
 
     Params: ``mean``, ``std``: one number, or one a channel. One-channel images are repeated for several numbers, unless
@@ -133,6 +133,7 @@ class Normalising(Layer):
     """
 
     fixed = False
+    stored = "Normalising"
     takes = Fields({name: listed(number, 1, MOST_CHANNELS) for name in ("mean", "std")})
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
@@ -143,4 +144,4 @@ class Normalising(Layer):
         copies: list[Stage] = [] if channels == shape[0] else [Gather(channels=(0,) * channels)]
         dtype = getattr(torch, params.get("dtype", "float32"))
         mean, std = (torch.tensor(params[name], dtype=dtype).expand(channels) for name in ("mean", "std"))
-        return [*copies, Normalise(mean, std)]
+        return [*copies, Normalize(mean, std)]

@@ -148,7 +148,7 @@ def interpolation(values: Values, backend: str) -> str:
     if value is None:
         raise ProcessorError('Expected "resample" in the configuration, got none. Set it, or "do_resize" to false.')
     if isinstance(value, InterpolationMode):
-        # Pillow's backend knows the exact nearest neighbour only, and takes the other for bilinear.
+        # Pillow's backend knows the exact nearest neighbor only, and takes the other for bilinear.
         name = str(value.value)
         return {"nearest": "bilinear", "nearest-exact": "nearest"}.get(name, name) if backend == "pil" else name
     try:

@@ -155,8 +155,8 @@ def squared(values: Values, name: str, backend: str) -> Steps:
     if not checks.switch(values, "do_pad"):
         return steps
     mean = checks.numbers(values, "image_mean")
-    colour = tuple(float(int(one * 255)) for one in (mean if isinstance(mean, tuple) else (mean,) * 3))
-    return replace(steps, square=colour)
+    color = tuple(float(int(one * 255)) for one in (mean if isinstance(mean, tuple) else (mean,) * 3))
+    return replace(steps, square=color)
 
 
 def longest(values: Values, name: str, backend: str) -> Steps:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from learned_transforms.errors import LearnedTransformsError
 from learned_transforms.images.formats import CPU, MARKED, Call, Form, channels_last, shape_of, to_tensor
-from learned_transforms.ir.ops import Equalise, Shape
+from learned_transforms.ir.ops import Equalize, Shape
 from learned_transforms.ir.passes import at
 from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import Compiled
@@ -90,7 +90,7 @@ class Specializer:
             raise
         ran = [n for n, what in enumerate(applied) if what is not False]
         specs = [self.draws.specs[self.owners[n][0]] for n in ran]
-        ordered = any(isinstance(stage, Equalise) for stage in plan.stages) or any(map(self.orders, ran, specs))
+        ordered = any(isinstance(stage, Equalize) for stage in plan.stages) or any(map(self.orders, ran, specs))
         views = self.tensors and bool(ran) and all(spec.gives_view() for spec in specs)
         # Where torch reshapes a batch of one, or several transforms come to it, the order in memory is forgotten.
         others = {id(spec) for spec in specs if not spec.keeps_order}

@@ -41,7 +41,7 @@ from learned_transforms.trainer.optim.checkpoint import Checkpoint
 from learned_transforms.trainer.optim.fit import EarlyStopping, Settings, tensorboard
 from learned_transforms.trainer.result import HELD_OUT, Result
 from learned_transforms.trainer.search.blocks import with_blocks
-from learned_transforms.trainer.search.contradictions import basis_of, colours_asked, contradictions
+from learned_transforms.trainer.search.contradictions import basis_of, colors_asked, contradictions
 from learned_transforms.trainer.search.contradictions import told as disagreeing
 from learned_transforms.trainer.search.neural import last_resort, plain
 from learned_transforms.trainer.search.outliers import outliers_of, told
@@ -97,7 +97,7 @@ def retrain(
     """Learn ``teacher`` from its answers, by mean squared error with early stopping.
 
     ``arch="auto"`` tries families of networks, the cheapest first: tables, channel maps, sliding windows, separable
-    maps (in which kernels are recognised, refitted, snapped, and given an arithmetic), sparse maps, and each of them
+    maps (in which kernels are recognized, refitted, snapped, and given an arithmetic), sparse maps, and each of them
     before or behind a table; where none is faithful, a plain convolutional or dense network is trained.
 
     Args:
@@ -152,7 +152,7 @@ def retrain(
     tell(f"{len(pairs):,} pairs of {shape(pairs.inputs)} and {shape(pairs.targets)}, {pairs.kind}", progress)
     levels = Levels.of(pairs, None if teacher is None else partial(answers, teacher, pairs.kind))
     notes += levels.notes()
-    outliers = outliers_of(levels.label(pairs), 1.0 if levels.quantised else 1 / 255) if teacher is None else []
+    outliers = outliers_of(levels.label(pairs), 1.0 if levels.quantized else 1 / 255) if teacher is None else []
     if outliers:
         notes.append(told(outliers, len(pairs)))
         pairs = pairs.select(torch.tensor([i for i in range(len(pairs)) if i not in set(outliers)]))
@@ -289,9 +289,9 @@ def baseline(problem: Problem) -> Row:
     name, guess = "baseline: unchanged inputs", inputs
     if inputs.shape != targets.shape or inputs.dtype != targets.dtype:
         mean = problem.train.targets.double().mean(0)
-        name, guess = "baseline: mean of the targets", mean.round() if problem.train.quantised else mean
+        name, guess = "baseline: mean of the targets", mean.round() if problem.train.quantized else mean
     error = (guess.double() - targets.double()).abs()
-    differing = float((error > (0.0 if check.quantised else FLOAT_ERROR)).double().mean())
+    differing = float((error > (0.0 if check.quantized else FLOAT_ERROR)).double().mean())
     return Row(name, None, Trial("", differing, float(error.max()), float(error.square().mean())), "", 0.0)
 
 
@@ -371,8 +371,8 @@ def with_remarks(certificate: Certificate, chosen: Row, known: Labelled) -> Cert
     """
     if chosen.form is None or not certificate.at_least("rounding"):
         return certificate
-    missed = contradictions(chosen.form, known, 1.0 if known.quantised else 1 / 255)
-    remarks = [colours_asked(chosen.form, known.inputs)] if certificate.tier != "proved" else []
+    missed = contradictions(chosen.form, known, 1.0 if known.quantized else 1 / 255)
+    remarks = [colors_asked(chosen.form, known.inputs)] if certificate.tier != "proved" else []
     remarks += [disagreeing(missed, len(known.inputs))] if missed else []
     tier = "approximate" if missed else certificate.tier
     made = replace(certificate, tier=tier, basis=basis_of(chosen.form), remarks=tuple(filter(None, remarks)))

@@ -16,7 +16,7 @@ from learned_transforms.ir.ops import (
     Filter,
     Gather,
     Mix,
-    Normalise,
+    Normalize,
     Product,
     Resample,
     Shape,
@@ -192,8 +192,8 @@ def stage_text(stage: Stage, current: Shape) -> tuple[str, str]:
         return "Table", "256 entries"
     if isinstance(stage, Gather):
         return "Gather", "copies"
-    if isinstance(stage, Normalise):
-        return "Normalise", "mean, std"
+    if isinstance(stage, Normalize):
+        return "Normalize", "mean, std"
     if isinstance(stage, Sparse):
         return "Sparse", f"{stage.weights.shape[1]} weights a pixel"
     if isinstance(stage, Filter):

@@ -43,7 +43,7 @@ class Result:
         trials: what was tried for the chosen form, each with its validation error.
         table: a baseline, then one row for each family, in the order of the search.
         notes: what was found out on the way, in words.
-        fitted: the kernel as fitted, before snapping, if one was recognised.
+        fitted: the kernel as fitted, before snapping, if one was recognized.
         family: of the chosen form.
         held_out: the pairs of ``certificate``.
         folder: where all of this was saved, if it was.

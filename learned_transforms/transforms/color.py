@@ -11,7 +11,7 @@ from learned_transforms.images.formats import Form
 from learned_transforms.images.layout import UNKNOWN
 from learned_transforms.ir.ops import Slot
 from learned_transforms.layers.base import Params
-from learned_transforms.layers.given import Quantising
+from learned_transforms.layers.given import Quantizing
 from learned_transforms.layers.pointwise import Arranging
 from learned_transforms.transforms.rng import between, round_float32, toss
 from learned_transforms.transforms.spec import (
@@ -325,7 +325,7 @@ def equalized(form: Form, api: str) -> Step | str:
     if api == "v1":
         return "v1 equalizes uint8 only"
     # Just below 256, so that 1 becomes 255.
-    levels = Step(form, layer=Quantising(), params={"factor": 255.999})
+    levels = Step(form, layer=Quantizing(), params={"factor": 255.999})
     return Step(form, parts=(levels, Step(form, "uint8/equalize", params={}), Step(form, "uint8/to_float", params={})))
 
 

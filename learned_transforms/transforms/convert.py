@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 
 from learned_transforms.images.formats import DTYPES, HALVES, Form
 from learned_transforms.images.layout import PLANES
-from learned_transforms.layers.given import Quantising
+from learned_transforms.layers.given import Quantizing
 from learned_transforms.layers.pointwise import Casting
 from learned_transforms.transforms.color import without_info
 from learned_transforms.transforms.padding import TYPES
@@ -100,7 +100,7 @@ class ToPILImage(Spec):
             return "it is not one image of one or three channels"
         factor = None if form.dtype == "uint8" else 255.0
         made = Form("pil", "uint8", several=form.several)
-        return Step(made, layer=Quantising(), params={"factor": factor, "channels": channels})
+        return Step(made, layer=Quantizing(), params={"factor": factor, "channels": channels})
 
 
 class ConvertImageDtype(Spec):

@@ -9,8 +9,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from learned_transforms.images.formats import Form, to_tensor
-from learned_transforms.layers.given import Posterizing, Projecting, Solarising
-from learned_transforms.layers.pointwise import Lookup, Normalising
+from learned_transforms.layers.given import Posterizing, Projecting, Solarizing
+from learned_transforms.layers.pointwise import Lookup, Normalizing
 from learned_transforms.modes import out_of_sight
 from learned_transforms.transforms.color import Adjusting, permitted
 from learned_transforms.transforms.spec import Spec, Step
@@ -72,7 +72,7 @@ class RandomInvert(Tabled):
     def lower_floats(self, form: Form) -> Step | str:
         # (x - 1) / -1 is 1 - x, rounded once.
         params = {"mean": (1.0,), "std": (-1.0,), **permitted(form, self.api)}
-        return Step(form, layer=Normalising(), params=params)
+        return Step(form, layer=Normalizing(), params=params)
 
 
 class RandomPosterize(Tabled):
@@ -97,7 +97,7 @@ class RandomSolarize(Tabled):
     function, given = "solarize", ("threshold",)
 
     def lower_floats(self, form: Form) -> Step | str:
-        return Step(form, layer=Solarising(self.transform.threshold), params=permitted(form, self.api))
+        return Step(form, layer=Solarizing(self.transform.threshold), params=permitted(form, self.api))
 
 
 class Normalize(Spec):
@@ -123,7 +123,7 @@ class Normalize(Spec):
             if not divides:
                 return f"its std comes to 0 in {form.dtype}"
             params["dtype"] = form.dtype
-        return Step(form, layer=Normalising(), params=params)
+        return Step(form, layer=Normalizing(), params=params)
 
 
 def numbers(value: Any) -> tuple[float, ...] | None:

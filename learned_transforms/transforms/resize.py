@@ -46,7 +46,7 @@ def resampled(transform: Any, form: Form, api: str, params: Mapping[str, Any]) -
     if form.container == "mask":
         return picked(transform, name, form, params)
     if name.startswith("nearest"):
-        # Pillow has one nearest neighbour only, which is the exact one.
+        # Pillow has one nearest neighbor only, which is the exact one.
         return Step(form, f"{kind}/nearest_exact" if name != "nearest" and not pil else f"{kind}/nearest", None, params)
     if name not in KERNELS:
         return f"interpolation {name} is not learned yet"

@@ -16,7 +16,7 @@ from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.images.formats import CPU, HALVES, Call, Later, Window
 from learned_transforms.ir.indexing import Keep, Mirrored, Padded, Part
 from learned_transforms.ir.interpolation import Axis
-from learned_transforms.ir.ops import Gather, Normalise, Resample, Resize, Stage, Table
+from learned_transforms.ir.ops import Gather, Normalize, Resample, Resize, Stage, Table
 from learned_transforms.ir.passes import at
 from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels.cuda import driver
@@ -115,7 +115,7 @@ def unfit_stage(stage: Stage) -> str | None:
             steady = isinstance(kept, Mirrored) or (isinstance(kept, Keep) and kept.step in (1, -1))
             if not (kept is None or steady or (isinstance(kept, Part | Padded) and kept.border == "zero")):
                 return "it crops, flips, and fills in one value only"
-    elif not isinstance(stage, Table | Normalise):
+    elif not isinstance(stage, Table | Normalize):
         return f"it has no {type(stage).__name__}"
     tensors = [value for value in vars(stage).values() if isinstance(value, Tensor)]
     if any(value.dtype in HALVES for value in tensors):
@@ -184,7 +184,7 @@ class Program:
         if reason is not None:
             raise BackendError(f"The cuda backend cannot run this plan: {reason}.")
         self.plan = plan.to(CPU)
-        pointwise = [stage for stage in self.plan.stages if isinstance(stage, Table | Normalise)]
+        pointwise = [stage for stage in self.plan.stages if isinstance(stage, Table | Normalize)]
         levels = torch.arange(256, dtype=torch.uint8, device="cpu").expand(plan.channels, 1, 256)
         self.table = reduce(carry_out, pointwise, levels).contiguous()
         self.value = {torch.uint8: 8, torch.float32: 32}[self.table.dtype]
@@ -203,7 +203,7 @@ class Program:
             value = of_fill(self.plan.around.fill, value)
         for stage in self.plan.stages:
             if not isinstance(stage, Gather):
-                value = carry_out(value, stage) if isinstance(stage, Table | Normalise) else value
+                value = carry_out(value, stage) if isinstance(stage, Table | Normalize) else value
             elif may_fill(stage):
                 value = of_fill(stage.fill, value)
         return value

@@ -1,4 +1,4 @@
-"""What the stages of colour mean, in plain torch: blends, statistics, hue, blur."""
+"""What the stages of color mean, in plain torch: blends, statistics, hue, blur."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import bordered
-from learned_transforms.ir.ops import Blend, Blur, BoxBlur, Equalise, Filter, Stretch, Turn, number
+from learned_transforms.ir.ops import Blend, Blur, BoxBlur, Equalize, Filter, Stretch, Turn, number
 from learned_transforms.kernels.reference.rounding import DTYPES, multiply_add, to_levels
 from learned_transforms.modes import shape_of
 
@@ -76,7 +76,7 @@ def stretch(image: Tensor, stage: Stretch) -> Tensor:
     return torch.where(flat, image.clamp(0, stage.ceiling).to(made.dtype), made)
 
 
-def equalise(image: Tensor, stage: Equalise) -> Tensor:
+def equalize(image: Tensor, stage: Equalize) -> Tensor:
     flat = image.flatten(-2).long()
     counts = flat.new_zeros(*flat.shape[:-1], 256).scatter_add_(-1, flat, torch.ones_like(flat))
     below = counts.cumsum(-1) - counts
@@ -120,19 +120,19 @@ def turn(image: Tensor, stage: Turn) -> Tensor:
 
 
 PATTERN = torch.tensor([0, 1, 2, 2, 3, 0])
-"""What a channel is in each sixth of a turn from its centre on: the highest, falling, the lowest, rising."""
+"""What a channel is in each sixth of a turn from its center on: the highest, falling, the lowest, rising."""
 
 
 def hue_of(x: Tensor, high: Tensor, extent: Tensor, stage: Turn) -> Tensor:
-    """In sixths of a turn, counted from the centre of the highest channel; of several, from that of the first."""
+    """In sixths of a turn, counted from the center of the highest channel; of several, from that of the first."""
     distance = ((high[..., None, :, :] - x) / extent[..., None, :, :]).to(torch.float64 if stage.steps else x.dtype)
     hue, found = torch.zeros_like(high), torch.zeros_like(high, dtype=torch.bool)
     # Which way to the channel a third of a turn before.
     way = (stage.centres[0] - stage.centres[2]) % 6 // 2
-    for c, centre in enumerate(stage.centres):
+    for c, center in enumerate(stage.centres):
         here = (x[..., c, :, :] == high) & ~found
         before, behind = distance[..., c - way, :, :], distance[..., c + way - 3, :, :]
-        hue = torch.where(here, ((before + centre) - behind).to(x.dtype), hue)
+        hue = torch.where(here, ((before + center) - behind).to(x.dtype), hue)
         found = found | here
     return hue
 

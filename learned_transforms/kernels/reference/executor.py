@@ -21,11 +21,11 @@ from learned_transforms.ir.ops import (
     Blur,
     BoxBlur,
     Cast,
-    Equalise,
+    Equalize,
     Filter,
     Gather,
     Mix,
-    Normalise,
+    Normalize,
     Product,
     Resample,
     Sparse,
@@ -294,7 +294,7 @@ def table(image: Tensor, stage: Table) -> Tensor:
     return torch.stack(planes, -3)
 
 
-def normalise(image: Tensor, stage: Normalise) -> Tensor:
+def normalize(image: Tensor, stage: Normalize) -> Tensor:
     mean, std = (value.view(-1, 1, 1) for value in (stage.mean, stage.std))
     return (image - mean) / std
 
@@ -317,12 +317,12 @@ STAGES: dict[type, Callable[[Tensor, Any], Tensor]] = {
     Gather: gather,
     Mix: mix,
     Table: table,
-    Normalise: normalise,
+    Normalize: normalize,
     Cast: cast,
     Apply: apply,
     Blend: blend,
     Stretch: color.stretch,
-    Equalise: color.equalise,
+    Equalize: color.equalize,
     Turn: color.turn,
     Blur: color.blur,
     BoxBlur: color.box_blur,

@@ -39,20 +39,20 @@ class Levels:
     """How targets are written: as levels behind a table, as plain levels, or as floats.
 
     Attributes:
-        quantised: each channel of the targets comes from at most 256 levels.
+        quantized: each channel of the targets comes from at most 256 levels.
         table: float32 ``[C or 1, 256]``, strictly rising, what stands for each level; None if targets are uint8 or
             continuous.
         unseen: how many of its entries no target showed.
     """
 
-    quantised: bool
+    quantized: bool
     table: Tensor | None
     unseen: int = 0
 
     @property
     def full(self) -> float:
         """Full range of the labels: 255 for levels, 1 for floats."""
-        return 255.0 if self.quantised else 1.0
+        return 255.0 if self.quantized else 1.0
 
     @property
     def step(self) -> Tensor:
@@ -120,7 +120,7 @@ class Levels:
                 layers = [*layers[:-1], Lookup(self.table.expand(channels, -1).gather(1, chosen))]
             else:
                 layers, params = [*layers, Lookup(self.table)], [*params, {}]
-        floats = self.table is not None or not self.quantised
+        floats = self.table is not None or not self.quantized
         return Network([layer.cpu() for layer in layers], params, pairs.kind, pairs.container, floats, learned)
 
 

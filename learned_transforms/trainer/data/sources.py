@@ -119,14 +119,14 @@ def saturated(count: int, shape: tuple[int, int, int], generator: torch.Generato
 
 
 def constant(count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-    """One colour all over: every gray in turn, then random colours."""
+    """One color all over: every gray in turn, then random colors."""
     gray = torch.arange(256, dtype=torch.uint8)[:count, None].expand(-1, shape[0])
-    colours = torch.randint(0, 256, (max(0, count - 256), shape[0]), dtype=torch.uint8, generator=generator)
-    return torch.cat([gray, colours])[:, :, None, None].expand(-1, *shape).clone()
+    colors = torch.randint(0, 256, (max(0, count - 256), shape[0]), dtype=torch.uint8, generator=generator)
+    return torch.cat([gray, colors])[:, :, None, None].expand(-1, *shape).clone()
 
 
 def edges(count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-    """Two colours on either side of a straight line at a random angle."""
+    """Two colors on either side of a straight line at a random angle."""
     c, h, w = shape
     y = torch.linspace(-1, 1, h)[None, :, None]
     x = torch.linspace(-1, 1, w)[None, None, :]
@@ -138,7 +138,7 @@ def edges(count: int, shape: tuple[int, int, int], generator: torch.Generator) -
 
 
 def checkerboards(count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-    """Fields of 1 to 4 pixels in two colours: the pattern with the most ties."""
+    """Fields of 1 to 4 pixels in two colors: the pattern with the most ties."""
     c, h, w = shape
     field = torch.randint(1, 5, (count, 1, 1), generator=generator)
     odd = ((torch.arange(h)[:, None] // field + torch.arange(w) // field) % 2).bool()[:, None]
@@ -146,8 +146,8 @@ def checkerboards(count: int, shape: tuple[int, int, int], generator: torch.Gene
     return torch.where(odd, light, dark)
 
 
-def every_colour() -> Tensor:
-    """Each of the 2^24 colours once, uint8 ``[1, 3, 4096, 4096]``."""
+def every_color() -> Tensor:
+    """Each of the 2^24 colors once, uint8 ``[1, 3, 4096, 4096]``."""
     index = torch.arange(1 << 24, dtype=torch.int32).view(1, 4096, 4096)
     return torch.stack([(index >> shift & 255).to(torch.uint8) for shift in (16, 8, 0)], 1)
 

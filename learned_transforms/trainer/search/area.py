@@ -34,7 +34,7 @@ def area_form(problem: Problem) -> Form | str:
         return "outputs have the size of inputs, or other channels"
     every, check = [few, *problem.probes, *elongated(problem)], problem.val.part(slice(CHECK_IMAGES))
     places = [Placement(grid=grid) if rules is None else Ruled(grid=grid, rules=rules) for grid in MEANS]
-    rough = replace(UNROUNDED, rounding="half_even" if few.quantised else "none")
+    rough = replace(UNROUNDED, rounding="half_even" if few.quantized else "none")
     trials = [attempt([resampling(COPY.values, COPY.shift, rough, place)], every) for place in places]
     best = min(range(len(places)), key=lambda i: trials[i].worth)
     if trials[best].differing > FEW:

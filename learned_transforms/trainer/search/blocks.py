@@ -27,7 +27,7 @@ def averaged(problem: Problem) -> Iterator[tuple[str, Form | str]]:
 
 
 def block_form(problem: Problem) -> Form | str:
-    if not problem.train.quantised or problem.train.inputs.dtype != torch.uint8 or problem.rules is None:
+    if not problem.train.quantized or problem.train.inputs.dtype != torch.uint8 or problem.rules is None:
         return "images or answers are no levels, or of one size"
     checks = [problem.val.part(slice(CHECK_IMAGES))]
     checks += [p for p in problem.probes if whole(problem.rules, size_of(p))]

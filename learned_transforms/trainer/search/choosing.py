@@ -108,7 +108,7 @@ def select(
                 tried.append(Candidate(layers, grids, attempt(layers, checks), kernel.shipped))
     best = min(tried, key=lambda candidate: candidate.worth)
     rivals = [c for c in tried if c.worth == best.worth and c.layers[0] is best.layers[0]]
-    close = best.trial.differing <= DISPUTING and data.quantised and data.inputs.shape[1] == 3
+    close = best.trial.differing <= DISPUTING and data.quantized and data.inputs.shape[1] == 3
     if ask is not None and len(rivals) > 1 and close:
         maps = [rival.layers[1:] for rival in rivals]
         best = rivals[settle(maps, [rival.layers for rival in rivals], ask, checks[0].inputs.shape)]
@@ -123,7 +123,7 @@ def is_identity(weight: Tensor) -> bool:
 
 def arithmetics(data: Labelled, plain: bool) -> list[Arithmetic]:
     """Candidates for a resample; where nothing comes behind it (``plain``), it must give what targets are."""
-    return [a for a in RESAMPLE_LEVELS if not plain or a.rounding != "none"] if data.quantised else [GROUPED, *FLOATS]
+    return [a for a in RESAMPLE_LEVELS if not plain or a.rounding != "none"] if data.quantized else [GROUPED, *FLOATS]
 
 
 def rank(
@@ -141,7 +141,7 @@ def rank(
         output = run([kernel.layer(arithmetic, placement)], part)
         loss = mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2]
         scored.append((loss, kernel, arithmetic))
-    floor = 1e-9 if data.quantised else 1e-13 * float(part.targets.double().square().mean())
+    floor = 1e-9 if data.quantized else 1e-13 * float(part.targets.double().square().mean())
     least = max(min(entry[0] for entry in scored), floor)
     scored.sort(key=lambda entry: max(0, round((entry[0] / least - 1) * 20)))
     return [(kernel, arithmetic) for _, kernel, arithmetic in scored[:most]]

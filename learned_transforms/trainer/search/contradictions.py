@@ -1,4 +1,4 @@
-"""What training saw and a clone does not do: told, rather than outvoted; and how much of the colours was asked."""
+"""What training saw and a clone does not do: told, rather than outvoted; and how much of the colors was asked."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from learned_transforms.layers.pointwise import Lookup, Mixing
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.search.problem import Form, Labelled, run
 
-COLOURS = 2**24
+COLORS = 2**24
 AT_ONCE = 256
 NAMED = 10
 
@@ -30,14 +30,14 @@ def told(numbers: Sequence[int], count: int) -> str:
     return f"{len(numbers):,} of {count:,} images {'disagree' if len(numbers) > 1 else 'disagrees'}: {named}"
 
 
-def colours_asked(form: Form, inputs: Tensor) -> str:
-    """The share of all colours that a map of colours was asked about; empty for other forms and other images."""
-    colours = all(type(layer) in (Lookup, Mixing) for layer in form.layers)
-    if not colours or inputs.dtype != torch.uint8 or inputs.shape[1] != 3:
+def colors_asked(form: Form, inputs: Tensor) -> str:
+    """The share of all colors that a map of colors was asked about; empty for other forms and other images."""
+    colors = all(type(layer) in (Lookup, Mixing) for layer in form.layers)
+    if not colors or inputs.dtype != torch.uint8 or inputs.shape[1] != 3:
         return ""
     red, green, blue = inputs.transpose(0, 1).flatten(1).int()
     asked = len((red * 65536 + green * 256 + blue).unique())
-    return f"asked {asked / COLOURS:.2%} of 2^24 colours"
+    return f"asked {asked / COLORS:.2%} of 2^24 colors"
 
 
 def basis_of(form: Form) -> str:

@@ -41,7 +41,7 @@ def cubed(problem: Problem) -> Iterator[tuple[str, Form | str]]:
 def cube_form(problem: Problem) -> Form | str:
     """The grid from lines of colors along each axis, the nodes from a grid of colors."""
     ask = problem.ask
-    if ask is None or not problem.train.quantised or problem.train.inputs.dtype != torch.uint8:
+    if ask is None or not problem.train.quantized or problem.train.inputs.dtype != torch.uint8:
         return "there is no teacher to ask, or images and answers are no levels"
     if not problem.same_size or problem.channels[0] != 3:
         return "outputs have another size than inputs, or colors have no three channels"

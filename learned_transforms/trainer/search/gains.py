@@ -35,12 +35,12 @@ def gain_map(problem: Problem) -> Form | str:
     gain, offset = fitted(part)
     check = problem.val.part(slice(CHECK_IMAGES))
     error = (check.inputs.double() * gain + offset - check.targets.double()).square()
-    if problem.train.quantised:
+    if problem.train.quantized:
         error = error[(check.targets > 0) & (check.targets < 255)]
     left = float(error.mean()) if error.numel() else 0.0
     if left > EXPLAINED * problem.unit**2:
         return f"gains leave a mean square of {left / problem.unit**2:.3g} levels"
-    if problem.train.quantised:
+    if problem.train.quantized:
         gain, offset = within_roundings(gain, offset, refining(problem))
         layers = []
         for g, o in ((gain, offset), *simpler(gain, offset)):
@@ -94,7 +94,7 @@ def within_roundings(gain: Tensor, offset: Tensor, part: Labelled) -> tuple[Tens
 def fitted(part: Labelled) -> tuple[Tensor, Tensor]:
     """Gains and offsets ``[C, H, W]`` of least squares, float64, over values that are not clamped."""
     x, y = part.inputs.double(), part.targets.double()
-    free = ((part.targets > 0) & (part.targets < 255)).double() if part.quantised else torch.ones_like(y)
+    free = ((part.targets > 0) & (part.targets < 255)).double() if part.quantized else torch.ones_like(y)
     count = free.sum(0).clamp(min=1)
     mean_x, mean_y = (x * free).sum(0) / count, (y * free).sum(0) / count
     spread = ((x - mean_x).square() * free).sum(0)

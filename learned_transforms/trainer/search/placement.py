@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.ir.indexing import centred
+from learned_transforms.ir.indexing import centered
 from learned_transforms.ir.ops import Gather, Shape, Stage
 from learned_transforms.ir.sizing import output_size
 from learned_transforms.layers.base import Layer, Params
@@ -135,7 +135,7 @@ def where(crop: Params) -> str:
 
 def cut(crop: Params, size: Size) -> list[tuple[int, int]]:
     """For each axis, where a crop starts, and how long it is."""
-    starts = crop.get("start") or [centred(n, n_out) for n, n_out in zip(size, crop["size"], strict=True)]
+    starts = crop.get("start") or [centered(n, n_out) for n, n_out in zip(size, crop["size"], strict=True)]
     return [
         (start + n if "start" in crop and start < 0 else start, length)
         for start, n, length in zip(starts, size, crop["size"], strict=True)
@@ -151,7 +151,7 @@ def crops(starts: Sequence[int], size: Size, lengths: Size) -> Iterator[Params |
     if size == lengths:
         yield None
         return
-    if all(centred(n, n_out) == start for n, n_out, start in zip(size, lengths, starts, strict=True)):
+    if all(centered(n, n_out) == start for n, n_out, start in zip(size, lengths, starts, strict=True)):
         yield {"size": lengths}
     for chosen in product(*((start, start - n) for start, n in zip(starts, size, strict=True))):
         yield {"size": lengths, "start": chosen}

@@ -13,7 +13,7 @@ from torch import Tensor
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.pointwise import Lookup, Mixing
-from learned_transforms.trainer.data.sources import every_colour
+from learned_transforms.trainer.data.sources import every_color
 from learned_transforms.trainer.optim.fit import fit_intervals, least_squares, least_squares_inside, score, solve
 from learned_transforms.trainer.optim.snap import on_grid, snapped
 from learned_transforms.trainer.search.problem import (
@@ -53,10 +53,10 @@ EXPLAINED = 4.0
 
 FEW_CHECKED, MOST_CHECKED = 60_000, 2_000_000
 DISPUTING = 0.01
-"""Maps that miss more than this share of the values are not worth asking about colours that they dispute."""
+"""Maps that miss more than this share of the values are not worth asking about colors that they dispute."""
 
 DISPUTED = 256
-"""Colours that rivals dispute which a teacher is asked about."""
+"""Colors that rivals dispute which a teacher is asked about."""
 
 NEARLY = 1.1
 """Of sums that leave no more than this factor of the least loss, the one of the fewest terms is taken."""
@@ -143,7 +143,7 @@ def two_maps(problem: Problem) -> Form | str:
 
     Each output that one map does not explain is explained by as few channels and outputs as will do.
     """
-    if not problem.same_size or not problem.train.quantised or problem.train.inputs.dtype != torch.uint8:
+    if not problem.same_size or not problem.train.quantized or problem.train.inputs.dtype != torch.uint8:
         return "outputs have another size than inputs, or are no levels"
     rows = [best_map([], one_output(problem, c)) for c in range(problem.channels[1])]
     known = [c for c, form in enumerate(rows) if form.worth[0] == 0]
@@ -168,7 +168,7 @@ def two_maps(problem: Problem) -> Form | str:
 
 
 def vivid(part: Labelled) -> Labelled:
-    """The colours that are far from gray, if there are enough of them, as images of one pixel: others hide a map."""
+    """The colors that are far from gray, if there are enough of them, as images of one pixel: others hide a map."""
     inputs, targets = (images.movedim(1, -1).flatten(0, 2) for images in (part.inputs, part.targets))
     spread = inputs.amax(1).int() - inputs.amin(1).int()
     chosen = spread > VIVID if int((spread > VIVID).sum()) > FEWEST_VIVID else spread >= 0
@@ -215,11 +215,11 @@ def best_map(before: Sequence[Layer], problem: Problem, fitted: Fitted | None = 
     least = min(trial.worth for trial, _, _ in tried)
     rivals = [entry for entry in tried if entry[0].worth == least]
     best = rivals[0]
-    close = least[0] <= DISPUTING and problem.train.quantised and problem.channels[0] == 3
+    close = least[0] <= DISPUTING and problem.train.quantized and problem.channels[0] == 3
     if len(rivals) > 1 and problem.ask is not None and close:
-        # One colour all over passes through resampling as it is.
-        colours = [layer for layer in before if isinstance(layer, Lookup | Mixing)]
-        maps = [[*colours, mixing] for _, mixing, _ in rivals]
+        # One color all over passes through resampling as it is.
+        colors = [layer for layer in before if isinstance(layer, Lookup | Mixing)]
+        maps = [[*colors, mixing] for _, mixing, _ in rivals]
         forms = [[*before, mixing] for _, mixing, _ in rivals]
         best = rivals[settle(maps, forms, problem.ask, problem.train.inputs.shape)]
     layers = [*before, best[1]]
@@ -227,9 +227,9 @@ def best_map(before: Sequence[Layer], problem: Problem, fitted: Fitted | None = 
 
 
 def settle(maps: Sequence[Sequence[Layer]], rivals: Sequence[Sequence[Layer]], ask: Ask, shape: torch.Size) -> int:
-    """Which of several networks that no image told apart agrees with the teacher on the colours that they dispute.
+    """Which of several networks that no image told apart agrees with the teacher on the colors that they dispute.
 
-    All 2^24 colours are looked at: a few of them can lie on a tie that no photo happens to show.
+    All 2^24 colors are looked at: a few of them can lie on a tie that no photo happens to show.
 
     Args:
         maps: their pointwise layers.
@@ -237,13 +237,13 @@ def settle(maps: Sequence[Sequence[Layer]], rivals: Sequence[Sequence[Layer]], a
         ask: the teacher.
         shape: of the images that it is asked with.
     """
-    colours = every_colour()
-    first, disputed = None, torch.zeros(colours.shape[-2:], dtype=torch.bool)
+    colors = every_color()
+    first, disputed = None, torch.zeros(colors.shape[-2:], dtype=torch.bool)
     for layers in maps:
-        result = run(layers, Labelled(colours, colours))[0]
+        result = run(layers, Labelled(colors, colors))[0]
         first = result if first is None else first
         disputed |= (result != first).any(0)
-    found = colours[0][:, disputed].T
+    found = colors[0][:, disputed].T
     if not len(found):
         return 0
     chosen = found[torch.linspace(0, len(found) - 1, min(len(found), DISPUTED)).long()]
@@ -266,7 +266,7 @@ def table_then_map(problem: Problem) -> Form | str:
         return "outputs have another size than inputs, or inputs are no levels"
     part = sample(problem.train, MOST_SAMPLES)
     free = additive_tables(part.inputs, part.targets)
-    if not problem.train.quantised:
+    if not problem.train.quantized:
         if len(free) > 1:
             return "several output channels, each of which may need tables of its own"
         ones = torch.ones(1, free.shape[1], dtype=torch.float64)
@@ -331,7 +331,7 @@ def fit_mix(planes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
 def promising(weight: Tensor, bias: Tensor, planes: Tensor, data: Labelled) -> list[tuple[Grid, Tensor, Tensor]]:
     """Grids from simple to fine, the weights on them and a bias, that explain targets nearly as well as any does."""
     near = [entry for entry in snapped(weight) if float((entry[1] - weight).abs().max()) < FAR]
-    if not data.quantised:
+    if not data.quantized:
         return [(grid, values, bias) for grid, values in near]
     targets = flat(data.targets)[:-1]
     found = []
@@ -365,7 +365,7 @@ def mixings(
     weight, bias = fitted or fit_mix(planes, data.targets)[:2]
     grids = promising(weight, bias, planes, data)
     inner = Labelled(run(before, check), check.targets)
-    for arithmetic in MIX_LEVELS if data.quantised else FLOATS:
+    for arithmetic in MIX_LEVELS if data.quantized else FLOATS:
         if arithmetic.number == "int" and inner.inputs.dtype != torch.uint8:
             continue
         half = 0.0 if arithmetic.rounding in ("truncate", "none") else 0.5

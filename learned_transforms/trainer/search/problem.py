@@ -33,7 +33,7 @@ class Labelled:
 
     Attributes:
         inputs: ``[N, C, H, W]``, uint8 levels or float32.
-        targets: ``[N, C', H', W']``, uint8 levels (where the teacher's output is quantised) or float32.
+        targets: ``[N, C', H', W']``, uint8 levels (where the teacher's output is quantized) or float32.
     """
 
     inputs: Tensor
@@ -45,13 +45,13 @@ class Labelled:
         return h, w
 
     @property
-    def quantised(self) -> bool:
+    def quantized(self) -> bool:
         return self.targets.dtype == torch.uint8
 
     @property
     def rounded(self) -> Arithmetic:
         """The arithmetic of a free network's output: levels are rounded, floats are not."""
-        return Arithmetic("float32", rounding="half_up" if self.quantised else "none")
+        return Arithmetic("float32", rounding="half_up" if self.quantized else "none")
 
     def floats(self, dtype: torch.dtype = torch.float32) -> Sized:
         return self.inputs.to(dtype), self.targets.to(dtype)
@@ -136,7 +136,7 @@ class Problem:
     @property
     def unit(self) -> float:
         """One level, in the units of the targets."""
-        return 1.0 if self.train.quantised else 1 / 255
+        return 1.0 if self.train.quantized else 1 / 255
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -211,7 +211,7 @@ def attempt(layers: Sequence[Layer], checks: Sequence[Labelled], params: Sequenc
     differing, values, largest, squares = 0, 0, 0.0, 0.0
     for check in checks:
         error = (run(layers, check, params).double() - check.targets.double()).abs()
-        differing += int((error > (0.0 if check.quantised else FLOAT_ERROR)).sum())
+        differing += int((error > (0.0 if check.quantized else FLOAT_ERROR)).sum())
         values += error.numel()
         largest = max(largest, float(error.max()))
         squares += float(error.square().sum())

@@ -17,7 +17,7 @@ def ranked(problem: Problem) -> Iterator[tuple[str, Form | str]]:
 
 
 def rank_form(problem: Problem) -> Form | str:
-    if problem.train.inputs.shape != problem.train.targets.shape or not problem.train.quantised:
+    if problem.train.inputs.shape != problem.train.targets.shape or not problem.train.quantized:
         return "outputs have another shape than inputs, or are no levels"
     few = problem.train.rich(RANK_IMAGES)
     for window in WINDOWS:

@@ -83,7 +83,7 @@ class Reading:
     shift: float
 
 
-def recognise(
+def recognize(
     rows: Tensor, columns: Tensor, lines: Lines | None = None, straight: float = STRAIGHT
 ) -> list[Geometry] | str:
     """Where the outputs of row and column matrices lie, the likeliest first; or why they are no resampling.
@@ -132,7 +132,7 @@ def read_axis(matrix: Tensor, name: str, known: Line | None = None, straight: fl
     """Lines that may explain a matrix, the whole axis first, or the one that is known; or why there is none."""
     n_out, n_in = matrix.shape
     if min(n_out, n_in) < FEWEST:
-        return f"{n_out} x {n_in} {name} are too few to recognise a kernel in; at least 8 x 8 are needed"
+        return f"{n_out} x {n_in} {name} are too few to recognize a kernel in; at least 8 x 8 are needed"
     total = matrix.sum(1, keepdim=True)
     if float(total.min()) < 0.5:
         return f"some of the {name} do not sum to 1"

@@ -1,6 +1,6 @@
 """The search over families of networks: cheapest first, each measured on the same validation pairs.
 
-What a teacher does to images of one colour tells its pointwise part. Where that is not linear, what is left is looked
+What a teacher does to images of one color tells its pointwise part. Where that is not linear, what is left is looked
 for behind it, on inputs that went through it; or before it, on images whose levels it does not fold onto each other.
 """
 
@@ -44,11 +44,11 @@ NEARLY, NEARLY_NOISY = 1.05, 2.0
 """Unfaithful forms within this factor of the least squared error are as good as each other; the latter where there are
 noisy pairs only, since what is free to do so learns part of the noise."""
 
-COLOURS, FEW_COLOURS = 6000, 600
-"""Images of one colour that a teacher is asked about: fewer where each answer is costly."""
+COLORS, FEW_COLORS = 6000, 600
+"""Images of one color that a teacher is asked about: fewer where each answer is costly."""
 
-FIRST_COLOURS = 300
-"""A teacher that gives all of these back is not asked about the others: it leaves colours as they are."""
+FIRST_COLORS = 300
+"""A teacher that gives all of these back is not asked about the others: it leaves colors as they are."""
 
 AT_ONCE = 32
 FEWEST_LEVELS = 64
@@ -94,7 +94,7 @@ def search(problem: Problem) -> list[Row]:
                     bar.set_postfix_str(str(rows[-1]))
                     tell_row(rows[-1], problem)
                     start = time.perf_counter()
-                    # Free matrices are followed by what they are recognised as, which does more at less cost.
+                    # Free matrices are followed by what they are recognized as, which does more at less cost.
                     if (exact(rows[-1]) and not free(rows[-1])) or problem.settings.interrupt.is_set():
                         return rows
                 if any(faithful(row, problem) for row in rows):
@@ -139,7 +139,7 @@ def exact(row: Row) -> bool:
 
 def faithful(row: Row, problem: Problem) -> bool:
     """Whether it differs in roundings only, so that richer families would only repeat it."""
-    limit = 1 if problem.train.quantised else 1e-5
+    limit = 1 if problem.train.quantized else 1e-5
     return row.trial is not None and row.trial.differing <= 0.01 and row.trial.largest <= limit
 
 
@@ -167,12 +167,12 @@ def groups(problem: Problem) -> Iterator[Families]:
         yield pointwise(problem)
         yield gained(problem)
         yield cubed(problem)
-    colours = pointwise_part(problem)
-    folds = colours is not None and any(isinstance(layer, Lookup) for layer in colours.layers)
+    colors = pointwise_part(problem)
+    folds = colors is not None and any(isinstance(layer, Lookup) for layer in colors.layers)
     if not folds:
         yield from spatial(problem)
-    if colours is not None:
-        layers = list(colours.layers)
+    if colors is not None:
+        layers = list(colors.layers)
         for families in spatial(behind(layers, problem)):
             yield joined(families, layers, [])
         if len(layers) == 1 and isinstance(layers[0], Lookup) and len(layers[0].values) == 1:
@@ -211,15 +211,15 @@ def joined(families: Families, first: list[Layer], last: list[Layer]) -> Familie
 
 
 def pointwise_part(problem: Problem) -> Form | None:
-    """What the teacher does to images of one colour, if that is a pointwise map of levels, and not the identity."""
-    if problem.ask is None or not problem.train.quantised or problem.train.inputs.dtype != torch.uint8:
+    """What the teacher does to images of one color, if that is a pointwise map of levels, and not the identity."""
+    if problem.ask is None or not problem.train.quantized or problem.train.inputs.dtype != torch.uint8:
         return None
     generator = torch.Generator().manual_seed(0)
     channels, (h, w) = problem.channels[0], problem.train.inputs.shape[-2:]
     gray = torch.arange(256, dtype=torch.uint8)[:, None].expand(-1, channels)
-    count = FEW_COLOURS if problem.costly else COLOURS
-    colours = torch.randint(0, 256, (count, channels), dtype=torch.uint8, generator=generator)
-    colours = torch.cat([gray, colours])[torch.randperm(256 + count, generator=generator)]
+    count = FEW_COLORS if problem.costly else COLORS
+    colors = torch.randint(0, 256, (count, channels), dtype=torch.uint8, generator=generator)
+    colors = torch.cat([gray, colors])[torch.randperm(256 + count, generator=generator)]
     whole: Ask = problem.ask
 
     def centres(pixels: Tensor) -> Tensor:
@@ -231,10 +231,10 @@ def pointwise_part(problem: Problem) -> Form | None:
         # Answers may be large, and only their centres are kept.
         return Labelled(pixels, torch.cat([centres(part) for part in pixels.split(AT_ONCE)]))
 
-    pixels = ask(colours[:FIRST_COLOURS, :, None, None])
+    pixels = ask(colors[:FIRST_COLORS, :, None, None])
     if pixels.inputs.equal(pixels.targets):
         return None
-    pixels = ask(colours[:, :, None, None])
+    pixels = ask(colors[:, :, None, None])
     # Every gray level must be among those that a table is read from.
     small = replace(problem, train=pixels, val=pixels, probes=(), ask=ask, history=[])
     for _, found in pointwise(small):

@@ -44,7 +44,7 @@ from learned_transforms.trainer.search.problem import (
     run,
 )
 from learned_transforms.trainer.search.prune import SMALL, SMALL_FLOAT, thinned
-from learned_transforms.trainer.search.recognize import STRAIGHT, Geometry, estimate_kernel, recognise
+from learned_transforms.trainer.search.recognize import STRAIGHT, Geometry, estimate_kernel, recognize
 from learned_transforms.trainer.sizes.ruled import Ruled, ruled_placements
 from learned_transforms.trainer.zoo.parallel import threaded
 
@@ -97,15 +97,15 @@ EXPLAINED = 50.0
 
 
 def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
-    """Free matrices first; then what they are recognised as."""
-    unit = 1.0 if problem.train.quantised else NOISE_FREE * float(problem.train.targets.double().square().mean())
-    most = FREE_VALUES if problem.train.quantised else FREE_VALUES // 3  # Less noise needs fewer images.
+    """Free matrices first; then what they are recognized as."""
+    unit = 1.0 if problem.train.quantized else NOISE_FREE * float(problem.train.targets.double().square().mean())
+    most = FREE_VALUES if problem.train.quantized else FREE_VALUES // 3  # Less noise needs fewer images.
     form = free_form(problem, gentle(problem.settings, FREE_PATIENCE, FREE_DELTA * unit), most)
     yield "separable", form
     free = cast(Separable, form.layers[0])
     left = free_loss(free, None, problem.val.part(slice(CHECK_IMAGES)).floats(torch.float64))
     loud = problem
-    levels = problem.train.quantised and problem.train.inputs.dtype == torch.uint8
+    levels = problem.train.quantized and problem.train.inputs.dtype == torch.uint8
     if problem.ask is not None and levels and CLAMPED < left <= MOST_CLAMPED:
         calm = subdued(problem, problem.ask)
         calmer = cast(Separable, free_form(calm, gentle(problem.settings, FREE_PATIENCE, FREE_DELTA), most).layers[0])
@@ -119,16 +119,16 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
         return
     most = max(50, REFIT_VALUES // problem.train.targets[0].numel())
     rich = problem.train.rich(most)
-    thin = thinned(free, rich.floats(torch.float64), SMALL if rich.quantised else SMALL_FLOAT)
+    thin = thinned(free, rich.floats(torch.float64), SMALL if rich.quantized else SMALL_FLOAT)
     size = problem.train.inputs.shape[-2], problem.train.inputs.shape[-1]
     known = None if problem.rules is None else Ruled(rules=problem.rules).lines(size)
     noisy = problem.ask is None and left > problem.unit**2
-    readings = recognise(thin.rows, thin.columns, known, NOISY_STRAIGHT if noisy else STRAIGHT)
+    readings = recognize(thin.rows, thin.columns, known, NOISY_STRAIGHT if noisy else STRAIGHT)
     found: Form | str = readings if isinstance(readings, str) else "no place"
     read = [] if isinstance(readings, str) else readings
     for form_of, geometry in (*product([shipped_form], read or [as_whole(thin)]), *product([kernel_form], read)):
         made = form_of(thin, geometry, loud) if form_of is shipped_form else kernel_form(thin, geometry, problem, loud)
-        # Why a kernel that was recognised does not do says more than that no shipped one does.
+        # Why a kernel that was recognized does not do says more than that no shipped one does.
         if isinstance(made, Form) or form_of is kernel_form:
             found = made
         if isinstance(made, Form):
@@ -152,7 +152,7 @@ def subdued(problem: Problem, ask: Ask) -> Problem:
 def free_form(problem: Problem, settings: Settings, most_values: int | None = None) -> Form:
     """Free row, column and channel matrices."""
     most = None if most_values is None else max(100, most_values // problem.train.inputs[0].numel())
-    dtype = torch.float32 if problem.train.quantised else torch.float64
+    dtype = torch.float32 if problem.train.quantized else torch.float64
     data, held_out = (part.part(slice(most)).floats(dtype) for part in (problem.train, problem.val))
     free, history = fit_separable(data, held_out, settings, 0)
     problem.history.extend(history)
@@ -171,7 +171,7 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem, loud: Pr
 
     Args:
         start: the free network, for the first channel weights; its rows sum to 1.
-        geometry: what was recognised in it.
+        geometry: what was recognized in it.
         problem: its pairs.
         loud: the same on images of full contrast, by which arithmetic is selected.
     """

@@ -105,11 +105,11 @@ def fit_window(problem: Problem, reach: int) -> tuple[Tensor, float]:
 def best_window(weights: Tensor, problem: Problem) -> Form:
     """The window snapped, with the arithmetic and the border with which the fewest values differ."""
     reach = len(weights) // 2
-    if problem.train.quantised:
+    if problem.train.quantized:
         inputs, targets = patches(problem.train, reach, PATCH_VALUES // 3)
         weights = fit_intervals(inputs, targets)[0][:-1].view_as(weights)
     few, check = problem.val.part(slice(RANK_IMAGES)), problem.val.part(slice(CHECK_IMAGES))
-    arithmetics = SUM_LEVELS if problem.train.quantised else FLOATS
+    arithmetics = SUM_LEVELS if problem.train.quantized else FLOATS
     tried = []
     divisor = common_divisor(weights)
     for (grid, values), arithmetic in product(
@@ -172,7 +172,7 @@ def sparse_form(problem: Problem) -> Form | str:
         refine(x, y[:, rows], index[rows], count[rows]) for rows in torch.arange(len(index)).split(REFINED_AT_ONCE)
     ]
     weights, bias = torch.cat([w for w, _ in parts]), torch.cat([b for _, b in parts])
-    # Weights of a mean sum to 1: otherwise images of one colour would come out a level off.
+    # Weights of a mean sum to 1: otherwise images of one color would come out a level off.
     total = weights.sum(1, keepdim=True)
     weights = torch.where((total - 1).abs() < NEARLY_ONE, weights / total, weights)
     return best_sparse(index, weights, bias, problem)
@@ -207,10 +207,10 @@ def refine(x: Tensor, y: Tensor, index: Tensor, count: Tensor) -> tuple[Tensor, 
     samples = torch.cat([samples * used[..., None], torch.ones_like(samples[:, :1])], 1)
     wanted = y.T.double()
     levels = y.dtype == torch.uint8
-    centre = wanted + 0.5 if levels else wanted
+    center = wanted + 0.5 if levels else wanted
     # What stands in for weights that are not there: they come out as 0.
     ridge = torch.diag_embed(torch.cat([~used, torch.zeros_like(used[:, :1])], 1).double() + 1e-9)
-    weights = torch.linalg.solve(samples @ samples.mT + ridge, (samples @ centre[..., None]))[..., 0]
+    weights = torch.linalg.solve(samples @ samples.mT + ridge, (samples @ center[..., None]))[..., 0]
     if not levels:
         return weights[:, :-1], weights[:, -1]
     low = torch.where(wanted == 0, -torch.inf, wanted)
@@ -228,9 +228,9 @@ def best_sparse(index: Tensor, weights: Tensor, bias: Tensor, problem: Problem) 
     """The weights snapped, with the arithmetic and the bias with which the fewest values differ."""
     h, w = problem.train.inputs.shape[-2:]
     check = problem.val.part(slice(CHECK_IMAGES))
-    quantised = problem.train.quantised
+    quantized = problem.train.quantized
     tried = []
-    for (grid, values), arithmetic in product(near_grids(weights), SUM_LEVELS if quantised else FLOATS):
+    for (grid, values), arithmetic in product(near_grids(weights), SUM_LEVELS if quantized else FLOATS):
         for offset in offsets(bias, arithmetic.rounding):
             layer = Scattered(index, values, offset, (h, w), problem.train.size, arithmetic)
             tried.append((attempt([layer], [check]), grid, layer))

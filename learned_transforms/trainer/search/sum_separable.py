@@ -39,8 +39,8 @@ def sum_form(problem: Problem) -> Form | str:
     pixels = problem.train.inputs[0].numel()
     part, val = (p.part(slice(max(60, ROUGH_VALUES // pixels))) for p in (problem.train, problem.val))
     data, held_out = part.floats(torch.float64), val.floats(torch.float64)
-    quantised = problem.train.quantised
-    enough = ENOUGH if quantised else NOISE_FREE * float(data[1].square().mean())
+    quantized = problem.train.quantized
+    enough = ENOUGH if quantized else NOISE_FREE * float(data[1].square().mean())
     best: SumFit | None = None
     least = float("inf")
     for terms in range(1, MOST_TERMS + 1):
@@ -59,10 +59,10 @@ def sum_form(problem: Problem) -> Form | str:
         unit = problem.unit**2
         return f"one separable map leaves a mean square of {least / unit:.3g} levels, and a sum of two not much less"
     fine = problem.train.part(slice(max(60, FINE_VALUES // pixels))).floats(torch.float64)
-    small = SMALL if quantised else SMALL_FLOAT
+    small = SMALL if quantized else SMALL_FLOAT
     for _ in range(FINE_SWEEPS):
         best.sweep(*fine, small)
-    if quantised:
+    if quantized:
         best.sharpen(*fine, small)
     return rounded(best, problem)
 
@@ -175,8 +175,8 @@ def rounded(fit: SumFit, problem: Problem) -> Form:
     rows, columns, weight = (part.cpu() for part in fit.split())
     bias = fit.weight[:, -1].cpu()
     plain = problem.train.rounded
-    arithmetics = [plain, replace(plain, rounding="half_even")] if problem.train.quantised else [plain]
-    biases = [(bias * 2).round() / 2, bias] if problem.train.quantised else [bias]
+    arithmetics = [plain, replace(plain, rounding="half_even")] if problem.train.quantized else [plain]
+    biases = [(bias * 2).round() / 2, bias] if problem.train.quantized else [bias]
     layers = [SeparableSum(rows, columns, weight, b, how) for how, b in product(arithmetics, biases)]
     trials = [attempt([layer], [check]) for layer in layers]
     layer = layers[min(range(len(layers)), key=lambda i: trials[i].worth)]

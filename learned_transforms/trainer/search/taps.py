@@ -61,7 +61,7 @@ def tapped(problem: Problem) -> Iterator[tuple[str, Form | str]]:
 def taps_form(problem: Problem) -> Form | str:
     """The taps at many places, the fraction that they are multiples of, and the kernel behind them."""
     plain = any(not place.antialias for place in places_of(problem)) and problem.channels[0] == problem.channels[1]
-    if not plain or not problem.train.quantised or problem.train.inputs.dtype != torch.uint8:
+    if not plain or not problem.train.quantized or problem.train.inputs.dtype != torch.uint8:
         return "answers are no resized levels, or only a part of them is seen"
     if problem.ask is None:
         return "there is no teacher to ask"

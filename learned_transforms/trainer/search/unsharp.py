@@ -56,7 +56,7 @@ def unsharp(problem: Problem) -> Iterator[tuple[str, Form | str]]:
 
 def unsharp_form(problem: Problem) -> Form | str:
     inputs = problem.train.inputs
-    if inputs.shape != problem.train.targets.shape or not problem.train.quantised or inputs.dtype != torch.uint8:
+    if inputs.shape != problem.train.targets.shape or not problem.train.quantized or inputs.dtype != torch.uint8:
         return "outputs have another shape than inputs, or are no levels"
     few = problem.train.rich(FEW_IMAGES)
     layers = [boxes(few), *windows(problem)]

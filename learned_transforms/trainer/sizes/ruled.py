@@ -206,8 +206,8 @@ def behind(rules: Rules, levels: bool) -> list[tuple[Layer, Params]]:
     """
     made: list[tuple[Layer, Params]] = []
     if rules.frame is not None:
-        centred = rules.place == ("torchvision", "torchvision") and rules.frame.kind == "fixed"
-        if centred and not any(rules.fill or ()):
+        centered = rules.place == ("torchvision", "torchvision") and rules.frame.kind == "fixed"
+        if centered and not any(rules.fill or ()):
             made.append((Cropping(), {"size": tuple(int(n) for n in rules.frame.numbers)}))
         else:
             fill = rules.fill or (0.0,)

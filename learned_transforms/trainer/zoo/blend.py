@@ -34,8 +34,8 @@ MEANS = ("none", "half_up")
 COUNT, SIZE = 64, (48, 48)
 """Of the images that all is learned from."""
 
-COLOURS = 12_000
-"""Images of one colour that a gray is learned from, where only its mean is seen."""
+COLORS = 12_000
+"""Images of one color that a gray is learned from, where only its mean is seen."""
 
 LEARNED = (0.0873, 0.2411, 0.4137, 0.5651, 0.7219, 0.8677)
 """Factors that the terms are learned from: between the ends, nothing is clamped; odd ones, to which no rounding keeps
@@ -72,7 +72,7 @@ def learn_blend(teacher: Teacher, kind: str) -> tuple[Blending, list[Trial]]:
     terms = learn_terms([(labelled(teacher, images, kind, factor), factor) for factor in LEARNED], end, bool(other))
     checks = [(labelled(teacher, images[:CHECKS], kind, factor), {"factor": factor}) for factor in CHECKED]
     forms = FORMS["blend"] if other else FORMS["blend"][:1]
-    candidates = product(forms, LEVELS if checks[0][0].quantised else FLOATS, means)
+    candidates = product(forms, LEVELS if checks[0][0].quantized else FLOATS, means)
     layers = [Blending(terms, arithmetic, form, mean=mean, **other) for form, arithmetic, mean in candidates]
     return select(layers, checks, FEW)
 
@@ -118,10 +118,10 @@ def one_channel(teacher: Teacher, images: Tensor, kind: str) -> Labelled:
 
 
 def uniform(teacher: Teacher, kind: str) -> Problem:
-    """Images of one colour, which are their own mean."""
+    """Images of one color, which are their own mean."""
     generator = torch.Generator().manual_seed(1)
-    colours = torch.randint(0, 256, (COLOURS, 3, 1, 1), dtype=torch.uint8, generator=generator)
-    return posed(one_channel(teacher, colours, kind), lambda images: one_channel(teacher, images, kind))
+    colors = torch.randint(0, 256, (COLORS, 3, 1, 1), dtype=torch.uint8, generator=generator)
+    return posed(one_channel(teacher, colors, kind), lambda images: one_channel(teacher, images, kind))
 
 
 def gray(problem: Problem) -> dict[str, Any]:

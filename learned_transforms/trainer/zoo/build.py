@@ -25,7 +25,7 @@ from learned_transforms.trainer import Result, retrain
 from learned_transforms.trainer.data.sources import HELD_OUT_PHOTOS, TRAINING_PHOTOS, training_images
 from learned_transforms.trainer.search.problem import Trial
 from learned_transforms.trainer.zoo.certify import SEED, UPRIGHT, Whole, audits, compare, entitled, seed_images
-from learned_transforms.trainer.zoo.color import learn_colours
+from learned_transforms.trainer.zoo.color import learn_colors
 from learned_transforms.trainer.zoo.model_card import readme
 from learned_transforms.trainer.zoo.parallel import all_threads, side_by_side
 from learned_transforms.trainer.zoo.resize import IMPULSE_SIZES, learn_resizes, marks
@@ -73,7 +73,7 @@ def taught(name: str, count: int, flips: bool) -> Weights:
     """The layers of one teacher of the seed (or its twin), their marks, and how they were learned.
 
     Raises:
-        TeacherError: no kernel was recognised in what was learned.
+        TeacherError: no kernel was recognized in what was learned.
     """
     result = learn(name, count, progress=False, flips=flips)
     if "kernel" not in result.networks:
@@ -83,13 +83,13 @@ def taught(name: str, count: int, flips: bool) -> Weights:
     about = {
         "step one (free matrices)": str(result.certificates["separable"]),
         "step two (kernel form), held-out pairs": str(result.certificates["kernel"]),
-        "recognised": [dict(p or {}) for p in network.params],
+        "recognized": [dict(p or {}) for p in network.params],
         "notes": result.notes,
         "trials": [asdict(trial) for trial in result.trials],
         "history": [asdict(epoch) for epoch in result.history],
     }
     provenance = {f"{key}.{n}": mark for key, layer in layers.items() for n, mark in layer.provenance().items()}
-    provenance |= {f"{name}/{param}": "learned (recognised in the matrices)" for param in ("flips", "size")}
+    provenance |= {f"{name}/{param}": "learned (recognized in the matrices)" for param in ("flips", "size")}
     return Weights(layers, [], {}, provenance, about)
 
 
@@ -149,7 +149,7 @@ def completed(start: Weights, progress: bool = True, again: Sequence[str] = ()) 
     """The layers of a file, some learned again, and every layer that it lacks; nothing is certified yet."""
     layers, trials = dict(start.layers), dict(start.about.get("trials", {}))
     provenance = {key: mark for key, mark in start.provenance.items() if key.rpartition(".")[0] in layers}
-    resizes, colours = (
+    resizes, colors = (
         {
             name: [role for role in roles if f"{name}/{role}" not in layers or f"{name}/{role}" in again]
             for name, roles in taken.items()
@@ -158,9 +158,9 @@ def completed(start: Weights, progress: bool = True, again: Sequence[str] = ()) 
     )
     # The last digits of kernels, and positions without antialiasing, depend on the number of threads.
     tasks = [all_threads(partial(gathered, learn_resizes, part)) for part in by_role(resizes)]
-    tasks += [partial(gathered, learn_colours, {name: [role]}) for name, roles in colours.items() for role in roles]
+    tasks += [partial(gathered, learn_colors, {name: [role]}) for name, roles in colors.items() for role in roles]
     found = {key: (layer, tried) for part in side_by_side(tasks, "layers", progress) for key, layer, tried in part}
-    for key in (f"{name}/{role}" for taken in (resizes, colours) for name, roles in taken.items() for role in roles):
+    for key in (f"{name}/{role}" for taken in (resizes, colors) for name, roles in taken.items() for role in roles):
         layers[key], tried = found[key]
         trials[key] = [asdict(trial) for trial in tried]
         provenance |= {f"{key}.{number}": mark for number, mark in marks(layers[key]).items()}

@@ -22,7 +22,7 @@ from learned_transforms.trainer.data.sources import (
     HELD_OUT_PHOTOS,
     TRAINING_PHOTOS,
     as_kind,
-    every_colour,
+    every_color,
     held_out_images,
     noise,
     photo,
@@ -30,12 +30,12 @@ from learned_transforms.trainer.data.sources import (
 from learned_transforms.trainer.zoo.nearest import coded
 from learned_transforms.trainer.zoo.parallel import all_threads
 from learned_transforms.trainer.zoo.teachers import (
-    COLOURS,
+    COLORS,
     KINDS,
     NAMES,
     RESIZES,
     api_of,
-    colour,
+    color,
     evaluation_pipeline,
     opaque,
     resize,
@@ -47,7 +47,7 @@ SIZES = ((28, 28), (224, 224), (100, 133), (57, 640), (400, 31), (256,))
 """What resize layers are certified at."""
 
 EVERY, LARGER, LARGEST = 64, 400, 800
-"""Nearest neighbours are certified from every length up to the first to every other, and from so many longer ones."""
+"""Nearest neighbors are certified from every length up to the first to every other, and from so many longer ones."""
 
 FACTORS = tuple({"factor": factor} for factor in (0.0, 0.17, 0.5, 0.83, 1.0, 1.21, 1.6, 2.5))
 TURNS = tuple({"factor": factor} for factor in (-0.5, -0.31, -0.1, 0.0, 0.013, 0.07, 0.25, 0.4))
@@ -58,14 +58,14 @@ PARAMS: Mapping[str, Sequence[Params]] = {
     **dict.fromkeys(("autocontrast", "equalize"), ({},)),
     "gaussian_blur": tuple({"sigma": sigma, "size": size} for sigma, size in BLURS),
 }
-"""What layers of colour are certified with."""
+"""What layers of color are certified with."""
 
-COLOURED = {"saturation": (0.0, 1.5), "hue": (-0.2, 0.1)}
-"""Factors with which they are certified on all colours."""
+COLORED = {"saturation": (0.0, 1.5), "hue": (-0.2, 0.1)}
+"""Factors with which they are certified on all colors."""
 
-EVERY_COLOUR = "all 2^24 colours"
+EVERY_COLOR = "all 2^24 colors"
 EVERY_LENGTH = f"every length up to {EVERY}"
-SOME = {EVERY_COLOUR: "colours", EVERY_LENGTH: f"lengths up to {EVERY}"}
+SOME = {EVERY_COLOR: "colors", EVERY_LENGTH: f"lengths up to {EVERY}"}
 """Groups that hold them all, and what they are called where they do not."""
 
 STRIDE = 10
@@ -140,17 +140,17 @@ def evaluation_images(count: int) -> dict[str, Sequence[Tensor]]:
 
 
 def layer_comparisons(name: str, role: str, count: int, runs: Sequence[Path], weights: Weights) -> Iterable[Comparison]:
-    """A layer alone: resizes to several sizes, gray on all 2^24 colours (floats: random ones), table on all levels."""
+    """A layer alone: resizes to several sizes, gray on all 2^24 colors (floats: random ones), table on all levels."""
     api = api_of(name)
-    if role in RESIZES or role in COLOURS:
-        compared = colour_comparisons if role in COLOURS else resize_comparisons
+    if role in RESIZES or role in COLORS:
+        compared = color_comparisons if role in COLORS else resize_comparisons
         if role.startswith("nearest"):
             compared = nearest_comparisons
         yield from compared(name, role, count, runs, weights.layers[f"{name}/{role}"])
     elif role == "gray":
-        images = {EVERY_COLOUR: [every_colour()[0]]}
+        images = {EVERY_COLOR: [every_color()[0]]}
         if name == "float32":
-            images = {"random colours": [torch.rand(3, 4096, 4096, generator=torch.Generator().manual_seed(0))]}
+            images = {"random colors": [torch.rand(3, 4096, 4096, generator=torch.Generator().manual_seed(0))]}
         yield learned([api.Grayscale(1)], runs, weights), api.Grayscale(1), images
     else:
         levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
@@ -184,30 +184,30 @@ def nearest_comparisons(name: str, role: str, count: int, runs: Sequence[Path], 
         yield each_alone(layer, name, {"size": size}, runs), resize(name, role, size), groups
 
 
-def colour_comparisons(name: str, role: str, count: int, runs: Sequence[Path], layer: Layer) -> Iterable[Comparison]:
+def color_comparisons(name: str, role: str, count: int, runs: Sequence[Path], layer: Layer) -> Iterable[Comparison]:
     """Whole photos, and patches, patterns and images of other sizes, with every factor, or sigma and size; where each
-    pixel is on its own, all 2^24 colours too (fewer where ``count`` is below 100), with ``COLOURED``.
+    pixel is on its own, all 2^24 colors too (fewer where ``count`` is below 100), with ``COLORED``.
     """
     each, few = max(1, count // 7), max(1, 100 // max(1, count))
     groups: dict[str, Sequence[Tensor]] = {"whole photos": photos()[::few]}
-    every = EVERY_COLOUR if few == 1 else SOME[EVERY_COLOUR]
+    every = EVERY_COLOR if few == 1 else SOME[EVERY_COLOR]
     groups |= {group: list(images) for group, images in held_out_images(each, (61, 90), seed=3).items()}
     groups["other sizes"] = other_sizes(each)
-    colours = list(every_colour()[0].view(3, 256, 16, 4096)[:, ::few].transpose(0, 1)) if role in COLOURED else []
+    colors = list(every_color()[0].view(3, 256, 16, 4096)[:, ::few].transpose(0, 1)) if role in COLORED else []
     sorts: list[tuple[Params, Mapping[str, Sequence[Tensor]]]] = [(params, groups) for params in PARAMS[role]]
-    sorts += [({"factor": factor}, {every: colours}) for factor in COLOURED.get(role, ())]
+    sorts += [({"factor": factor}, {every: colors}) for factor in COLORED.get(role, ())]
     for params, images in sorts:
-        yield each_alone(layer, name, params, runs), partial(answer, colour(name, role), params), images
+        yield each_alone(layer, name, params, runs), partial(answer, color(name, role), params), images
 
 
 def answer(teacher: Callable[..., Any], params: Params, image: Any) -> Any:
-    """What a teacher of colour makes of an image with these params, in the order in which it takes them."""
+    """What a teacher of color makes of an image with these params, in the order in which it takes them."""
     return teacher(image, *params.values())
 
 
 def able(layer: Layer, role: str) -> list[Path]:
     """The paths that run a layer of this role, fastest first."""
-    if role not in COLOURS:
+    if role not in COLORS:
         return paths()
     plan = Plan(3, (16, 16), tuple(layer.stages((3, 16, 16), PARAMS[role][0])), (3, 16, 16))
     return [p for p in paths() if BACKENDS[p.backend].why_not(plan, torch.device("cpu"), False) is None]

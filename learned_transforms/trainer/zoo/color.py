@@ -1,4 +1,4 @@
-"""The layers of colour of the shipped weights, each from an opaque teacher: blends, hue, statistics, blur."""
+"""The layers of color of the shipped weights, each from an opaque teacher: blends, hue, statistics, blur."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from learned_transforms.errors import TeacherError
 from learned_transforms.layers.base import Layer
-from learned_transforms.layers.color import FORMS, Blurring, Equalising, Stretching
+from learned_transforms.layers.color import FORMS, Blurring, Equalizing, Stretching
 from learned_transforms.trainer.optim.fit import least_squares
 from learned_transforms.trainer.optim.snap import snap
 from learned_transforms.trainer.search.problem import Labelled, Trial, labelled, select
 from learned_transforms.trainer.zoo.blend import FLOATS, LEVELS, SIZE, Teacher, learn_blend, shuffled
 from learned_transforms.trainer.zoo.hue import learn_turn
 from learned_transforms.trainer.zoo.nearest import simplest
-from learned_transforms.trainer.zoo.teachers import KINDS, colour
+from learned_transforms.trainer.zoo.teachers import KINDS, color
 
 BLURS = ((0.4, 5), (0.7, 9), (1.1, 9), (2.0, 15), (3.7, 23))
 """Sigma and size of the windows that the taps are learned from."""
@@ -38,7 +38,7 @@ BORDERS = ("reflect", "symmetric", "edge")
 CHECKS = 32
 """Images that they are selected on."""
 
-STRETCHED, EQUALISED = 400, 200
+STRETCHED, EQUALIZED = 400, 200
 """Images that ends, and levels and offset, are learned from."""
 
 Learner = Callable[[Teacher, str], tuple[Layer, list[Trial]]]
@@ -61,11 +61,11 @@ def learn_stretch(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
     planes = check.targets.double().flatten(0, 1)[moved]
     ends = torch.stack([planes.min(), planes.max()])
     ends = snap(ends, lambda values: float((values - ends).abs().max()), 0.0, 1e-6, 1)[0][1]
-    arithmetics = [a for a in (LEVELS if check.quantised else FLOATS) if not a.fma]
+    arithmetics = [a for a in (LEVELS if check.quantized else FLOATS) if not a.fma]
     return select([Stretching(ends, a, form) for form, a in product(FORMS["stretch"], arithmetics)], [(check, {})])
 
 
-def learn_equalise(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
+def learn_equalize(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
     """Levels and offset of the flat histogram that a teacher of (image) makes, and what they leave.
 
     For each number of levels, every entry of every table bounds the offset; the bounds agree for the right number.
@@ -73,7 +73,7 @@ def learn_equalise(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
     Raises:
         TeacherError: they agree for none.
     """
-    check = labelled(teacher, mixed(EQUALISED, (61, 47)), kind)
+    check = labelled(teacher, mixed(EQUALIZED, (61, 47)), kind)
     below, entries, largest, pixels = tables(check)
     for levels in range(255, 0, -1):
         step = (pixels - largest) // levels
@@ -82,7 +82,7 @@ def learn_equalise(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
         high = (((entries + 1) * step - below) / step)[used].min()
         if low < high:
             offset = torch.tensor([simplest(float(low), float(high))], dtype=torch.float64)
-            return select([Equalising(offset.new_tensor([levels]), offset)], [(check, {})])
+            return select([Equalizing(offset.new_tensor([levels]), offset)], [(check, {})])
     raise TeacherError("No number of levels explains the tables of the teacher.")
 
 
@@ -103,14 +103,14 @@ def tables(check: Labelled) -> tuple[Tensor, Tensor, Tensor, int]:
 
 def learn_blur(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
     """The blur of one kind of images: taps as the teacher of float64 has them, arithmetic and border as this one."""
-    return blur(teacher, kind, learn_taps(colour("float32", "gaussian_blur")))
+    return blur(teacher, kind, learn_taps(color("float32", "gaussian_blur")))
 
 
 def blur(teacher: Teacher, kind: str, coefficients: Tensor) -> tuple[Blurring, list[Trial]]:
     """Known taps with the arithmetic and the border that fit a teacher of (image, sigma, size) best."""
     images = shuffled(CHECKS, SIZE)
     checks = [(labelled(teacher, images, kind, sigma, size), {"sigma": sigma, "size": size}) for sigma, size in BLURRED]
-    arithmetics = [a for a in (LEVELS if checks[0][0].quantised else FLOATS) if a.number == "float32"]
+    arithmetics = [a for a in (LEVELS if checks[0][0].quantized else FLOATS) if a.number == "float32"]
     best, trials = select([Blurring(coefficients, border, arithmetics[0]) for border in BORDERS], checks)
     best, more = select([Blurring(coefficients, best.border, arithmetic) for arithmetic in arithmetics], checks)
     return best, [*trials, *more]
@@ -156,14 +156,14 @@ LEARNERS: Mapping[str, Learner] = {
     **dict.fromkeys(("brightness", "contrast", "saturation", "sharpness"), learn_blend),
     "hue": learn_turn,
     "autocontrast": learn_stretch,
-    "equalize": learn_equalise,
+    "equalize": learn_equalize,
     "gaussian_blur": learn_blur,
 }
 """By role: blends learn from a factor what they are, the others have a family of their own."""
 
 
-def learn_colours(taken: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Layer, list[Trial]]]:
-    """Every layer of colour that kinds of images have, by key: ``kind/role``."""
+def learn_colors(taken: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Layer, list[Trial]]]:
+    """Every layer of color that kinds of images have, by key: ``kind/role``."""
     for name, roles in taken.items():
         for role in roles:
-            yield (f"{name}/{role}", *LEARNERS[role](colour(name, role), KINDS[name]))
+            yield (f"{name}/{role}", *LEARNERS[role](color(name, role), KINDS[name]))

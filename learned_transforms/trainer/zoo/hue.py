@@ -1,4 +1,4 @@
-"""The turn of the hue: where channels lie on the circle, steps and span, from pure colours and from many."""
+"""The turn of the hue: where channels lie on the circle, steps and span, from pure colors and from many."""
 
 from itertools import product
 
@@ -9,12 +9,12 @@ from learned_transforms.errors import TeacherError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.color import FORMS, Turning
 from learned_transforms.layers.network import Network
-from learned_transforms.trainer.data.sources import every_colour
+from learned_transforms.trainer.data.sources import every_color
 from learned_transforms.trainer.search.problem import Labelled, Trial, labelled, select
 from learned_transforms.trainer.zoo.blend import COUNT, FLOATS, ROUNDINGS, SIZE, Teacher, shuffled
 
 TURNS = tuple(k / 96 for k in range(-48, 49))
-"""Factors among which the one is found that turns one pure colour into another."""
+"""Factors among which the one is found that turns one pure color into another."""
 
 SPANNED = (-0.41, -0.23, 0.07, 0.31)
 """Factors that the span is learned from."""
@@ -26,7 +26,7 @@ FEW, CHECKS = 3, 32
 """Images that it is selected on, at first and in the end."""
 
 SETTLED, PARTS = 0.3, 64
-"""The factor with which all 2^24 colours decide between equals, and in how many parts, which fit a cache."""
+"""The factor with which all 2^24 colors decide between equals, and in how many parts, which fit a cache."""
 
 STEPS = (0, *(2**bits - 1 for bits in range(4, 9)))
 """To which hue and saturation may be cut: to none, or to as many as some bits hold."""
@@ -56,7 +56,7 @@ def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
     checks = [(labelled(teacher, images[:CHECKS], kind, factor), {"factor": factor}) for factor in CHECKED]
     x, y = products(seen, centres)
     one = torch.ones(1, dtype=torch.float64)
-    if seen[0][0].quantised:
+    if seen[0][0].quantized:
         spans = {rounding: learn_span(x, y, rounding != "truncate") for rounding in ROUNDINGS[:2]}
         layers = [
             Turning(centres, one if steps else spans.get(rounding, spans["half_up"]), arithmetic, form, steps)
@@ -69,10 +69,10 @@ def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
     best, trials = select(layers, checks, FEW)
     least = min(trial.worth for trial in trials)
     rivals = [layer for layer, trial in zip(layers, trials, strict=True) if trial.worth == least]
-    if len(rivals) > 1 and checks[0][0].quantised:
-        # A few colours may lie on a tie that no photo happens to show.
-        colours = every_colour()[0].view(3, PARTS, -1, 4096).transpose(0, 1)
-        best, settled = select(rivals, [(labelled(teacher, [c], kind, SETTLED), {"factor": SETTLED}) for c in colours])
+    if len(rivals) > 1 and checks[0][0].quantized:
+        # A few colors may lie on a tie that no photo happens to show.
+        colors = every_color()[0].view(3, PARTS, -1, 4096).transpose(0, 1)
+        best, settled = select(rivals, [(labelled(teacher, [c], kind, SETTLED), {"factor": SETTLED}) for c in colors])
         trials += settled
     # What is counted from which channel matters to roundings alone.
     turned = [Turning((centres + turn) % 6, best.span, best.arithmetic, best.form, best.steps) for turn in (0, 2, 4)]
@@ -102,7 +102,7 @@ def products(seen: list[tuple[Labelled, float]], centres: Tensor) -> tuple[Tenso
     layer = Turning(centres, torch.ones(1, dtype=torch.float64), FLOATS[0], FORMS["turn"][0], 0)
     values, answers = [], []
     for images, factor in seen:
-        scale = 1 / 255 if images.quantised else 1.0
+        scale = 1 / 255 if images.quantized else 1.0
         values.append(Network([layer], [{"factor": factor}], "float32")(images.inputs.float() * scale).double())
         answers.append(images.targets.double())
     x, y = torch.cat(values).flatten(), torch.cat(answers).flatten()

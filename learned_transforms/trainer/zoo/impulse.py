@@ -78,13 +78,13 @@ def impulse_weights(
             raise TeacherError(f"Expected float64 [1, {n_out}, {n_out}], got {answer.dtype} {tuple(answer.shape)}.")
         rows.append(answer[0, :, n_out // 2])
     scale = n_in / n_out
-    centre = (torch.arange(n_out, dtype=torch.float64) + 0.5) * scale
-    distance = (torch.arange(n_in, dtype=torch.float64) + 0.5 - centre[:, None]).abs() / width
+    center = (torch.arange(n_out, dtype=torch.float64) + 0.5) * scale
+    distance = (torch.arange(n_in, dtype=torch.float64) + 0.5 - center[:, None]).abs() / width
     matrix = torch.stack(rows, 1)
     matrix = matrix / matrix.sum(1, keepdim=True)
     if antialias:
         return matrix, distance / max(scale, 1)
-    inner = (centre >= WIDEST) & (centre <= n_in - WIDEST)
+    inner = (center >= WIDEST) & (center <= n_in - WIDEST)
     return matrix[inner], distance[inner]
 
 

@@ -1,4 +1,4 @@
-"""Which pixels a teacher takes that computes none: the offset of nearest-neighbour resizes, from coded images."""
+"""Which pixels a teacher takes that computes none: the offset of nearest-neighbor resizes, from coded images."""
 
 import math
 from collections.abc import Callable, Sequence

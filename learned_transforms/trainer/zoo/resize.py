@@ -81,7 +81,7 @@ def resampler(name: str, role: str, kernel: Tensor, width: float) -> tuple[Resam
         labelled(opaque([resize(name, role, size)]), noise(2, shape, generator), KINDS[name]) for shape, size in pairs
     ]
     levels = [arithmetic for arithmetic in RESAMPLE_LEVELS if arithmetic.rounding != "none"]
-    candidates = levels if checks[0].quantised else RESAMPLE_FLOATS
+    candidates = levels if checks[0].quantized else RESAMPLE_FLOATS
     if not antialias:
         candidates = [arithmetic for arithmetic in candidates if not arithmetic.grouped]
         asking = [replace(arithmetic, small=small) for small in SMALL for arithmetic in candidates if arithmetic.fma]
@@ -91,7 +91,7 @@ def resampler(name: str, role: str, kernel: Tensor, width: float) -> tuple[Resam
 
 
 def picker(name: str, role: str) -> tuple[Picking, list[Trial]]:
-    """The offset of a nearest-neighbour resize of one kind of images, its arithmetic, and what was tried."""
+    """The offset of a nearest-neighbor resize of one kind of images, its arithmetic, and what was tried."""
 
     def teacher(image: Tensor, size: tuple[int, int]) -> Tensor:
         answer = to_tensor(opaque([resize(name, role, size)])(as_kind(image, KINDS[name])))

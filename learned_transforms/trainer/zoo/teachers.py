@@ -50,7 +50,7 @@ TAKEN = {
 }
 """Roles that a teacher has: Pillow always antialiases, and tensors know fewer interpolations."""
 
-COLOURS = {
+COLORS = {
     "brightness": "adjust_brightness",
     "contrast": "adjust_contrast",
     "saturation": "adjust_saturation",
@@ -60,10 +60,10 @@ COLOURS = {
     "equalize": "equalize",
     "gaussian_blur": "gaussian_blur",
 }
-"""By role: torchvision's function behind a layer of colour."""
+"""By role: torchvision's function behind a layer of color."""
 
-TINTED = {name: tuple(r for r in COLOURS if name != "float32" or r != "equalize") for name in KINDS}
-"""Roles of colour that a teacher has: there is no histogram of floats."""
+TINTED = {name: tuple(r for r in COLORS if name != "float32" or r != "equalize") for name in KINDS}
+"""Roles of color that a teacher has: there is no histogram of floats."""
 
 INT32 = 2**30
 """What stands for 1 in images of 32-bit integers."""
@@ -97,7 +97,7 @@ def seed_pipeline(name: str, flips: bool = True) -> list[Any]:
 
 
 def evaluation_pipeline(name: str) -> list[Any]:
-    """ImageNet's: resize to 256, crop 224, float, normalise."""
+    """ImageNet's: resize to 256, crop 224, float, normalize."""
     api = api_of(name)
     return [api.Resize(256, antialias=True), api.CenterCrop(224), *to_float(name), api.Normalize(MEAN, STD)]
 
@@ -109,9 +109,9 @@ def resize(name: str, role: str, size: Sequence[int]) -> Any:
     return api.Resize(tuple(size), interpolation=api.InterpolationMode(interpolation), antialias=antialias)
 
 
-def colour(name: str, role: str) -> Callable[..., Any]:
-    """torchvision's function of colour: an image, and what its layer takes (factor; sigma, size), to an image."""
-    function = getattr(api_of(name).functional, COLOURS[role])
+def color(name: str, role: str) -> Callable[..., Any]:
+    """torchvision's function of color: an image, and what its layer takes (factor; sigma, size), to an image."""
+    function = getattr(api_of(name).functional, COLORS[role])
 
     def teacher(image: Any, *params: Any) -> Any:
         return function(image, *params)

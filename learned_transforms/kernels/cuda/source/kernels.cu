@@ -88,7 +88,7 @@ KERNEL axis_taps(const double* terms, Sides sides, int* taps) {
             int two[2] = {0, 0};
             for (int n = 0; n < 2; ++n) {
                 const int tap = k + n - lead;
-                if (tap >= 0 && tap < at.count) two[n] = px::quantised(px::weight(kernel, axis, at, tap) / sum, bits);
+                if (tap >= 0 && tap < at.count) two[n] = px::quantized(px::weight(kernel, axis, at, tap) / sum, bits);
             }
             to[(2 + k / 2) * outputs + i] = px::paired(two[0], two[1]);
         }

@@ -17,7 +17,7 @@ struct Axis {
 
 struct Window {
     int first, count;
-    double centre;
+    double center;
 };
 
 PIXEL Axis axis_of(const Kernel& kernel, int inputs, int outputs, double shift) {
@@ -26,13 +26,13 @@ PIXEL Axis axis_of(const Kernel& kernel, int inputs, int outputs, double shift) 
 }
 
 PIXEL Window window_of(const Axis& axis, int output) {
-    const double centre = axis.scale * (output + 0.5) + axis.shift;
-    double low = centre - axis.reach + 0.5, high = centre + axis.reach + 0.5;
+    const double center = axis.scale * (output + 0.5) + axis.shift;
+    double low = center - axis.reach + 0.5, high = center + axis.reach + 0.5;
     const double last = axis.inputs - 1, end = axis.inputs;
     low = low > 0 ? (low < last ? low : last) : 0;
     high = high > 0 ? (high < end ? high : end) : 0;
     const int first = static_cast<int>(low), count = static_cast<int>(high) - first;
-    return {first, count > 1 ? count : 1, centre};
+    return {first, count > 1 ? count : 1, center};
 }
 
 PIXEL double phi(const Kernel& kernel, double t) {
@@ -48,7 +48,7 @@ PIXEL double phi(const Kernel& kernel, double t) {
 }
 
 PIXEL double weight(const Kernel& kernel, const Axis& axis, const Window& at, int k) {
-    return phi(kernel, (static_cast<double>(k + at.first) - at.centre + 0.5) * axis.inverse);
+    return phi(kernel, (static_cast<double>(k + at.first) - at.center + 0.5) * axis.inverse);
 }
 
 // The sum of the weights, in order, and the largest of them.
@@ -71,7 +71,7 @@ PIXEL int fraction_bits(double largest, int most) {
 }
 
 // The nearest integer, halves away from zero.
-PIXEL int quantised(double weight, int bits) {
+PIXEL int quantized(double weight, int bits) {
     const double v = weight * static_cast<double>(1 << bits);
     return v < 0 ? -static_cast<int>(-v + 0.5) : static_cast<int>(v + 0.5);
 }

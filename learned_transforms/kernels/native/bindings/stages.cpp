@@ -243,7 +243,7 @@ lt::Resize pick_of(const SizingTuple& sizing, const NearestTuple& nearest) {
     return {{wanted, most, longest}, lt::Gather{{}, keep, keep}, {}, 0, true};
 }
 
-lt::Normalise normalise_of(const std::vector<float>& mean, const std::vector<float>& std, const std::string& dtype) {
+lt::Normalize normalize_of(const std::vector<float>& mean, const std::vector<float>& std, const std::string& dtype) {
     return {mean, std, named(DTYPES, dtype)};
 }
 
@@ -254,7 +254,7 @@ lt::Stretch stretch_of(const std::array<double, 2>& ends, const std::string& for
     return {ends, named(STRETCHES, form), ceiling, arithmetic_of(arithmetic)};
 }
 
-lt::Equalise equalise_of(int64_t levels, double offset) { return {levels, offset}; }
+lt::Equalize equalize_of(int64_t levels, double offset) { return {levels, offset}; }
 
 lt::Turn turn_of(const std::array<int32_t, 3>& centres, const FactorTuple& factor, double span,
                  const std::string& form, int32_t steps, double ceiling, const ArithmeticTuple& arithmetic) {
@@ -292,12 +292,12 @@ void lt::define_stages(nb::module_& m) {
     m.def("filter", stage(&filter_of), "size"_a, "places"_a, "weights"_a, "border"_a, "arithmetic"_a);
     m.def("mix", stage(&mix_of), "weight"_a, "bias"_a, "whole_weight"_a, "whole_bias"_a, "arithmetic"_a);
     m.def("table", stage(&table_of), "values"_a, "dtype"_a);
-    m.def("normalise", stage(&normalise_of), "mean"_a, "std"_a, "dtype"_a);
+    m.def("normalize", stage(&normalize_of), "mean"_a, "std"_a, "dtype"_a);
     m.def("cast", stage(&cast_of), "dtype"_a);
     m.def("blend", stage(&blend_of), "terms"_a, "factor"_a, "other"_a.none(), "mean"_a.none(), "form"_a, "ceiling"_a,
           "arithmetic"_a, "limited"_a);
     m.def("stretch", stage(&stretch_of), "ends"_a, "form"_a, "ceiling"_a, "arithmetic"_a);
-    m.def("equalise", stage(&equalise_of), "levels"_a, "offset"_a);
+    m.def("equalize", stage(&equalize_of), "levels"_a, "offset"_a);
     m.def("turn", stage(&turn_of), "centres"_a, "factor"_a, "span"_a, "form"_a, "steps"_a, "ceiling"_a,
           "arithmetic"_a);
     m.def("box_blur", stage(&box_blur_of), "sigma"_a, "passes"_a);

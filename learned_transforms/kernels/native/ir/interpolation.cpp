@@ -122,13 +122,13 @@ void plain_windows(const Outputs<T>& outputs, const Interpolation& from, bool fu
         const T place = multiply_add(outputs.scale, static_cast<T>(i) + static_cast<T>(0.5), middle, fused);
         const double seen = std::max(static_cast<double>(place), least) + 1;
         if (whole) {
-            outputs.centre[i] = static_cast<T>(seen - 1);
+            outputs.center[i] = static_cast<T>(seen - 1);
             outputs.first[i] = static_cast<int32_t>(std::floor(seen - reach));
             outputs.count[i] = static_cast<int32_t>(std::floor(seen + reach)) - outputs.first[i];
             continue;
         }
         const auto first = static_cast<int32_t>(std::clamp(seen - reach, 0.0, size - 1));
-        outputs.centre[i] = place;
+        outputs.center[i] = place;
         outputs.first[i] = first;
         outputs.count[i] = std::max(static_cast<int32_t>(std::clamp(seen + reach, 0.0, size)) - first, 1);
     }
@@ -142,7 +142,7 @@ T plain_weights(const Outputs<T>& outputs, const Interpolation& from, bool fused
     const auto size = static_cast<int64_t>(outputs.size);
     const T inverse = outputs.inverse;
     for (int64_t i = 0; i < outputs.n; ++i) {
-        const T place = outputs.centre[i];
+        const T place = outputs.center[i];
         const auto weigh = [&](int64_t pixel) {
             return phi(outputs.kernel, from, apart(static_cast<T>(pixel), place, fused) * inverse, fused);
         };
@@ -232,7 +232,7 @@ void evaluate_as(const Axis& axis, const Interpolation& from, int64_t n_in, cons
     if (arithmetic.number == Number::integer) {
         taps.bits = fraction_bits(static_cast<double>(largest), arithmetic);
         int32_t* whole = workspace<int32_t, 2>(values);
-        kernels.quantise(weights, static_cast<int64_t>(values), static_cast<T>(std::ldexp(1.0, taps.bits)), whole);
+        kernels.quantize(weights, static_cast<int64_t>(values), static_cast<T>(std::ldexp(1.0, taps.bits)), whole);
         bool beyond = false;
         for (size_t k = 0; k < values; ++k) beyond |= (whole[k] >= MOST_WHOLE) | (whole[k] <= -MOST_WHOLE);
         if (beyond) throw std::invalid_argument("a kernel gives whole weights beyond 2^30, or none");

@@ -40,18 +40,18 @@ struct Outputs {
     T size;                          // input pixels
     bool fused;                      // the kernel, which then is one of the distance itself
     int64_t n;
-    T* centre;
+    T* center;
     int32_t *first, *count;
 };
 
 // The loops of an evaluation, for one instruction set.
 template <class T>
 struct Evaluation {
-    void (*windows)(const Outputs<T>& outputs);  // finds centre, first and count of each
+    void (*windows)(const Outputs<T>& outputs);  // finds center, first and count of each
     // Weights [widest, n], with room for n sums; gives the largest.
     T (*weights)(const Outputs<T>& outputs, int widest, T* weights, T* sum);
     // The nearest integers of value * unit, halves away from zero.
-    void (*quantise)(const T* values, int64_t n, T unit, int32_t* out);
+    void (*quantize)(const T* values, int64_t n, T unit, int32_t* out);
 };
 
 struct Kernels;

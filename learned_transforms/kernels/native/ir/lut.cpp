@@ -57,15 +57,15 @@ Table make_table(int64_t channels, std::vector<uint16_t> words, Dtype dtype) {
     return table;
 }
 
-Table normalised(const Table& table, const Normalise& by) {
+Table normalized(const Table& table, const Normalize& by) {
     const size_t channels = by.mean.size();
     const auto outputs = static_cast<int64_t>(channels);
     if (table.dtype != Dtype::float32)
         return make_table(outputs, each_channel(table.words, channels, [&](size_t c, auto... more) {
-                              PORTABLE.normalise_words(table.dtype, by.mean[c], by.std[c], more...);
+                              PORTABLE.normalize_words(table.dtype, by.mean[c], by.std[c], more...);
                           }), table.dtype);
     Table made = make_table(outputs, each_channel(table.values, channels, [&](size_t c, auto... more) {
-                                PORTABLE.normalise(by.mean[c], by.std[c], more...);
+                                PORTABLE.normalize(by.mean[c], by.std[c], more...);
                             }));
     const bool scaled = table.formula && table.formula->mean == std::vector<float>(table.formula->mean.size(), 0) &&
                         table.formula->std == std::vector<float>(table.formula->std.size(), 1);

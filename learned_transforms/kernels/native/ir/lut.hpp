@@ -17,7 +17,7 @@ Table make_table(int64_t channels, std::vector<uint16_t> words, Dtype dtype);
 void set_bytes(Table& table);
 
 // (values - mean) / std, for each channel, each step rounded to the table's dtype.
-Table normalised(const Table& table, const Normalise& by);
+Table normalized(const Table& table, const Normalize& by);
 
 // Its floats as another dtype.
 Table rounded(const Table& table, const Cast& to);

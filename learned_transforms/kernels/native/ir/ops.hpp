@@ -11,7 +11,7 @@
 
 namespace lt {
 
-// Of values in memory. Those of 16 bits are made of bytes or float32 in the end, copied and normalised.
+// Of values in memory. Those of 16 bits are made of bytes or float32 in the end, copied and normalized.
 enum class Dtype : uint8_t { uint8, float32, float16, bfloat16 };
 
 constexpr int64_t size_of(Dtype dtype) { return dtype == Dtype::uint8 ? 1 : dtype == Dtype::float32 ? 4 : 2; }
@@ -234,7 +234,7 @@ struct Table {
 };
 
 // Each step is rounded to `dtype`, which is that of the image.
-struct Normalise {
+struct Normalize {
     std::vector<float> mean, std;
     Dtype dtype;
 };
@@ -278,7 +278,7 @@ struct Stretch {
     Arithmetic arithmetic;
 };
 
-struct Equalise {
+struct Equalize {
     int64_t levels;
     double offset;
 };
@@ -310,7 +310,7 @@ struct BoxBlur {
     int64_t passes;
 };
 
-using Stage = std::variant<Resample, Resize, Sparse, Filter, Gather, Mix, Table, Normalise, Cast, Blend, Stretch, Equalise,
+using Stage = std::variant<Resample, Resize, Sparse, Filter, Gather, Mix, Table, Normalize, Cast, Blend, Stretch, Equalize,
                            Turn, Blur, BoxBlur>;
 
 // Stages are shared: by programs, and by what programs come to for images of one size.

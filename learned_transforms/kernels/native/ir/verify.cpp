@@ -138,10 +138,10 @@ void check(const Factor& factor) {
     require(!factor.slot || (*factor.slot >= 0 && *factor.slot < MOST_SLOTS), "factors are numbered from 0 to 65535");
 }
 
-// Of a stage of colour, whose values end at `ceiling`.
+// Of a stage of color, whose values end at `ceiling`.
 void check(const Arithmetic& arithmetic, double ceiling) {
     check(arithmetic);
-    require(arithmetic.number != Number::integer, "colours are not computed in integers");
+    require(arithmetic.number != Number::integer, "colors are not computed in integers");
     require(std::isfinite(ceiling) && ceiling >= 0, "the ceiling is no number from 0 on");
 }
 
@@ -167,9 +167,9 @@ void check(const Stretch& stretch) {
             "the ends of a stretch are two finite numbers");
 }
 
-void check(const Equalise& equalise) {
-    require(equalise.levels >= 1 && equalise.levels <= LONGEST, "there is at least one level");
-    require(std::abs(equalise.offset) <= 1, "the offset is a part of a step");
+void check(const Equalize& equalize) {
+    require(equalize.levels >= 1 && equalize.levels <= LONGEST, "there is at least one level");
+    require(std::abs(equalize.offset) <= 1, "the offset is a part of a step");
 }
 
 void check(const Turn& turn, int64_t channels) {
@@ -284,8 +284,8 @@ int64_t check(const Stage& stage, int64_t channels) {
         check(*blend, channels);
     } else if (const auto* stretch = std::get_if<Stretch>(&stage)) {
         check(*stretch);
-    } else if (const auto* equalise = std::get_if<Equalise>(&stage)) {
-        check(*equalise);
+    } else if (const auto* equalize = std::get_if<Equalize>(&stage)) {
+        check(*equalize);
     } else if (const auto* turn = std::get_if<Turn>(&stage)) {
         check(*turn, channels);
     } else if (const auto* blur = std::get_if<Blur>(&stage)) {
@@ -295,10 +295,10 @@ int64_t check(const Stage& stage, int64_t channels) {
     } else if (const auto* cast = std::get_if<Cast>(&stage)) {
         require(size_of(cast->dtype) == 2, "floats are rounded to 16 bits only");
     } else {
-        const auto& normalise = std::get<Normalise>(stage);
-        require(normalise.dtype != Dtype::uint8, "mean and std are for float images");
-        require(static_cast<int64_t>(normalise.mean.size()) == channels &&
-                    normalise.mean.size() == normalise.std.size(),
+        const auto& normalize = std::get<Normalize>(stage);
+        require(normalize.dtype != Dtype::uint8, "mean and std are for float images");
+        require(static_cast<int64_t>(normalize.mean.size()) == channels &&
+                    normalize.mean.size() == normalize.std.size(),
                 "mean and std are for another number of channels");
     }
     require(channels > 0, "an image needs at least one channel");
@@ -306,10 +306,10 @@ int64_t check(const Stage& stage, int64_t channels) {
 }
 
 const char* misfit(const Stage& stage, Dtype dtype) {
-    if (const auto* normalise = std::get_if<Normalise>(&stage))
-        return normalise->dtype == dtype ? nullptr : "mean and std are for float images of another dtype";
+    if (const auto* normalize = std::get_if<Normalize>(&stage))
+        return normalize->dtype == dtype ? nullptr : "mean and std are for float images of another dtype";
     if (size_of(dtype) == 2)
-        return std::holds_alternative<Gather>(stage) ? nullptr : "values of 16 bits are copied and normalised only";
+        return std::holds_alternative<Gather>(stage) ? nullptr : "values of 16 bits are copied and normalized only";
     const bool floats = dtype == Dtype::float32;
     const Arithmetic* arithmetic = arithmetic_of(stage);
     if (arithmetic && arithmetic->number == Number::integer && floats) return "integer sums are for uint8 images";
@@ -317,7 +317,7 @@ const char* misfit(const Stage& stage, Dtype dtype) {
         if (const auto* mix = std::get_if<Mix>(&blend->other)) return misfit(*mix, dtype);
         if (const auto* filter = std::get_if<Filter>(&blend->other)) return misfit(*filter, dtype);
     }
-    if (std::holds_alternative<Equalise>(stage) && floats) return "a histogram is of uint8 images";
+    if (std::holds_alternative<Equalize>(stage) && floats) return "a histogram is of uint8 images";
     if (std::holds_alternative<BoxBlur>(stage) && floats) return "boxes are for uint8 images";
     if (std::holds_alternative<Table>(stage) && floats) return "a table is for uint8 images";
     if (std::holds_alternative<Cast>(stage) && !floats) return "only floats are rounded to 16 bits";

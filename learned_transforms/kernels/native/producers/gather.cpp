@@ -40,7 +40,7 @@ void list_nearest(const Nearest& nearest, int64_t size, std::vector<int64_t>& li
 namespace {
 
 // Where the middle `count` pixels begin; an odd remainder goes where torchvision's crop and pad leave it.
-int64_t centred(int64_t size, int64_t count) {
+int64_t centered(int64_t size, int64_t count) {
     return count > size ? -((count - size) / 2) : static_cast<int64_t>(std::nearbyint((size - count) / 2.0));
 }
 
@@ -49,7 +49,7 @@ Keep follow(const Rule& rule, int64_t size) {
     Keep keep{rule.first, 1, rule.second};
     if (rule.origin == Rule::padded) keep = {-rule.first, 1, size + rule.first + rule.second};
     if (rule.origin == Rule::end) keep.start += size;
-    if (rule.origin == Rule::middle) keep.start += centred(size, keep.count);
+    if (rule.origin == Rule::middle) keep.start += centered(size, keep.count);
     if (rule.border == Border::zero || keep.count < 1 || !keep.beyond(size)) return keep;
     check_kept(keep);
     for (int64_t i = 0; i < keep.count; ++i) keep.list.push_back(bordered(keep.start + i, size, rule.border));

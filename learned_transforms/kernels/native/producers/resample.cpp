@@ -51,7 +51,7 @@ class Resampled final : public Lines {
     const bool floats_;  // are summed
     float* sums_ = nullptr;
     // A ring of rows that the pass along them is done with: those from low_ to before high_.
-    // Its slots are listed twice, so that neighbouring rows are neighbours in the list wherever they begin.
+    // Its slots are listed twice, so that neighboring rows are neighbors in the list wherever they begin.
     uint8_t** slots_ = nullptr;
     int64_t capacity_ = 0, low_ = 0, high_ = 0, last_ = 0;
     int group_, batch_ = 0;  // rows done together, at least and mostly

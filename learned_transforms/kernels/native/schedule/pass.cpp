@@ -25,7 +25,7 @@ Dtype dtype_after(const Stage& stage, Dtype dtype) {
     if (const Arithmetic* arithmetic = arithmetic_of(stage)) return dtype_of(arithmetic->rounding);
     if (const auto* table = std::get_if<Table>(&stage)) return table->dtype;
     if (const auto* cast = std::get_if<Cast>(&stage)) return cast->dtype;
-    return std::holds_alternative<Equalise>(stage) ? Dtype::uint8 : dtype;
+    return std::holds_alternative<Equalize>(stage) ? Dtype::uint8 : dtype;
 }
 
 int64_t channels_after(const Stage& stage, int64_t channels) {
@@ -78,14 +78,14 @@ struct Stepping {
                 kernels.words(*table, row, from.of[c], n, reinterpret_cast<uint16_t*>(out(c)));
         });
     }
-    void operator()(const Normalise* normalise) const {
+    void operator()(const Normalize* normalize) const {
         each([&](int64_t c) {
             const auto channel = static_cast<size_t>(c);
-            const float mean = normalise->mean[channel], std = normalise->std[channel];
+            const float mean = normalize->mean[channel], std = normalize->std[channel];
             if (from.floating())
-                kernels.normalise(mean, std, floats(c), n, reinterpret_cast<float*>(out(c)));
+                kernels.normalize(mean, std, floats(c), n, reinterpret_cast<float*>(out(c)));
             else
-                kernels.normalise_words(from.dtype, mean, std, reinterpret_cast<const uint16_t*>(from.of[c]), n,
+                kernels.normalize_words(from.dtype, mean, std, reinterpret_cast<const uint16_t*>(from.of[c]), n,
                                         reinterpret_cast<uint16_t*>(out(c)));
         });
     }

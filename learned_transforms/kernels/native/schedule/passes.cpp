@@ -30,7 +30,7 @@ bool changes_geometry(const Stage& stage) {
 // It must be the first of its pass, whose input it looks at.
 bool needs_statistic(const Stage& stage) {
     const auto* blend = std::get_if<Blend>(&stage);
-    return std::holds_alternative<Stretch>(stage) || std::holds_alternative<Equalise>(stage) ||
+    return std::holds_alternative<Stretch>(stage) || std::holds_alternative<Equalize>(stage) ||
            (blend && blend->of_mean());
 }
 
@@ -46,12 +46,12 @@ bool converts(const Pass& pass, const Stage& next) {
 
 Shared joined(const Stage& before, const Stage& stage) {
     const auto* table = std::get_if<Table>(&before);
-    const auto* normalise = std::get_if<Normalise>(&stage);
+    const auto* normalize = std::get_if<Normalize>(&stage);
     const auto* second = std::get_if<Table>(&stage);
     const auto* cast = std::get_if<Cast>(&stage);
     if (!table) return nullptr;
-    if (normalise && table->dtype == normalise->dtype)
-        return std::make_shared<const Stage>(normalised(*table, *normalise));
+    if (normalize && table->dtype == normalize->dtype)
+        return std::make_shared<const Stage>(normalized(*table, *normalize));
     if (cast && table->dtype == Dtype::float32) return std::make_shared<const Stage>(rounded(*table, *cast));
     if (second && table->dtype == Dtype::uint8) return std::make_shared<const Stage>(chained(*table, *second));
     return nullptr;

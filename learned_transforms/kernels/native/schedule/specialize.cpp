@@ -55,7 +55,7 @@ std::vector<std::array<double, 2>> ends_of(const View& from, const Kernels& kern
 }
 
 // The table of a channel with such a histogram.
-void flatten(const Equalise& how, const int64_t* counts, int64_t pixels, uint8_t* table) {
+void flatten(const Equalize& how, const int64_t* counts, int64_t pixels, uint8_t* table) {
     int64_t largest = 255, below = 0;
     while (counts[largest] == 0) --largest;
     const int64_t step = (pixels - counts[largest]) / how.levels;
@@ -191,7 +191,7 @@ struct Settler {
         push(&gather, static_cast<int64_t>(gather.channels->size()), dtype);
     }
     void operator()(const Mix& mix) { push(&mix, mix.outputs, dtype_of(mix.arithmetic.rounding)); }
-    void operator()(const Normalise& normalise) { push(&normalise, channels, normalise.dtype); }
+    void operator()(const Normalize& normalize) { push(&normalize, channels, normalize.dtype); }
     void operator()(const Cast& cast) { push(&cast, channels, cast.dtype); }
 
     void operator()(const Blend& blend) {
@@ -214,13 +214,13 @@ struct Settler {
         });
     }
 
-    void operator()(const Equalise& equalise) {
+    void operator()(const Equalize& equalize) {
         std::vector<int64_t> counts(static_cast<size_t>(channels) * 256);
         each_tile(from, kernels, scratch, [&](const Planes& planes, int64_t n) {
             for (int64_t c = 0; c < channels; ++c) kernels.histogram(planes.of[c], n, counts.data() + c * 256);
         });
         tabulate(channels, Dtype::uint8, [&](int64_t c, void* out) {
-            flatten(equalise, counts.data() + c * 256, from.height * from.width, static_cast<uint8_t*>(out));
+            flatten(equalize, counts.data() + c * 256, from.height * from.width, static_cast<uint8_t*>(out));
         });
     }
 

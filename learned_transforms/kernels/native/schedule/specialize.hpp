@@ -17,7 +17,7 @@ struct Stretching {
 
 // A pointwise stage, ready to run.
 struct Step {
-    std::variant<const Gather*, const Mix*, const Table*, const Normalise*, const Cast*, Blending, Stretching, Turning> what;
+    std::variant<const Gather*, const Mix*, const Table*, const Normalize*, const Cast*, Blending, Stretching, Turning> what;
     int64_t channels;  // after it
     Dtype dtype;
 };

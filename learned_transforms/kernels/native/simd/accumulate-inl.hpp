@@ -1,4 +1,4 @@
-// Weighted sums and their rounding, as plain loops that the compiler vectorises for the instruction set of the file
+// Weighted sums and their rounding, as plain loops that the compiler vectorizes for the instruction set of the file
 // that includes them. LT_FUSED says that the processor has fused multiply-add.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Loops of the stages of colour, which the compiler vectorises for the instruction set of the file that includes them.
+// Loops of the stages of color, which the compiler vectorizes for the instruction set of the file that includes them.
 #pragma once
 
 #include <limits>
@@ -118,14 +118,14 @@ inline T fraction(T x) {
     return x - static_cast<T>(static_cast<int32_t>(x));
 }
 
-// What one channel is in each sixth of a turn, counted from its centre on: the highest, falling, the lowest twice,
+// What one channel is in each sixth of a turn, counted from its center on: the highest, falling, the lowest twice,
 // rising, the highest.
 struct Sixths {
     int32_t falls, low, low_too, rises;
     explicit Sixths(int32_t c) : falls((c + 1) % 6), low((c + 2) % 6), low_too((c + 3) % 6), rises((c + 4) % 6) {}
 };
 
-// colour.turn, operation by operation, with fewer divisions: of the distances from the highest channel, that of the
+// color.turn, operation by operation, with fewer divisions: of the distances from the highest channel, that of the
 // lowest is 1. A gray pixel has any hue, since its saturation is 0. One choice after the other: nested ones are slow.
 template <bool STEPS, bool DIVIDE, bool FLOATS>
 void turn_chunk(const Turning& how, const float (*in)[CHUNK], int64_t n, float (*__restrict out)[CHUNK]) {
@@ -145,13 +145,13 @@ void turn_chunk(const Turning& how, const float (*in)[CHUNK], int64_t n, float (
         float before = g == high ? r : g;
         before = r == high ? b : before;
         const float others = g > b ? g : b;  // The same choices by other comparisons, or they are taken apart.
-        int32_t centre = g >= b ? second : third;
-        centre = r >= others ? first : centre;
+        int32_t center = g >= b ? second : third;
+        center = r >= others ? first : center;
         const bool leads = before == low;
         float hue;
-        const float c = static_cast<float>(centre);
+        const float c = static_cast<float>(center);
         if constexpr (STEPS && FLOATS) {
-            const double d = static_cast<double>(distance), at = static_cast<double>(centre);
+            const double d = static_cast<double>(distance), at = static_cast<double>(center);
             const double exact = leads ? (1 + at) - d : (d + at) - 1;
             const double turns = fraction(static_cast<double>(static_cast<float>(exact)) / 6 + 1);
             const double step = static_cast<double>(static_cast<float>(turns)) * 255;
@@ -269,7 +269,7 @@ void ends_floats(const float* in, int64_t n, double* ends) {
     ends[1] = nan ? none : std::max<double>(ends[1], *std::max_element(high, high + ABREAST));
 }
 
-// Neighbours are often alike: counts of their own keep one from waiting for the other.
+// Neighbors are often alike: counts of their own keep one from waiting for the other.
 void histogram(const uint8_t* in, int64_t n, int64_t* counts) {
     constexpr int64_t APART = 4;
     uint32_t found[APART][256] = {};

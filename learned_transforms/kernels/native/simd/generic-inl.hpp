@@ -1,4 +1,4 @@
-// Plain loops for every kernel, which the compiler vectorises for the instruction set of the file that includes them.
+// Plain loops for every kernel, which the compiler vectorizes for the instruction set of the file that includes them.
 #pragma once
 
 #include <algorithm>
@@ -78,7 +78,7 @@ void split_plain(const uint8_t* in, int channels, int64_t n, uint8_t* const* pla
 
 template <class T>
 void join(const T* const* planes, int64_t channels, int64_t n, T* __restrict out) {
-    if (channels == 3) {  // The compiler vectorises this.
+    if (channels == 3) {  // The compiler vectorizes this.
         const T *x = planes[0], *y = planes[1], *z = planes[2];
         for (int64_t i = 0; i < n; ++i) out[3 * i] = x[i], out[3 * i + 1] = y[i], out[3 * i + 2] = z[i];
         return;
@@ -182,18 +182,18 @@ void levels_plain(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* o
     for (int64_t i = 0; i < n; ++i) out[i] = table[in[i]];
 }
 
-void normalise(float mean, float std, const float* in, int64_t n, float* out) {
+void normalize(float mean, float std, const float* in, int64_t n, float* out) {
     for (int64_t i = 0; i < n; ++i) out[i] = (in[i] - mean) / std;
 }
 
 template <class Word>
-void normalise_as(float mean, float std, const uint16_t* in, int64_t n, uint16_t* out) {
+void normalize_as(float mean, float std, const uint16_t* in, int64_t n, uint16_t* out) {
     const auto round = [](float value) { return Word::value(Word::of(value)); };
     for (int64_t i = 0; i < n; ++i) out[i] = Word::of(round(Word::value(in[i]) - mean) / std);
 }
 
-void normalise_words(Dtype dtype, float mean, float std, const uint16_t* in, int64_t n, uint16_t* out) {
-    (dtype == Dtype::float16 ? normalise_as<Half> : normalise_as<Brain>)(mean, std, in, n, out);
+void normalize_words(Dtype dtype, float mean, float std, const uint16_t* in, int64_t n, uint16_t* out) {
+    (dtype == Dtype::float16 ? normalize_as<Half> : normalize_as<Brain>)(mean, std, in, n, out);
 }
 
 template <class Word>
@@ -212,14 +212,14 @@ void windows(const Outputs<T>& o) {
     const Half last = o.size - 1, size = o.size;
     for (int64_t i = 0; i < o.n; ++i) {
         const Half number = static_cast<Half>(static_cast<int32_t>(i)) + Half{0.5};
-        const T centre = static_cast<T>(o.scale * number + o.shift);
-        Half low = Half{centre - o.reach} + Half{0.5}, high = Half{centre + o.reach} + Half{0.5};
+        const T center = static_cast<T>(o.scale * number + o.shift);
+        Half low = Half{center - o.reach} + Half{0.5}, high = Half{center + o.reach} + Half{0.5};
         low = low > 0 ? low : 0;
         low = low < last ? low : last;
         high = high > 0 ? high : 0;
         high = high < size ? high : size;
         const int32_t first = static_cast<int32_t>(low), count = static_cast<int32_t>(high) - first;
-        o.centre[i] = centre;
+        o.center[i] = center;
         o.first[i] = first;
         o.count[i] = count > 1 ? count : 1;
     }
@@ -236,7 +236,7 @@ void raise(bool once, const T* u, int64_t n, T term, T* __restrict value) {
     for (int64_t i = 0; i < n; ++i) value[i] = value[i] * u[i] + term;
 }
 
-// taps.evaluate, vectorised over outputs. A distance lies in one piece of the kernel; all pieces are computed, and that
+// taps.evaluate, vectorized over outputs. A distance lies in one piece of the kernel; all pieces are computed, and that
 // one is taken. With Half unlike T, pieces are polynomials of the distance itself.
 template <class T, class Half>
 T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum) {
@@ -250,7 +250,7 @@ T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum)
         for (int k = 0; k < widest; ++k) {
             T* __restrict row = out + k * n + start;
             for (int64_t i = 0; i < m; ++i) {
-                const T at = static_cast<T>(o.first[start + i] + k) - o.centre[start + i];
+                const T at = static_cast<T>(o.first[start + i] + k) - o.center[start + i];
                 along[i] = static_cast<T>((at + Half{0.5}) * o.inverse);
                 distance[i] = along[i] < 0 ? -along[i] : along[i];
                 row[i] = 0;
@@ -285,7 +285,7 @@ T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum)
 }
 
 template <class T>
-void quantise(const T* __restrict values, int64_t n, T unit, int32_t* __restrict out) {
+void quantize(const T* __restrict values, int64_t n, T unit, int32_t* __restrict out) {
     constexpr T MOST = 2147483000, NONE = -2147483648.0;  // No weight of a sane kernel comes near this.
     for (int64_t i = 0; i < n; ++i) {
         const T value = values[i] * unit, rounded = value + (value < 0 ? T{-0.5} : T{0.5});
@@ -338,8 +338,8 @@ constexpr Kernels PLAIN = {
     table_plain,
     levels_plain,
     words_plain,
-    normalise,
-    normalise_words,
+    normalize,
+    normalize_words,
     cast_plain,
     filter<uint8_t>,
     filter<float>,
@@ -362,9 +362,9 @@ constexpr Kernels PLAIN = {
     blur_along,
     box,
     weighed,
-    {windows<float, float>, weights<float, float>, quantise<float>},
-    {windows<float, double>, weights<float, double>, quantise<float>},
-    {windows<double, double>, weights<double, double>, quantise<double>},
+    {windows<float, float>, weights<float, float>, quantize<float>},
+    {windows<float, double>, weights<float, double>, quantize<float>},
+    {windows<double, double>, weights<double, double>, quantize<double>},
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Floats in 16 bits, in plain integers and floats that the compiler vectorises: rounded to the nearest, halves to even.
+// Floats in 16 bits, in plain integers and floats that the compiler vectorizes: rounded to the nearest, halves to even.
 #pragma once
 
 #include <cstdint>

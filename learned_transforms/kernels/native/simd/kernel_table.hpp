@@ -32,7 +32,7 @@ struct Blocks {
 };
 
 // Of bytes, two taps at a time. From one pair of taps to the next either the shuffle moves on, or the window. Where taps
-// are long, a block is one output pixel instead, and a vector holds neighbouring pixels of its window, a piece of it.
+// are long, a block is one output pixel instead, and a vector holds neighboring pixels of its window, a piece of it.
 struct Columns : Blocks {
     // For each group of blocks and each pair of taps: [blocks of a group, lanes]. Of pieces: one pair after the other.
     std::vector<int32_t> low, high;
@@ -69,7 +69,7 @@ struct Picks {
     Picks(const Keep& columns, int64_t size, int64_t pixel, int64_t bytes, int64_t block);
 };
 
-// Stages of colour with the numbers of one image.
+// Stages of color with the numbers of one image.
 struct Blending {
     const Mix* mix;  // makes the gray channel that is the other; null: there is but one value, `mean`
     float a, b, mean;
@@ -176,8 +176,8 @@ struct Kernels {
     void (*table)(const Table& table, int64_t channel, const uint8_t* in, int64_t n, float* out);
     void (*levels)(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* out);
     void (*words)(const Table& table, int64_t channel, const uint8_t* in, int64_t n, uint16_t* out);
-    void (*normalise)(float mean, float std, const float* in, int64_t n, float* out);
-    void (*normalise_words)(Dtype dtype, float mean, float std, const uint16_t* in, int64_t n, uint16_t* out);
+    void (*normalize)(float mean, float std, const float* in, int64_t n, float* out);
+    void (*normalize_words)(Dtype dtype, float mean, float std, const uint16_t* in, int64_t n, uint16_t* out);
     void (*cast)(Dtype dtype, const float* in, int64_t n, uint16_t* out);
 
     // n values of a row: `rows`, one for each of the window, begin at its first column; `step` from column to column.
@@ -190,7 +190,7 @@ struct Kernels {
     void (*sparse_floats)(const Sparse& sparse, int64_t first, const float* plane, const int64_t* places, int64_t n,
                           void* out);
 
-    // Colours, on n values: `other` is of floats; a turn works on three planes; a stretch is from [low, high].
+    // Colors, on n values: `other` is of floats; a turn works on three planes; a stretch is from [low, high].
     void (*blend_bytes)(const Blending& how, const uint8_t* image, const float* other, int64_t n, void* out);
     void (*blend_floats)(const Blending& how, const float* image, const float* other, int64_t n, void* out);
     void (*stretch_bytes)(const Stretch& how, double low, double high, const uint8_t* in, int64_t n, void* out);
@@ -207,7 +207,7 @@ struct Kernels {
     void (*ends_floats)(const float* in, int64_t n, double* ends);
     void (*histogram)(const uint8_t* in, int64_t n, int64_t* counts);
 
-    // `count` taps down BLURRED neighbouring windows of rows at once, the first of which begins at rows[0]; and along a
+    // `count` taps down BLURRED neighboring windows of rows at once, the first of which begins at rows[0]; and along a
     // row, `step` values apart. They write whole vectors.
     void (*blur_down_bytes)(const float* taps, int64_t count, bool fma, const uint8_t* const* rows, int64_t n,
                             float* const* out);

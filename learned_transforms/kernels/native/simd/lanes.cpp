@@ -19,7 +19,7 @@ std::pair<int, int> ends(const Taps& taps, int j, int last) {
     return {*left, *right};
 }
 
-// Whether `span` neighbouring taps of every lane of a block lie in one window.
+// Whether `span` neighboring taps of every lane of a block lie in one window.
 bool fits(const Blocks& plan, int active, int span, int window) {
     const Taps& taps = *plan.taps;
     const int outputs = static_cast<int>(taps.outputs()), most = (window - plan.channels) / plan.pixel - span + 1;

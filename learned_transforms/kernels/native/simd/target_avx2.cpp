@@ -70,7 +70,7 @@ void columns_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const*
     }
 }
 
-// `Single` channels: sixteen neighbouring values in a piece; otherwise up to four of four pixels.
+// `Single` channels: sixteen neighboring values in a piece; otherwise up to four of four pixels.
 template <bool Wide, bool Single>
 void pieces_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count, Ahead ahead) {
     constexpr int PAIRS = Single ? 8 : 2;

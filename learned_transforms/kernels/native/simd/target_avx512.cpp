@@ -64,7 +64,7 @@ inline __m512i add_lanes(const __m512i (&sum)[GROUP]) {
     return _mm512_add_epi32(_mm512_unpacklo_epi64(near, far), _mm512_unpackhi_epi64(near, far));
 }
 
-// `Single` channels: 32 neighbouring values in a piece; otherwise up to four of eight pixels.
+// `Single` channels: 32 neighboring values in a piece; otherwise up to four of eight pixels.
 template <bool Wide, bool Single>
 void pieces_of(const Columns& plan, const uint8_t* const* rows, uint8_t* const* out, int count, Ahead ahead) {
     constexpr int PAIRS = Single ? 16 : 4;
