@@ -48,3 +48,11 @@ def test_what_overshoots_the_strict_part_of_a_curve_is_found_before_it():
     form = filtered_form(inner)
     assert isinstance(form, Form), form
     assert attempt([*form.layers, table], [val], [*form.params, {}]).differing == 0
+
+
+def test_answers_that_are_clamped_throughout_are_no_filtered_resize():
+    def ask(images):
+        return labelled(lambda image: sharpened(image).point(([0] * 128 + [255] * 128) * 3), images, "pil")
+
+    part = ask(training_images(40, (31, 31)))
+    assert "leaves" in filtered_form(Problem(part, part, (), ask, QUICK, shipped_kernels()))

@@ -1,5 +1,6 @@
 """The family of a resize with a window behind it, as in pipelines that sharpen what they made smaller."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
@@ -67,10 +68,13 @@ def resized(layer: Resampling, part: Labelled) -> Labelled:
 
 
 def left_by(layer: Resampling, part: Labelled) -> float:
-    """The mean square that a window behind a resize leaves of what is clamped to neither end."""
+    """The mean square that a window behind a resize leaves of what is clamped to neither end; infinite if all is."""
     windows, targets = patches(resized(layer, part), REACH, PATCH_VALUES)
+    inside = (targets > targets.min()) & (targets < targets.max())
+    if not inside.any():
+        return math.inf
     left = (least_squares_inside(windows, targets[None])[0] @ windows - targets).square()
-    return float(left[(targets > targets.min()) & (targets < targets.max())].mean())
+    return float(left[inside].mean())
 
 
 def behind(layer: Resampling, kernel: Kernel, place: Placement, problem: Problem) -> Form | str:

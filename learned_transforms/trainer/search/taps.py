@@ -5,19 +5,20 @@ half a step, leave little room for the kernel that they were rounded from.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from learned_transforms.errors import TeacherError
 from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.layers.base import Params
 from learned_transforms.layers.fixed_point import FixedPointResampling, taps_at
 from learned_transforms.layers.size_rules import Size
 from learned_transforms.trainer.optim.fit import least_squares
 from learned_transforms.trainer.search.blocks import size_of
 from learned_transforms.trainer.search.filtered import places_of
-from learned_transforms.trainer.search.problem import Ask, Form, Problem, attempt
+from learned_transforms.trainer.search.problem import Ask, Form, Labelled, Problem, attempt
 from learned_transforms.trainer.sizes.ruled import size_param, whole
 
 ARITHMETIC = Arithmetic("float64", rounding="half_up")
@@ -41,13 +42,16 @@ FACTORS = 1 + torch.linspace(-1e-3, 1e-3, 201, dtype=torch.float64)
 """By which the taps of an axis may be off together: only those of both axes multiplied are seen."""
 
 FIRM = 0.5 / 12**0.5
-"""Root mean square, in steps, by which taps may be off their grid; those on none are off by twice that."""
+"""Root mean square, in steps, by which taps other than 0 may be off their grid; those on none are off by twice that."""
 
 DEGREES = (1, 3, 5, 7, 9, 11)
 REFINEMENTS, PUSH, MARGIN = 200, 8.0, 5e-3
 """Values of a kernel that are not rounded to their taps, by a margin in steps, are pushed as far again and again."""
 
-FEW, CHECK_IMAGES = 0.01, 200
+FEW, MANY = 0.01, 0.05
+"""Share of values that may differ behind such taps; and while not all of them are read."""
+
+FEW_IMAGES, CHECK_IMAGES = 20, 200
 
 Read = tuple[Tensor, Tensor]
 """Taps of an axis: how far each lies from its output, in pixels, and its value; float64 ``[outputs, 2 * REACH]``."""
@@ -65,32 +69,33 @@ def taps_form(problem: Problem) -> Form | str:
         return "answers are no resized levels, or only a part of them is seen"
     if problem.ask is None:
         return "there is no teacher to ask"
+    params = {"size": problem.train.size if problem.rules is None else size_param(problem.rules.resize)}
     axes: list[Read] = []
-    fractions = list(BITS)
+    fractions, layer = list(BITS), None
     for size in zip(SIDES, (*SIDES[1:], SIDES[0]), strict=True):
-        found = read(problem.ask, problem, size)
+        answers = asked(problem.ask, problem, size)
+        if answers is None:
+            continue
+        found = read(answers)
         if isinstance(found, str):
             return found
         axes += found
+        if not axes:
+            continue
+        # What is on no grid, or not rounded once in the end, is told by the first size.
         fractions = [bits for bits in fractions if all(stepped(taps, bits)[1] < FIRM for _, taps in found)]
-        if not fractions:
-            return "taps are multiples of no fraction"
-    if not axes:
+        layer = next(filter(None, (layer_of(axes, bits, params, answers) for bits in fractions)), None)
+        if layer is None:
+            return f"taps of {len(axes) // 2} sizes are multiples of no fraction, rounded from a kernel"
+        fractions = [bits for bits in fractions if bits >= layer.bits]
+    if layer is None:
         return "the teacher takes no images of other sizes"
-    bits = fractions[0]
-    read_off = [(distances, stepped(taps, bits)[0]) for distances, taps in axes]
-    distances, steps = (torch.cat([each.flatten() for each in parts]) for parts in zip(*read_off, strict=True))
-    kernel = kernel_of(distances, steps)
-    if kernel is None:
-        return f"no kernel has such taps, of {bits} bits"
-    layer = FixedPointResampling(kernel / 2.0**bits, torch.zeros(2, dtype=torch.float64), ARITHMETIC, bits)
-    params = {"size": problem.train.size if problem.rules is None else size_param(problem.rules.resize)}
     checks = [part for part in (problem.val.part(slice(CHECK_IMAGES)), *problem.probes) if seen(problem, size_of(part))]
     trial = attempt([layer], checks, [params])
     if trial.differing > FEW:
         return f"fixed-point taps leave {trial.differing:.1%} of values different"
     count = sum(taps.numel() for _, taps in axes)
-    return Form([layer], [params], [trial], ("size",), notes=[f"{count:,} taps were read, of {bits} bits each"])
+    return Form([layer], [params], [trial], ("size",), notes=[f"{count:,} taps were read, of {layer.bits} bits each"])
 
 
 def seen(problem: Problem, size: Size) -> bool:
@@ -98,10 +103,8 @@ def seen(problem: Problem, size: Size) -> bool:
     return problem.rules is None or whole(problem.rules, size)
 
 
-def read(ask: Ask, problem: Problem, size: Size) -> list[Read] | str:
-    """The taps of rows and of columns for images of one size; none where the teacher takes no such images; or why there
-    are none.
-    """
+def asked(ask: Ask, problem: Problem, size: Size) -> Labelled | None:
+    """Images of one size with the teacher's answers; None where it takes none, or not all of its answers is seen."""
     generator = torch.Generator().manual_seed(size[0])
     shape = (IMAGES, problem.channels[0], *size)
     sides = torch.tensor([LOW, HIGH])[torch.randint(0, 2, shape, generator=generator)]
@@ -109,12 +112,15 @@ def read(ask: Ask, problem: Problem, size: Size) -> list[Read] | str:
     try:
         answers = ask(images)
     except TeacherError:
-        return []
-    if not seen(problem, size):
-        return []
+        return None
+    return answers if seen(problem, size) else None
+
+
+def read(answers: Labelled) -> list[Read] | str:
+    """The taps of rows and of columns, where outputs have all of their pixels in the image; or why there are none."""
     # Taps need not sum to 1: of constants, nothing is asked.
     x, y = (levels - levels.mean((0, 1)) for levels in answers.floats(torch.float64))
-    row, column = (Side(n, m) for n, m in zip(size, answers.size, strict=True))
+    row, column = (Side(n, m) for n, m in zip(size_of(answers), answers.size, strict=True))
     if not len(row.inside) or not len(column.inside):
         return []
     y = y[..., row.inside, :][..., column.inside]
@@ -157,9 +163,22 @@ class Side:
 def stepped(taps: Tensor, bits: int) -> tuple[Tensor, float]:
     """Taps in whole steps, and by how much they are off these, in the root mean square."""
     values = taps * FACTORS[:, None, None] * 2.0**bits
-    off = (values - values.round()).square().mean((1, 2)).sqrt()
+    used = (taps.abs() * 2.0**bits > 0.5).sum().clamp(min=1)  # Others are near to 0 on any grid.
+    off = ((values - values.round()).square().sum((1, 2)) / used).sqrt()
     best = int(off.argmin())
     return values[best].round(), float(off[best])
+
+
+def layer_of(axes: Sequence[Read], bits: int, params: Params, answers: Labelled) -> FixedPointResampling | None:
+    """The resize whose taps are these, of so many bits; None: no kernel has them, or they give other answers."""
+    read_off = [(distances, stepped(taps, bits)[0]) for distances, taps in axes]
+    distances, steps = (torch.cat([each.flatten() for each in parts]) for parts in zip(*read_off, strict=True))
+    kernel = kernel_of(distances, steps)
+    if kernel is None:
+        return None
+    layer = FixedPointResampling(kernel / 2.0**bits, torch.zeros(2, dtype=torch.float64), ARITHMETIC, bits)
+    trial = attempt([layer], [answers.part(slice(FEW_IMAGES))], [params])
+    return layer if trial.differing <= MANY else None
 
 
 def kernel_of(distances: Tensor, steps: Tensor) -> Tensor | None:

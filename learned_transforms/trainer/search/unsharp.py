@@ -59,6 +59,8 @@ def unsharp_form(problem: Problem) -> Form | str:
     if inputs.shape != problem.train.targets.shape or not problem.train.quantized or inputs.dtype != torch.uint8:
         return "outputs have another shape than inputs, or are no levels"
     few = problem.train.rich(FEW_IMAGES)
+    if not unclamped(few.targets).any():
+        return "all answers are clamped"
     layers = [boxes(few), *windows(problem)]
     losses = [spread_by(layer, few) for layer in layers]
     best = min(losses)
@@ -130,12 +132,17 @@ def compared(layer: UnsharpMasking, part: Labelled) -> tuple[Tensor, Tensor]:
     """
     above = part.inputs.int() - layer.smoothed(part.inputs).int() + HIGHEST
     change = part.targets.double() - part.inputs
-    free = (part.targets > 0) & (part.targets < HIGHEST)
+    free = unclamped(part.targets)
     if layer.border is not None:
         down, across = (length // 2 for length in layer.window.shape)
         free[..., :down, :] = free[..., free.shape[-2] - down :, :] = False
         free[..., :across] = free[..., free.shape[-1] - across :] = False
     return above[free], change[free]
+
+
+def unclamped(targets: Tensor) -> Tensor:
+    """Which levels are neither the least nor the highest."""
+    return (targets > 0) & (targets < HIGHEST)
 
 
 def sums_of(above: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
