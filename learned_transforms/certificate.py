@@ -96,11 +96,12 @@ class Certificate:
         return f"{tier}: {share}, largest error {self.largest:.3g} levels{more}"
 
     def at_least(self, tier: str) -> bool:
-        """Whether this tier is ``tier`` or better."""
+        """Return whether this tier is ``tier`` or better."""
         return TIERS.index(self.tier) <= TIERS.index(tier)
 
     def measured_elsewhere(self) -> str | None:
-        """What it was measured on, where another thing is installed here: ``"torch 2.15.0, AVX2"``; else None."""
+        """Return what it was measured on, where another thing is installed here: ``"torch 2.15.0, AVX2"``; else
+        None."""
         here, there = reference(""), self.reference
         # Pillow makes no difference to tensors.
         named = [name for name in ("torch", "torchvision", "pillow") if name != "pillow" or there.get("input") == "pil"]
@@ -158,7 +159,7 @@ FIELDS = Fields(
 
 
 def released(version: str) -> str:
-    """A version without what tells its builds apart, as ``+cpu``."""
+    """Return a version without what tells its builds apart, as ``+cpu``."""
     return version.partition("+")[0]
 
 
@@ -167,7 +168,7 @@ def differ(there: Mapping[str, str], here: Mapping[str, str], name: str) -> bool
 
 
 def reference(kind: str, backend: str = "auto") -> dict[str, str]:
-    """What a teacher's pixels depend on, here and now, and which backend was compared with it."""
+    """Return what a teacher's pixels depend on, here and now, and which backend was compared with it."""
     return {
         "input": kind,
         "backend": backend,
@@ -249,7 +250,7 @@ class Tally:
         )
 
     def add_errors(self, output: Tensor, target: Tensor) -> tuple[int, float, int]:
-        """Values that differ, the largest error, and which image has it; all else is added."""
+        """Return values that differ, the largest error, and which image has it; all else is added."""
         floating = output.is_floating_point()
         unit, limit = (self.unit, FLOAT_TOLERANCE * 255) if floating else (1.0, 0.0)
         error = (output.double() - target.double()).abs() * unit
@@ -272,7 +273,7 @@ class Tally:
         return above[0], float(largest.max()), int(largest.argmax())
 
     def certificate(self, kind: str = "", enumerated: bool = False, backend: str = "auto") -> Certificate:
-        """What it all comes to; see :func:`measure`."""
+        """Return what it all comes to; see :func:`measure`."""
         values = sum(group.values for group in self.groups.values())
         images = sum(group.images for group in self.groups.values())
         if not values:

@@ -90,7 +90,7 @@ class LearnedCompose(Pipeline):
     def from_pretrained(
         cls, name: str | os.PathLike[str], *, allow_approximate: bool = False, **options: Any
     ) -> "LearnedCompose":
-        """A pipeline from a shipped name (``list_pretrained()``), a weight file, or a folder with one.
+        """Return a pipeline from a shipped name (``list_pretrained()``), a weight file, or a folder with one.
 
         Args:
             name: the name or path.
@@ -251,7 +251,8 @@ class LearnedCompose(Pipeline):
         return Run(self, inputs, None, tape).go(), tape.entries
 
     def each(self, inputs: tuple[Any, ...], generator: torch.Generator | None) -> Any:
-        """A batch of what is made of images one by one; a tuple of batches where a transform makes several of one.
+        """Return a batch of what is made of images one by one; a tuple of batches where a transform makes several of
+        one.
 
         All draws come first, in the order of the images; then native code runs on all images at once.
         """
@@ -301,7 +302,7 @@ class LearnedCompose(Pipeline):
         return self
 
     def explain(self, kind: str | None = None) -> Explanation:
-        """What runs each transform: layer, tier, and which numbers are learned, selected or given.
+        """Return what runs each transform: layer, tier, and which numbers are learned, selected or given.
 
         Args:
             kind: of the input: ``"pil"``, ``"uint8"`` or ``"float32"``; None: all three that the pipeline takes.
@@ -360,20 +361,20 @@ class LearnedCompose(Pipeline):
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def uncompiled(pipeline: Pipeline, inputs: tuple[Any, ...]) -> Any:
-    """A call that no compiler looks into, so that changes of transforms are seen, as without it."""
+    """Return a call that no compiler looks into, so that changes of transforms are seen, as without it."""
     pipeline.renew()
     return Run(pipeline, inputs).go()
 
 
 def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:
-    """What the transforms themselves make of an image."""
+    """Return what the transforms themselves make of an image."""
     for transform in transforms:
         image = transform(image)
     return image
 
 
 def separate(inputs: tuple[Any, ...]) -> tuple[Sequence[Any], bool]:
-    """The images that are to be drawn for one by one, and whether they are alike in all but their values.
+    """Return the images that are to be drawn for one by one, and whether they are alike in all but their values.
 
     Raises:
         InputTypeError: no batch ``[N, C, H, W]``, and no list of images.

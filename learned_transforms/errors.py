@@ -23,12 +23,12 @@ BRIEF.maxlevel, BRIEF.maxdict, BRIEF.maxstring, BRIEF.maxother = 3, 6, 80, 80
 
 
 def brief(value: object) -> str:
-    """A value, for an error text: short, however long or deep it is."""
+    """Return a value, for an error text: short, however long or deep it is."""
     return f"{BRIEF.repr(value):.300}"
 
 
 def shortened(text: str) -> str:
-    """A text without its middle, where it is too long: what went wrong comes first, the remedy last."""
+    """Return a text without its middle, where it is too long: what went wrong comes first, the remedy last."""
     half = LONGEST_TEXT // 2
     return text if len(text) <= LONGEST_TEXT else f"{text[:half]} ... {text[-half:]}"
 
@@ -191,7 +191,7 @@ def warn_antialias() -> None:
 
 
 def users_level() -> int:
-    """How many calls the caller lies below the line of the user's own that led here."""
+    """Return how many calls the caller lies below the line of the user's own that led here."""
     frame, level = sys._getframe(2), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith((PACKAGE, *BETWEEN)):
         frame, level = frame.f_back, level + 1

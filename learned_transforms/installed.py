@@ -38,14 +38,15 @@ def check_export(image: Image.Image) -> None:
 
 
 def aside(ask: Callable[..., A], *arguments: Any) -> A:
-    """The answer, from a thread of its own: whatever looks into torch's calls here (fake tensors, vmap) ends at it."""
+    """Return the answer, from a thread of its own: whatever looks into torch's calls here (fake tensors, vmap) ends at
+    it."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(ask, *arguments).result()
 
 
 @cache
 def fuses(mode: Literal["bilinear", "bicubic"], large: bool) -> bool:
-    """Whether positions are fused (one rounding) where floats are resized without antialiasing.
+    """Return whether positions are fused (one rounding) where floats are resized without antialiasing.
 
     Torch has another loop for small outputs; it is the compiler that fuses, in one of its loops and not in the other.
 
@@ -58,7 +59,7 @@ def fuses(mode: Literal["bilinear", "bicubic"], large: bool) -> bool:
 
 
 def middle_of(mode: str, size: int) -> float:
-    """The middle pixel of a row of zeros with -1 and 1 in its middle, resized."""
+    """Return the middle pixel of a row of zeros with -1 and 1 in its middle, resized."""
     row = torch.zeros(1, 1, 1, WIDTH, dtype=torch.float32, device="cpu")
     row[..., WIDTH // 2 - 1], row[..., WIDTH // 2] = -1, 1
     resized = torch.nn.functional.interpolate(row, (1, size), mode=mode, align_corners=False)
@@ -67,12 +68,12 @@ def middle_of(mode: str, size: int) -> float:
 
 @cache
 def sums_fused(large: bool) -> bool:
-    """Whether two products are fused, the first onto the second, where floats are resized bilinearly so."""
+    """Return whether two products are fused, the first onto the second, where floats are resized bilinearly so."""
     return aside(fuses_products, SIZES["large" if large else "small"])
 
 
 def fuses_products(size: int) -> bool:
-    """Whether that explains a row that is resized; its weights are those of rows with a single 1."""
+    """Return whether that explains a row that is resized; its weights are those of rows with a single 1."""
 
     def resized(rows: torch.Tensor) -> torch.Tensor:
         where = len(rows), size
@@ -89,8 +90,8 @@ def fuses_products(size: int) -> bool:
 
 @cache
 def grouping() -> int | None:
-    """How many products are multiplied together where floats are resized with antialiasing, and rounded before they
-    are added one by one; what is left over behind the last full group is fused.
+    """Return how many products are multiplied together where floats are resized with antialiasing, and rounded before
+    they are added one by one; what is left over behind the last full group is fused.
 
     It is the compiler that makes groups of products, as long as its vectors.
 
@@ -110,7 +111,7 @@ def products_rounded(axis: Literal[-2, -1]) -> list[bool]:
     """Of the weights of a sum along an axis, behind the first: whether each product is rounded before it is added."""
 
     def resized(image: torch.Tensor) -> torch.Tensor:
-        """The first of two outputs along the axis, whose other one stays as it is: for each row of the image."""
+        """Return the first of two outputs along the axis, whose other one stays as it is: for each row of the image."""
         image = image if axis == -1 else image.T
         size = (len(image), 2) if axis == -1 else (2, image.shape[-1])
         made = torch.nn.functional.interpolate(image[None, None], size, mode="bilinear", antialias=True)[0, 0]
@@ -129,12 +130,14 @@ def products_rounded(axis: Literal[-2, -1]) -> list[bool]:
 
 @cache
 def resizes_levels() -> bool:
-    """Whether v2 resizes levels bilinearly as such; where it has no code for the processor, they go through floats."""
+    """Return whether v2 resizes levels bilinearly as such; where it has no code for the processor, they go through
+    floats."""
     return aside(levels_differ)
 
 
 def levels_differ() -> bool:
-    """Whether the resize of some levels differs from that of the same floats, rounded: a sixth of values does."""
+    """Return whether the resize of some levels differs from that of the same floats, rounded: a sixth of values
+    does."""
     levels = (torch.arange(32 * 32, device="cpu") * 97 % 256).to(torch.uint8).view(1, 32, 32)
     through_floats = functional.resize(levels.to(torch.float32), [28, 28]).round().to(torch.uint8)
     return not functional.resize(levels, [28, 28]).equal(through_floats)
@@ -142,7 +145,7 @@ def levels_differ() -> bool:
 
 @cache
 def resizes_by_lanczos() -> bool:
-    """Whether v2 resizes tensors by Lanczos, which older torchvision refuses."""
+    """Return whether v2 resizes tensors by Lanczos, which older torchvision refuses."""
     return aside(takes_lanczos)
 
 
@@ -156,7 +159,7 @@ def takes_lanczos() -> bool:
 
 @cache
 def resizes_by_name() -> bool:
-    """Whether v2 takes the name of an interpolation, which older torchvision refuses."""
+    """Return whether v2 takes the name of an interpolation, which older torchvision refuses."""
     return aside(takes_names)
 
 
@@ -170,14 +173,15 @@ def takes_names() -> bool:
 
 @cache
 def takes_rows_first() -> bool:
-    """Whether Pillow resizes the rows of a tall image before its columns, as it does since 13."""
+    """Return whether Pillow resizes the rows of a tall image before its columns, as it does since 13."""
     image = Image.frombytes("L", (20, 200), bytes(place * 97 % 256 for place in range(4000)))
     return image.resize((10, 10)).tobytes() == image.resize((20, 10)).resize((10, 10)).tobytes()
 
 
 @cache
 def resizes_masks_exactly() -> bool:
-    """Whether v2 resizes masks by the exact nearest pixel where that is asked for; it once took the other always."""
+    """Return whether v2 resizes masks by the exact nearest pixel where that is asked for; it once took the other
+    always."""
     return aside(masks_differ)
 
 

@@ -18,7 +18,8 @@ functorch_level = torch._C._functorch.maybe_current_level
 
 
 def observed() -> bool:
-    """Whether torch records or transforms what is computed, so that native code, which it cannot see, must not run.
+    """Return whether torch records or transforms what is computed, so that native code, which it cannot see, must not
+    run.
 
     That is ``jit.trace`` and the legacy ONNX export, ``vmap``, ``jvp``, ``grad`` and ``functionalize``, ``make_fx`` and
     other dispatch modes, and dual numbers. Compilers break the graph at native code by themselves.
@@ -28,7 +29,7 @@ def observed() -> bool:
 
 
 def shape_of(tensor: Tensor) -> tuple[int, ...]:
-    """The shape of a tensor as numbers, of which a trace would make tensors."""
+    """Return the shape of a tensor as numbers, of which a trace would make tensors."""
     state = tracing_state()
     if state is None:
         return tuple(tensor.shape)

@@ -19,7 +19,7 @@ DEEPEST = 800
 
 
 def parsed(text: str | bytes) -> Any:
-    """The values of a JSON text.
+    """Return the values of a JSON text.
 
     Raises:
         ValueError, RecursionError: it is none, or nested so deep that whatever walks through it would fail.
@@ -34,7 +34,7 @@ def parsed(text: str | bytes) -> Any:
 
 
 def parts_of(value: Any) -> Iterable[Any]:
-    """What a list or an object of JSON holds."""
+    """Return what a list or an object of JSON holds."""
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 

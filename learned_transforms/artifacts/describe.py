@@ -48,7 +48,7 @@ NAMES = {class_name(known): known for known in KNOWN}
 
 
 def describe(transform: Any) -> dict[str, Any]:
-    """A transform of torchvision's as plain values, for weight files.
+    """Return a transform of torchvision's as plain values, for weight files.
 
     Raises:
         PipelineTypeError: a foreign one, by name, or one whose arguments cannot be written down.
@@ -77,7 +77,7 @@ def describe(transform: Any) -> dict[str, Any]:
 
 
 def arguments_of(transform: Any) -> dict[str, Any]:
-    """The constructor arguments of a listed transform, as it keeps them, as plain values."""
+    """Return the constructor arguments of a listed transform, as it keeps them, as plain values."""
     if type(transform) in SPECS:
         spec = spec_of(transform)
         return {name: to_plain(spec.argument(name)) for name in (*spec.arguments, *spec.tensors)}
@@ -86,7 +86,7 @@ def arguments_of(transform: Any) -> dict[str, Any]:
 
 
 def restore(description: Any) -> Any:
-    """The transform that :func:`describe` wrote down.
+    """Return the transform that :func:`describe` wrote down.
 
     Raises:
         WeightsError: an unknown class, arguments that it does not take, or more transforms than a file may hold.
@@ -129,7 +129,7 @@ def made_of(description: Mapping[str, Any]) -> Any:
 
 
 def to_plain(value: Any) -> Any:
-    """An argument as JSON can say it.
+    """Return an argument as JSON can say it.
 
     Raises:
         PipelineTypeError: it is a function, another object, or a tensor of too many numbers.
@@ -155,7 +155,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(value: Any) -> Any:
-    """What :func:`to_plain` was given, but for tuples and arrays, which come back as lists."""
+    """Return what :func:`to_plain` was given, but for tuples and arrays, which come back as lists."""
     if isinstance(value, list):
         return [from_plain(one) for one in value]
     if not isinstance(value, dict):

@@ -64,7 +64,7 @@ class Explanation:
 
 
 def unsupported(name: str, reason: str) -> str:
-    """What to say of a transform that no layer covers."""
+    """Return what to say of a transform that no layer covers."""
     return (
         f"No learned layer runs {name}: {reason}. Learn it from its outputs with "
         "learned_transforms.trainer.retrain(transform, images), or allow fallback='torchvision'."
@@ -84,7 +84,7 @@ def explain(
     stand_in: Callable[[int], Any],
     left: Callable[[Form, int], bool],
 ) -> list[Row]:
-    """The rows for one kind of input.
+    """Return the rows for one kind of input.
 
     Before a call, what comes behind a transform in torchvision is told for the form before it, and a foreign transform
     behind one that gives several images is taken to make one of them again.
@@ -137,7 +137,7 @@ def explain(
 
 
 def part_rows(kind: str, form: Form, part: Any, backend: str) -> list[Row]:
-    """The rows of a pipeline, or of a foreign transform, within something that runs in part in layers."""
+    """Return the rows of a pipeline, or of a foreign transform, within something that runs in part in layers."""
     if not hasattr(part, "pieces"):
         return [Row(kind, name_of(part), "torchvision", "-", {}, "torchvision", "not in the catalogue")]
     known = part.layers, part.certificates, part.provenance
@@ -145,7 +145,7 @@ def part_rows(kind: str, form: Form, part: Any, backend: str) -> list[Row]:
 
 
 def operation_rows(kind: str, transform: Any) -> list[Row]:
-    """The rows for what torch itself computes; of a container, for each transform in it too."""
+    """Return the rows for what torch itself computes; of a container, for each transform in it too."""
     rows = []
     for leaf in {id(leaf.transform): leaf for leaf in leaves(transform)}.values():
         one, operation = leaf.transform, OPERATIONS.get(type(leaf.transform))
@@ -157,7 +157,7 @@ def operation_rows(kind: str, transform: Any) -> list[Row]:
 
 
 def named(name: str, done: Step) -> list[tuple[str, Step]]:
-    """The step of a transform; or of several layers first the transform, then each layer once."""
+    """Return the step of a transform; or of several layers first the transform, then each layer once."""
     used = [part for part in done.parts if part.key is not None or part.layer is not None]
     parts = {f"{name[: len(name) - len(name.lstrip())]}  {role_of(part)}": part for part in used}
     return [(name, Step(done.form) if done.parts else done), *parts.items()]

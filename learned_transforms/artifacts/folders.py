@@ -71,7 +71,7 @@ def check_config(folder: Path, weights: Weights) -> None:
 
 
 def card(name: str, certificates: Mapping[str, Certificate], text: str) -> str:
-    """A model card."""
+    """Return a model card."""
     rows = "\n".join(f"| {title} | {c.tier} | {c.images:,} | {c.largest:.3g} |" for title, c in certificates.items())
     return f"""---
 library_name: learned_transforms

@@ -60,7 +60,7 @@ NETWORK = Fields(
 
 
 def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a safetensors file.
+    """Return metadata and tensors of a safetensors file.
 
     Raises:
         WeightsError: unreadable, or holding what weights are not.
@@ -99,7 +99,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    """A hash of all that a file holds, but for the hash itself."""
+    """Return a hash of all that a file holds, but for the hash itself."""
     found = hashlib.sha256(repr(sorted((name, value) for name, value in metadata.items() if name != "digest")).encode())
     for key, tensor in sorted(tensors.items()):
         found.update(repr((key, tensor.dtype, tuple(tensor.shape))).encode() + raw(tensor))
@@ -152,12 +152,12 @@ def check_tensors(layers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> N
 
 
 def options_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The constructor arguments of a layer besides its weights."""
+    """Return the constructor arguments of a layer besides its weights."""
     return {n: Arithmetic.from_json(v) if n in ("arithmetic", "inner") else v for n, v in entry["options"].items()}
 
 
 def build(key: str, entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Layer:
-    """One layer from its description and tensors.
+    """Return one layer from its description and tensors.
 
     Raises:
         WeightsError: they do not fit each other.
@@ -171,7 +171,7 @@ def build(key: str, entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
 
 
 def nested(layer: type[Layer], options: Mapping[str, Any], own: Mapping[str, Tensor]) -> Layer:
-    """A layer whose weights lie in submodules: it takes memory only once their sizes are known to fit."""
+    """Return a layer whose weights lie in submodules: it takes memory only once their sizes are known to fit."""
     with torch.device("meta"):
         made = layer(**options)
     made.load_state_dict({name: value.float().clone() for name, value in own.items()}, assign=True)
@@ -179,7 +179,7 @@ def nested(layer: type[Layer], options: Mapping[str, Any], own: Mapping[str, Ten
 
 
 def restore_pipeline(pipeline: Sequence[Any], layers: Mapping[str, Layer]) -> list[Any]:
-    """The transforms and networks that a file describes, in order.
+    """Return the transforms and networks that a file describes, in order.
 
     Raises:
         WeightsError: an empty or damaged description, or more transforms than a file may hold.
@@ -199,7 +199,7 @@ def restore_pipeline(pipeline: Sequence[Any], layers: Mapping[str, Layer]) -> li
 
 
 def network_of(description: Mapping[str, Any], layers: Mapping[str, Layer]) -> Network:
-    """A network from a description that was checked."""
+    """Return a network from a description that was checked."""
     options = {name: value for name, value in description.items() if name not in ("layers", "params")}
     params = [None if p is None else {k: to_tuple(v) for k, v in p.items()} for p in description["params"]]
     return Network([layers[key] for key in description["layers"]], params, **options)

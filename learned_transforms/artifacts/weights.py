@@ -50,7 +50,8 @@ class Weights:
 
 
 def folder() -> Path:
-    """Where the shipped weights lie: inside an installed package, beside it in a source tree or editable install.
+    """Return where the shipped weights lie: inside an installed package, beside it in a source tree or editable
+    install.
 
     Raises:
         WeightsError: neither is there.
@@ -63,17 +64,17 @@ def folder() -> Path:
 
 
 def shipped_names() -> list[str]:
-    """Names of all shipped files."""
+    """Return names of all shipped files."""
     return sorted(path.stem for path in folder().glob(f"*{SUFFIX}"))
 
 
 def list_pretrained() -> list[str]:
-    """Names that ``from_pretrained`` knows."""
+    """Return names that ``from_pretrained`` knows."""
     return [name for name in shipped_names() if name != DEFAULT]
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """A path, with ``~`` as the home folder.
+    """Return a path, with ``~`` as the home folder.
 
     Raises:
         WeightsError: it is no path, or names nobody's home.
@@ -87,7 +88,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def target_of(path: str | os.PathLike[str]) -> Path:
-    """Where to write: :func:`expanded`.
+    """Return where to write: :func:`expanded`.
 
     Raises:
         WeightsError: no system takes such a path: it is empty, cannot be encoded, holds a NUL, or is too long.
@@ -102,7 +103,7 @@ def target_of(path: str | os.PathLike[str]) -> Path:
 
 
 def locate(name: str | os.PathLike[str]) -> Path:
-    """The file of a shipped name, of a path, or in a folder.
+    """Return the file of a shipped name, of a path, or in a folder.
 
     Raises:
         UnknownPretrainedError: there is none; the known names are listed.
@@ -158,7 +159,8 @@ def save(weights: Weights, path: str | os.PathLike[str]) -> Mapping[str, Certifi
 def held(
     certificates: Mapping[str, Certificate], layers: Mapping[str, Layer], pipeline: Sequence[Any]
 ) -> dict[str, Certificate]:
-    """Those certificates that are of these weights, bound to them: of a layer, of a network, or of all together."""
+    """Return those certificates that are of these weights, bound to them: of a layer, of a network, or of all
+    together."""
     own = {key: layer.digest() for key, layer in layers.items()}
     for position, entry in enumerate(pipeline):
         network = entry.get("network")
@@ -214,7 +216,7 @@ def require_faithful(name: str | os.PathLike[str], weights: Weights) -> None:
 
 
 def doubts(weights: Weights) -> Iterator[str]:
-    """Reasons not to take weights for faithful."""
+    """Yield reasons not to take weights for faithful."""
     if not weights.intact:
         yield "it was changed after it was written, or an older release wrote it, so its certificates do not count"
     for name, certificate in weights.certificates.items():

@@ -85,7 +85,7 @@ def apply(
 
 
 def plan(source: Path, destination: Path) -> Jobs:
-    """What is to be done, checked before any of it is."""
+    """Return what is to be done, checked before any of it is."""
     paths = image_files(source)
     if not paths:
         raise DataError(f"Expected at least one image, found none in {source}.")
@@ -157,7 +157,7 @@ def finish(futures: list[Future[str | None]], stop: Callable[[], None], progress
 
 
 def kind_of(model: LearnedCompose) -> str:
-    """The images that a pipeline takes: those that its first network learned from, else PIL images."""
+    """Return the images that a pipeline takes: those that its first network learned from, else PIL images."""
     for transform in model.transforms:
         if type(transform).__name__ in CONVERTERS:
             break
@@ -167,7 +167,8 @@ def kind_of(model: LearnedCompose) -> str:
 
 
 def given(image: Image.Image, kind: str) -> Any:
-    """A PIL image (RGB, L) as images of a kind: itself, a uint8 array (H, W, C) or (H, W), or a tensor [C, H, W]."""
+    """Return a PIL image (RGB, L) as images of a kind: itself, a uint8 array (H, W, C) or (H, W), or a tensor [C, H,
+    W]."""
     if kind == "pil":
         return image
     if kind == "float32":
@@ -176,7 +177,7 @@ def given(image: Image.Image, kind: str) -> Any:
 
 
 def encoded(image: Any) -> tuple[str, bytes]:
-    """A result as suffix and content of a file: a PNG picture, or an array ``[..., C, H, W]``."""
+    """Return a result as suffix and content of a file: a PNG picture, or an array ``[..., C, H, W]``."""
     file, content = io.BytesIO(), storable(image)
     if isinstance(content, Image.Image):
         content.save(file, "PNG")
@@ -186,7 +187,7 @@ def encoded(image: Any) -> tuple[str, bytes]:
 
 
 def storable(image: Any) -> Image.Image | np.ndarray[Any, Any]:
-    """A result as what is written: a PIL image, or an array ``[..., C, H, W]``.
+    """Return a result as what is written: a PIL image, or an array ``[..., C, H, W]``.
 
     Raises:
         InputTypeError: no image, or a PIL image of a mode that neither file keeps.

@@ -31,7 +31,7 @@ RETRAIN_OPTIONS = ("kind", "size", "count", "epochs", "arch", "seed")
 
 
 def load_teacher(name: str) -> Callable[[Any], Any]:
-    """What ``package.module:name`` names; modules in the current directory are found too.
+    """Return what ``package.module:name`` names; modules in the current directory are found too.
 
     Raises:
         PipelineValueError: no such module or name, a module that fails, or nothing to call.
@@ -95,7 +95,7 @@ def read_groups(folder: Path, skipped: list[str]) -> Iterator[tuple[str, Tensor]
 
 
 def answer_of(run: Callable[[Any], Any], kind: str, is_teacher: bool = True) -> Answer:
-    """How a teacher, or a model, is asked."""
+    """Return how a teacher, or a model, is asked."""
     from learned_transforms.trainer.data.sources import as_kind, as_tensor, ask_once
 
     if is_teacher:
@@ -106,7 +106,7 @@ def answer_of(run: Callable[[Any], Any], kind: str, is_teacher: bool = True) -> 
 def compared(
     images: Iterator[tuple[str, Tensor]], candidate: Answer, teacher: Answer
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """What :func:`measure` takes: both are given the same images, under equal draws."""
+    """Yield what :func:`measure` takes: both are given the same images, under equal draws."""
     for number, (group, image) in enumerate(images):
         state = torch.get_rng_state()
         target = teacher(image, number)
@@ -115,7 +115,7 @@ def compared(
 
 
 def describe(certificate: Certificate) -> list[str]:
-    """The certificate, its groups, and the PSNR, in lines."""
+    """Return the certificate, its groups, and the PSNR, in lines."""
     groups = [
         f"  {name}: {group.differing:,} of {group.values:,} values differ in {group.images:,} images, "
         f"largest error {group.largest:.3g} levels"
@@ -186,7 +186,7 @@ def retrain(options: argparse.Namespace) -> int:
 
 
 def teacher_of(options: argparse.Namespace) -> Any:
-    """The callable, the ONNX file or the shell command that the options name.
+    """Return the callable, the ONNX file or the shell command that the options name.
 
     Raises:
         PipelineValueError: there is none of that name.
@@ -199,12 +199,12 @@ def teacher_of(options: argparse.Namespace) -> Any:
 
 
 def figures(trial: Any) -> dict[str, Any]:
-    """What was tried and how far it is from the teacher, for JSON."""
+    """Return what was tried and how far it is from the teacher, for JSON."""
     return {"form": str(trial.form), "differing": finite(trial.differing), "largest": finite(trial.largest)}
 
 
 def columns(table: Sequence[Any]) -> list[str]:
-    """The search table, in lines: what each family found, or why it found nothing."""
+    """Return the search table, in lines: what each family found, or why it found nothing."""
     cells = [("family", "differing", "largest error", "seconds", "")]
     for row in table:
         trial = row.trial
@@ -215,7 +215,7 @@ def columns(table: Sequence[Any]) -> list[str]:
 
 
 def finite(value: float) -> float | None:
-    """A number as JSON can say it."""
+    """Return a number as JSON can say it."""
     return value if math.isfinite(value) else None
 
 

@@ -119,7 +119,7 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name, where the system tells."""
+    """Return the processor's name, where the system tells."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():
@@ -229,7 +229,7 @@ code { background: #f3f3f3; padding: 0 .2rem } pre { background: #f3f3f3; paddin
 
 
 def page(report: Mapping[str, Any], certificates: Mapping[str, Certificate], pictures: Mapping[str, Path]) -> str:
-    """The report as one file: styles and pictures inside, nothing fetched."""
+    """Return the report as one file: styles and pictures inside, nothing fetched."""
     figures = "\n".join(
         f'<figure><figcaption>{html.escape(caption)}</figcaption><img alt="{html.escape(caption)}" '
         f'src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"></figure>'
@@ -253,7 +253,7 @@ written by hand. The whole run took {report["seconds"]:.0f} s.</p><p>{html.escap
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table; cells are HTML already."""
+    """Return an HTML table; cells are HTML already."""
     lines = ["".join(f"<th>{cell}</th>" for cell in head)] + ["".join(f"<td>{c}</td>" for c in row) for row in rows]
     return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 

@@ -105,7 +105,7 @@ def examine(progress: bool = True) -> Examination:
 
 
 def checks() -> Iterator[Callable[[], Finding]]:
-    """What is to be found out."""
+    """Yield what is to be found out."""
     for file in weight_files.shipped_names():
         weights = weight_files.load(file)
         if file == EVERYTHING:
@@ -121,7 +121,7 @@ def checks() -> Iterator[Callable[[], Finding]]:
 
 
 def examine_layer(file: str, key: str, weights: Weights) -> Finding:
-    """One layer alone."""
+    """Return one layer alone."""
     shipped = weights.certificates[key].tier
     used, reason = UNUSED.get(key, (lambda: True, ""))
     if not used():
@@ -133,14 +133,14 @@ def examine_layer(file: str, key: str, weights: Weights) -> Finding:
 
 
 def examine_pipeline(file: str, title: str, weights: Weights) -> Finding:
-    """A pipeline of several layers."""
+    """Return a pipeline of several layers."""
     name, _, role = title.partition("/")
     comparison = pipeline_comparison(name, SEEDS[file][role], COUNT, paths()[:1], Weights(weights.layers, []))
     return found(file, title, weights.certificates[title].tier, [comparison], NAMES[name])
 
 
 def examine_resize(file: str, weights: Weights) -> Finding:
-    """A file of one resize of PIL images."""
+    """Return a file of one resize of PIL images."""
     (title, certificate), *_ = weights.certificates.items()
     learned = {Path("auto"): LearnedCompose.from_pretrained(file, allow_approximate=True)}
     comparison = learned, opaque([resize("pil", RESIZES[file], RESIZED)]), seed_images(COUNT)
@@ -150,13 +150,13 @@ def examine_resize(file: str, weights: Weights) -> Finding:
 def found(
     file: str, layer: str, shipped: str, comparisons: Iterable[Comparison], kind: str, every: bool = False
 ) -> Finding:
-    """A certificate on parts of images, or on the whole domain."""
+    """Return a certificate on parts of images, or on the whole domain."""
     (made,) = join(comparisons if every else map(brief, comparisons), kind, every).values()
     return Finding(file, layer, shipped, made.tier, str(made))
 
 
 def brief(comparison: Comparison) -> Comparison:
-    """The same with the first image of each group, and a part of that."""
+    """Return the same with the first image of each group, and a part of that."""
     networks, teacher, groups = comparison
     parts = {name: [image[..., :ROWS, :COLUMNS] for image in images[:1]] for name, images in groups.items()}
     return networks, teacher, parts

@@ -113,7 +113,7 @@ def add_retrain(command: argparse.ArgumentParser) -> None:
 
 
 def read(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options; a mistake in them ends the program with code 2."""
+    """Return the options; a mistake in them ends the program with code 2."""
     made = parser()
     options = made.parse_args(arguments)
     if options.command == "retrain" and (options.data is None) != (options.pairs is not None):
@@ -158,7 +158,8 @@ def bench(options: argparse.Namespace) -> int:
 
 
 def suite() -> Path:
-    """Where the benchmark suite lies: inside an installed package, beside it in a source tree or editable install.
+    """Return where the benchmark suite lies: inside an installed package, beside it in a source tree or editable
+    install.
 
     Raises:
         LearnedTransformsError: neither is there.
@@ -195,7 +196,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def entry(weights: Weights) -> dict[str, Any]:
-    """A weight file's description and certificates, for JSON."""
+    """Return a weight file's description and certificates, for JSON."""
     certificates = {name: certificate.to_json() for name, certificate in weights.certificates.items()}
     return {"description": weights.about.get("description"), "certificates": certificates}
 

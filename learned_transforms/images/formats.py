@@ -78,7 +78,8 @@ class Form(NamedTuple):
 
 
 def signature(image: Any) -> Any:
-    """What two images share that are handled in one way: type, dtype or mode, size, layout, device; None: no image.
+    """Return what two images share that are handled in one way: type, dtype or mode, size, layout, device; None: no
+    image.
 
     What torch makes of tensors, and of what becomes one, depends on its threads, of which a worker has fewer than the
     process that it came from.
@@ -101,14 +102,14 @@ def signature(image: Any) -> Any:
 
 
 def place_of(image: Any) -> torch.device | None:
-    """The device of a tensor or a PIL image; None: it is neither."""
+    """Return the device of a tensor or a PIL image; None: it is neither."""
     if isinstance(image, Tensor):
         return image.device
     return CPU if isinstance(image, Image.Image) else None
 
 
 def kind_of(image: Any) -> Any:
-    """What images share that the same programs run: all of a signature but size and layout; None: no image."""
+    """Return what images share that the same programs run: all of a signature but size and layout; None: no image."""
     threads = torch.get_num_threads()
     if isinstance(image, Tensor):
         shape = image.shape
@@ -124,7 +125,7 @@ def kind_of(image: Any) -> Any:
 
 
 def form_of(image: Any) -> Form | None:
-    """The form of an image, or None for what only torchvision itself takes or refuses.
+    """Return the form of an image, or None for what only torchvision itself takes or refuses.
 
     That is other modes and dtypes, subclasses of tensors, tensors without values, fewer than three dimensions, no
     pixels, and no image at all.
@@ -142,7 +143,7 @@ def form_of(image: Any) -> Form | None:
 
 
 def is_picture(value: Any) -> bool:
-    """Whether it is an array of levels, [H, W] or [H, W, C]."""
+    """Return whether it is an array of levels, [H, W] or [H, W, C]."""
     return type(value) in ARRAYS and value.dtype == np.uint8 and value.ndim in (2, 3)
 
 
@@ -173,7 +174,7 @@ def shape_of(image: Any) -> tuple[int, int, int]:
 
 
 def channels_last(image: Any) -> bool:
-    """Whether the channels of each pixel lie side by side, in a batch ``[N, C, H, W]``.
+    """Return whether the channels of each pixel lie side by side, in a batch ``[N, C, H, W]``.
 
     Of a batch of one, torch goes by the first stride.
     """
@@ -184,7 +185,8 @@ def channels_last(image: Any) -> bool:
 
 
 def to_tensor(image: Any) -> Tensor:
-    """The values of a PIL image (RGB or L), an HWC or HW array, or a tensor, as a plain tensor ``[..., C, H, W]``.
+    """Return the values of a PIL image (RGB or L), an HWC or HW array, or a tensor, as a plain tensor ``[..., C, H,
+    W]``.
 
     Arrays and tensors share their memory with the result.
 
@@ -208,19 +210,19 @@ def to_tensor(image: Any) -> Tensor:
 
 
 def conversion(image: Image.Image) -> str:
-    """How to make an RGB or L image of one of another mode, in words."""
+    """Return how to make an RGB or L image of one of another mode, in words."""
     scale = "Image.fromarray((np.asarray(image) / 257).astype(np.uint8))"
     first = "" if has_bytes(image) else f"; scale it to 8 bits first, 16 bits as in {scale}, or it is clipped to white"
     return f'Convert it with .convert("RGB"), or "L" for gray{first}'
 
 
 def has_bytes(image: Image.Image) -> bool:
-    """Whether every value of a PIL image fits into 8 bits: not so for modes I, F, I;16 and their like."""
+    """Return whether every value of a PIL image fits into 8 bits: not so for modes I, F, I;16 and their like."""
     return ImageMode.getmode(image.mode).typestr.endswith("1")
 
 
 def as_rgb_or_l(image: Image.Image) -> Image.Image:
-    """A PIL image of mode RGB or L as it is, of another mode as RGB; alpha is dropped.
+    """Return a PIL image of mode RGB or L as it is, of another mode as RGB; alpha is dropped.
 
     Raises:
         InputTypeError: a mode of more than 8 bits for a value, which Pillow would clip.
@@ -233,7 +235,7 @@ def as_rgb_or_l(image: Image.Image) -> Image.Image:
 
 
 def from_tensor(image: Tensor, container: str) -> Any:
-    """A tensor of values in a container, of which it has the dtype."""
+    """Return a tensor of values in a container, of which it has the dtype."""
     if container == "image":
         return tv_tensors.Image(image)
     if container == "video":
@@ -258,7 +260,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def read_file(path: str | os.PathLike[str]) -> Image.Image:
-    """An image out of a file, decoded: RGB and L as they are stored, other modes as RGB, without alpha.
+    """Return an image out of a file, decoded: RGB and L as they are stored, other modes as RGB, without alpha.
 
     Raises:
         InputTypeError: a mode of more than 8 bits for a value. OSError: no such file, or no image.
@@ -291,7 +293,8 @@ def check_values(image: Tensor) -> None:
 
 
 def items(data: Any) -> Iterator[Any]:
-    """The image files of a folder; what a Dataset, a sequence or a tensor holds, by number; what an iterable gives.
+    """Return the image files of a folder; what a Dataset, a sequence or a tensor holds, by number; what an iterable
+    gives.
 
     Raises:
         DataError: none of these, or a tensor or an array that is no batch. InputTypeError: see :func:`check_values`.
@@ -313,7 +316,7 @@ def items(data: Any) -> Iterator[Any]:
 
 
 def image_in(item: Any) -> Any:
-    """The image of what a Dataset gives: of a tuple such as (image, label) the first entry, of a path its file.
+    """Return the image of what a Dataset gives: of a tuple such as (image, label) the first entry, of a path its file.
 
     Raises:
         InputTypeError: a file of a mode of more than 8 bits for a value; or see :func:`check_values`.

@@ -11,7 +11,7 @@ PLANES, PIXELS, UNKNOWN = range(3)
 
 
 def order_of(images: Sequence[Any]) -> int:
-    """The order that tensors ``[..., C, H, W]`` share; of images that are none, planes."""
+    """Return the order that tensors ``[..., C, H, W]`` share; of images that are none, planes."""
     orders = {order_of_one(image) for image in images if isinstance(image, Tensor)}
     return orders.pop() if len(orders) == 1 else UNKNOWN if orders else PLANES
 
@@ -23,7 +23,7 @@ def order_of_one(image: Tensor) -> int:
 
 
 def by_pixels(image: Any) -> Any:
-    """The image with the channels of each pixel side by side in memory."""
+    """Return the image with the channels of each pixel side by side in memory."""
     if not isinstance(image, Tensor) or image.ndim < 3:
         return image
     made = image.as_subclass(Tensor).movedim(-3, -1).contiguous().movedim(-1, -3)

@@ -18,7 +18,8 @@ BESIDE = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints)
 
 
 def together(values: Sequence[Any]) -> list[int]:
-    """Which of several inputs v2 transforms: of plain tensors the first, and only where there is no other image."""
+    """Return which of several inputs v2 transforms: of plain tensors the first, and only where there is no other
+    image."""
     shown = any(isinstance(v, SHOWN) for v in values)
     plain = [i for i, v in enumerate(values) if isinstance(v, Tensor) and not isinstance(v, tv_tensors.TVTensor)]
     images = [i for i, v in enumerate(values) if isinstance(v, (*SHOWN, *BESIDE))]
@@ -26,7 +27,7 @@ def together(values: Sequence[Any]) -> list[int]:
 
 
 def differ(values: Sequence[Any]) -> bool:
-    """Whether there are several sizes."""
+    """Return whether there are several sizes."""
     return len({size_of(value) for value in values}) > 1
 
 
@@ -66,7 +67,7 @@ def check_cut(values: Sequence[Any]) -> None:
 
 
 def common(forms: Sequence[Form | None]) -> Form | None:
-    """The form that several images share; plain where all are."""
+    """Return the form that several images share; plain where all are."""
     known = [form for form in forms if form is not None]
     alike = len(known) == len(forms) and len({form[:2] for form in known}) == 1
     return min(known) if alike else None

@@ -117,7 +117,7 @@ class Arithmetic:
         return made
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary of plain values, for weight files."""
+        """Return a dictionary of plain values, for weight files."""
         # Files from before there were groups say nothing of them, and their digests must hold.
         plain = {name: value for name, value in asdict(self).items() if name != "order"}
         return {name: value for name, value in plain.items() if value or name != "grouped"}

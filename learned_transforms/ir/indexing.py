@@ -28,11 +28,11 @@ class Keep:
         return self.start, self.step, self.count
 
     def then(self, other: "Keep") -> "Keep":
-        """The same as keeping by this one, then by ``other``."""
+        """Return the same as keeping by this one, then by ``other``."""
         return Keep(self.start + self.step * other.start, self.step * other.step, other.count)
 
     def inside(self, size: int) -> bool:
-        """Whether all of them lie on an axis of ``size`` pixels."""
+        """Return whether all of them lie on an axis of ``size`` pixels."""
         ends = self.start, self.start + self.step * (self.count - 1)
         return min(ends) >= 0 and max(ends) < size
 
@@ -41,11 +41,11 @@ class Keep:
         return torch.arange(self.count) * self.step + self.start
 
     def on(self, n_in: int) -> "Keep":
-        """The same, whatever the length of the axis."""
+        """Return the same, whatever the length of the axis."""
         return self
 
     def length(self, n_in: int) -> int:
-        """How many are kept of an axis of ``n_in`` pixels."""
+        """Return how many are kept of an axis of ``n_in`` pixels."""
         return self.count
 
 
@@ -60,7 +60,7 @@ class Listed:
         return len(self.pixels)
 
     def inside(self, size: int) -> bool:
-        """Whether all of them lie on an axis of ``size`` pixels."""
+        """Return whether all of them lie on an axis of ``size`` pixels."""
         return min(self.pixels) >= 0 and max(self.pixels) < size
 
     def index(self) -> Tensor:
@@ -68,11 +68,11 @@ class Listed:
         return torch.tensor(self.pixels)
 
     def on(self, n_in: int) -> "Listed":
-        """The same, whatever the length of the axis."""
+        """Return the same, whatever the length of the axis."""
         return self
 
     def length(self, n_in: int) -> int:
-        """How many are kept of an axis of ``n_in`` pixels."""
+        """Return how many are kept of an axis of ``n_in`` pixels."""
         return self.count
 
 
@@ -94,20 +94,20 @@ class Nearest:
         return self.keep.count
 
     def then(self, other: Keep) -> "Nearest":
-        """The same as keeping by this one, then by ``other``."""
+        """Return the same as keeping by this one, then by ``other``."""
         return replace(self, keep=self.keep.then(other))
 
     def sized(self, size: int) -> "Nearest":
-        """The same for another number of outputs, all of which are wanted."""
+        """Return the same for another number of outputs, all of which are wanted."""
         return replace(self, size=size, keep=Keep(0, 1, size))
 
     def length(self, n_in: int) -> int:
-        """How many are kept of an axis of ``n_in`` pixels."""
+        """Return how many are kept of an axis of ``n_in`` pixels."""
         return self.count
 
     @lru_cache(maxsize=1024)  # noqa: B019 - equal ones share what is kept
     def on(self, n_in: int) -> Listed:
-        """What is kept of an axis of ``n_in`` pixels."""
+        """Return what is kept of an axis of ``n_in`` pixels."""
         dtype = getattr(torch, self.arithmetic.number)
         start, length = torch.tensor((self.offset, n_in), dtype=dtype, device="cpu")
         step = length / self.size
@@ -191,7 +191,8 @@ def around(n_in: int, start: int, count: int, border: str) -> Keep | Listed:
 
 
 def centered(n_in: int, n_out: int) -> int:
-    """Where the middle ``n_out`` pixels begin; an odd remainder goes where torchvision's crop and pad leave it."""
+    """Return where the middle ``n_out`` pixels begin; an odd remainder goes where torchvision's crop and pad leave
+    it."""
     return -((n_out - n_in) // 2) if n_out > n_in else round((n_in - n_out) / 2)
 
 
@@ -210,12 +211,12 @@ def check_padding(padding: Sequence[int], size: tuple[int, int], border: str) ->
 
 
 def follows(first: Kept | None, then: Kept | None) -> bool:
-    """Whether :func:`follow` can tell: what is nearest to something depends on the length of the axis."""
+    """Return whether :func:`follow` can tell: what is nearest to something depends on the length of the axis."""
     return not isinstance(first, Nearest) or then is None or isinstance(then, Keep)
 
 
 def follow(first: Kept | None, then: Kept | None) -> Kept | None:
-    """What is kept by ``first``, and of that by ``then``, both without rules; None keeps an axis as it is."""
+    """Return what is kept by ``first``, and of that by ``then``, both without rules; None keeps an axis as it is."""
     if first is None or then is None:
         return then if first is None else first
     if isinstance(first, Keep | Nearest) and isinstance(then, Keep):
@@ -231,7 +232,7 @@ about its edge."""
 
 
 def bordered(size: int, start: int, stop: int, border: str) -> Tensor:
-    """The pixel to take for each position from ``start`` to ``stop`` on an axis; -1 stands for fill: int64."""
+    """Return the pixel to take for each position from ``start`` to ``stop`` on an axis; -1 stands for fill: int64."""
     index = torch.arange(start, stop)
     if border == "zero":
         return torch.where((index >= 0) & (index < size), index, -1)

@@ -61,12 +61,12 @@ class Taps:
             return int(self.count.min())
 
     def select(self, index: Tensor) -> "Taps":
-        """The taps of the output pixels in ``index``: what a crop or flip behind a resample comes to."""
+        """Return the taps of the output pixels in ``index``: what a crop or flip behind a resample comes to."""
         index = index.to(self.first.device)
         return Taps(self.size, self.first[index], self.count[index], self.weights[index], self.bits)
 
     def dense(self) -> Tensor:
-        """The same weights as a matrix ``[n_out, size]``."""
+        """Return the same weights as a matrix ``[n_out, size]``."""
         return self.weights.new_zeros(len(self), self.size).scatter_add(1, self.index.T, self.weights)
 
 
@@ -102,21 +102,21 @@ class Axis:
         return self.keep.count
 
     def kept(self, keep: Keep) -> "Axis":
-        """The same axis with a crop or a flip behind it."""
+        """Return the same axis with a crop or a flip behind it."""
         kept = self.keep.then(keep)
         return Axis(self.kernel, self.shift, self.size, self.arithmetic, kept, self.antialias, self.width)
 
     def sized(self, size: int, arithmetic: Arithmetic) -> "Axis":
-        """The same for another number of output pixels, all of which are wanted."""
+        """Return the same for another number of output pixels, all of which are wanted."""
         return Axis(self.kernel, self.shift, size, arithmetic, None, self.antialias, self.width)
 
     def to(self, device: torch.device) -> "Axis":
-        """The same axis with its weights on ``device``."""
+        """Return the same axis with its weights on ``device``."""
         kernel, shift = self.kernel.to(device), self.shift.to(device)
         return Axis(kernel, shift, self.size, self.arithmetic, self.keep, self.antialias, self.width)
 
     def taps(self, n_in: int) -> Taps:
-        """The weights for ``n_in`` input pixels, of the output pixels that are kept."""
+        """Return the weights for ``n_in`` input pixels, of the output pixels that are kept."""
         taps = self.evaluated.get(n_in)
         if taps is None:
             with torch.inference_mode(False):  # They are kept, and may be used with gradients later.
@@ -130,7 +130,8 @@ class Axis:
 
 
 def phi(kernel: Tensor, t: Tensor, from_zero: bool = False, fused: int | None = None) -> Tensor:
-    """The kernel at distance ``t``, in taps of unit spacing; zero outside the support, which has its right end only.
+    """Return the kernel at distance ``t``, in taps of unit spacing; zero outside the support, which has its right end
+    only.
 
     It is even and piecewise polynomial: ``sum_d kernel[floor(|t|), d] * (|t| - floor(|t|))**d``; ``from_zero``, it is
     ``sum_d kernel[floor(|t|), d] * |t|**d``. From the highest power down to ``fused``, sums round once (aten).
@@ -148,7 +149,8 @@ def phi(kernel: Tensor, t: Tensor, from_zero: bool = False, fused: int | None = 
 
 
 def about_zero(kernel: Tensor) -> Tensor:
-    """The pieces of a kernel as polynomials of the distance, not of how far it lies behind the start of a piece."""
+    """Return the pieces of a kernel as polynomials of the distance, not of how far it lies behind the start of a
+    piece."""
     start = torch.arange(len(kernel), device=kernel.device)
     terms = list(kernel.unbind(1))
     for done in range(len(terms) - 1):
@@ -158,7 +160,7 @@ def about_zero(kernel: Tensor) -> Tensor:
 
 
 def from_end(kernel: Tensor) -> Tensor:
-    """The only piece of a kernel as a polynomial of the distance from its end."""
+    """Return the only piece of a kernel as a polynomial of the distance from its end."""
     terms = list(kernel[0])
     for done in range(len(terms) - 1):
         for d in range(len(terms) - 2, done - 1, -1):
@@ -184,11 +186,11 @@ class FixedAxis:
         return self.keep.count
 
     def kept(self, keep: Keep) -> "FixedAxis":
-        """The same axis with a crop or a flip behind it."""
+        """Return the same axis with a crop or a flip behind it."""
         return FixedAxis(self.matrix, self.arithmetic, self.keep.then(keep))
 
     def to(self, device: torch.device) -> "FixedAxis":
-        """The same axis with its weights on ``device``."""
+        """Return the same axis with its weights on ``device``."""
         return FixedAxis(self.matrix.to(device), self.arithmetic, self.keep)
 
     @cached_property
@@ -205,7 +207,7 @@ class FixedAxis:
         return quantized(Taps(n_in, first, count, weights, None), self.arithmetic)
 
     def taps(self, n_in: int) -> Taps:
-        """The weights of the output pixels that are kept; ``n_in`` must be that of the matrix."""
+        """Return the weights of the output pixels that are kept; ``n_in`` must be that of the matrix."""
         if n_in != self.matrix.shape[1]:
             raise InputShapeError(f"Expected an axis of {self.matrix.shape[1]} pixels, got {n_in}.")
         return self.fixed.select(self.keep.index())
@@ -221,7 +223,8 @@ def evaluate(
     width: float = 1.0,
     length: float | None = None,
 ) -> Taps:
-    """Taps from ``n_in`` to ``n_out`` pixels, computed in float32 for float32 arithmetic and in float64 for all others.
+    """Return taps from ``n_in`` to ``n_out`` pixels, computed in float32 for float32 arithmetic and in float64 for all
+    others.
 
     Output pixel ``i`` weighs input pixel ``x`` by ``phi((x + .5 - c) / max(scale, 1))``, where
     ``c = (i + .5) * scale + shift`` and ``scale = n_in / n_out``, over the window from ``int(c - s + .5)`` to
@@ -307,7 +310,7 @@ def apart(pixel: Tensor | int, place: Tensor, fused: bool) -> Tensor:
 def beyond(
     weigh_at: Callable[[int], Tensor], support: int, first: Tensor, count: Tensor, n_in: int, widest: int
 ) -> Tensor:
-    """The weights of what lies outside the image, where its nearest pixel is: ``[n_out, widest]``."""
+    """Return the weights of what lies outside the image, where its nearest pixel is: ``[n_out, widest]``."""
     outside = range(1, 2 * support + 1)
     below = sum((weigh_at(-step) for step in outside), torch.zeros(()))
     above = sum((weigh_at(n_in - 1 + step) for step in outside), torch.zeros(()))
@@ -318,7 +321,7 @@ def beyond(
 
 
 def quantized(taps: Taps, arithmetic: Arithmetic) -> Taps:
-    """The same taps with weights in the type of the arithmetic."""
+    """Return the same taps with weights in the type of the arithmetic."""
     if arithmetic.number != "int":
         return replace(taps, weights=taps.weights.to(getattr(torch, arithmetic.number)))
     largest = float(taps.weights.abs().max())
@@ -350,5 +353,5 @@ def fraction_bits(largest: float, arithmetic: Arithmetic) -> int:
 
 
 def away_from_zero(value: Tensor) -> Tensor:
-    """The nearest integer, halves away from zero."""
+    """Return the nearest integer, halves away from zero."""
     return (value.abs() + 0.5).floor() * value.sign()

@@ -20,7 +20,7 @@ class Given:
     """Base of stages: most are the same whatever the size of the image, or are of one size."""
 
     def at(self, shape: Shape) -> "Stage | None":
-        """The same for images of one ``shape``, without rules; None: nothing is done to these.
+        """Return the same for images of one ``shape``, without rules; None: nothing is done to these.
 
         Raises:
             InputShapeError: the stage does not take such images; or an error that torchvision raises for them.
@@ -47,7 +47,7 @@ class Resample(Given):
         return shape[0], len(self.rows), len(self.columns)
 
     def rows_first(self, height: int, width: int) -> bool:
-        """Whether the pass over the rows comes first, for input of this size; columns come first otherwise."""
+        """Return whether the pass over the rows comes first, for input of this size; columns come first otherwise."""
         fewer = height - self.rows.size
         return self.arithmetic.tall_first and fewer > 0 and fewer > 2 * (width - self.columns.size)
 
@@ -250,7 +250,7 @@ Factor = float | Slot
 
 
 def number(factor: Factor) -> float:
-    """A factor of a stage that :func:`settled` gave.
+    """Return a factor of a stage that :func:`settled` gave.
 
     Raises:
         PipelineValueError: it is still to be drawn.

@@ -8,7 +8,7 @@ from learned_transforms.ir.ops import Cast, Gather, Mix, Normalize, Resample, Sh
 
 
 def at(stages: Iterable[Stage], shape: Shape) -> list[Stage]:
-    """What stages come to for images of ``shape`` (C, H, W): none has a rule any more.
+    """Return what stages come to for images of ``shape`` (C, H, W): none has a rule any more.
 
     Raises:
         InputShapeError: such images are not taken; or an error that torchvision raises for them.
@@ -39,12 +39,12 @@ def fold(stages: Sequence[Stage]) -> list[Stage]:
 
 
 def passes_through(stage: Gather, before: Stage) -> bool:
-    """Whether a copy of rows and columns may as well come before a pointwise stage; fill may not."""
+    """Return whether a copy of rows and columns may as well come before a pointwise stage; fill may not."""
     return isinstance(before, Mix | Table | Normalize | Cast) and not stage.outside
 
 
 def merge(before: Stage, stage: Stage) -> Stage | None:
-    """One stage that does ``before`` and then ``stage``, where there is one."""
+    """Return one stage that does ``before`` and then ``stage``, where there is one."""
     if not isinstance(stage, Gather) or stage.channels is not None or stage.outside:
         return None
     rows, columns = stage.rows, stage.columns

@@ -45,7 +45,7 @@ class Plan:
     floating: bool = False
 
     def result(self, shape: Shape) -> Shape:
-        """Shape of the output for images of ``shape``, the errors aside that they may be refused with."""
+        """Return shape of the output for images of ``shape``, the errors aside that they may be refused with."""
         return reduce(lambda s, stage: stage.output(s), self.stages, shape)
 
     @cached_property
@@ -54,23 +54,23 @@ class Plan:
         return all(isinstance(stage, Resize | Pick | Blend) for stage in self.stages)
 
     def idle(self, shape: Shape) -> bool:
-        """Whether nothing is done to images of ``shape``."""
+        """Return whether nothing is done to images of ``shape``."""
         return self.idles and all(stage.at(shape) is None for stage in self.stages)
 
     def to(self, device: torch.device) -> "Plan":
-        """The same plan with its tensors on ``device``."""
+        """Return the same plan with its tensors on ``device``."""
         return replace(self, stages=tuple(move(stage, device) for stage in self.stages))
 
 
 def settled(stage: Stage, factors: Sequence[float]) -> Stage:
-    """A stage with the numbers that were drawn for this image."""
+    """Return a stage with the numbers that were drawn for this image."""
     drawn = {field.name: getattr(stage, field.name) for field in fields(stage)}
     drawn = {name: slot for name, slot in drawn.items() if isinstance(slot, Slot) and slot.number < len(factors)}
     return replace(stage, **{name: factors[slot.number] for name, slot in drawn.items()}) if drawn else stage
 
 
 def move(stage: Stage, device: torch.device) -> Stage:
-    """A stage with its tensors on ``device``."""
+    """Return a stage with its tensors on ``device``."""
     moved: dict[str, Any] = {}
     for field in fields(stage):
         value = getattr(stage, field.name)

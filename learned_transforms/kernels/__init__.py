@@ -24,7 +24,7 @@ class Compiled(Protocol):
     held: int
 
     def bind(self, image: Any, interleaved: bool = False, windowed: bool = False) -> Call:
-        """What runs on images of the type, shape, strides and dtype of this one.
+        """Return what runs on images of the type, shape, strides and dtype of this one.
 
         Args:
             image: a tensor ``[..., C, H, W]`` or a PIL image.
@@ -33,7 +33,7 @@ class Compiled(Protocol):
         """
 
     def roam(self, image: Any, interleaved: bool = False) -> Call | None:
-        """What runs on images of the kind of this one, of any size; None: each must be bound."""
+        """Return what runs on images of the kind of this one, of any size; None: each must be bound."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ def backends() -> dict[str, str]:
 
 
 def fast(device: torch.device) -> Backend:
-    """The backend that is written for a device, whether or not it can run there."""
+    """Return the backend that is written for a device, whether or not it can run there."""
     return BACKENDS["cuda" if device.type == cuda.PLACE else "cpu"]
 
 
 def choose(plan: Plan, device: torch.device, name: str = "auto", gradients: bool = False) -> Backend:
-    """The backend called ``name``, or for ``"auto"`` the first that can run ``plan`` on ``device``.
+    """Return the backend called ``name``, or for ``"auto"`` the first that can run ``plan`` on ``device``.
 
     Raises:
         BackendError: an unknown name, or no backend can run it; every reason is listed.

@@ -78,12 +78,12 @@ class Rows:
 
 
 def tensor_of(value: Any) -> Tensor:
-    """The values of a row."""
+    """Return the values of a row."""
     return torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value.as_subclass(Tensor)
 
 
 def kind_of(value: Any) -> Kind:
-    """The kind of a row.
+    """Return the kind of a row.
 
     Raises:
         InputTypeError: it is neither a tensor nor an array.
@@ -98,12 +98,12 @@ def kind_of(value: Any) -> Kind:
 
 
 def kind_of_call(call: Any) -> Kind:
-    """The kind of a row that a native call writes; only arrays have the channels of a pixel side by side."""
+    """Return the kind of a row that a native call writes; only arrays have the channels of a pixel side by side."""
     return Kind(call.interleaved, call.memory, TORCH[call.output[3]], torch.device("cpu"))
 
 
 def common(kinds: Iterable[Kind]) -> Kind:
-    """The kind of all rows.
+    """Return the kind of all rows.
 
     Raises:
         UnevenBatchError, InputTypeError: they are of several.
@@ -128,7 +128,7 @@ def in_words(kind: Kind) -> str:
 
 
 def stacked(*values: Any) -> Any:
-    """A batch of rows that are all there.
+    """Return a batch of rows that are all there.
 
     Raises:
         UnevenBatchError, InputTypeError: they are of several kinds.

@@ -63,7 +63,7 @@ def mix_batch(images: Tensor, share: float) -> Tensor:
 
 
 def instructions() -> list[str]:
-    """The sets of instructions that can be forced here, fastest first."""
+    """Return the sets of instructions that can be forced here, fastest first."""
     return [] if MISSING else _native.simd()
 
 
@@ -87,7 +87,7 @@ def forced(simd: str) -> Iterator[None]:
 
 
 def why_not(plan: Plan | None, device: torch.device | None, gradients: bool) -> str | None:
-    """Reason why this backend cannot run ``plan`` on ``device``, or None."""
+    """Return reason why this backend cannot run ``plan`` on ``device``, or None."""
     if MISSING is not None:
         return MISSING
     if device is not None and device.type != "cpu":
@@ -124,7 +124,7 @@ class Program:
             raise BackendError(f"The cpu backend cannot run this plan: {error}.") from error
 
     def bind(self, image: Any, interleaved: bool = False, windowed: bool = False) -> Call:
-        """What runs on images of the type, shape, strides and dtype of this one.
+        """Return what runs on images of the type, shape, strides and dtype of this one.
 
         Args:
             image: a tensor ``[..., C, H, W]``, a PIL image, or a uint8 array ``[H, W, C]`` or ``[H, W]``.
@@ -166,7 +166,7 @@ class Program:
         return run
 
     def roam(self, image: Any, interleaved: bool = False) -> Call | None:
-        """What runs on images of the kind of this one, of any size: all in one function, since each comes once.
+        """Return what runs on images of the kind of this one, of any size: all in one function, since each comes once.
 
         None: images like this one must be bound.
         """
@@ -226,7 +226,7 @@ class Program:
         return run
 
     def dtype(self, dtype: torch.dtype) -> torch.dtype:
-        """The dtype that the plan gives for input of one."""
+        """Return the dtype that the plan gives for input of one."""
         for stage in self.plan.stages:
             if isinstance(stage, Resample | Resize | Sparse | Filter | Mix | Blend | Stretch | Turn | Blur):
                 dtype = torch.float32 if stage.arithmetic.rounding == "none" else torch.uint8
@@ -239,7 +239,7 @@ class Program:
         return dtype
 
     def bind_pil(self, image: Image.Image, interleaved: bool, windowed: bool) -> Call:
-        """The same for PIL images; they are read in place where Pillow exports their memory in one block."""
+        """Return the same for PIL images; they are read in place where Pillow exports their memory in one block."""
         width, height = image.size
         channels, pixel = PIXELS[image.mode]
         strides = (1, width * pixel, pixel)
@@ -271,7 +271,8 @@ class Program:
         return run
 
     def bind_array(self, image: Any, interleaved: bool, windowed: bool) -> Call:
-        """The same for arrays, which are read in place, read-only ones too; an array comes back, if interleaved."""
+        """Return the same for arrays, which are read in place, read-only ones too; an array comes back, if
+        interleaved."""
         shape, (row, pixel, *channel) = shape_of(image), image.strides
         strides = fitted(shape, channel[0] if channel else 1, row, pixel)
         if min(image.strides) < 0 or not readable(shape, strides):
@@ -303,7 +304,7 @@ class Program:
         return run_interleaved if interleaved else run
 
     def call(self, *layout: Any) -> Any:
-        """The native program for one layout; its output is what the plan says, if it does."""
+        """Return the native program for one layout; its output is what the plan says, if it does."""
         try:
             call = self.native.bind(*layout)
         except ValueError as error:
@@ -316,7 +317,7 @@ class Program:
 
 
 def compile_plan(plan: Plan) -> Program | Reference:
-    """The program of a plan; where there is nothing to compute, the reference gives images back as they are."""
+    """Return the program of a plan; where there is nothing to compute, the reference gives images back as they are."""
     return Program(plan) if plan.stages else Reference(plan)
 
 

@@ -22,32 +22,33 @@ def check_length(length: int, expected: int) -> None:
 
 
 def output_of(call: Any, lead: Sequence[int], interleaved: bool) -> tuple[tuple[int, ...], torch.dtype]:
-    """Shape in memory and dtype of what a native call gives, for ``lead`` dimensions of the batch."""
+    """Return shape in memory and dtype of what a native call gives, for ``lead`` dimensions of the batch."""
     c, h, w, dtype = call.output
     return (*lead, h, w, c) if interleaved else (*lead, c, h, w), TORCH[dtype]
 
 
 @cache
 def allocator(dtype: torch.dtype) -> Callable[..., Tensor]:
-    """What makes tensors of a dtype in the CPU's memory, whatever the default device is."""
+    """Return what makes tensors of a dtype in the CPU's memory, whatever the default device is."""
     with torch.inference_mode(False):
         return torch.empty(0, dtype=dtype, device="cpu").new_empty
 
 
 def fitted(shape: Sequence[int], channel: int, row: int, pixel: int) -> tuple[int, int, int]:
-    """Strides of an image of ``shape`` (C, H, W); along an axis of one value they may be anything: made to fit."""
+    """Return strides of an image of ``shape`` (C, H, W); along an axis of one value they may be anything: made to
+    fit."""
     channels, _, width = shape
     return 1 if channels == 1 else channel, row, 1 if width == 1 else pixel
 
 
 def readable(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether the native code reads images of ``shape`` (C, H, W): planes, or a few channels side by side."""
+    """Return whether the native code reads images of ``shape`` (C, H, W): planes, or a few channels side by side."""
     channel, _, pixel = strides
     return pixel == 1 or (channel == 1 and shape[0] <= pixel <= MOST_INTERLEAVED)
 
 
 def in_memory(image: Tensor) -> Tensor:
-    """A tensor whose storage is shorter than itself, in memory of its own: zeros that torch never wrote down.
+    """Return a tensor whose storage is shorter than itself, in memory of its own: zeros that torch never wrote down.
 
     Raises:
         InputShapeError: its storage was taken away.
@@ -62,7 +63,8 @@ def in_memory(image: Tensor) -> Tensor:
 
 
 def usable(image: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
-    """The image as a tensor ``[C, H, W]`` or ``[N, C, H, W]`` that the native code reads: itself, a view, or a copy.
+    """Return the image as a tensor ``[C, H, W]`` or ``[N, C, H, W]`` that the native code reads: itself, a view, or a
+    copy.
 
     Strides of one image come with it.
     """

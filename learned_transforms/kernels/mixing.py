@@ -17,7 +17,7 @@ FEWEST = 2**12
 
 
 def mixes(images: Tensor) -> bool:
-    """Whether native code mixes a batch: floats that lie side by side in memory, without gradients."""
+    """Return whether native code mixes a batch: floats that lie side by side in memory, without gradients."""
     floats = images.dtype == torch.float32 and images.layout == torch.strided and images.numel() > 0
     if not floats or cpu.why_not(None, images.device, images.requires_grad) is not None or not images.is_contiguous():
         return False
@@ -25,7 +25,8 @@ def mixes(images: Tensor) -> bool:
 
 
 def paste(images: Tensor, box: tuple[int, int, int, int]) -> Tensor:
-    """A copy of images ``[N, ..., H, W]``, each with the part ``box`` (left, top, right, bottom) of the one before."""
+    """Return a copy of images ``[N, ..., H, W]``, each with the part ``box`` (left, top, right, bottom) of the one
+    before."""
     left, top, right, bottom = box
     made = images.clone()
     part, source = made[..., top:bottom, left:right], images[..., top:bottom, left:right]
@@ -34,7 +35,7 @@ def paste(images: Tensor, box: tuple[int, int, int, int]) -> Tensor:
 
 
 def mix_labels(labels: Tensor, classes: int, share: float) -> Tensor:
-    """The chances ``[N, classes]`` of labels ``[N]``, int64: ``share`` of each, the rest of the one before.
+    """Return the chances ``[N, classes]`` of labels ``[N]``, int64: ``share`` of each, the rest of the one before.
 
     Raises:
         RuntimeError: a label beyond the classes.
@@ -81,5 +82,5 @@ class CutMix(Labelled, v2.CutMix):  # type: ignore[misc]
 
 
 def wrapped(made: Tensor, like: Tensor) -> Tensor:
-    """A plain tensor in the class of another."""
+    """Return a plain tensor in the class of another."""
     return made if type(like) is Tensor else tv_tensors.wrap(made, like=like)

@@ -42,7 +42,7 @@ MADE: WeakKeyDictionary[Stage, Any] = WeakKeyDictionary()
 
 
 def unfit(stage: Stage) -> str | None:
-    """Why a stage is not for this backend."""
+    """Return why a stage is not for this backend."""
     if type(stage) not in NATIVE:
         return f"it has no {type(stage).__name__}: full matrices and unstructured networks are left to torch"
     arithmetic = getattr(stage, "arithmetic", None)
@@ -195,7 +195,7 @@ NATIVE: dict[type, Callable[[Any], Any]] = {
 
 
 def native(stage: Stage) -> Any:
-    """The native code's own of a stage."""
+    """Return the native code's own of a stage."""
     made = MADE.get(stage)
     if made is None:
         made = MADE[stage] = NATIVE[type(stage)](stage)

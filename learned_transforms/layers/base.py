@@ -63,7 +63,7 @@ class Layer(nn.Module):
 
     @classmethod
     def stored_name(cls) -> str:
-        """Give the name under which weight files hold layers of this class."""
+        """Return the name under which weight files hold layers of this class."""
         return cls.stored or cls.__name__
 
     def learn(self, **weights: Tensor) -> None:
@@ -83,19 +83,20 @@ class Layer(nn.Module):
         return self.stages((channels, 1, 1), params, relaxed)
 
     def by_size(self, params: Params) -> bool:
-        """Whether it lowers by :meth:`stages` under such params."""
+        """Return whether it lowers by :meth:`stages` under such params."""
         return self.fixed
 
     def elastic(self, params: Params) -> bool:
-        """Whether it gives images of any size one size."""
+        """Return whether it gives images of any size one size."""
         return False
 
     def around(self, channels: int, params: Params) -> Around | None:
-        """What lies around images, for windows of them that reach beyond."""
+        """Return what lies around images, for windows of them that reach beyond."""
         return None
 
     def effective(self, relaxed: bool) -> Arithmetic:
-        """The arithmetic to lower with, as far as it depends on the installed Pillow and torch; relaxed, plain float32.
+        """Return the arithmetic to lower with, as far as it depends on the installed Pillow and torch; relaxed, plain
+        float32.
 
         Where torch groups products in a way that is not known, all of them are fused.
         """
@@ -113,14 +114,14 @@ class Layer(nn.Module):
         return {} if self.arithmetic is None else {"arithmetic": self.arithmetic.to_json()}
 
     def digest(self) -> str:
-        """A hash of all that it is: its class, its description, and every bit of its weights."""
+        """Return a hash of all that it is: its class, its description, and every bit of its weights."""
         found = hashlib.sha256(json.dumps([self.stored_name(), self.describe()], sort_keys=True).encode())
         for name, value in sorted(self.named_parameters()):
             found.update(repr((name, value.dtype, tuple(value.shape))).encode() + raw(value))
         return found.hexdigest()
 
     def provenance(self) -> dict[str, str]:
-        """Where each number comes from: ``learned``, ``selected`` or ``given``."""
+        """Return where each number comes from: ``learned``, ``selected`` or ``given``."""
         marks = {name: "selected" if name in self.picked else "learned" for name, _ in self.named_parameters()}
         return marks if self.arithmetic is None else {**marks, "arithmetic": "selected"}
 
@@ -141,7 +142,7 @@ class Layer(nn.Module):
 
 
 def raw(value: Tensor) -> bytes:
-    """The values of a tensor, row by row, as memory."""
+    """Return the values of a tensor, row by row, as memory."""
     # One value alone counts as contiguous, whatever its stride.
     rows = value.detach().cpu().clone(memory_format=torch.contiguous_format)
     return rows.flatten().view(torch.uint8).numpy().tobytes()

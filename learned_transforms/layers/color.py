@@ -103,7 +103,7 @@ class Blending(Tinting):
         return [Blend(self.terms, params["factor"], other, mean, self.form, self.ceiling, arithmetic, limited=True)]
 
     def other(self, channels: int, relaxed: bool) -> Mix | Filter | None:
-        """What makes the other end."""
+        """Return what makes the other end."""
         if self.inner is None:
             return None
         inner = self.effective(relaxed) if relaxed else self.inner

@@ -18,14 +18,16 @@ MOST_BITS = 16
 
 
 def taps_at(n_in: int, n_out: int, shift: float) -> tuple[Tensor, Tensor]:
-    """Where outputs lie: the pixel before each, counted from 0, and how far behind it, in float32; both as float64."""
+    """Return where outputs lie: the pixel before each, counted from 0, and how far behind it, in float32; both as
+    float64."""
     places = (torch.arange(n_out, dtype=torch.float64) + 0.5) * (n_in / n_out) - 0.5 + shift
     near = places.float()
     return near.floor().double(), (near - near.floor()).double()
 
 
 def whole_taps(kernel: Tensor, shift: float, n_in: int, n_out: int, bits: int) -> Tensor:
-    """The matrix ``[n_out, n_in]``, float64; each tap is rounded before those outside join the nearest pixel's."""
+    """Return the matrix ``[n_out, n_in]``, float64; each tap is rounded before those outside join the nearest
+    pixel's."""
     first, part = (where.to(kernel.device) for where in taps_at(n_in, n_out, shift))
     steps = torch.arange(1 - len(kernel), len(kernel) + 1, device=kernel.device)
     # Nothing is divided by their sum: it need not be 1.

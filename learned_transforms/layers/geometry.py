@@ -93,12 +93,12 @@ class Padding(Layer):
 
 
 def fill_of(fill: Sequence[float], channels: int) -> tuple[float, ...]:
-    """A value for each channel, of one number or one a channel."""
+    """Return a value for each channel, of one number or one a channel."""
     if len(fill) not in (1, channels):
         raise PaddingError(f"Expected a fill of one number, or of {channels}, one a channel; got {len(fill)}.")
     return tuple(fill) * (channels // len(fill))
 
 
 def filled(params: Params, channels: int) -> tuple[float, ...]:
-    """The fill that params have for each channel; none, where something else lies around the image."""
+    """Return the fill that params have for each channel; none, where something else lies around the image."""
     return fill_of(params["fill"], channels) if params["border"] == "zero" else ()

@@ -45,7 +45,7 @@ def check_value(value: Sequence[float], channels: int) -> None:
 
 
 def erased(image: Tensor, where: Mapping[str, Any], inplace: bool = False) -> Tensor:
-    """An image ``[..., C, H, W]`` with ``h`` rows from ``i`` on and ``w`` columns from ``j`` on set to ``v``.
+    """Return an image ``[..., C, H, W]`` with ``h`` rows from ``i`` on and ``w`` columns from ``j`` on set to ``v``.
 
     Args:
         where: these, by name; ``v`` is numbers, or noise.
@@ -215,7 +215,7 @@ class Cutting(Layer):
         self.size, self.mirror = tuple(size), mirror
 
     def forward(self, image: Any) -> tuple[Any, ...]:
-        """The parts of a PIL image, or of a tensor ``[..., C, H, W]`` with which they share memory."""
+        """Return the parts of a PIL image, or of a tensor ``[..., C, H, W]`` with which they share memory."""
         size = shape_of(image)[1:]
         if any(part > whole for part, whole in zip(self.size, size, strict=True)):
             raise InputShapeError(
@@ -244,7 +244,7 @@ def part(image: Any, rows: Keep, columns: Keep) -> Any:
 
 
 def mirrored(image: Any, axis: str) -> Any:
-    """The mirror image of a PIL image or a tensor."""
+    """Return the mirror image of a PIL image or a tensor."""
     horizontal = axis == "horizontal"
     if isinstance(image, Image.Image):
         return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT if horizontal else Image.Transpose.FLIP_TOP_BOTTOM)

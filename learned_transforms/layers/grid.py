@@ -26,7 +26,7 @@ WEIGHTS = Arithmetic("float64")
 
 
 def step_of(grid: str, n_in: int, n_out: int) -> float:
-    """The distance between outputs, in input pixels."""
+    """Return the distance between outputs, in input pixels."""
     if grid == "corners":
         return (n_in - 1) / (n_out - 1) if n_out > 1 else 0.0
     return n_in / n_out
@@ -45,7 +45,7 @@ def evaluate_on(
 
 
 def mean_of(grid: str, n_in: int, n_out: int) -> Tensor:
-    """The matrix ``[n_out, n_in]`` of means, from whole numbers: a pixel is ``n_out`` long, a part ``n_in``."""
+    """Return the matrix ``[n_out, n_in]`` of means, from whole numbers: a pixel is ``n_out`` long, a part ``n_in``."""
     starts, pixels = torch.arange(n_out)[:, None] * n_in, torch.arange(n_in) * n_out
     overlap = (torch.minimum(starts + n_in, pixels + n_out) - torch.maximum(starts, pixels)).clamp(min=0)
     if grid == "touched":
@@ -57,12 +57,12 @@ def mean_of(grid: str, n_in: int, n_out: int) -> Tensor:
 
 
 def grows(inputs: Size, outputs: Size) -> bool:
-    """Whether an axis gets longer."""
+    """Return whether an axis gets longer."""
     return any(m > n for n, m in zip(inputs, outputs, strict=True))
 
 
 def settled_grid(grid: str, inputs: Size, outputs: Size) -> str:
-    """The grid along each axis of an image."""
+    """Return the grid along each axis of an image."""
     if grid != "overlaps or pairs":
         return grid
     return "pairs" if grows(inputs, outputs) else "overlaps"

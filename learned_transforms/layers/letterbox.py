@@ -20,7 +20,7 @@ rounded down or up at its start; or at the start or the end."""
 
 
 def offset(length: int, frame: int, place: str) -> int:
-    """The position of an image of ``length`` pixels along a frame; negative: so much of it is cut off."""
+    """Return the position of an image of ``length`` pixels along a frame; negative: so much of it is cut off."""
     room = frame - length
     if place == "torchvision":
         return room // 2 if room > 0 else -round(-room / 2)
@@ -99,7 +99,7 @@ class RequireSize(Layer):
 
 
 def permits(limits: Mapping[str, Any], size: Size) -> bool:
-    """Whether an image of this size is taken."""
+    """Return whether an image of this size is taken."""
     if limits["sizes"] is not None:
         return list(size) in [list(one) for one in limits["sizes"]]
     ranges = limits["rows"] or (1, LONGEST), limits["columns"] or (1, LONGEST)
@@ -107,7 +107,7 @@ def permits(limits: Mapping[str, Any], size: Size) -> bool:
 
 
 def permitted(limits: Mapping[str, Any]) -> str:
-    """The sizes that are taken, in words."""
+    """Return the sizes that are taken, in words."""
     if limits["sizes"] is not None:
         return "images of " + ", ".join(f"{rows} x {columns}" for rows, columns in limits["sizes"])
     words = [between(name, *limits[name]) for name in ("rows", "columns") if limits[name] is not None]

@@ -99,7 +99,7 @@ class Network(Lowered):
         self.certified = None if found is None else found.of(self.digest())
 
     def digest(self) -> str:
-        """A hash of all that it is."""
+        """Return a hash of all that it is."""
         return digest_of([layer.digest() for layer in self.members], self.describe())
 
     def known_weights(self) -> list[nn.Parameter]:
@@ -152,12 +152,13 @@ class Network(Lowered):
         return made
 
     def first(self, params: Sequence[Params | None]) -> tuple[Layer, Params] | None:
-        """The first layer that is applied and for which size counts, with its params."""
+        """Return the first layer that is applied and for which size counts, with its params."""
         layers = zip(self.members, params, strict=True)
         return next(((layer, p) for layer, p in layers if p is not None and not layer.pointwise), None)
 
     def sized(self, params: Sequence[Params | None]) -> bool:
-        """Whether some layer has stages for one size only, and none before it gives images of any size that one."""
+        """Return whether some layer has stages for one size only, and none before it gives images of any size that
+        one."""
         for layer, given in zip(self.members, params, strict=True):
             if given is not None:
                 if layer.by_size(given):
@@ -177,7 +178,7 @@ class Network(Lowered):
         relaxed: bool,
         gradients: bool,
     ) -> tuple[Plan, Compiled]:
-        """What :meth:`plan` gives, made anew."""
+        """Return what :meth:`plan` gives, made anew."""
         # A plan is kept, and may be used with gradients later: inference mode must not leave its mark on it.
         with torch.inference_mode(False), out_of_sight():
             plan = self.planned(shape, size, applied, params, relaxed)
@@ -202,7 +203,7 @@ class Network(Lowered):
         return Plan(shape[0], size, stages, output if size else None, around, self.kind in FLOATS)
 
     def why_not(self, backend: Backend, shape: Shape, device: torch.device) -> str | None:
-        """Why a backend cannot run all layers together on images of ``shape`` (C, H, W) on a device, or None."""
+        """Return why a backend cannot run all layers together on images of ``shape`` (C, H, W) on a device, or None."""
         with torch.inference_mode(False), out_of_sight():
             size = shape[1:] if self.sized(self.params) else None
             plan = self.planned(shape, size, (True,) * len(self.params), self.params, False)
@@ -215,7 +216,7 @@ class Network(Lowered):
         params: Sequence[Params | None],
         relaxed: bool,
     ) -> tuple[tuple[Stage, ...], Shape]:
-        """The stages, and the shape of the output; what a layer came to in another plan is used again."""
+        """Return the stages, and the shape of the output; what a layer came to in another plan is used again."""
         stages: list[Stage] = []
         current = shape
         for position, (layer, what, given) in enumerate(zip(self.members, applied, params, strict=True)):
@@ -262,12 +263,12 @@ class Network(Lowered):
 
 
 def digest_of(layers: Sequence[str], description: Mapping[str, Any]) -> str:
-    """A hash of layers, given by theirs, and of what else is said of them in plain values."""
+    """Return a hash of layers, given by theirs, and of what else is said of them in plain values."""
     return hashlib.sha256(json.dumps([list(layers), description], sort_keys=True).encode()).hexdigest()
 
 
 def drawn(params: Params | None, what: Any) -> Params | None:
-    """Params of a layer under what was drawn for it; None: it is not applied."""
+    """Return params of a layer under what was drawn for it; None: it is not applied."""
     if what is False or params is None:
         return None
     return params if what is True else {**params, **dict(what)}

@@ -17,12 +17,12 @@ STATE_BYTES = torch.Generator().get_state().numel()
 
 
 def write_state(state: Tensor) -> str:
-    """The state of a generator of the CPU, uint8, as text."""
+    """Return the state of a generator of the CPU, uint8, as text."""
     return base64.b64encode(state.numpy().tobytes()).decode()
 
 
 def read_state(text: str) -> Tensor:
-    """The state that :func:`write_state` wrote.
+    """Return the state that :func:`write_state` wrote.
 
     Raises:
         PipelineValueError: it is none.
@@ -39,7 +39,7 @@ def read_state(text: str) -> Tensor:
 
 
 def generator_of(state: Tensor) -> torch.Generator:
-    """A generator of the CPU in a state."""
+    """Return a generator of the CPU in a state."""
     return torch.Generator().set_state(state)
 
 
@@ -61,7 +61,7 @@ class Noise:
         return cls(torch.empty(shape, dtype=torch.float32, device="cpu").normal_(), state)
 
     def of(self, shape: Sequence[int]) -> Tensor:
-        """The numbers, for a part of ``shape`` (C, h, w)."""
+        """Return the numbers, for a part of ``shape`` (C, h, w)."""
         if self.values is not None or self.state is None:
             return torch.as_tensor(self.values)
         return torch.empty(shape, dtype=torch.float32, device="cpu").normal_(generator=generator_of(self.state))
@@ -79,7 +79,8 @@ def fill_with_noise(image: Tensor, top: int, left: int, height: int, width: int)
 
 
 def add_noise(image: Tensor, mean: float, sigma: float, clip: bool) -> Tensor:
-    """What :func:`torchvision.transforms.v2.functional.gaussian_noise` makes of uint8 or floats, in fewer passes.
+    """Return what :func:`torchvision.transforms.v2.functional.gaussian_noise` makes of uint8 or floats, in fewer
+    passes.
 
     Each operation and its rounding is torchvision's; only the memory that it writes to is used again.
     """
@@ -95,7 +96,7 @@ class GaussianNoise(v2.GaussianNoise):  # type: ignore[misc]
     """torchvision's, with :func:`add_noise` for what that takes."""
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """One image or video with noise."""
+        """Return one image or video with noise."""
         taken = isinstance(inpt, Tensor) and inpt.dtype in (torch.uint8, torch.float32) and not inpt.requires_grad
         if not taken or self.sigma < 0 or type(inpt) not in (Tensor, tv_tensors.Image, tv_tensors.Video):
             return super().transform(inpt, params)

@@ -46,7 +46,7 @@ class Blocks(nn.Module):
 
 
 def pooled(shape: Shape, factor: Size, bits: int, relaxed: bool) -> list[Stage]:
-    """The stages of :class:`AveragePooling`."""
+    """Return the stages of :class:`AveragePooling`."""
     if factor == (1, 1):
         return []
     channels = shape[0]

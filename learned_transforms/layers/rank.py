@@ -58,7 +58,7 @@ class Ranking(Layer):
 
 
 def windows(image: Tensor, window: int, border: str) -> Tensor:
-    """The values of the window around each pixel: ``[..., H, W]`` to ``[..., H, W, window ** 2]``."""
+    """Return the values of the window around each pixel: ``[..., H, W]`` to ``[..., H, W, window ** 2]``."""
     reach = window // 2
     for axis in (-2, -1):
         size = image.shape[axis]

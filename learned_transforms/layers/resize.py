@@ -20,7 +20,7 @@ from learned_transforms.plain import Fields, integer, listed, maybe, number, swi
 
 
 def is_size(value: Any) -> bool:
-    """Whether plain values are what a resize takes as its size."""
+    """Return whether plain values are what a resize takes as its size."""
     return listed(integer(1), 1, 2)(value) or is_rule(value)
 
 
@@ -98,7 +98,8 @@ class Resampling(Resizing):
         return [Resize(sizing_of(params), rows, columns, arithmetic, larger, not self.shift.any())]
 
     def as_torch(self, arithmetic: Arithmetic, channels: int, large: bool, plain: bool) -> Arithmetic:
-        """How the installed torch sums floats, up to ``small`` rows and columns or beyond; ``plain``: unstretched."""
+        """Return how the installed torch sums floats, up to ``small`` rows and columns or beyond; ``plain``:
+        unstretched."""
         linear, small = len(self.kernel) == 1, 0 if large else arithmetic.small
         apart = large and not (channels == 3 and torch.get_num_threads() == 1)
         fused = fuses("bilinear" if linear else "bicubic", apart)
@@ -108,17 +109,17 @@ class Resampling(Resizing):
 
 
 def sizing_of(params: Params) -> Sizing:
-    """The rule for the size that a resize with such params gives."""
+    """Return the rule for the size that a resize with such params gives."""
     return Sizing(tuple(params["size"]), params.get("max_size"), params.get("longest"))
 
 
 def ruled(params: Params) -> bool:
-    """Whether the size that a resize gives follows from a rule that was learned."""
+    """Return whether the size that a resize gives follows from a rule that was learned."""
     return isinstance(params["size"], Mapping)
 
 
 def settled(params: Params, shape: Shape) -> Params:
-    """The params of a resize, with the size that its rule gives for images of a shape."""
+    """Return the params of a resize, with the size that its rule gives for images of a shape."""
     return {**params, "size": SizeRule.from_json(params["size"])(shape[1:])} if ruled(params) else params
 
 

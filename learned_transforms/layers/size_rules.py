@@ -56,7 +56,7 @@ class SizeRule:
     grow: Size = (0, 0)
 
     def __call__(self, size: Size) -> Size:
-        """The (rows, columns) that an image of ``size`` gets.
+        """Return the (rows, columns) that an image of ``size`` gets.
 
         Raises:
             EmptyImageError: nothing is left of it.
@@ -92,7 +92,7 @@ class SizeRule:
         return self.rounded(rows), self.rounded(columns)
 
     def fitted(self, size: Size) -> tuple[float, int]:
-        """The length that is wanted, and the side that gets it."""
+        """Return the length that is wanted, and the side that gets it."""
         if self.kind in ("short", "long"):
             return self.numbers[0], min(size) if self.kind == "short" else max(size)
         choose = min if self.kind == "within" else max
@@ -134,7 +134,7 @@ class SizeRule:
 
 
 def between(size: Size, wanted: int, most: int) -> Size:
-    """The shorter side gets what is wanted, unless the longer one got more than ``most``."""
+    """Return the shorter side gets what is wanted, unless the longer one got more than ``most``."""
     short, long = sorted(size)
     new_short, new_long = wanted, int(wanted * long / short)
     if new_long > most:
@@ -173,7 +173,7 @@ NUMBERS = {"same": 0, "largest": 0, "smallest": 0, "short": 1, "long": 1}
 
 
 def is_rule(value: Any) -> bool:
-    """Whether plain values, as a file holds them, are a rule."""
+    """Return whether plain values, as a file holds them, are a rule."""
     if not mapping(value) or not value.keys() <= CHECKS.keys() or "kind" not in value:
         return False
     whole = all(CHECKS[name](entry) for name, entry in value.items())

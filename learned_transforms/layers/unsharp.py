@@ -94,13 +94,13 @@ class UnsharpMasking(Layer):
         return image + self.changes.to(image)[difference]
 
     def smoothed(self, levels: Tensor) -> Tensor:
-        """What uint8 levels ``[N, C, H, W]`` are compared with."""
+        """Return what uint8 levels ``[N, C, H, W]`` are compared with."""
         plan = Plan(levels.shape[1], None, (self.smoothing(),), None)
         smoothed: Tensor = choose(plan, levels.device).compile(plan).bind(levels)(levels)
         return smoothed
 
     def smoothing(self) -> Stage:
-        """The stage that smoothes."""
+        """Return the stage that smoothes."""
         if self.border is None or self.arithmetic is None:
             return BoxBlur(float(self.sigma), PASSES)
         return Filter(self.window, self.border, self.arithmetic)

@@ -11,7 +11,8 @@ __all__ = ["LearnedProcessor", "load"]
 
 
 def load(x: Any, backend: str | None, fallback: str) -> Any:
-    """A :class:`LearnedProcessor`, or what :class:`LearnedCompose` takes; see ``LearnedCompose.from_processor``."""
+    """Return a :class:`LearnedProcessor`, or what :class:`LearnedCompose` takes; see
+    ``LearnedCompose.from_processor``."""
     if is_data_config(x):
         return eval_transforms(x)
     if is_configuration(x):

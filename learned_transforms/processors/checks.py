@@ -24,7 +24,7 @@ SIZES = (
 
 
 def sizes_in(values: Values, key: str, square: bool = True) -> dict[str, int]:
-    """A size by its keys; a number is the side of a square, or of the shorter edge, two are height and width.
+    """Return a size by its keys; a number is the side of a square, or of the shorter edge, two are height and width.
 
     Raises:
         ProcessorError: none, or keys that do not go together.
@@ -59,7 +59,7 @@ HINTS = {
 
 
 def rectangle(values: Values, key: str) -> tuple[int, int]:
-    """A size as (rows, columns).
+    """Return a size as (rows, columns).
 
     Raises:
         ProcessorError: it has other keys.
@@ -71,7 +71,7 @@ def rectangle(values: Values, key: str) -> tuple[int, int]:
 
 
 def switch(values: Values, key: str) -> bool:
-    """Whether something is done; None: it is not.
+    """Return whether something is done; None: it is not.
 
     Raises:
         ProcessorError: neither true nor false.
@@ -83,7 +83,7 @@ def switch(values: Values, key: str) -> bool:
 
 
 def number(values: Values, key: str, needed_by: str) -> float:
-    """A number above 0.
+    """Return a number above 0.
 
     Raises:
         ProcessorError: none, or no such number.
@@ -97,7 +97,7 @@ def number(values: Values, key: str, needed_by: str) -> float:
 
 
 def whole(values: Values, key: str) -> int:
-    """A whole number above 0.
+    """Return a whole number above 0.
 
     Raises:
         ProcessorError: none, or no such number.
@@ -109,7 +109,7 @@ def whole(values: Values, key: str) -> int:
 
 
 def mean_and_std(values: Values) -> tuple[Numbers, Numbers]:
-    """What is subtracted, and by what is divided: one number, or one for each channel.
+    """Return what is subtracted, and by what is divided: one number, or one for each channel.
 
     Raises:
         ProcessorError: none, no numbers, not as many of one as of the other, or a std of 0.
@@ -139,7 +139,7 @@ def numbers(values: Values, key: str) -> Numbers:
 
 
 def interpolation(values: Values, backend: str) -> str:
-    """The name of an interpolation, as torchvision has it.
+    """Return the name of an interpolation, as torchvision has it.
 
     Raises:
         ProcessorError: none. ProcessorKeyError: an unknown number.

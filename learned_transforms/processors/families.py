@@ -52,7 +52,7 @@ DETECTING = {
 
 
 def rule_of(size: Mapping[str, int], name: str) -> Rule:
-    """How most processors resize.
+    """Return how most processors resize.
 
     Raises:
         ProcessorError: a size that says something else.
@@ -86,7 +86,7 @@ def padding_of(values: Values) -> Padding:
 
 
 def unsized(values: Values, name: str, backend: str, rule: Rule | None) -> Steps:
-    """The same under a rule by which to resize, without a padding."""
+    """Return the same under a rule by which to resize, without a padding."""
     crops = (checks.rectangle(values, "crop_size"),) if checks.switch(values, "do_center_crop") else ()
     interpolation = checks.interpolation(values, backend) if rule is not None else ""
     to_rgb = checks.switch(values, "do_convert_rgb")
@@ -100,12 +100,12 @@ def levels_of(values: Values) -> Levels:
 
 
 def unpadded(values: Values, name: str, backend: str) -> Steps:
-    """Those that have a padding among their options and take no notice of it."""
+    """Return those that have a padding among their options and take no notice of it."""
     return plain({**values, "do_pad": False}, name, backend)
 
 
 def uncropped(values: Values, name: str, backend: str) -> Steps:
-    """Those that do not crop either."""
+    """Return those that do not crop either."""
     return unpadded({**values, "do_center_crop": False}, name, backend)
 
 

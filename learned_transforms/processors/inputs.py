@@ -38,7 +38,8 @@ def flat(images: Any) -> list[Any]:
 
 
 def ready(image: Any, to_rgb: bool, layout: str | None) -> Any:
-    """An RGB or L PIL image, or a uint8 tensor ``[C, H, W]`` in the memory of what was given where that is possible.
+    """Return an RGB or L PIL image, or a uint8 tensor ``[C, H, W]`` in the memory of what was given where that is
+    possible.
 
     Raises:
         ProcessorInputError: another mode, dtype, device or layout.
@@ -67,7 +68,7 @@ def ready(image: Any, to_rgb: bool, layout: str | None) -> Any:
 
 
 def opaque(image: Image.Image) -> Image.Image:
-    """An RGB image of one of any mode; what is transparent stands before white."""
+    """Return an RGB image of one of any mode; what is transparent stands before white."""
     if "A" not in image.getbands() and image.info.get("transparency") is None:
         return image.convert("RGB")
     image = image.convert("RGBA")
@@ -75,7 +76,7 @@ def opaque(image: Image.Image) -> Image.Image:
 
 
 def tensor_of(image: np.ndarray) -> Tensor:
-    """An array as a tensor of the same shape; torch takes neither negative strides nor read-only memory."""
+    """Return an array as a tensor of the same shape; torch takes neither negative strides nor read-only memory."""
     if not image.flags.writeable or min(image.strides, default=0) < 0:
         image = image.copy()
     try:
@@ -85,7 +86,7 @@ def tensor_of(image: np.ndarray) -> Tensor:
 
 
 def channels_first(image: Tensor, layout: str | None) -> Tensor:
-    """An image ``[C, H, W]`` of one whose channels are first or last; where both may be, they are first."""
+    """Return an image ``[C, H, W]`` of one whose channels are first or last; where both may be, they are first."""
     if layout is not None:
         check_choice("input_data_format", layout, LAYOUTS, ProcessorInputError)
     axis = LAYOUTS[layout] if layout is not None else next((a for a in (0, -1) if image.shape[a] in CHANNELS), None)

@@ -36,7 +36,7 @@ class Levels:
         return max(lengths, default=None)
 
     def table(self, backend: str) -> Tensor | None:
-        """What becomes of each level, float32 ``[channels or 1, 256]``, one row where all channels
+        """Return what becomes of each level, float32 ``[channels or 1, 256]``, one row where all channels
         are alike; None: levels stay levels.
 
         Raises:
@@ -52,7 +52,7 @@ class Levels:
         return made[:1] if made.equal(made[:1].expand_as(made)) else made
 
     def by_numpy(self, image: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-        """The steps of the Pillow backend: products in float64, the rest in float32."""
+        """Return the steps of the Pillow backend: products in float64, the rest in float32."""
         made = image.astype(np.float32)
         if self.factor is not None:
             made = (image.astype(np.float64) * self.factor).astype(np.float32)
@@ -63,7 +63,7 @@ class Levels:
         return made if not self.again or self.std is None else made / column(self.std)
 
     def by_torch(self, image: Tensor) -> Tensor:
-        """The steps of the torchvision backend: the factor goes into mean and std where there are such."""
+        """Return the steps of the torchvision backend: the factor goes into mean and std where there are such."""
         mean: Any = self.mean
         std: Any = self.std
         if self.factor is not None and self.mean is not None and not self.offset:
@@ -78,5 +78,5 @@ class Levels:
 
 
 def column(value: Numbers) -> npt.NDArray[np.float32]:
-    """Numbers by channel, in float32."""
+    """Return numbers by channel, in float32."""
     return np.array(value, dtype=np.float32).reshape(-1, 1)

@@ -38,7 +38,7 @@ class Patching:
         self.calls: dict[tuple[int, ...], Call] = {}
 
     def grid(self, shape: tuple[int, int, int]) -> Size:
-        """How many patches there are along the rows and columns of an image (C, H, W).
+        """Return how many patches there are along the rows and columns of an image (C, H, W).
 
         Raises:
             ProcessorInputError: it cannot be cut into whole ones.
@@ -87,7 +87,7 @@ class Patching:
             into.copy_(made)
 
     def call(self, patches: Tensor) -> Call:
-        """What looks up patches of one shape; kept."""
+        """Return what looks up patches of one shape; kept."""
         shape = tuple(patches.shape)
         found = self.calls.get(shape)
         if found is None:

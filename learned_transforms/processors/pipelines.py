@@ -17,17 +17,18 @@ CROP_PCT = 0.875
 
 
 def is_data_config(x: Any) -> bool:
-    """Whether it is what ``timm.data.resolve_data_config`` gives."""
+    """Return whether it is what ``timm.data.resolve_data_config`` gives."""
     return isinstance(x, Mapping) and "input_size" in x
 
 
 def is_pipeline(x: Any) -> bool:
-    """Whether it is torchvision's or open_clip's own: weights, their transforms, a class of presets, or a callable."""
+    """Return whether it is torchvision's or open_clip's own: weights, their transforms, a class of presets, or a
+    callable."""
     return callable(x) or isinstance(x, WeightsEnum)
 
 
 def pipeline_of(x: Any) -> Any:
-    """What :class:`LearnedCompose` takes.
+    """Return what :class:`LearnedCompose` takes.
 
     Raises:
         ProcessorError: a class of presets that must be told more.
@@ -45,7 +46,7 @@ def pipeline_of(x: Any) -> Any:
 
 
 def eval_transforms(config: Mapping[str, Any]) -> list[Any]:
-    """The transforms of ``timm.data.create_transform(**config)``, which evaluates.
+    """Return the transforms of ``timm.data.create_transform(**config)``, which evaluates.
 
     Raises:
         ProcessorError: keys that are missing, contradict each other, or ask for what timm has own transforms for.

@@ -84,14 +84,15 @@ class LearnedProcessor:
         self.renew()
 
     def __getattr__(self, name: str) -> Any:
-        """What else the original has, such as the methods that process what a model gives."""
+        """Return what else the original has, such as the methods that process what a model gives."""
         original = self.__dict__.get("original")
         if original is None or name.startswith("__"):
             raise AttributeError(f"{type(self).__name__} has no {name!r}.")
         return getattr(original, name)
 
     def difference(self) -> str | None:
-        """Why layers do not stand for the original as it is installed here: what they give differs; None: they do."""
+        """Return why layers do not stand for the original as it is installed here: what they give differs; None: they
+        do."""
         pixels = torch.arange(3 * PROBE[0] * PROBE[1]).mul(97).remainder(251).to(torch.uint8)
         image = Image.fromarray(pixels.view(*PROBE, 3).numpy())
         theirs = self.original(images=image, return_tensors="pt")
@@ -168,7 +169,7 @@ class LearnedProcessor:
         return packed(found, kind, steps)
 
     def variant(self, options: Mapping[str, Any]) -> Runner:
-        """The steps under options of a call; kept.
+        """Return the steps under options of a call; kept.
 
         Raises:
             ProcessorInputError: options that layers do not know.
@@ -188,7 +189,7 @@ class LearnedProcessor:
         return self.variants[key]
 
     def explain(self) -> Explanation:
-        """What runs each step: layer, tier, and which numbers are learned, selected or given."""
+        """Return what runs each step: layer, tier, and which numbers are learned, selected or given."""
         steps, known = self.steps, shipped()
         if self.foreign is not None:
             return Explanation([Row(steps.backend, steps.name, "torchvision", "-", {}, "transformers", self.foreign)])
@@ -219,7 +220,7 @@ def rule_in_words(steps: Steps) -> str:
 
 
 def about_patches(grids: Sequence[Size], most: int | None) -> dict[str, Tensor]:
-    """What is told of patches: their grid, and which of them are not padding."""
+    """Return what is told of patches: their grid, and which of them are not padding."""
     if most is None:
         return {"image_grid_thw": torch.tensor([(1, *grid) for grid in grids])}
     counts = torch.tensor([rows * columns for rows, columns in grids])
@@ -243,7 +244,8 @@ def packed(found: Mapping[str, Tensor | list[Tensor]], kind: str | None, steps: 
 
 
 def contained(name: str, value: Tensor | list[Tensor], kind: str | None, whole: bool, backend: str) -> Any:
-    """One of them: a tensor, an array, or a list where no kind is asked for, unless a batch is made all the same."""
+    """Return one of them: a tensor, an array, or a list where no kind is asked for, unless a batch is made all the
+    same."""
     if kind == "pt":
         return value
     if kind == "np" or (whole and backend == "pil"):
@@ -256,7 +258,7 @@ def contained(name: str, value: Tensor | list[Tensor], kind: str | None, whole: 
 
 
 def on_cpu(device: Any) -> bool:
-    """Whether results are to lie in the CPU's memory, as they do if no device is named.
+    """Return whether results are to lie in the CPU's memory, as they do if no device is named.
 
     Raises:
         ProcessorInputError: torch knows no such device.

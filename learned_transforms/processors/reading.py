@@ -42,7 +42,7 @@ class Configuration(NamedTuple):
     values: Mapping[str, Any]
 
     def steps(self, **changes: Any) -> Steps:
-        """What it does, with some keys changed.
+        """Return what it does, with some keys changed.
 
         Raises:
             ProcessorError: keys that are missing, or contradict each other.
@@ -52,13 +52,13 @@ class Configuration(NamedTuple):
 
 
 def is_object(x: Any) -> bool:
-    """Whether it is an image processor of transformers, or what holds one beside a tokenizer."""
+    """Return whether it is an image processor of transformers, or what holds one beside a tokenizer."""
     kinds = {kind.__name__ for kind in type(x).__mro__ if kind.__module__.startswith("transformers.")}
     return bool(kinds & {"ImageProcessingMixin", "ProcessorMixin"})
 
 
 def is_configuration(x: Any) -> bool:
-    """Whether it is a configuration, or a path to one; timm's are told apart by their keys."""
+    """Return whether it is a configuration, or a path to one; timm's are told apart by their keys."""
     return isinstance(x, str | os.PathLike) or (isinstance(x, Mapping) and "input_size" not in x)
 
 
@@ -103,7 +103,7 @@ def read_configuration(x: Any, backend: str | None) -> Configuration:
 
 
 def path_of(x: Any) -> Path:
-    """A path, with ``~`` as the home folder."""
+    """Return a path, with ``~`` as the home folder."""
     try:
         return expanded(x)
     except WeightsError as error:
@@ -111,7 +111,7 @@ def path_of(x: Any) -> Path:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The configuration in a file, or in a folder."""
+    """Return the configuration in a file, or in a folder."""
     if os.path.isdir(path):
         found = next((path / name for name in FILES if (path / name).is_file()), None)
         if found is None:
@@ -136,7 +136,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def base_name(name: str) -> str:
-    """The name of a class without the suffix for its backend."""
+    """Return the name of a class without the suffix for its backend."""
     return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
 
 
@@ -147,7 +147,7 @@ def checked(backend: str | None) -> str | None:
 
 
 def unknown(kind: str) -> str:
-    """What to say of a processor that no layer stands for."""
+    """Return what to say of a processor that no layer stands for."""
     return (
         f'No learned layers stand for an "{TYPES[0]}" of {kind!r}. Known: {", ".join(sorted(FAMILIES))}. Use the '
         "processor itself, or pass LearnedCompose the transforms that it is made of."

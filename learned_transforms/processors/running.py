@@ -76,7 +76,7 @@ class Runner:
         self.network.relower()
 
     def bound(self, image: Any) -> Bound:
-        """What runs on images like this one; kept."""
+        """Return what runs on images like this one; kept."""
         key = signature(image)
         found = self.known.get(key)
         if found is None:
@@ -100,7 +100,7 @@ class Runner:
         return made
 
     def placed(self, size: Size) -> tuple[list[Any], Size]:
-        """What each layer is told for an image of a size, and the size behind the resize."""
+        """Return what each layer is told for an image of a size, and the size behind the resize."""
         steps = self.steps
         told: list[Any] = []
         if steps.square is not None:
@@ -136,12 +136,12 @@ class Runner:
         return self.filled(images, bounds, next(iter(outputs))), bounds
 
     def each(self, images: Sequence[Any]) -> tuple[list[Tensor], list[Bound]]:
-        """The same without a batch, for images of any size."""
+        """Return the same without a batch, for images of any size."""
         bounds = [self.bound(image) for image in images]
         return [bound.call(image) for image, bound in zip(images, bounds, strict=True)], bounds
 
     def padded(self, images: Sequence[Any], bounds: Sequence[Bound], outputs: Sequence[tuple[int, int, int]]) -> Tensor:
-        """A batch with zeros below and to the right of smaller images."""
+        """Return a batch with zeros below and to the right of smaller images."""
         size = cast(Any, self.steps.padding).size or tuple(max(o[axis] for o in outputs) for axis in (1, 2))
         channels = {output[0] for output in outputs}
         if len(channels) > 1:
@@ -155,7 +155,7 @@ class Runner:
         return self.filled(images, bounds, (channels.pop(), *size))
 
     def filled(self, images: Sequence[Any], bounds: Sequence[Bound], size: tuple[int, ...]) -> Tensor:
-        """A batch of images of ``size`` (C, H, W) and smaller ones."""
+        """Return a batch of images of ``size`` (C, H, W) and smaller ones."""
         made, rows = fresh((len(images), *size), self.dtype), Rows()
         for image, bound in zip(images, bounds, strict=True):
             rows.add(bound.call(image, later=rows.later if bound.output == size else None))
@@ -163,7 +163,7 @@ class Runner:
         return made
 
     def patches(self, images: Sequence[Any]) -> tuple[Tensor, list[Size]]:
-        """The patches of all images, and how many there are (rows, columns) of each.
+        """Return the patches of all images, and how many there are (rows, columns) of each.
 
         Raises:
             UnevenBatchError: channels differ. ProcessorInputError: an image cannot be cut into as many whole ones.
@@ -187,12 +187,12 @@ def uneven(outputs: Sequence[tuple[int, int, int]]) -> UnevenBatchError:
 
 
 def frame(start: Size, size: Size) -> tuple[tuple[str, Size], ...]:
-    """What a :class:`Framing` is told."""
+    """Return what a :class:`Framing` is told."""
     return ("start", start), ("size", size)
 
 
 def start_of(size: Size, crop: Size, backend: str) -> Size:
-    """Where the middle begins; an odd remainder of what is missing goes where the backend leaves it."""
+    """Return where the middle begins; an odd remainder of what is missing goes where the backend leaves it."""
     rows, columns = (
         (n - c) // 2 if n >= c or backend == "pil" else -((c - n) // 2) for n, c in zip(size, crop, strict=True)
     )
@@ -200,7 +200,7 @@ def start_of(size: Size, crop: Size, backend: str) -> Size:
 
 
 def resize_of(steps: Steps) -> tuple[str, Layer]:
-    """The learned layer that resizes as a backend does, and its key.
+    """Return the learned layer that resizes as a backend does, and its key.
 
     Raises:
         ProcessorError: there is none.

@@ -16,25 +16,26 @@ PRECISION = 1e-5
 
 
 def fixed(size: Size, rows: int, columns: int) -> Size:
-    """The same size for every image."""
+    """Return the same size for every image."""
     return rows, columns
 
 
 def shortest(size: Size, edge: int) -> Size:
-    """The shorter side gets ``edge`` pixels, and the longer one keeps the ratio."""
+    """Return the shorter side gets ``edge`` pixels, and the longer one keeps the ratio."""
     short, long = sorted(size)
     new_long = int(edge * long / short)
     return (new_long, edge) if size[1] <= size[0] else (edge, new_long)
 
 
 def longest(size: Size, edge: int) -> Size:
-    """The longer side gets ``edge`` pixels."""
+    """Return the longer side gets ``edge`` pixels."""
     scale = edge * 1.0 / max(size)
     return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
 
 
 def between(size: Size, edge: int, most: int, multiple: int = 1) -> Size:
-    """The shorter side gets ``edge`` pixels, or as many as leave the longer one ``most``; both are cut to multiples."""
+    """Return the shorter side gets ``edge`` pixels, or as many as leave the longer one ``most``; both are cut to
+    multiples."""
     short, long = (float(side) for side in sorted(size))
     exact = None
     if long / short * edge > most:
@@ -91,5 +92,5 @@ def patches(size: Size, multiple: int, most: int) -> Size:
 
 
 def scaled(side: int, scale: float, multiple: int) -> int:
-    """A side times a scale, up to the next multiple, of which there is at least one."""
+    """Return a side times a scale, up to the next multiple, of which there is at least one."""
     return int(max(multiple, math.ceil(side * scale / multiple) * multiple))

@@ -49,12 +49,13 @@ class Builder:
         self.slots = 0
 
     def stands_alone(self, covered: Covered) -> bool:
-        """Tell whether a transform, or the layer before it, takes whole images, and no others run with it."""
+        """Return whether a transform, or the layer before it, takes whole images, and no others run with it."""
         whole = any(isinstance(done.layer, WHOLE) for _, done in covered)
         return whole or any(isinstance(layer, WHOLE) for layer in self.layers[-1:])
 
     def may_cut(self, covered: Covered | str) -> bool:
-        """Tell whether a transform may cut its window out of the image before the layers until now, not behind them."""
+        """Return whether a transform may cut its window out of the image before the layers until now, not behind
+        them."""
         if isinstance(covered, str) or not spec_of(covered[0][0].transform).windowing:
             return False
         if not all(layer.pointwise for layer in self.layers):
@@ -104,7 +105,7 @@ class Builder:
 
 
 def looks(transform: Any, form: Form) -> bool:
-    """Tell whether a transform looks at images before it draws, or at all that is there, and so must come first."""
+    """Return whether a transform looks at images before it draws, or at all that is there, and so must come first."""
     spec = spec_of(transform)
     if form.several and (spec.alike or spec.several or callable(getattr(transform, "labels_getter", None))):
         return True
@@ -113,7 +114,7 @@ def looks(transform: Any, form: Form) -> bool:
 
 
 def form_behind(network: Network, form: Form) -> Form:
-    """Give the form of a network's output; its input must be of the kind that it learned from.
+    """Return the form of a network's output; its input must be of the kind that it learned from.
 
     Raises:
         InputTypeError: it is of another, or one of several images.

@@ -23,7 +23,7 @@ Applied = tuple[int, Spec, Outcome]
 
 
 def drops(spec: Spec) -> bool:
-    """Tell whether a transform drops some of the objects of a sample."""
+    """Return whether a transform drops some of the objects of a sample."""
     return isinstance(spec, Numeric) and spec.chooses_among is not None
 
 
@@ -58,7 +58,7 @@ class Beside:
         self.moved = [i for i in taken if i not in self.layered]
 
     def layers_of(self, value: Any, companion: Callable[[Form], Segment | None]) -> Segment | None:
-        """What moves a mask or a video; None for what torchvision does."""
+        """Return what moves a mask or a video; None for what torchvision does."""
         if isinstance(value, tv_tensors.Video):
             form = form_of(value)
             return None if form is None else companion(form._replace(several=True))
@@ -67,7 +67,7 @@ class Beside:
         return companion(Form("mask", str(value.dtype).removeprefix("torch."), several=True))
 
     def boxes(self, transform: Any) -> list[Tensor]:
-        """The boxes, as they are now, for what a transform draws.
+        """Return the boxes, as they are now, for what a transform draws.
 
         Raises:
             InputTypeError: it needs some, or an image, and there are none.
@@ -94,12 +94,12 @@ class Beside:
         self.position = stop
 
     def applied(self, outcomes: Mapping[int, Outcome]) -> list[Applied]:
-        """The transforms that do anything to what goes with images, with their numbers and what they drew."""
+        """Return the transforms that do anything to what goes with images, with their numbers and what they drew."""
         found = ((n, self.segment.draws.applied(n, outcomes)) for n in self.segment.affecting)
         return [(n, self.segment.draws.specs[n], what) for n, what in found if what is not False]
 
     def played(self, value: Any, applied: Sequence[Applied], window: Window | None) -> Any:
-        """What torchvision makes of a value; of plain tensors the image alone is transformed."""
+        """Return what torchvision makes of a value; of plain tensors the image alone is transformed."""
         for position, spec, outcome in applied:
             if type(value) is Tensor:
                 break
@@ -137,7 +137,7 @@ class Beside:
                 self.values[i] = spec.transform.transform(value, {"valid": kept, "labels": labels})
 
     def chosen(self, spec: Numeric, kind: type) -> tuple[Any, Tensor]:
-        """Give the labels of the objects of a class, and tell which objects are kept."""
+        """Return the labels of the objects of a class, and tell which objects are kept."""
         sample, transform = self.sample(self.values), spec.transform
         try:
             labels = transform._labels_getter(sample)
@@ -159,7 +159,7 @@ class Beside:
             self.values[i] = self.mask(i, layers, drawn) if masked else layers(self.values[i], drawn)
 
     def mask(self, i: int, layers: Segment, drawn: Drawn) -> Any:
-        """A mask behind all transforms."""
+        """Return a mask behind all transforms."""
         mask, window = self.values[i], drawn[1]
         applied = self.applied(self.segment.draws.by_position(drawn[0]))
         plain = mask.as_subclass(Tensor)
@@ -178,14 +178,14 @@ class Beside:
 
 
 def places(sample: Any, kind: type, other: type | None = None) -> str:
-    """Where values of a kind, and not of another, lie in a sample, in words."""
+    """Return where values of a kind, and not of another, lie in a sample, in words."""
     leaves = [(path, leaf) for path, leaf in tree_flatten_with_path(sample)[0] if isinstance(leaf, kind)]
     found = [keystr(path) for path, leaf in leaves if other is None or not isinstance(leaf, other)]
     return ", ".join(found) or "no key"
 
 
 def fitting(labels: Any, count: int) -> bool:
-    """Whether there is a tensor, or several, of a label for each object."""
+    """Return whether there is a tensor, or several, of a label for each object."""
     return isinstance(labels, tuple | list) and all(
         isinstance(one, Tensor) and one.ndim > 0 and len(one) == count for one in labels
     )

@@ -75,18 +75,18 @@ class Draws:
         return tuple(outcomes.values()), window
 
     def by_position(self, outcomes: Sequence[Outcome]) -> dict[int, Outcome]:
-        """Give outcomes by the positions of the transforms that drew them."""
+        """Return outcomes by the positions of the transforms that drew them."""
         return dict(zip(self.random, outcomes, strict=True))
 
     def reached(self, position: int, outcomes: Mapping[int, Outcome]) -> bool:
-        """Tell whether the containers around a transform, if there are any, come to it."""
+        """Return whether the containers around a transform, if there are any, come to it."""
         _, within, branch = self.leaves[position]
         if within is None:
             return True
         return reached(outcomes.get(within, True), branch) and self.reached(within, outcomes)
 
     def applied(self, position: int, outcomes: Mapping[int, Outcome]) -> Outcome:
-        """Give what was drawn for a transform: False where it, or a container around it, is left out."""
+        """Return what was drawn for a transform: False where it, or a container around it, is left out."""
         return self.reached(position, outcomes) and outcomes.get(position, True)
 
     def ran(self, outcomes: Sequence[Outcome]) -> list[tuple[Spec, Outcome]]:
@@ -96,7 +96,7 @@ class Draws:
         return [(spec, what) for spec, what in applied if not isinstance(spec, Container) and spec.takes_effect(what)]
 
     def shape_behind(self, shape: Shape, first: int, stop: int, outcomes: Mapping[int, Outcome]) -> Shape:
-        """Give (C, H, W) of an image behind the transforms from number ``first`` up to ``stop``, excluded."""
+        """Return (C, H, W) of an image behind the transforms from number ``first`` up to ``stop``, excluded."""
         size = shape[1:]
         for position in range(first, stop):
             outcome = self.applied(position, outcomes)

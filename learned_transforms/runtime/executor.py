@@ -116,7 +116,8 @@ class Run:
         return self.as_array() if self.array else self.value
 
     def leaves_all(self, place: torch.device | None) -> bool:
-        """Whether torchvision ran everything on an image in a place, by transforms that all are its own, and told."""
+        """Return whether torchvision ran everything on an image in a place, by transforms that all are its own, and
+        told."""
         pipeline = self.pipeline
         if place is None or self.tape is not None or self.observed or any(pipeline.operating):
             return False
@@ -141,13 +142,13 @@ class Run:
             self.source, self.value, self.array = self.value, to_tensor(self.value), True
 
     def as_array(self) -> Any:
-        """The opposite."""
+        """Return the opposite."""
         if self.source is not None:
             return self.source
         return tree_map(lambda one: from_tensor(one, "numpy") if type(one) is Tensor else one, self.value)
 
     def form(self) -> Form | None:
-        """The form of the value, if it is one image of a form that layers may take."""
+        """Return the form of the value, if it is one image of a form that layers may take."""
         if self.known is not None:
             return self.known
         # An array that a function has made goes through torchvision, which hands it on, until something reads it.
@@ -160,23 +161,23 @@ class Run:
         return form._replace(container=container, order=self.order_now((self.value,)))
 
     def order_now(self, images: Sequence[Any]) -> int:
-        """The order of images in memory, as torchvision has them; only where something depends on it."""
+        """Return the order of images in memory, as torchvision has them; only where something depends on it."""
         if not self.pipeline.ordered:
             return 0
         return order_of(images) if self.order is None else self.order
 
     def why_torchvision(self, values: Sequence[Any]) -> str | None:
-        """Why no layer should run what comes next on values, whatever it is."""
+        """Return why no layer should run what comes next on values, whatever it is."""
         if self.tape is not None or self.observed:
             return None
         return self.pipeline.why_torchvision(device_of(values))
 
     def partial(self, values: Sequence[Any]) -> bool:
-        """Whether layers run only a part of what comes next on values, whatever it is."""
+        """Return whether layers run only a part of what comes next on values, whatever it is."""
         return self.tape is None and not self.observed and self.pipeline.partial(device_of(values))
 
     def alone(self, form: Form) -> str | None:
-        """The same for one image."""
+        """Return the same for one image."""
         pipeline, start = self.pipeline, self.position
         reason = self.why_torchvision([self.value])
         if reason is not None:
@@ -200,7 +201,7 @@ class Run:
         return self.past(segment)
 
     def abreast(self) -> str | None:
-        """The same for nested values: images in layers, what goes with them in torchvision beside them."""
+        """Return the same for nested values: images in layers, what goes with them in torchvision beside them."""
         values, structure = tree_flatten(self.value)
         reason = self.why_torchvision(values)
         if reason is None and self.partial(values):
@@ -278,7 +279,7 @@ class Run:
     def beside(
         self, segment: Segment, values: list[Any], others: Sequence[int], structure: Any, channels: int
     ) -> Beside:
-        """What goes with the images of the sample."""
+        """Return what goes with the images of the sample."""
         start, pipeline = self.position, self.pipeline
         return Beside(
             segment,
@@ -348,28 +349,28 @@ class Run:
 
 
 def device_of(values: Sequence[Any]) -> torch.device:
-    """The device of the first tensor; without any, the CPU."""
+    """Return the device of the first tensor; without any, the CPU."""
     return next((value.device for value in values if isinstance(value, Tensor)), CPU)
 
 
 def own_transform(piece: Piece) -> bool:
-    """Whether a transform is torchvision's own, and so are those in it, and none of them takes arrays."""
+    """Return whether a transform is torchvision's own, and so are those in it, and none of them takes arrays."""
     return all(from_torchvision(one) and not isinstance(one, CONVERTERS) for one in inner(piece))
 
 
 def inner(piece: Piece) -> list[Any]:
-    """A transform, or those that a container holds."""
+    """Return a transform, or those that a container holds."""
     found = [leaf.transform for leaf in leaves(piece.read)] if type(piece.read) in CONTAINERS else [piece.transform]
     return [one.transform if isinstance(one, Altered) else one for one in found]
 
 
 def from_torchvision(transform: Any) -> bool:
-    """Whether the class of a transform is torchvision's."""
+    """Return whether the class of a transform is torchvision's."""
     return type(transform).__module__.startswith("torchvision.transforms.")
 
 
 def kind_name(form: Form | None) -> str | None:
-    """The name by which ``explain`` knows images of a form."""
+    """Return the name by which ``explain`` knows images of a form."""
     if form is None:
         return None
     return "pil" if form.container == "pil" else form.dtype

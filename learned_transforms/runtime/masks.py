@@ -18,7 +18,8 @@ MOST = 2**24
 
 
 def taken(mask: Tensor) -> bool:
-    """Whether layers may move a mask: an exact :class:`tv_tensors.Mask` of known dtype, with values, on the CPU."""
+    """Return whether layers may move a mask: an exact :class:`tv_tensors.Mask` of known dtype, with values, on the
+    CPU."""
     if type(mask) is not tv_tensors.Mask:
         return False
     plain = mask.as_subclass(Tensor)  # Of which it is faster to ask.
@@ -33,7 +34,7 @@ def taken(mask: Tensor) -> bool:
 
 
 def carried(mask: Tensor) -> Tensor:
-    """The values of a mask ``[..., H, W]`` as images ``[..., 1 or 2, H, W]``, in the same memory."""
+    """Return the values of a mask ``[..., H, W]`` as images ``[..., 1 or 2, H, W]``, in the same memory."""
     carrier = CARRIERS[mask.dtype]
     if mask.element_size() == carrier.itemsize:
         return mask.view(carrier).unsqueeze(-3)
@@ -41,7 +42,7 @@ def carried(mask: Tensor) -> Tensor:
 
 
 def uncarried(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """The opposite."""
+    """Return the opposite."""
     if images.element_size() == dtype.itemsize:
         return images.squeeze(-3).view(dtype)
     values = images.movedim(-3, -1).contiguous()
@@ -50,7 +51,7 @@ def uncarried(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def rounded(mask: Tensor) -> bool:
-    """Whether float32 would change a value of a mask."""
+    """Return whether float32 would change a value of a mask."""
     if mask.dtype not in FLOATING or not mask.numel():
         return False
     least, most = mask.aminmax()

@@ -146,7 +146,7 @@ class Pipeline(Lowered):
                 self.stand_in(position)
 
     def stand_in(self, position: int) -> Any:
-        """What runs in place of a transform that layers run only in part; None: the transform itself; kept."""
+        """Return what runs in place of a transform that layers run only in part; None: the transform itself; kept."""
         if self.trained or self.networks:
             return None
         if position not in self.stand_ins:
@@ -178,7 +178,7 @@ class Pipeline(Lowered):
         return shipped() if self.given is None else self.given
 
     def segment(self, form: Form, start: int, observed: bool = False) -> Segment:
-        """What begins with transform ``start``, for images of ``form``; kept.
+        """Return what begins with transform ``start``, for images of ``form``; kept.
 
         Args:
             observed: torch looks into the call, so that the reference backend runs.
@@ -189,7 +189,7 @@ class Pipeline(Lowered):
         return segment
 
     def left_to_pillow(self, form: Form, start: int) -> bool:
-        """Whether Pillow is faster at what layers would do from ``start`` on to images of ``form``, its own."""
+        """Return whether Pillow is faster at what layers would do from ``start`` on to images of ``form``, its own."""
         if form.container != "pil":
             return False
         with warnings.catch_warnings():
@@ -197,7 +197,8 @@ class Pipeline(Lowered):
             return self.gather(form, start).slight
 
     def part(self, form: Form, start: int, shape: Shape, device: torch.device) -> Segment:
-        """The same where the fast backend runs only a part of what there is, for images of ``shape`` (C, H, W); kept.
+        """Return the same where the fast backend runs only a part of what there is, for images of ``shape`` (C, H, W);
+        kept.
 
         It has as many transforms as that runs together; one that it does not run at all goes to torchvision.
         """
@@ -215,7 +216,7 @@ class Pipeline(Lowered):
         return found
 
     def lacking(self, segment: Segment, shape: Shape, device: torch.device) -> str | None:
-        """Why the fast backend of a device does not run a segment, or None."""
+        """Return why the fast backend of a device does not run a segment, or None."""
         other = next((layer for layer in segment.network.members if type(layer) not in STEADY), None)
         if other is not None:
             return f"no kernels for {device.type} run {type(other).__name__}"
@@ -224,7 +225,8 @@ class Pipeline(Lowered):
         return segment.network.why_not(fast(device), shape, device)
 
     def companion(self, segment: Segment, start: int, form: Form) -> Segment | None:
-        """What does to masks or videos of ``form`` what a segment does to the images with them; None: nothing does."""
+        """Return what does to masks or videos of ``form`` what a segment does to the images with them; None: nothing
+        does."""
         if self.trainable:
             return None
         other = self.segments.get((form, start, segment.stop))
@@ -271,12 +273,12 @@ class Pipeline(Lowered):
         return Segment(*what, *around, backend, self.trainable, self.budget)
 
     def outside(self, form: Form, start: int, reason: str) -> Segment:
-        """A segment of nothing, before a transform that torchvision runs."""
+        """Return a segment of nothing, before a transform that torchvision runs."""
         network, around = Network([], [], form.dtype), (start, form, form, None, reason)
         return Segment(network, [], [], None, [], *around, self.backend, self.trainable, self.budget)
 
     def why_torchvision(self, device: torch.device) -> str | None:
-        """Why torchvision itself had better run everything on a device: no fast backend does; None: one does.
+        """Return why torchvision itself had better run everything on a device: no fast backend does; None: one does.
 
         Networks, trained weights and a backend that was asked for by name have nothing to take their place.
         """
@@ -288,7 +290,7 @@ class Pipeline(Lowered):
         return reason
 
     def partial(self, device: torch.device) -> bool:
-        """Whether the fast backend of a device runs only a part of what there is, and torchvision the rest."""
+        """Return whether the fast backend of a device runs only a part of what there is, and torchvision the rest."""
         return self.backend == "auto" and not (fast(device).whole or self.networks or self.trainable or self.trained)
 
     @property
@@ -321,7 +323,8 @@ class Pipeline(Lowered):
             self.kinds[kind] = segment, segment.roaming[kind], array
 
     def patient(self, image: Any) -> Lane | None:
-        """The lane of images that one segment takes all the way, to rows of a batch; None: they go one by one."""
+        """Return the lane of images that one segment takes all the way, to rows of a batch; None: they go one by
+        one."""
         found = self.kinds.get(kind_of(image))
         lane = None if found is None else found[0].lane(image)
         return lane if lane is not None and lane.patient else None
@@ -359,31 +362,31 @@ class Pipeline(Lowered):
 
 
 def passes(piece: Piece) -> bool:
-    """Whether a transform is handed everything that comes: it is foreign, and so is all that it may hold."""
+    """Return whether a transform is handed everything that comes: it is foreign, and so is all that it may hold."""
     own = type(piece.transform).__module__.startswith("torchvision.")
     return not own and type(piece.read) not in CONTAINERS and bool(foreign(piece.read))
 
 
 def ordered(read: Any) -> bool:
-    """Whether what a transform makes of an image depends on the order of its values in memory."""
+    """Return whether what a transform makes of an image depends on the order of its values in memory."""
     return any(spec_of(leaf.transform).ordered for leaf in leaves(read))
 
 
 def torchvision_of(transforms: Any) -> Any:
-    """What torchvision runs, of a list of transforms or a Compose or Sequential."""
+    """Return what torchvision runs, of a list of transforms or a Compose or Sequential."""
     return v2.Compose(list(transforms)) if isinstance(transforms, list | tuple | nn.ModuleList) else transforms
 
 
 @lru_cache(maxsize=1)
 def shipped() -> Weights:
-    """The weights that stand for catalogued transforms."""
+    """Return the weights that stand for catalogued transforms."""
     found = weight_files.load(weight_files.DEFAULT)
     weight_files.require_faithful(weight_files.DEFAULT, found)
     return found
 
 
 def same_as_shipped(layers: Mapping[str, nn.Module]) -> bool:
-    """Whether layers are those that are shipped, so that a pickle need not hold them."""
+    """Return whether layers are those that are shipped, so that a pickle need not hold them."""
     return all(
         key in shipped().layers
         and all(

@@ -32,7 +32,8 @@ class Tape:
         self.entries: list[Any] = [] if entries is None else list(entries)
 
     def draw(self, segment: Segment, image: Any, start: int, beside: Any = None) -> Drawn:
-        """What the transforms of a segment, which begins with transform ``start``, draw for an image (and the rest)."""
+        """Return what the transforms of a segment, which begins with transform ``start``, draw for an image (and the
+        rest)."""
         own = next((leaf.transform for leaf in segment.draws.leaves if isinstance(leaf.transform, Twin)), None)
         if own is not None and own.random:
             raise UnsupportedTransformError(
@@ -46,7 +47,7 @@ class Tape:
         return drawn
 
     def operate(self, transform: Any, inputs: Sequence[Any], position: int) -> Any:
-        """One of torch's own operations."""
+        """Run one of torch's own operations."""
         if not self.recording:
             return torch_ops.replay(transform, inputs, self.entries[position])
         made, entry = torch_ops.record(transform, inputs)
@@ -54,7 +55,7 @@ class Tape:
         return made
 
     def pass_through(self, transform: Any, inputs: Sequence[Any], position: int) -> Any:
-        """A transform that torchvision runs; it may draw nothing.
+        """Run a transform in torchvision, which may draw nothing.
 
         Raises:
             UnsupportedTransformError: it does. PipelineValueError: an entry that says otherwise.

@@ -53,7 +53,8 @@ BYTES_OF_CALL = 2**11
 
 
 def slight(layer: Layer) -> bool:
-    """Whether Pillow is faster at what a layer does to its images: copies of pixels, or one gray channel of them."""
+    """Return whether Pillow is faster at what a layer does to its images: copies of pixels, or one gray channel of
+    them."""
     return isinstance(layer, Picking | Flipping | Cropping | Windowing | Padding) or (
         isinstance(layer, Mixing) and len(layer.weight) == 1
     )
@@ -160,7 +161,8 @@ class Segment:
         self.network.relower()
 
     def lane(self, image: Any) -> "Lane":
-        """What runs on images like this one; calls are kept for a signature that comes twice in a row, or first."""
+        """Return what runs on images like this one; calls are kept for a signature that comes twice in a row, or
+        first."""
         key = signature(image)
         lane = self.lanes.get(key)
         if lane is not None:
@@ -180,7 +182,7 @@ class Segment:
         return self.keep(key, image, roaming)
 
     def keep(self, key: Any, image: Any, roaming: "Lane") -> "Lane":
-        """A lane of its own for the signature of an image, whose kind has another."""
+        """Return a lane of its own for the signature of an image, whose kind has another."""
         if len(self.lanes) >= MOST_LANES:
             self.lanes.clear()
         lane = self.lanes[key] = Lane(self, image, roaming)
@@ -356,11 +358,11 @@ class Lane:
         return made if self.bare or made is None else self.wrap(made, image, drawn)
 
     def row(self, image: Any, later: Later) -> Any:
-        """What a single call gives, for a row of a batch; None: ``later`` took what is to run."""
+        """Return what a single call gives, for a row of a batch; None: ``later`` took what is to run."""
         return self.as_array(self.any_image(image, None, later))
 
     def entry(self, array: bool) -> Callable[[Any], Any]:
-        """What takes images, or arrays, that come alone."""
+        """Return what takes images, or arrays, that come alone."""
         return self.of_array if array else self.run
 
     def of_array(self, image: Any) -> Any:
@@ -368,12 +370,12 @@ class Lane:
         return self.as_array(self.run(image))
 
     def as_array(self, made: Any) -> Any:
-        """The array that a result is, if the pipeline gives arrays."""
+        """Return the array that a result is, if the pipeline gives arrays."""
         whole = self.segment.form.container == "numpy" and isinstance(made, Tensor)
         return from_tensor(made, "numpy") if whole else made
 
     def wrap(self, made: Any, image: Any, drawn: Drawn) -> Any:
-        """The result in its container, with what a PIL image carries besides its pixels."""
+        """Return the result in its container, with what a PIL image carries besides its pixels."""
         made = to_tensor(made) if isinstance(made, np.ndarray) else made
         result = from_tensor(made, self.segment.form.container)
         if isinstance(image, Image.Image) and isinstance(result, Image.Image) and image.info:
@@ -381,7 +383,8 @@ class Lane:
         return result
 
     def contain(self, image: Any, drawn: Drawn) -> Any:
-        """Values that no layer changes, in the container of the output: the same object where torchvision gives it."""
+        """Return values that no layer changes, in the container of the output: the same object where torchvision gives
+        it."""
         taken, form = self.segment.taken, self.segment.form
         if isinstance(image, np.ndarray):
             image = to_tensor(image)

@@ -98,7 +98,7 @@ class Specializer:
         return Specialized(plan, compiled, ordered, reshaping, views)
 
     def orders(self, member: int, spec: Spec) -> bool:
-        """Tell whether a member gives contiguous tensors in torchvision, too, whatever it takes."""
+        """Return whether a member gives contiguous tensors in torchvision, too, whatever it takes."""
         layer, params = self.network.members[member], self.network.params[member] or {}
         return (
             isinstance(layer, Arranging)
@@ -118,7 +118,7 @@ class Specializer:
             at(self.network.plan(shape, device, some, "reference", self.trainable, False)[0].stages, shape)
 
     def owned(self, outcomes: Mapping[int, Outcome]) -> tuple[Outcome, ...]:
-        """Give what was drawn for each layer."""
+        """Return what was drawn for each layer."""
         positions = dict.fromkeys(position for position, _ in self.owners)
         drawn = {position: self.draws.applied(position, outcomes) for position in positions}
         parts = {
@@ -143,22 +143,22 @@ class Specializer:
         return call if spans is None else viewing(call, spans)
 
     def interleaved(self, made: Specialized, image: Any) -> bool:
-        """Tell whether the channels of a pixel shall lie side by side in what is made of an image."""
+        """Return whether the channels of a pixel shall lie side by side in what is made of an image."""
         masked = self.form.container == "mask" and shape_of(image)[0] > 1
         last = channels_last(image) and not made.ordered and not (made.reshaping and len(image) == 1)
         return last or masked or self.form.container in ("pil", "numpy")
 
 
 def untouched(image: Any, *drawn: Any) -> Any:
-    """Give the image back, where nothing is done to it."""
+    """Return the image back, where nothing is done to it."""
     return image
 
 
 def copied(image: Any, *drawn: Any) -> Tensor:
-    """Give the values of an image in memory of their own."""
+    """Return the values of an image in memory of their own."""
     return to_tensor(image).clone()
 
 
 def plain(image: Any, *drawn: Any) -> Tensor:
-    """Give the values of an image as another plain tensor; in the same memory, if it is a tensor."""
+    """Return the values of an image as another plain tensor; in the same memory, if it is a tensor."""
     return to_tensor(image).as_subclass(Tensor)

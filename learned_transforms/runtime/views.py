@@ -10,7 +10,7 @@ from learned_transforms.ir.passes import at
 
 
 def spans_of(stages: Iterable[Stage], shape: Shape) -> Sequence[Keep] | None:
-    """Which rows and columns crops keep of images of ``shape`` (C, H, W); None: some lie outside."""
+    """Return which rows and columns crops keep of images of ``shape`` (C, H, W); None: some lie outside."""
     spans = [Keep(0, 1, length) for length in shape[1:]]
     for stage in at(stages, shape):
         kept = (stage.rows, stage.columns) if isinstance(stage, Gather) else ()
@@ -23,7 +23,7 @@ def spans_of(stages: Iterable[Stage], shape: Shape) -> Sequence[Keep] | None:
 
 
 def viewing(bound: Call, spans: Sequence[Keep]) -> Call:
-    """What gives a view of the image; ``bound`` runs where a window reaches beyond it.
+    """Return what gives a view of the image; ``bound`` runs where a window reaches beyond it.
 
     Args:
         spans: rows and columns of the image, or of the window that comes with it.

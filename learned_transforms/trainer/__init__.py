@@ -194,7 +194,7 @@ def forget(out: str | Path | None) -> None:
 
 
 def usable(device: str | torch.device) -> torch.device:
-    """A device on which tensors can be made; told at once, rather than after minutes of search on the CPU.
+    """Return a device on which tensors can be made; told at once, rather than after minutes of search on the CPU.
 
     Raises:
         PipelineValueError: torch knows no such device, or has none of it here.
@@ -209,7 +209,7 @@ def usable(device: str | torch.device) -> torch.device:
 
 
 def find(arch: str, problem: Problem, probes: Any, levels: Levels, seed: int) -> list[Row]:
-    """The rows of one family, or of the search; of plain networks where nothing else is faithful."""
+    """Return the rows of one family, or of the search; of plain networks where nothing else is faithful."""
     start = time.perf_counter()
     if arch != "auto":
         form = free_form(problem, problem.settings) if arch == "separable" else plain(arch, problem, levels.full, seed)
@@ -283,7 +283,8 @@ def conclude(
 
 
 def baseline(problem: Problem) -> Row:
-    """What inputs themselves would give as outputs; where they are of another shape or type, one image for all."""
+    """Return what inputs themselves would give as outputs; where they are of another shape or type, one image for
+    all."""
     check = problem.val.part(slice(CHECK_IMAGES))
     inputs, targets = check.inputs, check.targets
     name, guess = "baseline: unchanged inputs", inputs
@@ -328,12 +329,12 @@ def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[i
 
 
 def shape(images: Tensor) -> str:
-    """The shape of one of a batch of images, in words."""
+    """Return the shape of one of a batch of images, in words."""
     return " x ".join(str(length) for length in images.shape[1:])
 
 
 def fingerprint(pairs: Pairs) -> str:
-    """A hash of all pairs."""
+    """Return a hash of all pairs."""
     found = hashlib.sha256()
     for part in (pairs.inputs, pairs.targets):
         found.update(str(part.shape).encode() + part.contiguous().numpy().tobytes())
@@ -360,12 +361,12 @@ def label_more(teacher: Teacher, pairs: Pairs, levels: Levels, images: Tensor) -
 
 
 def answers(teacher: Teacher, kind: str, images: Tensor) -> Tensor:
-    """What the teacher makes of images of one size."""
+    """Return what the teacher makes of images of one size."""
     return stack(ask(teacher, images, kind)[0])
 
 
 def with_remarks(certificate: Certificate, chosen: Row, known: Labelled) -> Certificate:
-    """The certificate with what it rests on, and what training saw that contradicts it.
+    """Return the certificate with what it rests on, and what training saw that contradicts it.
 
     No clone is exact of which training saw an image that it misses by more than a level.
     """
@@ -392,7 +393,8 @@ def certify(network: Network, pairs: Pairs, step: Tensor | None = None, more: It
 def within_bounds(
     network: Network, teacher: Teacher | None, pairs: Pairs, step: Tensor | None, notes: list[str]
 ) -> tuple[Network, Certificate]:
-    """The network, which refuses images of sizes for which it does not hold; and its certificate, which names them."""
+    """Return the network, which refuses images of sizes for which it does not hold; and its certificate, which names
+    them."""
     size = pairs.inputs.shape[-2], pairs.inputs.shape[-1]
     before = certify(network, pairs, step)
     if teacher is None:

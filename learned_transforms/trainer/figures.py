@@ -47,7 +47,7 @@ class Example:
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure of so many inches, drawn without a screen.
+    """Return an empty figure of so many inches, drawn without a screen.
 
     Raises:
         MissingExtraError: Matplotlib is not installed.
@@ -135,7 +135,7 @@ def curves(history: Sequence[Epoch], path: Path, kind: str) -> Path:
 
 
 def matrices(network: Separable, path: Path) -> Path:
-    """The learned row and column matrices, and the channel weights: flips show as the falling diagonal."""
+    """Return the learned row and column matrices, and the channel weights: flips show as the falling diagonal."""
     figure = new_figure(10.0, 4.2)
     figure.suptitle("Free separable network: what was learned", fontsize=11, color=INK)
     axes = figure.subplots(1, 3, width_ratios=(1, 1, 0.45))
@@ -158,7 +158,7 @@ def matrices(network: Separable, path: Path) -> Path:
 
 
 def kernel(fitted: Tensor, snapped: Resampling, path: Path) -> Path:
-    """The kernel as fitted and as snapped, and their difference."""
+    """Return the kernel as fitted and as snapped, and their difference."""
     t = torch.linspace(-fitted.shape[0] - 0.25, fitted.shape[0] + 0.25, 801, dtype=torch.float64)
     old, new = phi(fitted, t), phi(snapped.kernel, t).detach()
     figure = new_figure(9.0, 3.6)

@@ -115,7 +115,7 @@ class Result:
         replace_by(folder / "examples.png", lambda path: examples(rows, f"{self.family}: {self.certificate}", path))
 
     def page(self) -> str:
-        """The search table and what was found, as Markdown."""
+        """Return the search table and what was found, as Markdown."""
         lines = [f"# {self.family}", "", str(self.certificate), ""]
         if self.certificate.tier == "approximate":
             lines += [
@@ -137,7 +137,7 @@ class Result:
 
 
 def row_json(row: Row) -> dict[str, Any]:
-    """A row without its network."""
+    """Return a row without its network."""
     trial = None if row.trial is None else asdict(row.trial)
     return {"family": row.family, "trial": trial, "reason": row.reason, "seconds": row.seconds}
 

@@ -23,7 +23,7 @@ def lengths(transform: Any, area: int) -> Iterator[tuple[int, int]]:
 
 
 def log_ratio(transform: Any) -> tuple[float, float]:
-    """Give the bounds of the logarithm of a transform's ratio."""
+    """Return the bounds of the logarithm of a transform's ratio."""
     own = getattr(transform, "_log_ratio", None)
     if own is None or own.dtype == torch.float32:
         return logarithms(*transform.ratio)
@@ -33,13 +33,13 @@ def log_ratio(transform: Any) -> tuple[float, float]:
 
 @lru_cache
 def logarithms(low: float, high: float) -> tuple[float, float]:
-    """Give logarithms in float32, as torch has them."""
+    """Return logarithms in float32, as torch has them."""
     first, second = torch.log(torch.tensor((low, high), dtype=torch.float32, device="cpu")).tolist()
     return first, second
 
 
 def as_v2(transform: Any) -> Any:
-    """Give a RandomResizedCrop or RandomErasing of v1 as one of v2; they draw alike."""
+    """Return a RandomResizedCrop or RandomErasing of v1 as one of v2; they draw alike."""
     if isinstance(transform, v2.Transform):
         return transform
     if isinstance(transform, v1.RandomErasing):

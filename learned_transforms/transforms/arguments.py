@@ -114,7 +114,7 @@ def check_made(transform: Any, base: type) -> None:
 
 
 def bare(value: Any) -> Any:
-    """A plain value that equals others whatever their sequences are."""
+    """Return a plain value that equals others whatever their sequences are."""
     value = plain(value)
     if isinstance(value, dict):
         return {name: bare(one) for name, one in value.items()}
@@ -122,7 +122,7 @@ def bare(value: Any) -> Any:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether there are no floats and no truth values in an argument."""
+    """Return whether there are no floats and no truth values in an argument."""
     return not any(isinstance(one, bool | float) for one in numbers_in(plain(value)))
 
 
@@ -135,7 +135,7 @@ def numbers_in(value: Any) -> Iterator[Any]:
 
 
 def plain(value: Any) -> Any:
-    """An argument as Python numbers: tensors, arrays, and sequences of such as tuples; anything else as it is.
+    """Return an argument as Python numbers: tensors, arrays, and sequences of such as tuples; anything else as it is.
 
     Raises:
         ValueError: a tensor that is being trained, whose gradients would be lost.

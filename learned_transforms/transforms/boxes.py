@@ -28,7 +28,7 @@ class Numeric(Spec):
         return Step(form) if form.several else "it takes boxes or keypoints beside the image"
 
     def chosen(self, objects: Any) -> Tensor:
-        """Tell which objects it keeps."""
+        """Return which objects it keeps."""
         raise NotImplementedError
 
 
@@ -67,7 +67,7 @@ class SanitizeBoundingBoxes(Numeric):
 
 
 def corners_of(boxes: Any) -> Tensor:
-    """Give straight boxes as plain numbers [N, 4]: left, top, right, bottom."""
+    """Return straight boxes as plain numbers [N, 4]: left, top, right, bottom."""
     values = boxes.as_subclass(Tensor).detach()
     made: Tensor = v2.functional.convert_bounding_box_format(values, old_format=boxes.format, new_format="XYXY")
     return made

@@ -41,7 +41,7 @@ BLUR = {"sigma": (float, int)}
 
 
 def permitted(form: Form, api: str) -> Params:
-    """Give params of color operations, which check the channels of tensors in v1."""
+    """Return params of color operations, which check the channels of tensors in v1."""
     return {"channels": (1, 3)} if api == "v1" and form.container != "pil" else {}
 
 

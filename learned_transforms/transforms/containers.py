@@ -28,7 +28,7 @@ class Container(Spec):
         return Step(form)
 
     def branches(self) -> Iterator[tuple[Any, Branch | None]]:
-        """Give the transforms in it as often as they may come, with their branches."""
+        """Yield the transforms in it as often as they may come, with their branches."""
         for number, one in enumerate(self.transform.transforms):
             yield one, (number,)
 
@@ -161,7 +161,7 @@ CONTAINERS: dict[type, type[Container]] = {
 
 
 def container_of(transform: Any) -> Container | None:
-    """Give what a transform is, if it is a container."""
+    """Return what a transform is, if it is a container."""
     if isinstance(transform, Container):
         return transform
     kind = CONTAINERS.get(type(transform))
@@ -189,7 +189,7 @@ def flat(transforms: Sequence[Any]) -> list[Any]:
 
 
 def leaves(transform: Any, first: int = 0, within: int | None = None, branch: Any = None) -> Iterator[Leaf]:
-    """Give a transform, then those in it if it is a container; ``first`` is its position. A Compose is what is in it.
+    """Yield a transform, then those in it if it is a container; ``first`` is its position. A Compose is what is in it.
 
     Where the order is drawn, all transforms come once for each place.
     """
@@ -208,7 +208,7 @@ def leaves(transform: Any, first: int = 0, within: int | None = None, branch: An
 
 
 def reached(outcome: Outcome, branch: Branch | None) -> bool:
-    """Tell whether a container, for which this was drawn, comes to a transform in it."""
+    """Return whether a container, for which this was drawn, comes to a transform in it."""
     if isinstance(outcome, bool) or branch is None:
         return outcome is not False
     ((_, drawn),) = outcome

@@ -119,11 +119,11 @@ class ConvertImageDtype(Spec):
         return False
 
     def dtype_for(self, form: Form) -> Any:
-        """Give the dtype of what it makes of images of a form."""
+        """Return the dtype of what it makes of images of a form."""
         return self.transform.dtype
 
     def leaves_dtype(self, form: Form) -> bool:
-        """Tell whether it is told to leave the dtype of images of a form as it is."""
+        """Return whether it is told to leave the dtype of images of a form as it is."""
         return False
 
     def lower(self, form: Form) -> Step | str:

@@ -101,7 +101,7 @@ class RandomCrop(Windowed):
         return self.api == "v2" and super().keeps(form, drawn, gray)
 
     def around(self, size: Size) -> tuple[int, int, int, int]:
-        """Give (left, top, right, bottom): by how much it pads an image of ``size``."""
+        """Return (left, top, right, bottom): by how much it pads an image of ``size``."""
         left, top, right, bottom = self.padding
         if self.transform.pad_if_needed:
             rows, columns = self.transform.size

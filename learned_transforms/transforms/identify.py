@@ -32,7 +32,8 @@ METHODS = ("forward", "get_params", "make_params", "_get_params", "transform", "
 
 
 def methods_of(kind: type) -> tuple[str, ...]:
-    """Those of a class; tracers replace that of every module by which it is called, and it stays the same transform."""
+    """Return those of a class; tracers replace that of every module by which it is called, and it stays the same
+    transform."""
     return METHODS if issubclass(kind, nn.Module) else ("__call__", *METHODS)
 
 
@@ -66,7 +67,8 @@ class Piece(NamedTuple):
 
 
 def published_class(kind: Any) -> Any:
-    """The published class that a class is, or of which it is a subclass that overrides nothing; None: there is none."""
+    """Return the published class that a class is, or of which it is a subclass that overrides nothing; None: there is
+    none."""
     base = next((parent for parent in kind.__mro__ if parent in PRISTINE), None)
     if base is None or base is kind or base in (*COMPOSES, nn.Sequential, *PRESETS):
         return base if base is kind else None
@@ -75,7 +77,7 @@ def published_class(kind: Any) -> Any:
 
 
 def altered(transform: Any, base: type) -> str | None:
-    """What was replaced in a transform, in words; None: nothing."""
+    """Return what was replaced in a transform, in words; None: nothing."""
     own = vars(transform)
     replaced = [name for name in ("__call__", *METHODS) if name in own]
     replaced += [name for name, value in PRISTINE[base].items() if getattr(type(transform), name, None) is not value]
@@ -85,7 +87,8 @@ def altered(transform: Any, base: type) -> str | None:
 
 
 def opened(transform: Any) -> Sequence[Any] | None:
-    """The transforms that a Compose, a Sequential or a preset is made of; None for anything else, or an altered one."""
+    """Return the transforms that a Compose, a Sequential or a preset is made of; None for anything else, or an altered
+    one."""
     if apart(transform):
         return list(transform.transforms)
     base = published_class(type(transform))
@@ -100,7 +103,8 @@ def opened(transform: Any) -> Sequence[Any] | None:
 
 
 def takes_one(transforms: Any) -> bool:
-    """Whether it is an nn.Sequential or nn.Identity, which take one input, or a Compose or list that holds one."""
+    """Return whether it is an nn.Sequential or nn.Identity, which take one input, or a Compose or list that holds
+    one."""
     if type(transforms) in COMPOSES:
         return takes_one(transforms.transforms)
     inner = transforms if isinstance(transforms, list | tuple | nn.ModuleList) else ()
@@ -108,12 +112,13 @@ def takes_one(transforms: Any) -> bool:
 
 
 def apart(transform: Any) -> bool:
-    """Whether a transform is a pipeline of this library, and nothing but its transforms decide on what it does."""
+    """Return whether a transform is a pipeline of this library, and nothing but its transforms decide on what it
+    does."""
     return isinstance(transform, Lowered) and bool(getattr(transform, "plain", False))
 
 
 def preset_steps(preset: Any) -> list[Any]:
-    """The v1 transforms that compute what a published preset computes."""
+    """Return the v1 transforms that compute what a published preset computes."""
     steps: list[Any] = []
     if getattr(preset, "resize_size", None) is not None:
         steps.append(v1.Resize(preset.resize_size, preset.interpolation, antialias=preset.antialias))
@@ -124,7 +129,7 @@ def preset_steps(preset: Any) -> list[Any]:
 
 
 def pieces_of(transforms: Sequence[Any]) -> Iterator[Piece]:
-    """The transforms of a pipeline, those of Composes, Sequentials and presets within them in their place."""
+    """Yield the transforms of a pipeline, those of Composes, Sequentials and presets within them in their place."""
     for transform in transforms:
         inner = opened(transform)
         if inner is None:
@@ -134,7 +139,7 @@ def pieces_of(transforms: Sequence[Any]) -> Iterator[Piece]:
 
 
 def read(transform: Any) -> Any:
-    """A transform as learned layers read it.
+    """Return a transform as learned layers read it.
 
     An exact published class whose arguments are plain comes back itself. Where arguments are tensors, arrays or other
     sequences, or the class is a plain subclass, it is a twin of the published class with numbers and tuples.
@@ -162,7 +167,7 @@ def read(transform: Any) -> Any:
 
 
 def arguments_of(transform: Any, base: type) -> dict[str, Any]:
-    """The arguments of a transform as plain values, those in a container read like itself.
+    """Return the arguments of a transform as plain values, those in a container read like itself.
 
     Raises:
         AttributeError, RuntimeError, TypeError, ValueError: some that torchvision refuses, or uses otherwise.
@@ -224,7 +229,7 @@ def watch_sequence(watch: Any, transforms: Any) -> None:
 
 
 def listed(transforms: Any) -> Any:
-    """What was given as a pipeline, as a sequence of transforms: the list itself, of a real Compose its own.
+    """Return what was given as a pipeline, as a sequence of transforms: the list itself, of a real Compose its own.
 
     Raises:
         PipelineTypeError: no callables. PipelineValueError: an empty list.

@@ -20,7 +20,7 @@ def blank(mode: str) -> Image.Image:
 
 
 def carried(image: Image.Image, applied: Iterable[tuple[Spec, Outcome]]) -> dict[Any, Any]:
-    """Give ``image.info`` after transforms.
+    """Return ``image.info`` after transforms.
 
     Args:
         image: what they are applied to.

@@ -20,7 +20,7 @@ TYPES = {
 
 
 def sides(padding: Any) -> tuple[int, int, int, int]:
-    """Give (left, top, right, bottom) of a number, (left and right, top and bottom), or all four."""
+    """Return (left, top, right, bottom) of a number, (left and right, top and bottom), or all four."""
     given = [padding or 0] if isinstance(padding, int | None) else list(padding)
     if len(given) == 4:
         left, top, right, bottom = given
@@ -30,7 +30,7 @@ def sides(padding: Any) -> tuple[int, int, int, int]:
 
 
 def surroundings(transform: Any, form: Form, api: str) -> dict[str, Any] | str:
-    """Give border and fill of a padding; or why they are left to torchvision."""
+    """Return border and fill of a padding; or why they are left to torchvision."""
     border = BORDERS.get(transform.padding_mode)
     padding = transform.padding if isinstance(transform.padding, list | tuple) else [transform.padding or 0]
     if any(not isinstance(side, int) or side < 0 for side in padding):
@@ -41,7 +41,7 @@ def surroundings(transform: Any, form: Form, api: str) -> dict[str, Any] | str:
 
 
 def filled(fill: Any, border: str, form: Form, api: str) -> dict[str, Any] | str:
-    """Give the same for one of our borders."""
+    """Return the same for one of our borders."""
     if isinstance(fill, dict):
         if form.container == "pil" and any(isinstance(k, type) and issubclass(k, Image.Image) for k in fill):
             return "a fill for each class of PIL images is not learned"
@@ -67,7 +67,8 @@ def filled(fill: Any, border: str, form: Form, api: str) -> dict[str, Any] | str
 
 
 def mask_fill(fill: Any, form: Form) -> tuple[float, ...] | None:
-    """Give a fill in the values as which masks of a dtype are copied, see ``masks.CARRIERS``; None: there are none."""
+    """Return a fill in the values as which masks of a dtype are copied, see ``masks.CARRIERS``; None: there are
+    none."""
     if form.fresh or isinstance(fill, bool) or not isinstance(fill, int | float):
         return None
     most = {"bool": 1, "uint8": 255, "int8": 127, "int16": 2**15 - 1}.get(form.dtype, 0)

@@ -56,5 +56,5 @@ def from_params(spec: Spec, entry: Any) -> Outcome:
 
 
 def played(transform: v2.Transform, value: Any, params: Mapping[str, Any]) -> Any:
-    """Give what v2 makes of a value that is no plain tensor where ``params`` are drawn; others stay as they are."""
+    """Return what v2 makes of a value that is no plain tensor where ``params`` are drawn; others stay as they are."""
     return transform.transform(value, params) if check_type(value, transform._transformed_types) else value

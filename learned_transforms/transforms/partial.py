@@ -14,7 +14,7 @@ Making = Callable[[Sequence[Any]], Any]
 
 
 def foreign(read: Any) -> list[str]:
-    """Why nothing in this library runs a transform, whatever the image; or no reason."""
+    """Return why nothing in this library runs a transform, whatever the image; or no reason."""
     if isinstance(read, Network | Views):
         return []
     inner = [leaf.transform for leaf in leaves(read)]
@@ -26,7 +26,7 @@ def foreign(read: Any) -> list[str]:
 
 
 def stand_in(transform: Any, read: Any, make: Making) -> Any:
-    """What runs in place of a container, or of a client's object that holds pipelines; None: nothing better.
+    """Return what runs in place of a container, or of a client's object that holds pipelines; None: nothing better.
 
     It is of the same class, draws by the same code, and runs what is foreign in it as it is, at its place.
 
@@ -53,7 +53,7 @@ def stand_in(transform: Any, read: Any, make: Making) -> Any:
 
 
 def viewed(value: Any, make: Making, made: dict[int, Any]) -> Any:
-    """A held value with a pipeline for every transform in it; one for each that comes several times."""
+    """Return a held value with a pipeline for every transform in it; one for each that comes several times."""
     if isinstance(value, list | tuple):
         return type(value)(viewed(one, make, made) for one in value)
     if callable(value) and id(value) not in made:
@@ -62,14 +62,14 @@ def viewed(value: Any, make: Making, made: dict[int, Any]) -> Any:
 
 
 def copied(transform: Any, changes: dict[str, Any]) -> Any:
-    """An object of the same class with other attributes, none of which it registers."""
+    """Return an object of the same class with other attributes, none of which it registers."""
     found: Any = object.__new__(type(transform))
     found.__dict__.update({**vars(transform), **changes})
     return found
 
 
 def members(found: Any, read: Any) -> Iterator[Any]:
-    """The pipelines, and what is foreign between them, in what :func:`stand_in` gave."""
+    """Yield the pipelines, and what is foreign between them, in what :func:`stand_in` gave."""
     names = read.names if isinstance(read, Views) else ("transforms",)
     yield from dict.fromkeys(one for name in names for one in flattened(vars(found).get(name)))
 

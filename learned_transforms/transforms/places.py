@@ -52,7 +52,7 @@ class Placed(Spec):
         return tuple((name, as_plain(value)) for name, value in drawn.items()) or False
 
     def fits(self, entry: Mapping[str, Any]) -> bool:
-        """Tell whether params of the right names are whole numbers, and as many as it draws."""
+        """Return whether params of the right names are whole numbers, and as many as it draws."""
         raise NotImplementedError
 
     def replay(self, entry: Any) -> Outcome | None:
@@ -172,12 +172,12 @@ class RandomIoUCrop(Placed):
 
 
 def as_plain(value: Any) -> Any:
-    """Give a param of torchvision's without tensors and lists, which have no hash."""
+    """Return a param of torchvision's without tensors and lists, which have no hash."""
     value = value.tolist() if isinstance(value, Tensor) else value
     return tuple(value) if isinstance(value, list) else value
 
 
 def whole_numbers(value: Any, count: int, least: int) -> bool:
-    """Tell whether a param holds so many whole numbers of at least ``least``."""
+    """Return whether a param holds so many whole numbers of at least ``least``."""
     listed: Sequence[Any] = value if isinstance(value, list | tuple) else ()
     return len(listed) == count and all(type(one) is int and one >= least for one in listed)

@@ -127,7 +127,7 @@ class Normalize(Spec):
 
 
 def numbers(value: Any) -> tuple[float, ...] | None:
-    """Give a sequence of numbers as a tuple; None for anything else."""
+    """Return a sequence of numbers as a tuple; None for anything else."""
     plain = isinstance(value, list | tuple) and value and all(isinstance(v, int | float) for v in value)
     return tuple(float(v) for v in value) if plain else None
 

@@ -89,7 +89,7 @@ class Altered:
 
 
 def spec_of(transform: Any) -> Spec:
-    """Give what a transform is; of one that is not in the catalogue, nothing is known."""
+    """Return what a transform is; of one that is not in the catalogue, nothing is known."""
     return transform if isinstance(transform, Spec) else SPECS.get(type(transform), Spec)(transform)
 
 
@@ -145,7 +145,7 @@ def step(spec: Spec, form: Form, learned: Collected[str]) -> Step | str:
 
 
 def name_of(transform: Any) -> str:
-    """Give the name of a transform's class, or of a function."""
+    """Return the name of a transform's class, or of a function."""
     if isinstance(transform, Altered):
         transform = transform.transform
     return str(getattr(transform, "__name__", type(transform).__name__))

@@ -21,14 +21,14 @@ KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 
 
 def interpolation_name(value: Any) -> str:
-    """Give the name of an interpolation, which torchvision takes as an enum, a name, or Pillow's number."""
+    """Return the name of an interpolation, which torchvision takes as an enum, a name, or Pillow's number."""
     if isinstance(value, InterpolationMode):
         return str(value.value)
     return Image.Resampling(value).name.lower() if isinstance(value, int) else str(value)
 
 
 def resize_role(interpolation: Any) -> str:
-    """Give the beginning of the roles of the layers that a resize may need."""
+    """Return the beginning of the roles of the layers that a resize may need."""
     name = interpolation_name(interpolation)
     return "nearest" if name.startswith("nearest") else f"resize_{name}"
 

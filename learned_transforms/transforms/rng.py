@@ -19,7 +19,7 @@ def round_float32(value: float) -> float:
 
 
 def next_float32(value: float) -> float:
-    """Give the float32 that follows."""
+    """Return the float32 that follows."""
     return float(np.nextafter(np.float32(value), np.float32(np.inf)))
 
 
@@ -42,7 +42,7 @@ ALL_BITS, HALF = -(2**63), 2**32 - 1
 
 
 def buffer_of(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Give this thread's tensor of so many numbers to draw into."""
+    """Return this thread's tensor of so many numbers to draw into."""
     buffer = BUFFERS.kept.get((dtype, count))
     if buffer is None:
         with torch.inference_mode(False):
@@ -51,7 +51,7 @@ def buffer_of(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def default_rng_active() -> bool:
-    """Tell whether torch draws float32 on the CPU, into memory of ours.
+    """Return whether torch draws float32 on the CPU, into memory of ours.
 
     A default device, or another dtype, draws other numbers; and what torch looks into it must see.
     """
@@ -59,7 +59,7 @@ def default_rng_active() -> bool:
 
 
 def draw(count: int) -> list[float]:
-    """Give what ``torch.rand(1)``, called ``count`` times, would give."""
+    """Return what ``torch.rand(1)``, called ``count`` times, would give."""
     if not default_rng_active():
         return [torch.rand(1).item() for _ in range(count)]
     values: list[float] = buffer_of(count).uniform_().tolist()

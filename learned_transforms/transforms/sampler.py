@@ -48,7 +48,7 @@ class Sampler:
         self.native = native
 
     def __call__(self, shape: Shape) -> tuple[tuple[Outcome, ...], Window | None] | None:
-        """The outcomes in order, and the window if one is drawn; None, and nothing is drawn: Python must draw.
+        """Return the outcomes in order, and the window if one is drawn; None, and nothing is drawn: Python must draw.
 
         Args:
             shape: (C, H, W) of the image.
@@ -67,7 +67,7 @@ class Sampler:
 
 
 def sampler_of(leaves: Sequence[Leaf], random: Sequence[int]) -> Sampler | None:
-    """What draws for the random ones among transforms; None: Python must, or does it as fast.
+    """Return what draws for the random ones among transforms; None: Python must, or does it as fast.
 
     Args:
         leaves: the transforms.
@@ -113,7 +113,8 @@ def sampler_of(leaves: Sequence[Leaf], random: Sequence[int]) -> Sampler | None:
 
 @cache
 def scaled_at_once() -> bool | None:
-    """Whether the installed torch scales and moves a uniform number with one rounding; None: it is not known here."""
+    """Return whether the installed torch scales and moves a uniform number with one rounding; None: it is not known
+    here."""
     return aside(ask)
 
 

@@ -71,19 +71,19 @@ class Step:
     parts: "tuple[Step, ...]" = ()
 
     def layers(self) -> "tuple[tuple[int | None, Step], ...]":
-        """The steps of one layer, with their numbers where there are several."""
+        """Return the steps of one layer, with their numbers where there are several."""
         return tuple(enumerate(self.parts)) if self.parts else ((None, self),)
 
 
 def kind_of(form: Form, api: str) -> str:
-    """Give the teacher whose arithmetic applies: ``pil``, ``uint8``, ``uint8_v1`` or ``float32``."""
+    """Return the teacher whose arithmetic applies: ``pil``, ``uint8``, ``uint8_v1`` or ``float32``."""
     if form.container == "pil":
         return "pil"
     return "uint8_v1" if form.dtype == "uint8" and api == "v1" else form.dtype
 
 
 def kept_as(name: str) -> str:
-    """Give the attribute under which torchvision keeps an argument."""
+    """Return the attribute under which torchvision keeps an argument."""
     return "options" if name == "sampler_options" else name
 
 
@@ -146,11 +146,11 @@ class Spec:
             self.api = "v2"
 
     def argument(self, name: str) -> Any:
-        """Give an argument as the constructor takes it."""
+        """Return an argument as the constructor takes it."""
         return getattr(self.transform, kept_as(name))
 
     def roles(self) -> tuple[str, ...]:
-        """Give beginnings of the roles of the learned layers that it may need."""
+        """Return beginnings of the roles of the learned layers that it may need."""
         return ()
 
     def lower(self, form: Form) -> Step | str:
@@ -158,15 +158,15 @@ class Spec:
         return "not in the catalogue"
 
     def skips(self, form: Form) -> bool:
-        """Tell whether it leaves images of a container alone: masks that are not moved."""
+        """Return whether it leaves images of a container alone: masks that are not moved."""
         return form.container == "mask" and not (self.geometric and self.api == "v2")
 
     def changes(self, form: Form) -> bool:
-        """Tell whether it changes the image that it is given, which others may see."""
+        """Return whether it changes the image that it is given, which others may see."""
         return self.writes and self.transform.inplace and form.container != "pil" and not form.fresh
 
     def keeps(self, form: Form, drawn: Outcome, gray: bool) -> bool:
-        """Tell whether an image whose values it leaves as they are comes back itself; ``gray``: it has no colors."""
+        """Return whether an image whose values it leaves as they are comes back itself; ``gray``: it has no colors."""
         return form.container in self.kept
 
     @property
@@ -175,11 +175,11 @@ class Spec:
         return self.geometric or self.converting or self.numeric
 
     def gives_view(self) -> bool:
-        """Tell whether it only cuts a view out of a tensor, where its window lies in that."""
+        """Return whether it only cuts a view out of a tensor, where its window lies in that."""
         return False
 
     def order_after(self, before: Form, after: Form, order: int) -> int:
-        """Give the order in memory of what it makes of an image of form ``before``, see ``layout``."""
+        """Return the order in memory of what it makes of an image of form ``before``, see ``layout``."""
         if after.container == "pil":
             return PLANES
         if before.container == "pil":
@@ -211,7 +211,7 @@ class Spec:
         return found
 
     def takes_effect(self, drawn: Outcome) -> bool:
-        """Tell whether it is applied, with a factor if it draws some."""
+        """Return whether it is applied, with a factor if it draws some."""
         return drawn is not False
 
     def native_parts(self) -> list[Part] | None:
@@ -227,7 +227,7 @@ class Spec:
         return {}
 
     def size_after(self, size: Size, drawn: Outcome = True) -> Size:
-        """Give the size of what it makes of an image, from what it drew."""
+        """Return the size of what it makes of an image, from what it drew."""
         return size
 
     def carry(self, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
@@ -295,10 +295,10 @@ class Twin(Spec):
 
 
 def is_whole(entry: Mapping[str, Any], names: Sequence[str]) -> bool:
-    """Tell whether all of these params are whole numbers."""
+    """Return whether all of these params are whole numbers."""
     return all(type(entry[name]) is int for name in names)
 
 
 def names_are(entry: Any, names: Sequence[str]) -> bool:
-    """Tell whether params have these names, and no others."""
+    """Return whether params have these names, and no others."""
     return isinstance(entry, Mapping) and entry.keys() == set(names)

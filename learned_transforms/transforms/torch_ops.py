@@ -58,7 +58,7 @@ BY_STATE: Checks = {STATE: is_text}
 
 
 def codec(kind: str) -> str:
-    """The library that writes and reads JPEG images, with its version: Pillow's own for PIL images."""
+    """Return the library that writes and reads JPEG images, with its version: Pillow's own for PIL images."""
     if kind == "pil":
         turbo = features.version_feature("libjpeg_turbo")
         name = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version_codec('jpg')}"
@@ -119,7 +119,7 @@ class Mixing(Operation):
     advice = BATCH
 
     def argument(self, name: str) -> Any:
-        """Give an argument, to be written down with the others.
+        """Return an argument, to be written down with the others.
 
         Raises:
             PipelineTypeError: they do not say all.
@@ -179,18 +179,19 @@ OPERATIONS: dict[type, type[Operation]] = {
 
 
 def published(transform: Any) -> type | None:
-    """The class of an operation, which a transform is or inherits from."""
+    """Return the class of an operation, which a transform is or inherits from."""
     return next((kind for kind in type(transform).__mro__ if kind in OPERATIONS), None)
 
 
 def operates(read: Any) -> bool:
-    """Whether a transform, as it is read, is an operation of torch's, or a container of nothing else."""
+    """Return whether a transform, as it is read, is an operation of torch's, or a container of nothing else."""
     inner = [leaf.transform for leaf in leaves(read) if type(leaf.transform) not in CONTAINERS]
     return bool(inner) and all(type(one) in OPERATIONS for one in inner)
 
 
 def twin_of(transform: Any) -> Any:
-    """What runs in place of a transform: the same object, as of now, in a class of fewer passes; itself, else."""
+    """Return what runs in place of a transform: the same object, as of now, in a class of fewer passes; itself,
+    else."""
     kind = published(transform)
     if kind is not None:
         made: Any = object.__new__(OPERATIONS[kind].twin or type(transform))
@@ -203,7 +204,7 @@ def twin_of(transform: Any) -> Any:
 
 
 def run(transform: Any, *inputs: Any) -> Any:
-    """What an operation, or a container of such, makes of inputs.
+    """Return what an operation, or a container of such, makes of inputs.
 
     Raises:
         OperationError: torchvision refuses them; of the type that it raises, too.
@@ -214,7 +215,8 @@ def run(transform: Any, *inputs: Any) -> Any:
 
 
 def advised(transform: Any, twin: Any, inputs: Sequence[Any]) -> Any:
-    """What the twin of a transform makes of inputs; where torchvision refuses them, with a word of what to give."""
+    """Return what the twin of a transform makes of inputs; where torchvision refuses them, with a word of what to
+    give."""
     try:
         return twin(*inputs)
     except REFUSALS as error:
@@ -232,7 +234,7 @@ def names_of(transform: Any) -> tuple[str, ...]:
 
 
 def record(transform: Any, inputs: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
-    """What an operation makes of inputs, and what it drew, as plain values.
+    """Return what an operation makes of inputs, and what it drew, as plain values.
 
     Raises:
         UnsupportedTransformError: it drew from another generator than torch's own of the CPU.
@@ -261,7 +263,7 @@ def record(transform: Any, inputs: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def replay(transform: Any, inputs: Sequence[Any], entry: Any) -> Any:
-    """What an operation makes of inputs under what :func:`record` wrote.
+    """Return what an operation makes of inputs under what :func:`record` wrote.
 
     Raises:
         PipelineValueError: that does not fit it.

@@ -48,7 +48,7 @@ class PlainWatch:
 
 
 def equal(value: Any, copy: Any) -> bool:
-    """Whether a value is this object, or equals a copy of it; what cannot be compared is another value."""
+    """Return whether a value is this object, or equals a copy of it; what cannot be compared is another value."""
     if value is copy:
         return True
     try:
@@ -85,7 +85,8 @@ def watch_values(watch: Any, values: dict[str, Any], idle: Set[str] = frozenset(
 
 
 def kept(value: Any) -> Any:
-    """A copy of a value that may change in place; what a list or dictionary holds besides numbers stays as it is."""
+    """Return a copy of a value that may change in place; what a list or dictionary holds besides numbers stays as it
+    is."""
     if isinstance(value, nn.Module) or not isinstance(value, list | dict | set):
         return value
     if not value and type(value) in EMPTY:
@@ -94,7 +95,7 @@ def kept(value: Any) -> Any:
 
 
 def numbers_only(value: Any) -> bool:
-    """Whether lists and the like hold nothing but numbers, names and None."""
+    """Return whether lists and the like hold nothing but numbers, names and None."""
     if isinstance(value, dict):
         return all(numbers_only(one) for one in value.values())
     if isinstance(value, list | tuple | set):
@@ -103,7 +104,7 @@ def numbers_only(value: Any) -> bool:
 
 
 def arrays_in(value: Any) -> list[Any]:
-    """The tensors and arrays in an argument."""
+    """Return the tensors and arrays in an argument."""
     if isinstance(value, Tensor | np.ndarray):
         return [value]
     inner: Iterator[Any] | Sequence[Any] = ()
@@ -115,7 +116,8 @@ def arrays_in(value: Any) -> list[Any]:
 
 
 def numbers_of(values: Mapping[str, Any], name: str) -> list[Any]:
-    """What tells that a tensor or array changed: its numbers, or of large tensors whether torch wrote to them."""
+    """Return what tells that a tensor or array changed: its numbers, or of large tensors whether torch wrote to
+    them."""
     return [
         (array.ctypes.data, array.shape, hash(array.tobytes()))
         if isinstance(array, np.ndarray)

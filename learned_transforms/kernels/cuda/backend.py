@@ -43,7 +43,7 @@ FARTHEST = 2**20
 
 
 def why_not(plan: Plan | None, device: torch.device | None, gradients: bool) -> str | None:
-    """Reason why this backend cannot run ``plan`` on ``device``, or None."""
+    """Return reason why this backend cannot run ``plan`` on ``device``, or None."""
     if device is not None and device.type != PLACE:
         return f"it runs on a GPU, not on {device.type}"
     if gradients or torch.compiler.is_compiling():
@@ -57,7 +57,7 @@ def index_of(device: torch.device) -> int:
 
 
 def unfit(plan: Plan) -> str | None:
-    """Why a plan is not for this backend."""
+    """Return why a plan is not for this backend."""
     if not plan.stages:
         return None
     if plan.floating:
@@ -87,17 +87,17 @@ def unfit(plan: Plan) -> str | None:
 
 
 def filled(fill: Sequence[float]) -> tuple[float, ...]:
-    """What is filled in for each channel; without any, 0."""
+    """Return what is filled in for each channel; without any, 0."""
     return tuple(fill) if any(fill) else ()
 
 
 def may_fill(stage: Gather) -> bool:
-    """Whether it may reach beyond an image of some size."""
+    """Return whether it may reach beyond an image of some size."""
     return stage.outside or isinstance(stage.rows, Part | Padded) or isinstance(stage.columns, Part | Padded)
 
 
 def unfit_stage(stage: Stage) -> str | None:
-    """Why a stage is not for this backend."""
+    """Return why a stage is not for this backend."""
     if isinstance(stage, Resample | Resize):
         how, axes = stage.arithmetic, (stage.rows, stage.columns)
         if not all(isinstance(axis, Axis) and axis.antialias for axis in axes):
@@ -125,7 +125,7 @@ def unfit_stage(stage: Stage) -> str | None:
 
 
 def tame(axis: Axis) -> bool:
-    """Whether the weights of an axis are far from what an int16 cannot hold, whatever its length."""
+    """Return whether the weights of an axis are far from what an int16 cannot hold, whatever its length."""
     kernel = axis.kernel.detach()
     u = torch.linspace(0, 1, 17, dtype=torch.float64, device=kernel.device)[:, None, None]
     terms = (kernel * u ** torch.arange(kernel.shape[1], device=kernel.device)).sum(-1)
@@ -197,7 +197,7 @@ class Program:
         self.constants: dict[torch.device, Constants] = {}
 
     def filling(self) -> Tensor:
-        """What is filled in, as the stages behind leave it: ``[C, 1, 1]``."""
+        """Return what is filled in, as the stages behind leave it: ``[C, 1, 1]``."""
         value = torch.zeros(self.plan.channels, 1, 1, dtype=torch.uint8, device="cpu")
         if self.plan.around is not None:
             value = of_fill(self.plan.around.fill, value)
@@ -209,7 +209,7 @@ class Program:
         return value
 
     def bind(self, image: Any, interleaved: bool = False, windowed: bool = False) -> Call:
-        """What runs on images of the dtype and the number of dimensions of this one."""
+        """Return what runs on images of the dtype and the number of dimensions of this one."""
         if not isinstance(image, Tensor) or image.device.type != PLACE:
             raise BackendError("The cuda backend takes tensors on a GPU.")
         if image.dtype != torch.uint8 or 0 in image.shape:
@@ -223,7 +223,7 @@ class Program:
         return run
 
     def roam(self, image: Any, interleaved: bool = False) -> Call | None:
-        """What runs on images of any size."""
+        """Return what runs on images of any size."""
         return self.bind(image, interleaved)
 
     def run(self, image: Tensor, window: Window | None, interleaved: bool) -> Tensor:
@@ -244,7 +244,8 @@ class Program:
         return made
 
     def geometry(self, size: tuple[int, int], window: Window | None) -> Geometry:
-        """What the plan comes to for images of a size (rows, columns), or a window of them; kept, but for windows."""
+        """Return what the plan comes to for images of a size (rows, columns), or a window of them; kept, but for
+        windows."""
         if window is None:
             found = self.known.get(size)
             if found is None:
@@ -262,7 +263,7 @@ class Program:
         return self.settle(seen)
 
     def settle(self, seen: tuple[Span, Span]) -> Geometry:
-        """The same for what is seen of an image."""
+        """Return the same for what is seen of an image."""
         rows, columns = seen
         shape, axes, taken = (self.plan.channels, rows.length, columns.length), None, None
         for stage in at(self.plan.stages, shape):
@@ -300,7 +301,7 @@ class Program:
         constants.driver.launch(f"resample_{kernel}", blocks, shared, arguments)
 
     def on(self, device: torch.device) -> Constants:
-        """The numbers of the plan on a device; kept."""
+        """Return the numbers of the plan on a device; kept."""
         found = self.constants.get(device)
         if found is None:
             with torch.inference_mode(False):
@@ -311,7 +312,7 @@ class Program:
 
 
 def of_fill(fill: Sequence[float], like: Tensor) -> Tensor:
-    """A fill of images in the dtype and shape ``[C, 1, 1]`` of others; without any, 0."""
+    """Return a fill of images in the dtype and shape ``[C, 1, 1]`` of others; without any, 0."""
     return like.new_tensor(fill or (0.0,)).view(-1, 1, 1).expand(like.shape)
 
 
@@ -320,7 +321,8 @@ def pointer(tensor: Tensor) -> ctypes.c_void_p:
 
 
 def readable(image: Tensor) -> Tensor:
-    """The images as ``[N, C, H, W]`` that the kernels read: a view, or a copy where strides are too large for them.
+    """Return the images as ``[N, C, H, W]`` that the kernels read: a view, or a copy where strides are too large for
+    them.
 
     Raises:
         InputShapeError: the storage was taken away.
@@ -334,7 +336,8 @@ def readable(image: Tensor) -> Tensor:
 
 
 def source_of(images: Tensor, geometry: Geometry) -> Images:
-    """The part of images that a plan takes, as the kernels read it: looked up from the first pixel that is kept on."""
+    """Return the part of images that a plan takes, as the kernels read it: looked up from the first pixel that is kept
+    on."""
     image, channel, row, pixel = images.stride()
     storage = images.untyped_storage()
     (top, down), (left, right) = (
@@ -345,7 +348,7 @@ def source_of(images: Tensor, geometry: Geometry) -> Images:
 
 
 def target_of(batch: Tensor, geometry: Geometry) -> Made:
-    """Where the outputs of ``[N, C, H, W]`` that are made of pixels go, in the order of those."""
+    """Return where the outputs of ``[N, C, H, W]`` that are made of pixels go, in the order of those."""
     image, channel, row, pixel = batch.stride()
     top, left = (span.begin if span.step > 0 else span.end - 1 for span in geometry.made)
     data = batch.data_ptr() + batch.element_size() * (top * row + left * pixel)
@@ -354,7 +357,7 @@ def target_of(batch: Tensor, geometry: Geometry) -> Made:
 
 
 def sides_of(geometry: Geometry, terms: Tensor, bits: int) -> Sides:
-    """The resample of a plan, across and down."""
+    """Return the resample of a plan, across and down."""
     support, count = terms.shape
     axes = zip(geometry.axes or (), geometry.taken, geometry.made, strict=True)
     down, across = (
@@ -377,5 +380,5 @@ def chunk_of(sides: Sides, channels: int, value: int) -> tuple[int, int]:
 
 
 def compile_plan(plan: Plan) -> Program | Reference:
-    """The program of a plan; where there is nothing to compute, the reference gives images back as they are."""
+    """Return the program of a plan; where there is nothing to compute, the reference gives images back as they are."""
     return Program(plan) if plan.stages else Reference(plan)

@@ -80,7 +80,7 @@ class Gpu:
             self.library.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
 
     def function(self, name: str) -> ctypes.c_void_p:
-        """A kernel; kept."""
+        """Return a kernel; kept."""
         found = self.functions.get(name)
         if found is None:
             found = ctypes.c_void_p()
@@ -111,7 +111,7 @@ def ask(library: ctypes.CDLL, name: str, *arguments: Any) -> None:
 
 @cache
 def gpu(device: int) -> Gpu:
-    """The kernels on a GPU; kept.
+    """Return the kernels on a GPU; kept.
 
     Raises:
         BackendError: they cannot be compiled or loaded for it.
@@ -121,7 +121,7 @@ def gpu(device: int) -> Gpu:
 
 @cache
 def failure(device: int) -> str | None:
-    """Why there are no kernels on a GPU; kept."""
+    """Return why there are no kernels on a GPU; kept."""
     lacking = missing()
     if lacking is not None:
         return lacking
@@ -134,7 +134,7 @@ def failure(device: int) -> str | None:
 
 @cache
 def missing() -> str | None:
-    """What this machine lacks; kept."""
+    """Return what this machine lacks; kept."""
     if torch.version.cuda is None:
         return "this torch was built without CUDA"
     if not torch.cuda.is_available():
@@ -149,7 +149,7 @@ def missing() -> str | None:
 
 @cache
 def driver_library() -> ctypes.CDLL:
-    """The CUDA driver.
+    """Return the CUDA driver.
 
     Raises:
         OSError: it is not there.
@@ -159,7 +159,7 @@ def driver_library() -> ctypes.CDLL:
 
 @cache
 def nvrtc_library() -> ctypes.CDLL:
-    """The compiler that torch's wheel brings, or else the system's.
+    """Return the compiler that torch's wheel brings, or else the system's.
 
     Raises:
         OSError: there is none.
@@ -172,7 +172,7 @@ def nvrtc_library() -> ctypes.CDLL:
 
 
 def loaded(names: Sequence[str], what: str) -> ctypes.CDLL:
-    """The first library that is there."""
+    """Return the first library that is there."""
     for name in names:
         with suppress(OSError):
             return ctypes.CDLL(name)
@@ -180,7 +180,7 @@ def loaded(names: Sequence[str], what: str) -> ctypes.CDLL:
 
 
 def compiled(architecture: str) -> bytes:
-    """The kernels for an architecture, out of the cache on disk where they are there.
+    """Return the kernels for an architecture, out of the cache on disk where they are there.
 
     Raises:
         BackendError: NVRTC refuses; what it says comes with it.
@@ -200,7 +200,7 @@ def compiled(architecture: str) -> bytes:
 
 
 def cache_folder() -> Path | None:
-    """Where compiled kernels are kept: a folder of the user's; None: this user has none."""
+    """Return where compiled kernels are kept: a folder of the user's; None: this user has none."""
     named = os.environ.get(CACHE)
     if named:
         return Path(named)
@@ -209,7 +209,7 @@ def cache_folder() -> Path | None:
 
 
 def checked(path: Path) -> bytes | None:
-    """What :func:`keep` wrote; None: nothing, or it is broken."""
+    """Return what :func:`keep` wrote; None: nothing, or it is broken."""
     try:
         held = path.read_bytes()
     except OSError:
@@ -236,7 +236,7 @@ def nvrtc_version() -> tuple[int, int]:
 
 
 def translated(sources: dict[str, bytes], options: Sequence[str], form: str) -> bytes:
-    """What NVRTC makes of sources by name: ``"CUBIN"`` or ``"PTX"``.
+    """Return what NVRTC makes of sources by name: ``"CUBIN"`` or ``"PTX"``.
 
     Raises:
         BackendError: it refuses; what it says comes with it.
@@ -263,7 +263,7 @@ def strings(values: Any) -> Any:
 
 
 def output_of(nvrtc: ctypes.CDLL, what: str, program: ctypes.c_void_p) -> bytes:
-    """The program's log, PTX or CUBIN, without the zero behind text."""
+    """Return the program's log, PTX or CUBIN, without the zero behind text."""
     size = ctypes.c_size_t()
     getattr(nvrtc, f"nvrtcGet{what}Size")(program, ctypes.byref(size))
     made = ctypes.create_string_buffer(size.value)

@@ -19,7 +19,7 @@ class Span(NamedTuple):
     length: int
 
     def then(self, keep: Keep | None) -> "Span":
-        """The same with a crop, a pad or a flip behind it."""
+        """Return the same with a crop, a pad or a flip behind it."""
         if keep is None:
             return self
         if not self.inner:
@@ -43,7 +43,7 @@ class Span(NamedTuple):
 
 
 def entire(length: int) -> Span:
-    """An axis as it is."""
+    """Return an axis as it is."""
     return Span(0, 1, 0, length, length)
 
 

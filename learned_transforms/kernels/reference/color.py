@@ -39,7 +39,7 @@ def blend(image: Tensor, other: Tensor | None, stage: Blend) -> Tensor:
 
 
 def within(stage: Filter, made: Tensor, image: Tensor) -> Tensor:
-    """What was made, and the image as it is where the window of a filter of border ``copy`` leaves it."""
+    """Return what was made, and the image as it is where the window of a filter of border ``copy`` leaves it."""
     if stage.border != "copy":
         return made
     (h, w), (height, width) = stage.weights.shape, shape_of(image)[-2:]
@@ -49,7 +49,8 @@ def within(stage: Filter, made: Tensor, image: Tensor) -> Tensor:
 
 
 def mean_of(image: Tensor, rounding: str) -> Tensor:
-    """The mean of each image, as a float32; sums of levels are exact, and rounded to float32 before the division."""
+    """Return the mean of each image, as a float32; sums of levels are exact, and rounded to float32 before the
+    division."""
     count = math.prod(image.shape[-3:])
     levels = image.dtype == torch.uint8
     total = image.sum((-3, -2, -1), keepdim=True, dtype=torch.int64 if levels else torch.float64)
@@ -159,7 +160,7 @@ def blur(image: Tensor, stage: Blur) -> Tensor:
 
 
 def box_of(sigma: float, passes: int) -> tuple[int, int, int]:
-    """The box that, so many times, comes to a Gaussian, computed in float32 as Pillow does.
+    """Return the box that, so many times, comes to a Gaussian, computed in float32 as Pillow does.
 
     Returns:
         radius: of the pixels that count alike; their weight, and that of the two behind them, in units of 2 ** -24.

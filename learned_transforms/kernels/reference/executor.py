@@ -54,7 +54,7 @@ class Reference:
         self.known: dict[tuple[int, ...], list[Stage]] = {}
 
     def stages(self, shape: tuple[int, ...]) -> list[Stage]:
-        """What to carry out on images of ``shape`` (C, H, W); kept."""
+        """Return what to carry out on images of ``shape`` (C, H, W); kept."""
         found = self.known.get(shape)
         if found is None:
             if len(self.known) >= MOST_SIZES:
@@ -65,11 +65,11 @@ class Reference:
         return found
 
     def bind(self, image: Any, interleaved: bool = False, windowed: bool = False) -> Call:
-        """What runs on images like this one; here, on all."""
+        """Return what runs on images like this one; here, on all."""
         return self.run
 
     def roam(self, image: Any, interleaved: bool = False) -> Call | None:
-        """What runs on images of any size."""
+        """Return what runs on images of any size."""
         return self.run
 
     def run(
@@ -95,7 +95,7 @@ class Reference:
 
 
 def carry_out(image: Tensor, stage: Stage) -> Tensor:
-    """One stage."""
+    """Return one stage."""
     return STAGES[type(stage)](image, stage)
 
 
@@ -149,7 +149,7 @@ def two_of(taps: Taps) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
 
 
 def sum_of_quarters(sums: Tensor, taps: Taps, axis: int, bits: int) -> Tensor:
-    """The second pass over unrounded int32 sums, each product cut to quarters of a level."""
+    """Return the second pass over unrounded int32 sums, each product cut to quarters of a level."""
     total = torch.zeros((), dtype=torch.int32, device=sums.device)
     for index, weight in zip(taps.index, taps.weights.T, strict=True):
         pixels = sums.index_select(axis, index) >> 4
@@ -245,7 +245,7 @@ def gather(image: Tensor, stage: Gather) -> Tensor:
 
 
 def pick(image: Tensor, axis: int, keep: Kept, fill: Tensor) -> Tensor:
-    """The pixels along ``axis`` that are kept; ``fill [C or 1, 1, 1]`` for those outside."""
+    """Return the pixels along ``axis`` that are kept; ``fill [C or 1, 1, 1]`` for those outside."""
     size = shape_of(image)[axis]
     kept = keep.on(size)
     index = kept.index().to(image.device)
@@ -257,7 +257,8 @@ def pick(image: Tensor, axis: int, keep: Kept, fill: Tensor) -> Tensor:
 
 
 def seen(window: Window, size: Sequence[int], around: Around | None) -> Gather:
-    """The part in a window of an image of ``size`` (rows, columns); it may reach beyond it where ``around`` is known.
+    """Return the part in a window of an image of ``size`` (rows, columns); it may reach beyond it where ``around`` is
+    known.
 
     Raises:
         InputShapeError: it does otherwise.

@@ -57,7 +57,7 @@ def read_pairs(source: Path, skipped: list[str], converted: Counter[str]) -> Ite
 
 
 def as_mode(image: Any, modes: Sequence[str], converted: Counter[str]) -> Any:
-    """A PIL image as RGB where it has none of the modes, and counted; anything else as it is."""
+    """Return a PIL image as RGB where it has none of the modes, and counted; anything else as it is."""
     if not isinstance(image, Image.Image) or image.mode in modes:
         return image
     converted[image.mode] += 1
@@ -65,7 +65,7 @@ def as_mode(image: Any, modes: Sequence[str], converted: Counter[str]) -> Any:
 
 
 def read(path: Path, skipped: list[str]) -> Any:
-    """A PIL image as it is stored, or an array; None for what is unreadable, which goes to ``skipped``."""
+    """Return a PIL image as it is stored, or an array; None for what is unreadable, which goes to ``skipped``."""
     try:
         if path.suffix.lower() == ARRAY:
             return np.load(path, allow_pickle=False)
@@ -78,7 +78,7 @@ def read(path: Path, skipped: list[str]) -> Any:
 
 
 def listed(file: Path) -> list[Paths]:
-    """The pairs of paths in a CSV file."""
+    """Return the pairs of paths in a CSV file."""
     pairs: list[Paths] = []
     try:
         with open(file, newline="", encoding="utf-8-sig") as lines:
@@ -107,7 +107,7 @@ def check_there(pairs: list[Paths], file: Path) -> None:
 
 
 def matched(folder: Path) -> list[Paths]:
-    """The pairs of paths in a folder of pairs, in order of name."""
+    """Return the pairs of paths in a folder of pairs, in order of name."""
     if not folder.is_dir():
         raise DataError(f"Expected a CSV file or a folder of pairs, but {folder} is neither.")
     sides = next((s for s in SIDES if all((folder / name).is_dir() for name in s)), None)

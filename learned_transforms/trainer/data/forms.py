@@ -28,7 +28,7 @@ Found = tuple[Any, str]
 
 
 def unpacked(answer: Any) -> Found:
-    """The image in an answer: the only one in a mapping or a sequence, without the dimension of a batch of one.
+    """Return the image in an answer: the only one in a mapping or a sequence, without the dimension of a batch of one.
 
     Arrays whose channels come first, and values of 16 bits, become tensors ``[C, H, W]``, the latter of float32.
 
@@ -67,14 +67,14 @@ def unpacked(answer: Any) -> Found:
 
 
 def is_image(value: Any) -> bool:
-    """Whether a value holds images: a picture, or numbers of three or four dimensions, perhaps in a list."""
+    """Return whether a value holds images: a picture, or numbers of three or four dimensions, perhaps in a list."""
     if isinstance(value, list | tuple):
         return len(value) == 1 and is_image(value[0])
     return isinstance(value, Image.Image) or (isinstance(value, Tensor | np.ndarray) and value.ndim in (3, 4))
 
 
 def channels_first(array: np.ndarray) -> bool:
-    """Whether an array is rather ``[C, H, W]`` than ``[H, W, C]``."""
+    """Return whether an array is rather ``[C, H, W]`` than ``[H, W, C]``."""
     return array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] > MOST_CHANNELS
 
 
@@ -107,7 +107,7 @@ class Unpacking:
 
 
 def as_teacher(teacher: Any) -> Unpacking:
-    """What may be asked: a callable, or an ONNX file by its path.
+    """Return what may be asked: a callable, or an ONNX file by its path.
 
     Raises:
         PipelineValueError: neither, or a file that is no such model. MissingExtraError: see :class:`OnnxModel`.
@@ -143,7 +143,7 @@ class Command:
         self.calls = 0
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """The image that the command writes.
+        """Return the image that the command writes.
 
         Raises:
             TeacherError: it cannot be run, fails, takes too long, or writes no image.

@@ -109,7 +109,7 @@ def gather(
 
 
 def most_of_one_size(images: Sequence[Tensor]) -> list[int]:
-    """The numbers of the images of the size that most of them have.
+    """Return the numbers of the images of the size that most of them have.
 
     Raises:
         DataError: there are several sizes, and too few images of any.
@@ -126,7 +126,8 @@ def most_of_one_size(images: Sequence[Tensor]) -> list[int]:
 
 
 def study(teacher: Teacher, kind: str, channels: int, patch: tuple[int, int], notes: list[str]) -> Rules | None:
-    """How answers follow from the size of images, where parts of them are to be learned from; what is found is noted.
+    """Return how answers follow from the size of images, where parts of them are to be learned from; what is found is
+    noted.
 
     None: no rule was found; or there is none to speak of, and answers may as well be learned from as they are.
     """
@@ -157,7 +158,7 @@ def check_enough(pairs: Pairs) -> None:
 
 
 def agreed_kind(kind: str | None, found: Images) -> str:
-    """The kind that was asked for, if the data can be given in it; else that of the data."""
+    """Return the kind that was asked for, if the data can be given in it; else that of the data."""
     if kind is None or kind == found.kind:
         return found.kind
     if found.targets is not None:

@@ -110,7 +110,7 @@ class Levels:
     def network(
         self, layers: list[Layer], params: list[Params], pairs: Pairs, learned: tuple[str, ...] = ()
     ) -> Network:
-        """The layers, and the table behind them."""
+        """Return the layers, and the table behind them."""
         if self.table is not None:
             last = layers[-1] if layers else None
             if isinstance(last, Lookup) and last.values.dtype == torch.uint8:
@@ -125,7 +125,7 @@ class Levels:
 
 
 def different(targets: Tensor, known: list[Tensor] | None = None) -> list[Tensor] | None:
-    """The different values of each channel, sorted; None where one has more than 256.
+    """Return the different values of each channel, sorted; None where one has more than 256.
 
     Args:
         targets: float32 ``[N, C, H, W]``.
@@ -150,7 +150,7 @@ def merged(values: Tensor) -> Tensor:
 
 
 def row(values: Tensor, bright: Tensor, means: Tensor) -> Tensor:
-    """A table ``[256]``, float32, strictly rising, that has all of the values, in float64 in between.
+    """Return a table ``[256]``, float32, strictly rising, that has all of the values, in float64 in between.
 
     Args:
         values: of one channel, sorted, all different.
@@ -173,21 +173,22 @@ def row(values: Tensor, bright: Tensor, means: Tensor) -> Tensor:
 
 
 def placed(values: Tensor, index: Tensor, table: Tensor) -> Tensor:
-    """A table, float32, with these values at their places."""
+    """Return a table, float32, with these values at their places."""
     table = table.float()
     table[index] = values
     return table
 
 
 def whole(values: Tensor) -> Tensor | None:
-    """The values as whole levels, if all of them are that."""
+    """Return the values as whole levels, if all of them are that."""
     rounded = values.round()
     fits = float((values - rounded).abs().max()) <= WHOLE and rounded[0] >= 0 and rounded[-1] <= 255
     return rounded.long() if fits else None
 
 
 def lattice(values: Tensor) -> Tensor | None:
-    """Which multiples of one step lie between sorted values and the first of them; None: no 256 steps explain them."""
+    """Return which multiples of one step lie between sorted values and the first of them; None: no 256 steps explain
+    them."""
     if len(values) < 2:
         return None
     for parts in (1, 2, 3, 4):
@@ -203,7 +204,8 @@ def lattice(values: Tensor) -> Tensor | None:
 
 
 def filled(values: Tensor, index: Tensor) -> Tensor:
-    """A table through the values by straight lines, and on beyond them as steeply as they are on the whole, float64."""
+    """Return a table through the values by straight lines, and on beyond them as steeply as they are on the whole,
+    float64."""
     count = torch.arange(LEVELS).double()
     if len(values) < 2:
         return values[0] + (count - index[0]) / 255

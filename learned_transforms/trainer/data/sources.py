@@ -64,12 +64,13 @@ class Pairs:
 
 
 def photo(name: str) -> Tensor:
-    """A bundled photo by name, uint8 ``[3, H, W]``."""
+    """Return a bundled photo by name, uint8 ``[3, H, W]``."""
     return as_tensor(Image.open(PHOTOS / f"{name}.jpg").convert("RGB"))
 
 
 def as_tensor(image: Any, convert: bool = True) -> Tensor:
-    """One image as a contiguous tensor ``[C, H, W]``; PIL images of other modes as RGB, unless ``convert`` is off.
+    """Return one image as a contiguous tensor ``[C, H, W]``; PIL images of other modes as RGB, unless ``convert`` is
+    off.
 
     Raises:
         InputTypeError: no image, one of another mode, an array of a dtype that torch lacks, or see
@@ -87,7 +88,8 @@ def as_tensor(image: Any, convert: bool = True) -> Tensor:
 
 
 def as_kind(image: Tensor, kind: str) -> Any:
-    """A copy of one image ``[C, H, W]`` in the form in which a teacher of ``kind`` takes it; arrays are contiguous."""
+    """Return a copy of one image ``[C, H, W]`` in the form in which a teacher of ``kind`` takes it; arrays are
+    contiguous."""
     if kind == "float32" and image.dtype == torch.uint8:
         return image.float() / 255
     made = from_tensor(image.clone(), kind if kind in ("pil", "numpy") else "tensor")
@@ -119,7 +121,7 @@ def saturated(count: int, shape: tuple[int, int, int], generator: torch.Generato
 
 
 def constant(count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-    """One color all over: every gray in turn, then random colors."""
+    """Return one color all over: every gray in turn, then random colors."""
     gray = torch.arange(256, dtype=torch.uint8)[:count, None].expand(-1, shape[0])
     colors = torch.randint(0, 256, (max(0, count - 256), shape[0]), dtype=torch.uint8, generator=generator)
     return torch.cat([gray, colors])[:, :, None, None].expand(-1, *shape).clone()
@@ -170,7 +172,7 @@ def synthetic(count: int, shape: tuple[int, int, int], seed: int) -> Tensor:
 
 
 def training_images(count: int, size: tuple[int, int] = (32, 32), seed: int = 0) -> Tensor:
-    """The bundled training set: half patches of three photos, half synthetic; uint8 ``[count, 3, *size]``."""
+    """Return the bundled training set: half patches of three photos, half synthetic; uint8 ``[count, 3, *size]``."""
     patches = photo_patches([photo(name) for name in TRAINING_PHOTOS], count - count // 2, size, seed)
     return torch.cat([patches, synthetic(count // 2, (3, *size), seed)])
 
@@ -237,7 +239,7 @@ def read_images(data: Any, paired: bool = False) -> Images:
 
 
 def kind_of(image: Any) -> str:
-    """One of ``KINDS``, or a dtype that is none."""
+    """Return one of ``KINDS``, or a dtype that is none."""
     if isinstance(image, Image.Image):
         return "pil"
     if isinstance(image, np.ndarray) and image.dtype == np.uint8:
@@ -261,7 +263,7 @@ def check_one(image: Tensor, what: str, number: int) -> Tensor:
 
 
 def in_float32(answer: Tensor) -> Tensor:
-    """An answer as it is learned: float64 rounded to float32, anything else as it is."""
+    """Return an answer as it is learned: float64 rounded to float32, anything else as it is."""
     return answer.float() if answer.dtype == torch.float64 else answer
 
 
@@ -270,7 +272,7 @@ def describe(data: Any) -> str:
 
 
 def iterate(data: Any, paired: bool, skipped: list[str], converted: Counter[str]) -> Iterator[Any]:
-    """The items of ``data``; unreadable files go to ``skipped``, and the modes of files to ``converted``."""
+    """Yield the items of ``data``; unreadable files go to ``skipped``, and the modes of files to ``converted``."""
     if isinstance(data, str | Path):
         yield from (read_pairs if paired else read_folder)(Path(data), skipped, converted)
     else:
@@ -278,7 +280,7 @@ def iterate(data: Any, paired: bool, skipped: list[str], converted: Counter[str]
 
 
 def find_kind(teacher: Teacher, image: Tensor, first: str) -> str:
-    """The kind in which a teacher takes images: the first in which it turns this one into an image.
+    """Return the kind in which a teacher takes images: the first in which it turns this one into an image.
 
     Args:
         teacher: what is tried.
@@ -298,7 +300,7 @@ def find_kind(teacher: Teacher, image: Tensor, first: str) -> str:
 
 
 def failure(teacher: Teacher, image: Tensor, kind: str) -> str | None:
-    """Why a teacher makes no image of this one, in a line; None if it does."""
+    """Return why a teacher makes no image of this one, in a line; None if it does."""
     try:
         raw = teacher(as_kind(image, kind))
     except Exception as error:  # A foreign callable may raise anything for what it does not take.
@@ -313,7 +315,8 @@ def failure(teacher: Teacher, image: Tensor, kind: str) -> str | None:
 
 
 def ask(teacher: Teacher, images: Iterable[Tensor], kind: str, progress: bool = False) -> tuple[list[Tensor], str]:
-    """The teacher's answer to each image, proof that it gives the same one twice, and the container of the answers.
+    """Return the teacher's answer to each image, proof that it gives the same one twice, and the container of the
+    answers.
 
     Raises:
         TeacherError: the teacher raises, changes its input, returns no image or NaN, or answers differently
@@ -333,7 +336,7 @@ def ask(teacher: Teacher, images: Iterable[Tensor], kind: str, progress: bool = 
 
 
 def ask_once(teacher: Teacher, image: Tensor, kind: str, i: int) -> tuple[Tensor, str]:
-    """The answer to image ``i``, uint8 or float32 ``[C, H, W]``, and its container.
+    """Return the answer to image ``i``, uint8 or float32 ``[C, H, W]``, and its container.
 
     Raises:
         TeacherError: see :func:`ask`.
@@ -375,7 +378,7 @@ def check_answer(answer: Tensor, i: int) -> Tensor:
 
 
 def container_of(image: Any) -> str:
-    """The container of an image: ``"pil"``, ``"numpy"``, ``"image"`` or ``"tensor"``."""
+    """Return the container of an image: ``"pil"``, ``"numpy"``, ``"image"`` or ``"tensor"``."""
     form = form_of(image) if not isinstance(image, np.ndarray) else None
     if isinstance(image, np.ndarray):
         return "numpy"
@@ -383,7 +386,7 @@ def container_of(image: Any) -> str:
 
 
 def disagreement(first: Tensor, second: Tensor, i: int) -> str:
-    """What to say of a teacher that gave two answers."""
+    """Return what to say of a teacher that gave two answers."""
     if first.shape != second.shape:
         detail = f"shapes {tuple(first.shape)} and {tuple(second.shape)}"
     else:

@@ -86,7 +86,7 @@ class Snapshot:
     done: bool = False
 
     def result(self) -> "Snapshot":
-        """What is left to keep of a step that is done."""
+        """Return what is left to keep of a step that is done."""
         return Snapshot(self.history, self.best, done=True)
 
     def dump(self) -> tuple[Tensors, Values]:
@@ -135,7 +135,8 @@ class Checkpoint:
             self.read()
 
     def begin(self, name: str) -> tuple[str, Snapshot | None]:
-        """What the next step of that name is called here, since names may recur, and where it was left, if it was."""
+        """Return what the next step of that name is called here, since names may recur, and where it was left, if it
+        was."""
         self.begun[name] += 1
         key = f"{name} #{self.begun[name]}"
         return key, self.stored.pop(key, None)
@@ -230,7 +231,7 @@ class Checkpoint:
             )
 
     def damaged(self, reason: object) -> CheckpointError:
-        """The error for a checkpoint that cannot be used."""
+        """Return the error for a checkpoint that cannot be used."""
         why = f"{type(reason).__name__}: {reason}" if isinstance(reason, Exception) else reason
         return CheckpointError(
             f"Expected a readable checkpoint in {self.folder}, got a damaged or foreign one ({why}). "

@@ -149,7 +149,7 @@ class Run:
         return [Epoch(**epoch) for epoch in self.now.history]
 
     def snapshot(self, history: tuple[dict[str, Any], ...], best: Tensors) -> Snapshot:
-        """How things stand at the end of an epoch; without a checkpoint, what the result is made of."""
+        """Return how things stand at the end of an epoch; without a checkpoint, what the result is made of."""
         if self.settings.checkpoint is None:
             return Snapshot(history, best)
         return Snapshot(history, best, clone(self.weights), self.state.dump() if self.state else NOTHING)
@@ -250,7 +250,7 @@ def separable(rows: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, image
 
 
 def solve(a: Tensor, b: Tensor) -> Tensor:
-    """Least squares from normal equations, with just enough ridge to survive directions that no image shows."""
+    """Return least squares from normal equations, with just enough ridge to survive directions that no image shows."""
     a, b = a.double(), b.double()
     ridge = 1e-10 * a.diagonal().mean() + 1e-30
     solution: Tensor = torch.linalg.solve(a + ridge * torch.eye(len(a), dtype=a.dtype, device=a.device), b)
@@ -258,7 +258,7 @@ def solve(a: Tensor, b: Tensor) -> Tensor:
 
 
 def least_squares(inputs: Tensor, targets: Tensor) -> Tensor:
-    """The matrix ``m`` for which ``m @ inputs`` is nearest to ``targets``; both ``[features, samples]``.
+    """Return the matrix ``m`` for which ``m @ inputs`` is nearest to ``targets``; both ``[features, samples]``.
 
     Products are summed in float64: float32 loses four digits over a million samples.
     """
@@ -313,7 +313,8 @@ def fit_intervals(inputs: Tensor, levels: Tensor, iterations: int = 40) -> tuple
 def fit_separable(
     data: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], settings: Settings, seed: int
 ) -> tuple[Separable, list[Epoch]]:
-    """The free separable network, by alternating least squares from random matrices: one epoch solves for each in turn.
+    """Return the free separable network, by alternating least squares from random matrices: one epoch solves for each
+    in turn.
 
     It is trained on ``settings.device``, and comes back to the CPU.
 
@@ -368,7 +369,7 @@ def fit_unstructured(
     seed: int,
     batch: int = 64,
 ) -> tuple[Unstructured, list[Epoch]]:
-    """A plain network, by AdamW with a cosine schedule; trained on ``settings.device``, back on the CPU."""
+    """Return a plain network, by AdamW with a cosine schedule; trained on ``settings.device``, back on the CPU."""
     (x, y), held_out = settings.move(data), settings.move(held_out)
     shapes: list[Shape] = [tuple(part.shape[1:]) for part in data]  # type: ignore[misc]
     with torch.random.fork_rng(devices=[]):

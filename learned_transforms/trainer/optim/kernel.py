@@ -22,7 +22,7 @@ Sized = tuple[Tensor, Tensor]
 
 
 def kernel_matrices(layer: Resampling, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The row and the column matrix that a kernel comes to, from the size of ``x`` to the size of ``y``."""
+    """Return the row and the column matrix that a kernel comes to, from the size of ``x`` to the size of ``y``."""
     placement = layer.placement if isinstance(layer, Placed) else WHOLE
     inputs, output = ((part.shape[-2], part.shape[-1]) for part in (x, y))
     found = placement.matrices(layer.kernel, layer.shift, inputs, output)
@@ -122,7 +122,7 @@ def normal_equations(layer: Resampling, weight: Tensor, bias: Tensor, data: Sequ
 
 
 def slopes(layer: Resampling, weight: Tensor, x: Tensor, y: Tensor) -> Iterator[Tensor]:
-    """How the prediction for ``x`` changes with each weight that moves."""
+    """Yield how the prediction for ``x`` changes with each weight that moves."""
     rows, columns = kernel_matrices(layer, x, y)
     mixed = torch.einsum("oc,nchw->nohw", weight, x)
     wide, tall = mixed @ columns.T, rows @ mixed
@@ -139,7 +139,7 @@ def slopes(layer: Resampling, weight: Tensor, x: Tensor, y: Tensor) -> Iterator[
 
 
 def matrix_slopes(layer: Resampling, values: Tensor, index: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """How the row and the column matrix change with ``values[index]``, by central differences."""
+    """Return how the row and the column matrix change with ``values[index]``, by central differences."""
     kept = values[index].clone()
     values[index] = kept + STEP
     above = kernel_matrices(layer, x, y)

@@ -11,7 +11,7 @@ DENOMINATORS = sorted(RATIONALS | {2**n for n in range(25)} | {10**n for n in ra
 
 
 def on_grid(values: Tensor, denominator: int) -> Tensor:
-    """The nearest multiples of ``1 / denominator``."""
+    """Return the nearest multiples of ``1 / denominator``."""
     return torch.round(values.double() * denominator) / denominator
 
 
@@ -29,7 +29,7 @@ def snapped(values: Tensor) -> Iterator[tuple[int | None, Tensor]]:
 def snap(
     values: Tensor, loss: Callable[[Tensor], float], slack: float, floor: float, most: int
 ) -> list[tuple[int | None, Tensor]]:
-    """The ``most`` simplest grids whose loss is at most ``(1 + slack)`` times that of the values as trained.
+    """Return the ``most`` simplest grids whose loss is at most ``(1 + slack)`` times that of the values as trained.
 
     Args:
         values: learned weights.

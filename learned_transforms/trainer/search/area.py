@@ -77,7 +77,7 @@ def sizes(part: Labelled, problem: Problem) -> tuple[Size, Size]:
 
 
 def best_arithmetic(parts: Sequence[Labelled], place: Placement) -> Arithmetic:
-    """The arithmetic with which the fewest values differ, on the first of the parts before all others."""
+    """Return the arithmetic with which the fewest values differ, on the first of the parts before all others."""
 
     def worth(arithmetic: Arithmetic) -> tuple[Any, Any]:
         layer = resampling(COPY.values, COPY.shift, arithmetic, place)

@@ -58,7 +58,8 @@ def factors_along(axis: int, parts: list[Labelled]) -> list[int]:
 
 
 def with_blocks(network: Network, bounds: Bounds, ask: Callable[[Network], Bounds]) -> tuple[Network, Bounds] | None:
-    """A network that resizes, with means of blocks before where that explains the sizes at which it did not hold.
+    """Return a network that resizes, with means of blocks before where that explains the sizes at which it did not
+    hold.
 
     Args:
         network: it holds at some sizes.

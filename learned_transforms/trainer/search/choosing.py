@@ -92,7 +92,8 @@ def select(
     checks: Sequence[Labelled],
     ask: Ask | None,
 ) -> tuple[Candidate, list[Trial]]:
-    """The kernel, the arithmetic and the channel map with which the fewest values differ; the simplest among equals."""
+    """Return the kernel, the arithmetic and the channel map with which the fewest values differ; the simplest among
+    equals."""
     tried: list[Candidate] = []
     if is_identity(weight):
         for kernel, arithmetic in rank(kernels, placement, data, plain=True):
@@ -116,7 +117,7 @@ def select(
 
 
 def is_identity(weight: Tensor) -> bool:
-    """Whether channels seem to pass unchanged; clamping between passes blurs the fitted weights a little."""
+    """Return whether channels seem to pass unchanged; clamping between passes blurs the fitted weights a little."""
     c_out, c_in = weight.shape
     return c_out == c_in and float((weight.cpu() - torch.eye(c_out)).abs().max()) < 0.02
 
@@ -129,7 +130,7 @@ def arithmetics(data: Labelled, plain: bool) -> list[Arithmetic]:
 def rank(
     kernels: Sequence[Kernel], placement: Placement, data: Labelled, plain: bool, most: int = 4
 ) -> list[tuple[Kernel, Arithmetic]]:
-    """The pairs of kernel and arithmetic that leave the smallest error, best first.
+    """Return the pairs of kernel and arithmetic that leave the smallest error, best first.
 
     Where channels are mixed (not ``plain``), that is the error behind the best channel map for each.
 

@@ -15,7 +15,7 @@ NAMED = 10
 
 
 def contradictions(form: Form, pairs: Labelled, unit: float) -> list[int]:
-    """The numbers of the pairs that a form misses by more than one level."""
+    """Return the numbers of the pairs that a form misses by more than one level."""
     found: list[int] = []
     for start in range(0, len(pairs.inputs), AT_ONCE):
         part = pairs.part(slice(start, start + AT_ONCE))
@@ -25,13 +25,13 @@ def contradictions(form: Form, pairs: Labelled, unit: float) -> list[int]:
 
 
 def told(numbers: Sequence[int], count: int) -> str:
-    """What to say of them."""
+    """Return what to say of them."""
     named = ", ".join(f"#{number}" for number in numbers[:NAMED]) + (", ..." if len(numbers) > NAMED else "")
     return f"{len(numbers):,} of {count:,} images {'disagree' if len(numbers) > 1 else 'disagrees'}: {named}"
 
 
 def colors_asked(form: Form, inputs: Tensor) -> str:
-    """The share of all colors that a map of colors was asked about; empty for other forms and other images."""
+    """Return the share of all colors that a map of colors was asked about; empty for other forms and other images."""
     colors = all(type(layer) in (Lookup, Mixing) for layer in form.layers)
     if not colors or inputs.dtype != torch.uint8 or inputs.shape[1] != 3:
         return ""
@@ -41,6 +41,6 @@ def colors_asked(form: Form, inputs: Tensor) -> str:
 
 
 def basis_of(form: Form) -> str:
-    """What a claim of exactness rests on, beside the images that were compared."""
+    """Return what a claim of exactness rests on, beside the images that were compared."""
     whole = any(isinstance(layer, Resampling) and layer.arithmetic.number == "int" for layer in form.layers)
     return "taps recovered" if whole and form.grids.get("kernel") is not None else ""

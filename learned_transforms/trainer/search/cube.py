@@ -34,12 +34,12 @@ AT_ONCE = 64
 
 
 def cubed(problem: Problem) -> Iterator[tuple[str, Form | str]]:
-    """A table of colors of whatever grid."""
+    """Yield a table of colors of whatever grid."""
     yield "color table", cube_form(problem)
 
 
 def cube_form(problem: Problem) -> Form | str:
-    """The grid from lines of colors along each axis, the nodes from a grid of colors."""
+    """Return the grid from lines of colors along each axis, the nodes from a grid of colors."""
     ask = problem.ask
     if ask is None or not problem.train.quantized or problem.train.inputs.dtype != torch.uint8:
         return "there is no teacher to ask, or images and answers are no levels"
@@ -71,7 +71,7 @@ class Colors:
         self.ask, self.size = ask, (shape[-2], shape[-1])
 
     def __call__(self, colors: Tensor) -> Tensor:
-        """What colors ``[K, 3]`` come out as: ``[K, C_out]``."""
+        """Return what colors ``[K, 3]`` come out as: ``[K, C_out]``."""
         height, width = self.size
         room = height * width
         images = torch.cat([colors, colors[:1].expand(-len(colors) % room, -1)])
@@ -80,7 +80,7 @@ class Colors:
         return made.permute(0, 2, 3, 1).flatten(0, 2)[: len(colors)]
 
     def alone(self, part: Labelled) -> bool:
-        """Whether pixels come out the same in another order."""
+        """Return whether pixels come out the same in another order."""
         colors, answers = (images[0].flatten(1).T for images in (part.inputs, part.targets))
         order = torch.randperm(len(colors), generator=torch.Generator().manual_seed(0))
         return self(colors[order]).equal(answers[order])
@@ -102,7 +102,7 @@ def hats(levels: Tensor, count: int) -> Tensor:
 
 
 def nodes_along(answers: Tensor, free: Tensor) -> int | None:
-    """The fewest nodes of an even grid between which lines of answers are straight; None: there is none."""
+    """Return the fewest nodes of an even grid between which lines of answers are straight; None: there is none."""
     lines = answers[:, free] if free.any() else answers
     levels = torch.arange(LEVELS)
     left = []
@@ -115,7 +115,7 @@ def nodes_along(answers: Tensor, free: Tensor) -> int | None:
 
 
 def fit_nodes(ask: Colors, counts: list[int]) -> Tensor:
-    """The nodes ``[C_out, *counts]`` whose interpolation rounds to the answers, as nearly as there are any."""
+    """Return the nodes ``[C_out, *counts]`` whose interpolation rounds to the answers, as nearly as there are any."""
     levels = [torch.linspace(0, HIGHEST, min(MOST_LEVELS, SAMPLES * (n - 1) + 1)).round() for n in counts]
     colors = torch.cartesian_prod(*levels).to(torch.uint8)
     answers = ask(colors).T.unflatten(1, [len(each) for each in levels]).float()

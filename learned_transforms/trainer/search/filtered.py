@@ -32,7 +32,8 @@ def filtered(problem: Problem) -> Iterator[tuple[str, Form | str]]:
 
 
 def filtered_form(problem: Problem) -> Form | str:
-    """The shipped resize behind which a window leaves least; then that window, with its arithmetic and border."""
+    """Return the shipped resize behind which a window leaves least; then that window, with its arithmetic and
+    border."""
     places, kernels = places_of(problem), shipped_kernels(problem, torch.zeros(2, dtype=torch.float64))
     if problem.channels[0] != problem.channels[1] or not places or not kernels:
         return "answers are no resized images, or only a part of them is seen"
@@ -52,7 +53,7 @@ def filtered_form(problem: Problem) -> Form | str:
 
 
 def places_of(problem: Problem) -> Sequence[Placement]:
-    """The ways in which all of an image may be resized to all of an answer."""
+    """Return the ways in which all of an image may be resized to all of an answer."""
     inputs, rules = problem.train.inputs, problem.rules
     if problem.same_size:
         return ()
@@ -63,12 +64,13 @@ def places_of(problem: Problem) -> Sequence[Placement]:
 
 
 def resized(layer: Resampling, part: Labelled) -> Labelled:
-    """What is left to learn behind a resize."""
+    """Return what is left to learn behind a resize."""
     return Labelled(run([layer], part), part.targets)
 
 
 def left_by(layer: Resampling, part: Labelled) -> float:
-    """The mean square that a window behind a resize leaves of what is clamped to neither end; infinite if all is."""
+    """Return the mean square that a window behind a resize leaves of what is clamped to neither end; infinite if all
+    is."""
     windows, targets = patches(resized(layer, part), REACH, PATCH_VALUES)
     inside = (targets > targets.min()) & (targets < targets.max())
     if not inside.any():
@@ -78,7 +80,7 @@ def left_by(layer: Resampling, part: Labelled) -> float:
 
 
 def behind(layer: Resampling, kernel: Kernel, place: Placement, problem: Problem) -> Form | str:
-    """A resize with the window that explains what comes behind it; or why there is none."""
+    """Return a resize with the window that explains what comes behind it; or why there is none."""
     train, val = resized(layer, problem.train), resized(layer, problem.val)
     _, form = next(windowed(replace(problem, train=train, val=val, probes=(), ask=None, rules=None)))
     if isinstance(form, str):

@@ -24,7 +24,7 @@ REFINED_VALUES, REFINEMENTS = 4_000_000, 80
 
 
 def gained(problem: Problem) -> Iterator[tuple[str, Form | str]]:
-    """A gain and an offset for each value."""
+    """Yield a gain and an offset for each value."""
     yield "gain map", gain_map(problem)
 
 

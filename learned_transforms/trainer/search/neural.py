@@ -14,7 +14,7 @@ LAST_RESORT = 500, 12
 
 
 def last_resort(problem: Problem, full: float, seed: int) -> tuple[str, Form | str]:
-    """The plain network for a teacher that no other family is faithful to, trained for a minute."""
+    """Return the plain network for a teacher that no other family is faithful to, trained for a minute."""
     images, epochs = LAST_RESORT
     part, settings = slice(images), replace(problem.settings, epochs=min(epochs, problem.settings.epochs))
     problem = replace(problem, train=problem.train.part(part), val=problem.val.part(part), settings=settings)
@@ -23,7 +23,7 @@ def last_resort(problem: Problem, full: float, seed: int) -> tuple[str, Form | s
 
 
 def plain(kind: str, problem: Problem, full: float, seed: int) -> Form | str:
-    """A plain network, trained by AdamW."""
+    """Return a plain network, trained by AdamW."""
     weights = problem.train.inputs[0].numel() * problem.train.targets[0].numel()
     if kind == "dense" and weights > MOST_WEIGHTS:
         return f"a dense network would have {weights:,} weights; at most {MOST_WEIGHTS:,} are trained"

@@ -27,7 +27,7 @@ Medians = tuple[Tensor, Tensor]
 
 
 def noisy_table(problem: Problem) -> Form | None:
-    """The table of pairs whose targets are noisy; None where they are not, or there is a teacher to ask."""
+    """Return the table of pairs whose targets are noisy; None where they are not, or there is a teacher to ask."""
     inputs, targets = problem.train.inputs, problem.train.targets
     levels = inputs.dtype == targets.dtype == torch.uint8
     if problem.ask is not None or not levels or inputs.shape != targets.shape:
@@ -66,7 +66,8 @@ def medians(levels: Tensor, targets: Tensor, counts: Tensor) -> Medians:
 
 
 def smoothed(seen: Medians, stiffness: float) -> Tensor:
-    """The table ``[256]``, float64, that is near to what was seen and bends little: straight where nothing was."""
+    """Return the table ``[256]``, float64, that is near to what was seen and bends little: straight where nothing
+    was."""
     count, middle = seen[0] / seen[0].mean(), seen[1]
     bends = torch.eye(LEVELS, dtype=torch.float64).diff(n=2, dim=0)
     table: Tensor = torch.linalg.solve(torch.diag(count) + stiffness * bends.T @ bends, count * middle)
@@ -74,7 +75,7 @@ def smoothed(seen: Medians, stiffness: float) -> Tensor:
 
 
 def stiffness_of(inputs: Tensor, targets: Tensor, counts: Tensor) -> float:
-    """The most with which a table is as near as any to pairs that it was not made from, as far as these tell."""
+    """Return the most with which a table is as near as any to pairs that it was not made from, as far as these tell."""
     fold = torch.arange(len(inputs)) % FOLDS
     losses = torch.zeros(FOLDS, len(STIFF), dtype=torch.float64)
     for out in range(FOLDS):

@@ -26,7 +26,7 @@ QUICK = Settings(6, 3, 0.0, False, lambda epoch: None)
 
 
 def outliers_of(pairs: Labelled, unit: float) -> list[int]:
-    """The numbers of the pairs that disagree with what explains the others best, out of a few simple maps.
+    """Return the numbers of the pairs that disagree with what explains the others best, out of a few simple maps.
 
     Args:
         pairs: levels, or floats.
@@ -70,7 +70,7 @@ def errors_of(pairs: Labelled, kept: Tensor) -> list[Tensor]:
 
 
 def told(outliers: Sequence[int], count: int) -> str:
-    """What to say of outliers."""
+    """Return what to say of outliers."""
     named = ", ".join(f"#{number}" for number in outliers[:NAMED])
     more = ", ..." if len(outliers) > NAMED else ""
     return f"{len(outliers)} of {count:,} pairs disagree with the rest and were left out: {named}{more}"

@@ -39,7 +39,7 @@ class Line:
         return step_of(self.grid, self.length, self.full)
 
     def centres(self, count: int) -> Tensor:
-        """Where the centres of ``count`` outputs lie, in input pixels."""
+        """Return where the centres of ``count`` outputs lie, in input pixels."""
         first = 0.5 * self.scale if self.grid == "centres" else 0.5
         return self.low + (torch.arange(count).double() * self.step + self.start) * self.scale + first
 
@@ -67,7 +67,7 @@ class Placement:
     growing: Arithmetic | None = None
 
     def parts(self, layer: Resampling, output: Size) -> list[tuple[Layer, Params]]:
-        """The layers that it comes to, with their params."""
+        """Return the layers that it comes to, with their params."""
         size = output if self.size is None else self.size
         before: list[tuple[Layer, Params]] = [] if self.box is None else [(Cropping(), self.box)]
         resize: list[tuple[Layer, Params]] = [self.on_grid(layer, {"size": size})] if self.resized else []
@@ -75,7 +75,7 @@ class Placement:
         return before + resize + behind
 
     def on_grid(self, layer: Resampling, params: Params) -> tuple[Resampling, Params]:
-        """The resize itself, with its params."""
+        """Return the resize itself, with its params."""
         params = params if self.antialias else {**params, "antialias": False}
         if self.grid == "centres":
             return layer, params
@@ -84,7 +84,7 @@ class Placement:
         return made, {**params, "grid": self.grid}
 
     def stages(self, layer: Resampling, shape: Shape, output: Size, relaxed: bool = False) -> list[Stage]:
-        """What it comes to for images of one shape."""
+        """Return what it comes to for images of one shape."""
         found: list[Stage] = []
         for part, given in self.parts(layer, output):
             for stage in part.stages(shape, given, relaxed):
@@ -93,7 +93,8 @@ class Placement:
         return found or [Gather()]
 
     def matrices(self, kernel: Tensor, shift: Tensor, inputs: Size, output: Size) -> tuple[Tensor, Tensor] | None:
-        """The row and the column matrix that a kernel comes to, not rounded; None where a crop leaves the image."""
+        """Return the row and the column matrix that a kernel comes to, not rounded; None where a crop leaves the
+        image."""
         box = None if self.box is None else cut(self.box, inputs)
         inner = inputs if box is None else (box[0][1], box[1][1])
         full = inner if not self.resized else output_size(inner, output if self.size is None else self.size, None)
@@ -147,7 +148,8 @@ def inside(part: tuple[int, int], size: int) -> bool:
 
 
 def crops(starts: Sequence[int], size: Size, lengths: Size) -> Iterator[Params | None]:
-    """The rules by which a crop may start there: none, in the middle, so far from the beginning or from the end."""
+    """Yield the rules by which a crop may start there: none, in the middle, so far from the beginning or from the
+    end."""
     if size == lengths:
         yield None
         return
@@ -158,7 +160,7 @@ def crops(starts: Sequence[int], size: Size, lengths: Size) -> Iterator[Params |
 
 
 def placements(lines: tuple[Line, Line], inputs: Size, output: Size, antialias: bool, copied: bool) -> list[Placement]:
-    """The rules that come to these lines for this size, those to prefer among equals first.
+    """Return the rules that come to these lines for this size, those to prefer among equals first.
 
     Args:
         lines: of the rows, and of the columns.
@@ -188,7 +190,7 @@ def placements(lines: tuple[Line, Line], inputs: Size, output: Size, antialias: 
 def resampling(
     kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, placement: Placement, width: float = 1.0
 ) -> Resampling:
-    """A resample with a placement, which most have none."""
+    """Return a resample with a placement, which most have none."""
     made = Resampling if placement == WHOLE else partial(Placed, placement=placement)
     return made(kernel, shift, arithmetic, width=width)
 

@@ -88,7 +88,7 @@ def pointwise(problem: Problem) -> Iterator[tuple[str, Form | str]]:
 
 
 def table(problem: Problem) -> Form | str:
-    """One table for each channel, or one for all."""
+    """Return one table for each channel, or one for all."""
     inputs, targets = problem.train.inputs, problem.train.targets
     if inputs.dtype != torch.uint8:
         return "inputs are no levels"
@@ -106,7 +106,7 @@ def table(problem: Problem) -> Form | str:
 
 
 def lookup(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The table ``[256]`` from levels to targets, levels or floats; and which of its entries were seen."""
+    """Return the table ``[256]`` from levels to targets, levels or floats; and which of its entries were seen."""
     levels = inputs.flatten().long()
     count = torch.bincount(levels, minlength=LEVELS)
     if targets.dtype == torch.uint8:
@@ -124,7 +124,7 @@ def lookup(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def channel_map(problem: Problem) -> Form | str:
-    """A linear map of the channels, with the arithmetic and the grid with which the fewest values differ."""
+    """Return a linear map of the channels, with the arithmetic and the grid with which the fewest values differ."""
     if not problem.same_size:
         return "outputs have another size than inputs"
     part = sample(problem.train, MOST_SAMPLES)
@@ -139,7 +139,7 @@ def channel_map(problem: Problem) -> Form | str:
 
 
 def two_maps(problem: Problem) -> Form | str:
-    """A channel map that also looks at outputs which another map gives, as rounded there: chroma after luma.
+    """Return a channel map that also looks at outputs which another map gives, as rounded there: chroma after luma.
 
     Each output that one map does not explain is explained by as few channels and outputs as will do.
     """
@@ -168,7 +168,8 @@ def two_maps(problem: Problem) -> Form | str:
 
 
 def vivid(part: Labelled) -> Labelled:
-    """The colors that are far from gray, if there are enough of them, as images of one pixel: others hide a map."""
+    """Return the colors that are far from gray, if there are enough of them, as images of one pixel: others hide a
+    map."""
     inputs, targets = (images.movedim(1, -1).flatten(0, 2) for images in (part.inputs, part.targets))
     spread = inputs.amax(1).int() - inputs.amin(1).int()
     chosen = spread > VIVID if int((spread > VIVID).sum()) > FEWEST_VIVID else spread >= 0
@@ -176,13 +177,14 @@ def vivid(part: Labelled) -> Labelled:
 
 
 def one_output(problem: Problem, *channels: int) -> Problem:
-    """The problem of some of the output channels alone."""
+    """Return the problem of some of the output channels alone."""
     train, val = (Labelled(part.inputs, part.targets[:, channels]) for part in (problem.train, problem.val))
     return replace(problem, train=train, val=val, ask=None)
 
 
 def few_planes(planes: Tensor, wanted: Tensor) -> tuple[int, ...]:
-    """The fewest planes whose weighted sum explains levels nearly as well as that of all; the last is all ones."""
+    """Return the fewest planes whose weighted sum explains levels nearly as well as that of all; the last is all
+    ones."""
 
     def loss(chosen: tuple[int, ...]) -> float:
         used = planes[[*chosen, len(planes) - 1]]
@@ -201,7 +203,7 @@ Fitted = tuple[Tensor, Tensor]
 
 
 def best_map(before: Sequence[Layer], problem: Problem, fitted: Fitted | None = None) -> Form:
-    """The best channel map behind layers that are known; ``fitted``: from these weights."""
+    """Return the best channel map behind layers that are known; ``fitted``: from these weights."""
     few, check = sample(problem.val, FEW_CHECKED), sample(problem.val, MOST_CHECKED)
     found = list(mixings(before, sample(problem.train, MOST_SAMPLES), few, fitted))
     shares = [attempt([*before, mixing], [few]).differing for mixing, _ in found]
@@ -227,7 +229,8 @@ def best_map(before: Sequence[Layer], problem: Problem, fitted: Fitted | None = 
 
 
 def settle(maps: Sequence[Sequence[Layer]], rivals: Sequence[Sequence[Layer]], ask: Ask, shape: torch.Size) -> int:
-    """Which of several networks that no image told apart agrees with the teacher on the colors that they dispute.
+    """Return which of several networks that no image told apart agrees with the teacher on the colors that they
+    dispute.
 
     All 2^24 colors are looked at: a few of them can lie on a tie that no photo happens to show.
 
@@ -257,7 +260,8 @@ def sample(part: Labelled, most: int) -> Labelled:
 
 
 def table_then_map(problem: Problem) -> Form | str:
-    """One table of levels for all channels, then a linear map of them; for one float output, a sum of free tables.
+    """Return one table of levels for all channels, then a linear map of them; for one float output, a sum of free
+    tables.
 
     Each output is first fitted as a sum of free tables, one a channel; their sum tells the common table where channel
     weights sum to 1, and their ratios tell the weights.
@@ -279,7 +283,7 @@ def table_then_map(problem: Problem) -> Form | str:
 
 
 def additive_tables(inputs: Tensor, targets: Tensor) -> Tensor:
-    """The tables ``[C_out, C_in, 256]`` whose sums over the input channels are nearest to the targets."""
+    """Return the tables ``[C_out, C_in, 256]`` whose sums over the input channels are nearest to the targets."""
     channels = inputs.shape[1]
     index = inputs.transpose(0, 1).reshape(channels, -1).long() + LEVELS * torch.arange(channels)[:, None]
     wanted = targets.transpose(0, 1).reshape(targets.shape[1], -1).double()
@@ -350,7 +354,8 @@ def promising(weight: Tensor, bias: Tensor, planes: Tensor, data: Labelled) -> l
 
 
 def middle(sums: Tensor, levels: Tensor, bias: Tensor) -> Tensor:
-    """What is added to sums in the middle of all that truncates them to the levels; ``bias`` where nothing does."""
+    """Return what is added to sums in the middle of all that truncates them to the levels; ``bias`` where nothing
+    does."""
     inside = (levels > 0) & (levels < 255)
     low = torch.where(inside, levels - sums, -torch.inf).amax(1)
     high = torch.where(inside, levels + 1 - sums, torch.inf).amin(1)

@@ -177,7 +177,8 @@ class Form:
 
 
 def run(layers: Sequence[Layer], part: Labelled, params: Sequence[Params] | None = None) -> Tensor:
-    """The output of layers; unless ``params`` are given, the first of them may resample, and the rest take none."""
+    """Return the output of layers; unless ``params`` are given, the first of them may resample, and the rest take
+    none."""
     chosen = (
         params
         if params is not None
@@ -207,7 +208,7 @@ def wording(layers: Sequence[Layer]) -> str:
 
 
 def attempt(layers: Sequence[Layer], checks: Sequence[Labelled], params: Sequence[Params] | None = None) -> Trial:
-    """How far a candidate is from the teacher, over validation pairs and probes together."""
+    """Return how far a candidate is from the teacher, over validation pairs and probes together."""
     differing, values, largest, squares = 0, 0, 0.0, 0.0
     for check in checks:
         error = (run(layers, check, params).double() - check.targets.double()).abs()
@@ -228,7 +229,7 @@ def labelled(teacher: Callable[..., Any], images: Sequence[Tensor] | Tensor, kin
 def select(
     layers: Sequence[L], checks: Sequence[tuple[Labelled, Params]], few: int | None = None
 ) -> tuple[L, list[Trial]]:
-    """The layer that is nearest to the targets, the first among equals; and a trial for each, over all checks.
+    """Return the layer that is nearest to the targets, the first among equals; and a trial for each, over all checks.
 
     With ``few``, that many images of each check rule out all but ``FINALISTS`` of the layers first.
     """
@@ -242,13 +243,14 @@ def select(
 
 
 def overall(layer: Layer, checks: Sequence[tuple[Labelled, Params]], few: int | None = None) -> Trial:
-    """How far a layer is from the teacher, each check of the same weight; on the first ``few`` images, if given."""
+    """Return how far a layer is from the teacher, each check of the same weight; on the first ``few`` images, if
+    given."""
     found = [attempt([layer], [check.part(slice(few))], [params]) for check, params in checks]
     differing, squares = fmean(t.differing for t in found), fmean(t.squares for t in found)
     return Trial(choices(layer), differing, max(t.largest for t in found), squares)
 
 
 def choices(layer: Layer) -> str:
-    """A layer in words, with all that was selected for it."""
+    """Return a layer in words, with all that was selected for it."""
     chosen = [f"{name}: {value}" for name, value in layer.describe().items() if isinstance(value, str | int)]
     return ", ".join([wording([layer]), *chosen])

@@ -12,7 +12,7 @@ SMALL, SMALL_FLOAT = 2e-3, 1e-7
 
 
 def thinned(free: Separable, part: Sized, small: float) -> Separable:
-    """The same with rows that sum to 1 in the mean, refitted with only those weights that stand out."""
+    """Return the same with rows that sum to 1 in the mean, refitted with only those weights that stand out."""
     x, y = part
     target = (y - free.bias[:, None, None]).to(x)
     mixed = torch.einsum("oc,nchw->nohw", free.weight.to(x), x)
@@ -26,7 +26,7 @@ def thinned(free: Separable, part: Sized, small: float) -> Separable:
 
 
 def fit_support(inputs: Tensor, targets: Tensor, matrix: Tensor, small: float) -> Tensor:
-    """The matrix for which ``matrix @ inputs`` is nearest to the targets; its small entries become 0."""
+    """Return the matrix for which ``matrix @ inputs`` is nearest to the targets; its small entries become 0."""
     a = inputs.movedim(-2, 0).flatten(1)
     b = targets.movedim(-2, 0).flatten(1)
     products, sums = a @ a.T, a @ b.T

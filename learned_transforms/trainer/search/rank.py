@@ -33,7 +33,7 @@ def rank_form(problem: Problem) -> Form | str:
 
 
 def best_rank(part: Labelled, window: int) -> tuple[int, float]:
-    """The rank with which the fewest values inside differ, and their share."""
+    """Return the rank with which the fewest values inside differ, and their share."""
     inner = slice(window // 2, -(window // 2))
     found = windows(part.inputs, window, BORDERS[0])[..., inner, inner, :].sort(-1).values
     wrong = (found != part.targets[..., inner, inner, None]).double().flatten(0, -2).mean(0)

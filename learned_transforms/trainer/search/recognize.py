@@ -86,7 +86,7 @@ class Reading:
 def recognize(
     rows: Tensor, columns: Tensor, lines: Lines | None = None, straight: float = STRAIGHT
 ) -> list[Geometry] | str:
-    """Where the outputs of row and column matrices lie, the likeliest first; or why they are no resampling.
+    """Return where the outputs of row and column matrices lie, the likeliest first; or why they are no resampling.
 
     ``lines`` are those of the rows and of the columns, where they are known; for ``straight`` see ``STRAIGHT``.
     """
@@ -169,7 +169,7 @@ def read_axis(matrix: Tensor, name: str, known: Line | None = None, straight: fl
 
 
 def line_through(position: Tensor, centres: Tensor) -> tuple[float, float]:
-    """Slope and offset of centres."""
+    """Return slope and offset of centres."""
     slope, offset = least_squares(torch.stack([position, torch.ones_like(position)]), centres[None])[0].tolist()
     return slope, offset
 
@@ -205,7 +205,8 @@ def unexplained(reading: Reading, antialias: bool) -> list[float]:
 
 
 def basis(shape: tuple[int, ...], line: Line, shift: float, antialias: bool, support: int, degree: int) -> Tensor:
-    """What each coefficient of a kernel adds to the weights before they are divided by their sum: ``[*shape, B]``."""
+    """Return what each coefficient of a kernel adds to the weights before they are divided by their sum: ``[*shape,
+    B]``."""
     n_out, n_in = shape
     stretch = max(line.scale, 1.0) if antialias else 1.0
     # Without antialiasing, what lies outside counts for the nearest pixel.
@@ -221,7 +222,7 @@ def basis(shape: tuple[int, ...], line: Line, shift: float, antialias: bool, sup
 
 
 def estimate(parts: list[tuple[Tensor, Tensor]], degree: int, rcond: float = RCOND) -> Tensor:
-    """The least-squares kernel ``[support, degree + 1]``, its peak at 1, from matrices and their bases.
+    """Return the least-squares kernel ``[support, degree + 1]``, its peak at 1, from matrices and their bases.
 
     Each weight is ``phi(t)`` over the sum of its row's ``phi``: multiplied out, that is linear in the coefficients.
     """
@@ -233,7 +234,7 @@ def estimate(parts: list[tuple[Tensor, Tensor]], degree: int, rcond: float = RCO
 
 
 def estimate_kernel(geometry: Geometry, support: int, degree: int) -> Tensor:
-    """The least-squares kernel ``[support, degree + 1]`` behind row and column matrices."""
+    """Return the least-squares kernel ``[support, degree + 1]`` behind row and column matrices."""
     parts = []
     for matrix, line, shift in zip(
         (geometry.rows, geometry.columns), geometry.lines, geometry.shift.tolist(), strict=True

@@ -113,7 +113,7 @@ def tell_row(row: Row, problem: Problem) -> None:
 
 
 def measured(family: str, found: Form | str, problem: Problem, start: float | None = None) -> Row:
-    """What a family found, on validation pairs."""
+    """Return what a family found, on validation pairs."""
     seconds = 0.0 if start is None else time.perf_counter() - start
     if isinstance(found, str):
         return Row(family, None, None, found, seconds)
@@ -122,13 +122,13 @@ def measured(family: str, found: Form | str, problem: Problem, start: float | No
 
 
 def free(row: Row) -> bool:
-    """Whether it is made of full matrices, or of a plain network."""
+    """Return whether it is made of full matrices, or of a plain network."""
     full = Separable | SeparableSum | Unstructured
     return row.form is not None and any(isinstance(layer, full) for layer in row.form.layers)
 
 
 def fixed(row: Row) -> bool:
-    """Whether it serves images of one size only."""
+    """Return whether it serves images of one size only."""
     single = FixedResampling | PositionalGain | Scattered
     return row.form is not None and any(isinstance(layer, single) for layer in row.form.layers)
 
@@ -138,13 +138,14 @@ def exact(row: Row) -> bool:
 
 
 def faithful(row: Row, problem: Problem) -> bool:
-    """Whether it differs in roundings only, so that richer families would only repeat it."""
+    """Return whether it differs in roundings only, so that richer families would only repeat it."""
     limit = 1 if problem.train.quantized else 1e-5
     return row.trial is not None and row.trial.differing <= 0.01 and row.trial.largest <= limit
 
 
 def best(rows: Sequence[Row], problem: Problem) -> Row | None:
-    """The row whose validation values differ least; among equals, one for any size, and one that is cheap to run.
+    """Return the row whose validation values differ least; among equals, one for any size, and one that is cheap to
+    run.
 
     Where none is faithful, nearly all values differ in each, and the mean squared error tells which is nearest; of
     those within a few percent, the same is preferred.
@@ -199,7 +200,7 @@ def spatial(problem: Problem) -> Iterator[Families]:
 
 
 def joined(families: Families, first: list[Layer], last: list[Layer]) -> Families:
-    """The same families with layers around what they find."""
+    """Return the same families with layers around what they find."""
     words = "after a pointwise part: " if first else "before a pointwise part: "
     for name, found in families:
         if isinstance(found, str):
@@ -211,7 +212,8 @@ def joined(families: Families, first: list[Layer], last: list[Layer]) -> Familie
 
 
 def pointwise_part(problem: Problem) -> Form | None:
-    """What the teacher does to images of one color, if that is a pointwise map of levels, and not the identity."""
+    """Return what the teacher does to images of one color, if that is a pointwise map of levels, and not the
+    identity."""
     if problem.ask is None or not problem.train.quantized or problem.train.inputs.dtype != torch.uint8:
         return None
     generator = torch.Generator().manual_seed(0)
@@ -252,7 +254,7 @@ def identity() -> Tensor:
 
 
 def behind(layers: list[Layer], problem: Problem) -> Problem:
-    """What is left to learn behind layers that are known."""
+    """Return what is left to learn behind layers that are known."""
 
     def pass_on(part: Labelled) -> Labelled:
         return Labelled(run(layers, part), part.targets)
@@ -262,7 +264,7 @@ def behind(layers: list[Layer], problem: Problem) -> Problem:
 
 
 def before(table: Lookup, problem: Problem) -> Problem | None:
-    """What is left to learn before a table: asked with images whose levels it keeps apart and in one order."""
+    """Return what is left to learn before a table: asked with images whose levels it keeps apart and in one order."""
     if problem.ask is None:
         return None
     values = table.values[0].int()

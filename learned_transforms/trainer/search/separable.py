@@ -139,7 +139,8 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
 
 
 def subdued(problem: Problem, ask: Ask) -> Problem:
-    """The problem on images of half the contrast: kernels that overshoot are clamped on others, which tells little."""
+    """Return the problem on images of half the contrast: kernels that overshoot are clamped on others, which tells
+    little."""
 
     def soft(part: Labelled) -> Labelled:
         return ask(part.inputs // 2 + 64)
@@ -217,7 +218,7 @@ def as_whole(free: Separable) -> Geometry:
 
 
 def shipped_form(start: Separable, geometry: Geometry, problem: Problem) -> Form | str:
-    """A shipped kernel that is richer than those that are fitted, if it leaves no difference."""
+    """Return a shipped kernel that is richer than those that are fitted, if it leaves no difference."""
     data, held_out = problem.train.flip(geometry.flips), problem.val.flip(geometry.flips)
     kernels = [kernel for kernel in shipped_kernels(problem, geometry.shift) if kernel.intricate]
     placed = place(start, geometry, data.inputs, data.size, [p.flip(geometry.flips) for p in problem.probes])
@@ -241,7 +242,7 @@ def formed(
     size: tuple[int, int],
     fitted: Tensor | None,
 ) -> Form:
-    """The layers that a candidate comes to, its placement and flips among them."""
+    """Return the layers that a candidate comes to, its placement and flips among them."""
     chosen = cast(Resampling, best.layers[0])
     plain = Resampling(chosen.kernel, chosen.shift, chosen.arithmetic, chosen.width)
     plain.picked = ("kernel",) if best.shipped else ()
@@ -265,7 +266,7 @@ def place(
     probes: Sequence[Labelled],
     rules: Sequence[Placement] | None = None,
 ) -> tuple[Placement, Sequence[Labelled]] | str:
-    """The rule that images of other sizes bear out, and those that tell; or why there is none.
+    """Return the rule that images of other sizes bear out, and those that tell; or why there is none.
 
     ``rules`` are those that come into question; None: those of the geometry.
     """
@@ -309,7 +310,7 @@ def refit(
     val_sets: Sequence[Sized],
     problem: Problem,
 ) -> tuple[Resampling, Tensor, Tensor] | None:
-    """The simplest kernel that explains the pairs as well as free matrices do, with channel weights and bias."""
+    """Return the simplest kernel that explains the pairs as well as free matrices do, with channel weights and bias."""
     limit = ENOUGH * free_loss(start, geometry, val_sets[0])
     settings = gentle(problem.settings, REFIT_PATIENCE, 1e-3 * limit)
     device = sets[0][0].device
@@ -330,7 +331,7 @@ def refit(
 
 
 def undo_flips(ask: Ask | None, geometry: Geometry) -> Ask | None:
-    """A teacher whose answers are not flipped."""
+    """Return a teacher whose answers are not flipped."""
     return None if ask is None else lambda images: ask(images).flip(geometry.flips)
 
 
@@ -349,7 +350,7 @@ def free_loss(network: Separable, geometry: Geometry | None, part: Sized) -> flo
 def snap_geometry(
     layer: Resampling, weight: Tensor, bias: Tensor, placement: Placement, sets: Sequence[Sized], unit: float
 ) -> tuple[list[tuple[Grid, Tensor]], Tensor]:
-    """The simplest kernels, and the simplest shift, that do as well as the fitted ones; no rounding modelled."""
+    """Return the simplest kernels, and the simplest shift, that do as well as the fitted ones; no rounding modelled."""
 
     def loss(kernel: Tensor, shift: Tensor) -> float:
         return kernel_loss(resampling(kernel, shift, UNROUNDED, placement), weight, bias, sets)[0]

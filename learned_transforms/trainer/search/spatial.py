@@ -64,7 +64,7 @@ NUDGE = 2.0**-9
 
 
 def windowed(problem: Problem) -> Iterator[tuple[str, Form | str]]:
-    """A window that slides over the image: blurs, sharpening, edges."""
+    """Yield a window that slides over the image: blurs, sharpening, edges."""
     c_in, c_out = problem.channels
     if not problem.same_size or c_in != c_out:
         yield "filter", "outputs have another shape than inputs"
@@ -95,7 +95,7 @@ def patches(part: Labelled, reach: int, most: int) -> tuple[Tensor, Tensor]:
 
 
 def fit_window(problem: Problem, reach: int) -> tuple[Tensor, float]:
-    """The window ``[w, w]`` of least squares, and the loss that it leaves in validation pairs."""
+    """Return the window ``[w, w]`` of least squares, and the loss that it leaves in validation pairs."""
     inputs, targets = patches(problem.train, reach, PATCH_VALUES)
     found = least_squares(inputs, targets[None])
     inputs, targets = patches(problem.val, reach, PATCH_VALUES // 4)
@@ -103,7 +103,7 @@ def fit_window(problem: Problem, reach: int) -> tuple[Tensor, float]:
 
 
 def best_window(weights: Tensor, problem: Problem) -> Form:
-    """The window snapped, with the arithmetic and the border with which the fewest values differ."""
+    """Return the window snapped, with the arithmetic and the border with which the fewest values differ."""
     reach = len(weights) // 2
     if problem.train.quantized:
         inputs, targets = patches(problem.train, reach, PATCH_VALUES // 3)
@@ -128,19 +128,20 @@ def best_window(weights: Tensor, problem: Problem) -> Form:
 
 
 def common_divisor(weights: Tensor) -> int:
-    """The denominator with which weights are nearest to whole numbers."""
+    """Return the denominator with which weights are nearest to whole numbers."""
     return min(range(1, FINEST + 1), key=lambda d: float((weights * d - (weights * d).round()).abs().max()))
 
 
 def trimmed(window: Tensor) -> Tensor:
-    """The window without the rings around it that are 0."""
+    """Return the window without the rings around it that are 0."""
     while len(window) > 1 and not window[[0, -1]].any() and not window[:, [0, -1]].any():
         window = window[1:-1, 1:-1]
     return window
 
 
 def near_grids(weights: Tensor) -> list[tuple[int | None, Tensor]]:
-    """The simplest grids from which fitted weights are not farther than their noise; and the weights themselves."""
+    """Return the simplest grids from which fitted weights are not farther than their noise; and the weights
+    themselves."""
     found = [entry for entry in snapped(weights) if float((entry[1] - weights).abs().max()) < 0.01]
     return [*found[:MOST_GRIDS], (None, weights)]
 
@@ -225,7 +226,7 @@ def refine(x: Tensor, y: Tensor, index: Tensor, count: Tensor) -> tuple[Tensor, 
 
 
 def best_sparse(index: Tensor, weights: Tensor, bias: Tensor, problem: Problem) -> Form:
-    """The weights snapped, with the arithmetic and the bias with which the fewest values differ."""
+    """Return the weights snapped, with the arithmetic and the bias with which the fewest values differ."""
     h, w = problem.train.inputs.shape[-2:]
     check = problem.val.part(slice(CHECK_IMAGES))
     quantized = problem.train.quantized

@@ -68,12 +68,12 @@ def sum_form(problem: Problem) -> Form | str:
 
 
 def low(levels: Tensor) -> Tensor:
-    """The least value that is rounded to a level, 0 standing for all below."""
+    """Return the least value that is rounded to a level, 0 standing for all below."""
     return torch.where(levels == 0, -torch.inf, levels - 0.5)
 
 
 def high(levels: Tensor) -> Tensor:
-    """The largest, 255 standing for all above."""
+    """Return the largest, 255 standing for all above."""
     return torch.where(levels == 255, torch.inf, levels + 0.5)
 
 
@@ -149,7 +149,7 @@ class SumFit:
         return made.sum(0) + self.weight[:, -1, None, None]
 
     def sweep(self, x: Tensor, y: Tensor, small: float = 0.0) -> Score:
-        """Least squares for the rows of all terms at once, then the columns, then the channel weights; in place.
+        """Return least squares for the rows of all terms at once, then the columns, then the channel weights; in place.
 
         Entries below the share ``small`` of the largest become 0.
         """
@@ -170,7 +170,7 @@ class SumFit:
 
 
 def rounded(fit: SumFit, problem: Problem) -> Form:
-    """The sum with the rounding and the bias with which the fewest values differ."""
+    """Return the sum with the rounding and the bias with which the fewest values differ."""
     check = problem.val.part(slice(CHECK_IMAGES))
     rows, columns, weight = (part.cpu() for part in fit.split())
     bias = fit.weight[:, -1].cpu()

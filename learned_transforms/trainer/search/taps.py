@@ -58,12 +58,12 @@ Read = tuple[Tensor, Tensor]
 
 
 def tapped(problem: Problem) -> Iterator[tuple[str, Form | str]]:
-    """One kernel, on whatever fraction."""
+    """Yield one kernel, on whatever fraction."""
     yield "fixed-point taps", taps_form(problem)
 
 
 def taps_form(problem: Problem) -> Form | str:
-    """The taps at many places, the fraction that they are multiples of, and the kernel behind them."""
+    """Return the taps at many places, the fraction that they are multiples of, and the kernel behind them."""
     plain = any(not place.antialias for place in places_of(problem)) and problem.channels[0] == problem.channels[1]
     if not plain or not problem.train.quantized or problem.train.inputs.dtype != torch.uint8:
         return "answers are no resized levels, or only a part of them is seen"
@@ -99,7 +99,7 @@ def taps_form(problem: Problem) -> Form | str:
 
 
 def seen(problem: Problem, size: Size) -> bool:
-    """Whether all of the answer to an image of this size is seen."""
+    """Return whether all of the answer to an image of this size is seen."""
     return problem.rules is None or whole(problem.rules, size)
 
 
@@ -117,7 +117,8 @@ def asked(ask: Ask, problem: Problem, size: Size) -> Labelled | None:
 
 
 def read(answers: Labelled) -> list[Read] | str:
-    """The taps of rows and of columns, where outputs have all of their pixels in the image; or why there are none."""
+    """Return the taps of rows and of columns, where outputs have all of their pixels in the image; or why there are
+    none."""
     # Taps need not sum to 1: of constants, nothing is asked.
     x, y = (levels - levels.mean((0, 1)) for levels in answers.floats(torch.float64))
     row, column = (Side(n, m) for n, m in zip(size_of(answers), answers.size, strict=True))
@@ -161,7 +162,7 @@ class Side:
 
 
 def stepped(taps: Tensor, bits: int) -> tuple[Tensor, float]:
-    """Taps in whole steps, and by how much they are off these, in the root mean square."""
+    """Return taps in whole steps, and by how much they are off these, in the root mean square."""
     values = taps * FACTORS[:, None, None] * 2.0**bits
     used = (taps.abs() * 2.0**bits > 0.5).sum().clamp(min=1)  # Others are near to 0 on any grid.
     off = ((values - values.round()).square().sum((1, 2)) / used).sqrt()
@@ -170,7 +171,7 @@ def stepped(taps: Tensor, bits: int) -> tuple[Tensor, float]:
 
 
 def layer_of(axes: Sequence[Read], bits: int, params: Params, answers: Labelled) -> FixedPointResampling | None:
-    """The resize whose taps are these, of so many bits; None: no kernel has them, or they give other answers."""
+    """Return the resize whose taps are these, of so many bits; None: no kernel has them, or they give other answers."""
     read_off = [(distances, stepped(taps, bits)[0]) for distances, taps in axes]
     distances, steps = (torch.cat([each.flatten() for each in parts]) for parts in zip(*read_off, strict=True))
     kernel = kernel_of(distances, steps)
@@ -182,7 +183,7 @@ def layer_of(axes: Sequence[Read], bits: int, params: Params, answers: Labelled)
 
 
 def kernel_of(distances: Tensor, steps: Tensor) -> Tensor | None:
-    """The simplest kernel ``[support, degree + 1]``, in steps, that rounds to these; None: there is none."""
+    """Return the simplest kernel ``[support, degree + 1]``, in steps, that rounds to these; None: there is none."""
     used = int(distances[steps != 0].max().ceil())
     for degree in DEGREES:
         pieces = [piece_of(distances, steps, piece, degree) for piece in range(used)]
@@ -193,7 +194,7 @@ def kernel_of(distances: Tensor, steps: Tensor) -> Tensor | None:
 
 
 def piece_of(distances: Tensor, steps: Tensor, piece: int, degree: int) -> tuple[Tensor, float]:
-    """The polynomial of one piece, and by how much it misses the worst of its steps and their margins."""
+    """Return the polynomial of one piece, and by how much it misses the worst of its steps and their margins."""
     own = (distances >= piece) & (distances <= piece + 1)
     powers = (distances[own] - piece)[:, None] ** torch.arange(degree + 1)
     low, high = steps[own] - 0.5 + MARGIN, steps[own] + 0.5 - MARGIN

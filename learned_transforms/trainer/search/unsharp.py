@@ -79,7 +79,7 @@ def unsharp_form(problem: Problem) -> Form | str:
 
 
 def boxes(part: Labelled) -> UnsharpMasking:
-    """The boxes that leave least, of the simplest sigma among equals."""
+    """Return the boxes that leave least, of the simplest sigma among equals."""
 
     def loss(sigma: Tensor) -> float:
         return spread_by(UnsharpMasking(NOTHING, sigma=sigma), part) if sigma > 0 else math.inf
@@ -141,7 +141,7 @@ def compared(layer: UnsharpMasking, part: Labelled) -> tuple[Tensor, Tensor]:
 
 
 def unclamped(targets: Tensor) -> Tensor:
-    """Which levels are neither the least nor the highest."""
+    """Return which levels are neither the least nor the highest."""
     return (targets > 0) & (targets < HIGHEST)
 
 
@@ -153,7 +153,8 @@ def sums_of(above: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def spread_by(layer: UnsharpMasking, part: Labelled) -> float:
-    """The mean square by which changes for equal differences differ from their mean; infinite where all is clamped."""
+    """Return the mean square by which changes for equal differences differ from their mean; infinite where all is
+    clamped."""
     counts, sums, squares = sums_of(*compared(layer, part))
     if not counts.any():
         return math.inf
@@ -188,6 +189,6 @@ def many(problem: Problem) -> Labelled:
 
 
 def alike(layer: UnsharpMasking, changes: Tensor, border: str | None) -> UnsharpMasking:
-    """The same layer with a table of changes, and a border."""
+    """Return the same layer with a table of changes, and a border."""
     weights = {name: value for name, value in layer.named_parameters() if name != "changes"}
     return UnsharpMasking(changes, **weights, border=border, arithmetic=layer.arithmetic)

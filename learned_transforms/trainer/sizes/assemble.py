@@ -23,7 +23,7 @@ LEARNED = ("frame", "place", "fill", "levels")
 
 
 def serves(form: Form, problem: Problem) -> bool:
-    """Whether a form that was found can give whole answers: not so if it knows only some rows of them."""
+    """Return whether a form that was found can give whole answers: not so if it knows only some rows of them."""
     rules, inputs = problem.rules, problem.train.inputs
     if rules is None or whole(rules, (inputs.shape[-2], inputs.shape[-1])):
         return True
@@ -31,12 +31,13 @@ def serves(form: Form, problem: Problem) -> bool:
 
 
 def without_form(row: Row) -> Row:
-    """The row of a form that gives no whole answers."""
+    """Return the row of a form that gives no whole answers."""
     return replace(row, form=None, trial=None, reason=f"{row}; of every few rows only")
 
 
 def assembled(form: Form, levels: Levels, pairs: Pairs) -> Network:
-    """The network of a form: its layers, the levels behind them, and what puts them into the frame of the answer."""
+    """Return the network of a form: its layers, the levels behind them, and what puts them into the frame of the
+    answer."""
     if pairs.rules is None:
         return levels.network(list(form.layers), list(form.params), pairs, tuple(form.learned))
     layers, params = zip(*finished(form.layers, form.params), strict=True)

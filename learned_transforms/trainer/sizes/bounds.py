@@ -121,7 +121,8 @@ class Comparer:
         return made if self.like.dtype == torch.uint8 else made.float() / 255
 
     def compare(self, size: Size) -> Compared | None:
-        """What both make of images of a size, where the clone does as well as on held-out pairs; None: it does not."""
+        """Return what both make of images of a size, where the clone does as well as on held-out pairs; None: it does
+        not."""
         images = self.images(size)
         try:
             target = stack(ask(self.teacher, images, self.kind)[0])
@@ -142,7 +143,7 @@ class Comparer:
 
 
 def find_bounds(comparer: Comparer, trained: Size) -> Bounds:
-    """Where a clone holds that was trained on images of one size."""
+    """Return where a clone holds that was trained on images of one size."""
     trials = {size: comparer.compare(size) for size in dict.fromkeys((trained, *SIZES))}
     held = [size for size, trial in trials.items() if trial is not None]
     failed = [size for size, trial in trials.items() if trial is None]
@@ -154,7 +155,7 @@ def find_bounds(comparer: Comparer, trained: Size) -> Bounds:
 def limits_of(
     held: Sequence[Size], failed: Sequence[Size], trained: Size, holds: Callable[[Size], bool]
 ) -> dict[str, Any]:
-    """The largest ranges of rows and of columns without a size that failed; or only the size of training."""
+    """Return the largest ranges of rows and of columns without a size that failed; or only the size of training."""
     only: dict[str, Any] = {"rows": None, "columns": None, "sizes": (trained,)}
     if trained not in held:
         return only
@@ -181,7 +182,8 @@ def inside(size: Size, box: Sequence[Sequence[int]]) -> bool:
 
 
 def boundary(good: int, bad: int, axis: int, trained: Size, holds: Callable[[Size], bool]) -> int:
-    """The length nearest to one that fails at which a clone holds, by halving; the other axis is as in training."""
+    """Return the length nearest to one that fails at which a clone holds, by halving; the other axis is as in
+    training."""
     while abs(bad - good) > 1:
         middle = (good + bad) // 2
         if holds(beside(trained, axis, middle)):
@@ -192,12 +194,12 @@ def boundary(good: int, bad: int, axis: int, trained: Size, holds: Callable[[Siz
 
 
 def beside(size: Size, axis: int, length: int) -> Size:
-    """The size with another length along one axis."""
+    """Return the size with another length along one axis."""
     return (length, size[1]) if axis == 0 else (size[0], length)
 
 
 def bounded(network: Network, bounds: Bounds) -> Network:
-    """The same network, which refuses images of sizes at which it was not found to hold."""
+    """Return the same network, which refuses images of sizes at which it was not found to hold."""
     if bounds.limits is None or any(isinstance(layer, SINGLE) for layer in network.members):
         return network
     made = Network(
@@ -212,14 +214,14 @@ def bounded(network: Network, bounds: Bounds) -> Network:
 
 
 def by_size(trials: Sequence[Compared]) -> Iterator[Compared]:
-    """What a certificate is measured on, besides held-out pairs."""
+    """Yield what a certificate is measured on, besides held-out pairs."""
     for name, output, target in trials:
         yield f"images of {name}", output[:-1], target[:-1]
         yield TIES, output[-1:], target[-1:]
 
 
 def bounds_of_pairs(size: Size, same: bool) -> Bounds:
-    """Where what was learned from pairs of one size holds: nobody can be asked what becomes of others.
+    """Return where what was learned from pairs of one size holds: nobody can be asked what becomes of others.
 
     ``same``: outputs are as large as inputs, which is a rule by itself.
     """

@@ -49,7 +49,7 @@ LOOSE = 0.4
 
 
 def learn_rules(looker: Looker) -> tuple[Rules, list[str]] | str:
-    """The rules that explain what is seen of a teacher, with notes; or why there are none."""
+    """Return the rules that explain what is seen of a teacher, with notes; or why there are none."""
     seen: dict[Size, Seen] = {}
     reasons: dict[Size, str] = {}
     for size in FIRST_SIZES:
@@ -95,7 +95,7 @@ def learn_rules(looker: Looker) -> tuple[Rules, list[str]] | str:
 
 
 def crops_truly(rules: Rules, looker: Looker) -> bool:
-    """Whether the parts of images that rules leave out, if any, change nothing: ramps do not tell."""
+    """Return whether the parts of images that rules leave out, if any, change nothing: ramps do not tell."""
     for size in CROPPED_SIZES:
         layout = outcome(rules, size)
         if layout is None:
@@ -138,7 +138,7 @@ def explained(seen: Sequence[Seen]) -> tuple[list[Rules], list[Seen]]:
 
 
 def fits(rules: Rules, seen: Seen) -> bool:
-    """Whether rules explain what was seen of one size."""
+    """Return whether rules explain what was seen of one size."""
     if rules.swapped != seen.swapped:
         return False
     try:
@@ -164,7 +164,7 @@ def near(value: float, measured: tuple[float, float], slack: float) -> bool:
 
 
 def disputed(left: Sequence[Rules], looker: Looker) -> Size | None:
-    """A size not yet looked at for which hypotheses disagree most, a small one; None: they do not."""
+    """Return a size not yet looked at for which hypotheses disagree most, a small one; None: they do not."""
     if len(left) < 2:
         return None
     rng = random.Random(len(looker.asked))
@@ -203,7 +203,7 @@ def hypotheses(seen: Sequence[Seen]) -> list[Rules]:
 
 
 def placed(seen: Sequence[Seen], rules: Rules) -> Iterator[Rules]:
-    """The same with each place that explains what was seen."""
+    """Yield the same with each place that explains what was seen."""
     boxes = PLACES[:3] if rules.box is not None else PLACES[:1]
     if rules.frame is None:
         both: Sequence[tuple[str, str]] = [(PLACES[0], PLACES[0])]
@@ -286,7 +286,7 @@ def candidates(measured: Sequence[Measured]) -> Iterator[SizeRule]:
 
 
 def common_multiples(measured: Sequence[Measured]) -> list[int]:
-    """What all lengths may be multiples of, above 1, the largest first."""
+    """Return what all lengths may be multiples of, above 1, the largest first."""
     ranges = [entry for _, pair in measured for entry in pair]
     most = floor(min(high for _, high in ranges))
     return [n for n in range(min(most, MOST_MULTIPLE), 1, -1) if all(floor(h / n) * n >= low for low, h in ranges)]
@@ -325,7 +325,7 @@ def usual(ranges: Sequence[tuple[float, float]]) -> list[float]:
 
 
 def scales_of(lengths: Sequence[int], ranges: Sequence[tuple[float, float]]) -> list[float]:
-    """The simplest numbers by which lengths may be multiplied, for each way of rounding."""
+    """Return the simplest numbers by which lengths may be multiplied, for each way of rounding."""
     found: list[float] = []
     for below, above in ((0.0, 1.0), (0.5, 0.5), (1.0, 0.0)):
         low = max((r[0] - below) / n for n, r in zip(lengths, ranges, strict=True))
@@ -342,7 +342,7 @@ def scales_of(lengths: Sequence[int], ranges: Sequence[tuple[float, float]]) -> 
 
 
 def simplest(low: Fraction, high: Fraction) -> Fraction:
-    """The fraction of the least denominator in an interval of positive numbers."""
+    """Return the fraction of the least denominator in an interval of positive numbers."""
     whole = low.numerator // low.denominator
     if whole == low:
         return Fraction(whole)

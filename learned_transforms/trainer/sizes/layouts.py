@@ -99,7 +99,8 @@ class Curve:
     levels: np.ndarray
 
     def shares(self, answer: Tensor) -> np.ndarray:
-        """How far the levels behind an answer ``[C', H', W']`` lie along those of the curve, float64 ``[H', W']``."""
+        """Return how far the levels behind an answer ``[C', H', W']`` lie along those of the curve, float64 ``[H',
+        W']``."""
         levels = np.interp(answer[self.channel].double().numpy(), self.values, self.levels)
         found: np.ndarray = (levels - self.low) / (self.high - self.low)
         return found
@@ -120,7 +121,7 @@ class Looker:
         self.asked: dict[Size, Seen | str] = {}
 
     def ask(self, plane: Tensor) -> Tensor:
-        """The answer to a gray image, given as uint8 ``[H, W]``.
+        """Return the answer to a gray image, given as uint8 ``[H, W]``.
 
         Raises:
             TeacherError: it raises, or gives no image.
@@ -137,7 +138,7 @@ class Looker:
         return in_float32(answer)
 
     def look(self, size: Size) -> Seen | str:
-        """What becomes of images of this size, or why that cannot be told."""
+        """Return what becomes of images of this size, or why that cannot be told."""
         if size not in self.asked:
             try:
                 self.asked[size] = self.measured(size)
@@ -196,11 +197,11 @@ class Looker:
         return Seen(size, spans[0][0], spans[1][0], spans[0][1] == 1, fill)
 
     def shares(self, curve: Curve, plane: Tensor, window: tuple[slice, slice]) -> np.ndarray:
-        """How far each value of an answer lies along the levels of the curve, 0 to 1."""
+        """Return how far each value of an answer lies along the levels of the curve, 0 to 1."""
         return curve.shares(self.ask(plane)[:, window[0], window[1]])
 
     def left_out(self, size: Size, rows: slice, columns: slice) -> bool:
-        """Whether what lies outside these rows and columns of an image changes nothing.
+        """Return whether what lies outside these rows and columns of an image changes nothing.
 
         Raises:
             TeacherError: it takes no such image.
@@ -211,7 +212,7 @@ class Looker:
         return self.ask(plain).equal(self.ask(framed))
 
     def gray_curve(self, size: Size, row: int, column: int) -> Curve | None:
-        """The curve of the channel that keeps most levels apart."""
+        """Return the curve of the channel that keeps most levels apart."""
         answers = [self.ask(torch.full(size, level, dtype=torch.uint8))[:, row, column] for level in range(LEVELS)]
         curves = [curve_of(values, channel) for channel, values in enumerate(torch.stack(answers, 1).double().numpy())]
         best = max(curves, key=lambda curve: len(curve.values))
@@ -219,7 +220,7 @@ class Looker:
 
 
 def curve_of(values: np.ndarray, channel: int) -> Curve:
-    """The longest stretch of levels over which answers never fall, or never rise."""
+    """Return the longest stretch of levels over which answers never fall, or never rise."""
     best: tuple[int, int, int, int] = (0, 0, 0, 1)
     for sign in (1, -1):
         steps = np.diff(values) * sign
@@ -278,14 +279,15 @@ class Line:
         return Line(-self.slope, self.offset + self.slope * self.count, self.error, self.count)
 
     def range(self, length: int) -> tuple[tuple[float, float], float]:
-        """The (least, most) length to which an axis of so many pixels is resized, and which of these comes first."""
+        """Return the (least, most) length to which an axis of so many pixels is resized, and which of these comes
+        first."""
         line = self.rising
         deviation = line.error + 1e-4 * line.slope
         low, high = length / (line.slope + deviation), length / max(line.slope - deviation, 1e-9)
         return (low, high), line.offset / line.slope
 
     def refined(self, shares: np.ndarray, teeth: int, length: int) -> "Line":
-        """The line through places that a wave of so many teeth tells."""
+        """Return the line through places that a wave of so many teeth tells."""
         index = np.arange(self.count) + 0.5
         place = (self.slope * index + self.offset) / length * teeth
         tooth = np.floor(place)
@@ -298,7 +300,7 @@ class Line:
 
 
 def fitted(index: np.ndarray, places: np.ndarray, count: int) -> tuple[Line, np.ndarray]:
-    """The straight line through places, and how far each lies off."""
+    """Return the straight line through places, and how far each lies off."""
     slope, offset = np.polyfit(index, places, 1)
     off = places - slope * index - offset
     spread = index - index.mean()
@@ -307,7 +309,7 @@ def fitted(index: np.ndarray, places: np.ndarray, count: int) -> tuple[Line, np.
 
 
 def line_of(places: np.ndarray, length: int, curve: Curve) -> Line | str:
-    """The straight line through places ``[count]`` along an axis of ``length`` pixels; or why there is none."""
+    """Return the straight line through places ``[count]`` along an axis of ``length`` pixels; or why there is none."""
     count = len(places)
     if count < FEWEST_PLACES:
         return f"only {count} rows or columns depend on the image"

@@ -41,7 +41,7 @@ pixels of the image that is worth its time."""
 
 
 def samples(place: Place) -> Keep:
-    """Which of the rows or columns that are kept are learned from."""
+    """Return which of the rows or columns that are kept are learned from."""
     if place.kept <= MOST_SAMPLES:
         return Keep(0, 1, place.kept)
     # A step that divides what an axis is resized to would meet few phases, or one.
@@ -51,8 +51,8 @@ def samples(place: Place) -> Keep:
 
 
 def seen_part(rules: Rules, answer: Tensor, size: Size) -> Tensor:
-    """The part of an answer ``[C, H, W]`` to an image of ``size`` that is learned from: upright, without what lies
-    around.
+    """Return the part of an answer ``[C, H, W]`` to an image of ``size`` that is learned from: upright, without what
+    lies around.
 
     Raises:
         TeacherError: it has another size than the rules say.
@@ -69,7 +69,7 @@ def seen_part(rules: Rules, answer: Tensor, size: Size) -> Tensor:
 
 
 def layout_of(rules: Rules, size: Size) -> tuple[Place, Place]:
-    """The layout of an answer.
+    """Return the layout of an answer.
 
     Raises:
         TeacherError: nothing is left of an image of this size.
@@ -81,7 +81,7 @@ def layout_of(rules: Rules, size: Size) -> tuple[Place, Place]:
 
 
 def partly(teacher: Teacher, rules: Rules) -> Teacher:
-    """A teacher of which only that part of each answer is seen."""
+    """Return a teacher of which only that part of each answer is seen."""
 
     def answer(image: Any) -> Tensor:
         _, height, width = shape_of(image)
@@ -91,12 +91,12 @@ def partly(teacher: Teacher, rules: Rules) -> Teacher:
 
 
 def whole(rules: Rules, size: Size) -> bool:
-    """Whether all of the image is learned from in the answer to an image of this size."""
+    """Return whether all of the image is learned from in the answer to an image of this size."""
     return all(samples(place).step == 1 for place in layout_of(rules, size))
 
 
 def shows(rules: Rules, size: Size) -> bool:
-    """Whether an answer to an image of this size shows what becomes of it: a resize by a few rows at least."""
+    """Return whether an answer to an image of this size shows what becomes of it: a resize by a few rows at least."""
     try:
         layout = rules.layout(size)
     except EmptyImageError:
@@ -106,7 +106,7 @@ def shows(rules: Rules, size: Size) -> bool:
 
 
 def training_size(rules: Rules, wanted: Size) -> Size:
-    """A size of image at which a resize shows itself best: the one that is wanted, if it does."""
+    """Return a size of image at which a resize shows itself best: the one that is wanted, if it does."""
     sizes = [wanted, *TRAINING_SIZES] if rules.resizes else [wanted]
 
     def worth(size: Size) -> tuple[bool, bool, int]:
@@ -129,7 +129,7 @@ class Ruled(Placement):
     rules: Rules = SAME
 
     def lines(self, size: Size) -> tuple[Line, Line]:
-        """The parts of the axes that are resized, and kept."""
+        """Return the parts of the axes that are resized, and kept."""
         rows, columns = (Line(p.low, p.length, p.full, p.start, samples(p).step) for p in layout_of(self.rules, size))
         return rows, columns
 
@@ -189,7 +189,7 @@ def finished(layers: Sequence[Layer], params: Sequence[Params]) -> list[tuple[La
 
 
 def size_param(rule: SizeRule) -> object:
-    """A rule as the ``size`` of a resize, in the simplest form."""
+    """Return a rule as the ``size`` of a resize, in the simplest form."""
     if rule == SizeRule("fixed", rule.numbers):
         return tuple(int(n) for n in rule.numbers)
     if rule == SizeRule("short", rule.numbers):
@@ -198,7 +198,7 @@ def size_param(rule: SizeRule) -> object:
 
 
 def behind(rules: Rules, levels: bool) -> list[tuple[Layer, Params]]:
-    """The layers that put what was learned into the frame of the answer, and turn it.
+    """Return the layers that put what was learned into the frame of the answer, and turn it.
 
     Args:
         rules: of the answer.

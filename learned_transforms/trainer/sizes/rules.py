@@ -45,7 +45,7 @@ class Rules:
     box_place: str = "torchvision"
 
     def layout(self, size: Size) -> tuple[Place, Place]:
-        """What becomes of the rows, and of the columns.
+        """Return what becomes of the rows, and of the columns.
 
         Raises:
             EmptyImageError: nothing is left of such an image.

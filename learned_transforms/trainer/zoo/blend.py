@@ -54,7 +54,7 @@ Teacher = Callable[..., Any]
 
 
 def learn_blend(teacher: Teacher, kind: str) -> tuple[Blending, list[Trial]]:
-    """The blend that a teacher computes, and what was tried.
+    """Return the blend that a teacher computes, and what was tried.
 
     Args:
         teacher: from (image, factor) to an image; 1 gives the image, 0 the other end.
@@ -83,7 +83,7 @@ def shuffled(count: int, size: tuple[int, int]) -> Tensor:
 
 
 def other_end(teacher: Teacher, kind: str, end: Labelled) -> tuple[dict[str, Any], tuple[str | None, ...]]:
-    """What makes the other end, as arguments of ``Blending``; and how its mean may be taken.
+    """Return what makes the other end, as arguments of ``Blending``; and how its mean may be taken.
 
     Args:
         teacher, kind: see :func:`learn_blend`.
@@ -112,7 +112,7 @@ def posed(pairs: Labelled, ask: Callable[[Tensor], Labelled] | None = None) -> P
 
 
 def one_channel(teacher: Teacher, images: Tensor, kind: str) -> Labelled:
-    """The first channel of the other end."""
+    """Return the first channel of the other end."""
     end = labelled(teacher, images, kind, 0.0)
     return Labelled(end.inputs, end.targets[:, :1])
 
@@ -125,7 +125,7 @@ def uniform(teacher: Teacher, kind: str) -> Problem:
 
 
 def gray(problem: Problem) -> dict[str, Any]:
-    """The channel map to one gray, with its arithmetic."""
+    """Return the channel map to one gray, with its arithmetic."""
     layer = best_map([], problem).layers[0]
     if not isinstance(layer, Mixing):
         raise TeacherError("No channel map makes this gray.")
@@ -133,7 +133,7 @@ def gray(problem: Problem) -> dict[str, Any]:
 
 
 def learn_terms(blends: list[tuple[Labelled, float]], end: Labelled, both: bool) -> Tensor:
-    """The terms ``[2, 2]``, by least squares over factors; those of the other end are 0 where there is none."""
+    """Return the terms ``[2, 2]``, by least squares over factors; those of the other end are 0 where there is none."""
     # Where both ends are equal, nothing is rounded, which would bias the rest.
     apart = end.inputs != end.targets
     x, other = end.inputs[apart].double(), end.targets[apart].double()

@@ -65,12 +65,12 @@ def learn(name: str, count: int, progress: bool = True, flips: bool = True, **op
 
 
 def keyed(name: str, network: Network) -> dict[str, Layer]:
-    """The learned layers of a network by key, ``kind/role``."""
+    """Return the learned layers of a network by key, ``kind/role``."""
     return {f"{name}/{ROLES[type(layer)]}": layer for layer in network.members if type(layer) in ROLES}
 
 
 def taught(name: str, count: int, flips: bool) -> Weights:
-    """The layers of one teacher of the seed (or its twin), their marks, and how they were learned.
+    """Return the layers of one teacher of the seed (or its twin), their marks, and how they were learned.
 
     Raises:
         TeacherError: no kernel was recognized in what was learned.
@@ -146,7 +146,7 @@ def build(
 
 
 def completed(start: Weights, progress: bool = True, again: Sequence[str] = ()) -> Weights:
-    """The layers of a file, some learned again, and every layer that it lacks; nothing is certified yet."""
+    """Return the layers of a file, some learned again, and every layer that it lacks; nothing is certified yet."""
     layers, trials = dict(start.layers), dict(start.about.get("trials", {}))
     provenance = {key: mark for key, mark in start.provenance.items() if key.rpartition(".")[0] in layers}
     resizes, colors = (
@@ -174,7 +174,7 @@ def completed(start: Weights, progress: bool = True, again: Sequence[str] = ()) 
 
 
 def by_role(taken: Mapping[str, Sequence[str]]) -> list[dict[str, list[str]]]:
-    """The same in parts of one role each: kinds of images share a kernel."""
+    """Return the same in parts of one role each: kinds of images share a kernel."""
     roles = dict.fromkeys(role for part in taken.values() for role in part)
     return [{name: [role] for name, part in taken.items() if role in part} for role in roles]
 
@@ -218,7 +218,7 @@ def build_resize(name: str, certified: int, built: Mapping[str, Weights]) -> Wei
 
 
 def learned_layer(key: str, built: Mapping[str, Weights]) -> tuple[Layer, list[Any]]:
-    """A resizing layer and the trials of its arithmetic: out of a file that is there, or learned now."""
+    """Return a resizing layer and the trials of its arithmetic: out of a file that is there, or learned now."""
     if EVERYTHING in built:
         return built[EVERYTHING].layers[key], built[EVERYTHING].about["trials"][key]
     name, _, role = key.partition("/")

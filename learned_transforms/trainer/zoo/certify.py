@@ -85,7 +85,7 @@ class Path(NamedTuple):
         return f"{self.backend} {self.simd}".strip()
 
     def taken(self) -> Any:
-        """A context in which plans that are first run take this path."""
+        """Return a context in which plans that are first run take this path."""
         return cpu.forced(self.simd) if self.simd else nullcontext()
 
 
@@ -140,7 +140,8 @@ def evaluation_images(count: int) -> dict[str, Sequence[Tensor]]:
 
 
 def layer_comparisons(name: str, role: str, count: int, runs: Sequence[Path], weights: Weights) -> Iterable[Comparison]:
-    """A layer alone: resizes to several sizes, gray on all 2^24 colors (floats: random ones), table on all levels."""
+    """Yield a layer alone: resizes to several sizes, gray on all 2^24 colors (floats: random ones), table on all
+    levels."""
     api = api_of(name)
     if role in RESIZES or role in COLORS:
         compared = color_comparisons if role in COLORS else resize_comparisons
@@ -201,12 +202,12 @@ def color_comparisons(name: str, role: str, count: int, runs: Sequence[Path], la
 
 
 def answer(teacher: Callable[..., Any], params: Params, image: Any) -> Any:
-    """What a teacher of color makes of an image with these params, in the order in which it takes them."""
+    """Return what a teacher of color makes of an image with these params, in the order in which it takes them."""
     return teacher(image, *params.values())
 
 
 def able(layer: Layer, role: str) -> list[Path]:
-    """The paths that run a layer of this role, fastest first."""
+    """Return the paths that run a layer of this role, fastest first."""
     if role not in COLORS:
         return paths()
     plan = Plan(3, (16, 16), tuple(layer.stages((3, 16, 16), PARAMS[role][0])), (3, 16, 16))
@@ -214,7 +215,7 @@ def able(layer: Layer, role: str) -> list[Path]:
 
 
 def alone(layer: Layer, name: str, params: Params, path: Path) -> LearnedCompose:
-    """One layer of a teacher as a pipeline of its own."""
+    """Return one layer of a teacher as a pipeline of its own."""
     kind = KINDS[name]
     network = Network([layer], [params], kind, "pil" if kind == "pil" else "tensor", floats=kind == "float32")
     return LearnedCompose([network], backend=path.backend, fallback="error")
@@ -232,12 +233,13 @@ def learned(transforms: Sequence[Any], runs: Sequence[Path], weights: Weights) -
 def certify_layer(
     name: str, role: str, count: int, runs: Sequence[Path], weights: Weights
 ) -> Mapping[Path, Certificate]:
-    """One layer of a teacher, such as ``uint8/gray``: on the first path with all images, on the others with fewer."""
+    """Return one layer of a teacher, such as ``uint8/gray``: on the first path with all images, on the others with
+    fewer."""
     return join(layer_comparisons(name, role, count, runs, weights), KINDS[name], enumerated(name, role), STRIDE)
 
 
 def enumerated(name: str, role: str) -> bool:
-    """Whether a layer is certified on its whole domain."""
+    """Return whether a layer is certified on its whole domain."""
     return role == "to_float" or (role == "gray" and name != "float32")
 
 
@@ -266,7 +268,7 @@ UPRIGHT = {"pipeline": SEED["pipeline"]._replace(make=partial(seed_pipeline, fli
 
 
 def certify_pipeline(name: str, whole: Whole, count: int, weights: Weights) -> Mapping[Path, Certificate]:
-    """A pipeline on every path with all images."""
+    """Return a pipeline on every path with all images."""
     return join([pipeline_comparison(name, whole, count, paths(), weights)], NAMES[name])
 
 
@@ -281,7 +283,7 @@ def audits(
     pipelines: Mapping[str, Whole] = MappingProxyType({}),
     known: Mapping[str, Certificate] = MappingProxyType({}),
 ) -> Iterator[Audit]:
-    """What has to be measured for all certificates; what takes longest comes last.
+    """Yield what has to be measured for all certificates; what takes longest comes last.
 
     Args:
         weights: the layers.
@@ -321,7 +323,7 @@ def entitled(found: Iterable[tuple[str, Mapping[Path, Certificate]]]) -> dict[st
 def compare(
     network: Callable[[Any], Any], teacher: Callable[[Any], Any], groups: Mapping[str, Sequence[Tensor]], kind: str
 ) -> Certificate:
-    """One network against its teacher."""
+    """Return one network against its teacher."""
     path = Path("auto")
     return join([({path: network}, teacher, groups)], kind)[path]
 
@@ -329,7 +331,7 @@ def compare(
 def join(
     comparisons: Iterable[Comparison], kind: str, enumerated: bool = False, stride: int = 1
 ) -> dict[Path, Certificate]:
-    """One certificate for each path over several networks, each with its teacher and its images.
+    """Return one certificate for each path over several networks, each with its teacher and its images.
 
     Args:
         comparisons: networks on paths, fastest first.

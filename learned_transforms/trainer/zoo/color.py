@@ -55,7 +55,7 @@ def mixed(count: int, size: tuple[int, int]) -> Tensor:
 
 
 def learn_stretch(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
-    """The stretch of each channel's range that a teacher of (image) computes, and what was tried."""
+    """Return the stretch of each channel's range that a teacher of (image) computes, and what was tried."""
     check = labelled(teacher, mixed(STRETCHED, (24, 24)), kind)
     moved = (check.inputs.amax((-2, -1)) > check.inputs.amin((-2, -1))).flatten()
     planes = check.targets.double().flatten(0, 1)[moved]
@@ -102,7 +102,8 @@ def tables(check: Labelled) -> tuple[Tensor, Tensor, Tensor, int]:
 
 
 def learn_blur(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
-    """The blur of one kind of images: taps as the teacher of float64 has them, arithmetic and border as this one."""
+    """Return the blur of one kind of images: taps as the teacher of float64 has them, arithmetic and border as this
+    one."""
     return blur(teacher, kind, learn_taps(color("float32", "gaussian_blur")))
 
 

@@ -41,7 +41,7 @@ that many change with the rounding of one product."""
 
 
 def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
-    """The turn of the hue that a teacher computes, and what was tried.
+    """Return the turn of the hue that a teacher computes, and what was tried.
 
     Args:
         teacher: from (image, factor in turns) to an image.
@@ -81,7 +81,7 @@ def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
 
 
 def learn_centres(teacher: Teacher, kind: str) -> Tensor:
-    """The hue of each channel ``[3]``, in sixths of a turn from that of the first."""
+    """Return the hue of each channel ``[3]``, in sixths of a turn from that of the first."""
     pure = (torch.eye(3) * 255).to(torch.uint8)[:, None]
     answers = torch.stack([labelled(teacher, [pure], kind, factor).targets[0, :, 0, 0].double() for factor in TURNS])
     wanted = labelled(teacher, [pure], kind, 0.0).inputs[0, :, 0].double().T
@@ -93,7 +93,7 @@ def learn_centres(teacher: Teacher, kind: str) -> Tensor:
 
 
 def products(seen: list[tuple[Labelled, float]], centres: Tensor) -> tuple[Tensor, Tensor]:
-    """What a turn in floats in [0, 1] comes to, and what the teacher gives for it: float64, flat, without zeros.
+    """Return what a turn in floats in [0, 1] comes to, and what the teacher gives for it: float64, flat, without zeros.
 
     Args:
         seen: images, what a factor makes of them, and that factor.
@@ -110,7 +110,7 @@ def products(seen: list[tuple[Labelled, float]], centres: Tensor) -> tuple[Tenso
 
 
 def learn_span(x: Tensor, y: Tensor, half: bool) -> Tensor:
-    """What ``x`` was multiplied by to give levels, ``[1]``: the simplest decimal that leaves few mismatches.
+    """Return what ``x`` was multiplied by to give levels, ``[1]``: the simplest decimal that leaves few mismatches.
 
     Args:
         x, y: see :func:`products`.

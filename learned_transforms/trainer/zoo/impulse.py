@@ -29,7 +29,7 @@ def learn_kernel(
     antialias: bool = True,
     width: float = 1.0,
 ) -> Tensor:
-    """The kernel ``[support, degree + 1]`` of a teacher that resizes float64 images to any size.
+    """Return the kernel ``[support, degree + 1]`` of a teacher that resizes float64 images to any size.
 
     Args:
         teacher: from ``[1, n, n]`` and m to ``[1, m, m]``, linear, separable, and alike along rows and columns.
@@ -68,7 +68,7 @@ def misfit(parts: Sequence[Part], kernel: Tensor) -> float:
 def impulse_weights(
     teacher: Callable[[Tensor, int], Tensor], n_in: int, n_out: int, antialias: bool, width: float
 ) -> Part:
-    """What the teacher weighs each input by, for each output whose weights show the kernel alone."""
+    """Return what the teacher weighs each input by, for each output whose weights show the kernel alone."""
     rows = []
     for position in range(n_in):
         image = torch.zeros(1, n_in, n_in, dtype=torch.float64)
@@ -89,7 +89,7 @@ def impulse_weights(
 
 
 def fit(parts: Sequence[Part], support: int, degree: int) -> tuple[float, Tensor]:
-    """Least squares of a kernel, its peak at 1; and the error of the weights.
+    """Return least squares of a kernel, its peak at 1; and the error of the weights.
 
     Each weight is ``phi(t)`` over the sum of its row's ``phi``: multiplied out, that is linear in the coefficients.
     Chebyshev polynomials on each interval keep the problem well-conditioned.

@@ -14,7 +14,7 @@ from learned_transforms.trainer.zoo.teachers import COLORS, RESIZES
 
 
 def readme(seeds: Mapping[str, Weights], everything: Weights, alone: Mapping[str, Weights]) -> str:
-    """What each file holds, how it was made, and its certificates.
+    """Return what each file holds, how it was made, and its certificates.
 
     Args:
         seeds: the pipeline that the project began with, and its twin without flips, by name.
@@ -107,7 +107,7 @@ beside what it learns.
 
 
 def section(name: str, made: Weights) -> str:
-    """A pipeline in one line, its numbers and its certificates."""
+    """Return a pipeline in one line, its numbers and its certificates."""
     reference = next(iter(made.certificates.values())).reference
     versions = ", ".join(f"{key} {value}" for key, value in reference.items() if key not in ("input", "backend"))
     return f"""### {name}
@@ -138,7 +138,7 @@ def numbers(weights: Weights) -> str:
 
 
 def selected(layer: Layer) -> str:
-    """What was selected for a layer, in words."""
+    """Return what was selected for a layer, in words."""
     words = [] if layer.arithmetic is None else [str(layer.arithmetic)]
     for name, mark in layer.provenance().items():
         if mark == "selected" and name != "arithmetic":
@@ -147,19 +147,19 @@ def selected(layer: Layer) -> str:
 
 
 def marked(weights: Weights, name: str) -> bool:
-    """Whether a number was learned."""
+    """Return whether a number was learned."""
     return weights.provenance[name].startswith("learned")
 
 
 def rows(certificates: Mapping[str, Certificate]) -> str:
-    """A row for each certificate."""
+    """Return a row for each certificate."""
     return "\n".join(
         f"| {name.partition(' ')[0]} | {c.reference['backend']} | {figures(c)} |" for name, c in certificates.items()
     )
 
 
 def by_layer(certificates: Mapping[str, Certificate]) -> str:
-    """A row for each layer: its certificate on the fastest path, and in a word those of the others."""
+    """Return a row for each layer: its certificate on the fastest path, and in a word those of the others."""
     first = next(iter(certificates.values())).reference["backend"]
     lines = [
         f"| layer ({first}) | tier | images | values | differing | largest error | other paths |",

@@ -26,13 +26,14 @@ Resizer = Callable[[Tensor, tuple[int, int]], Tensor]
 
 
 def coded(height: int, width: int) -> Tensor:
-    """An image whose every pixel tells where it lies, uint8 ``[3, height, width]``; neither side above ``MOST``."""
+    """Return an image whose every pixel tells where it lies, uint8 ``[3, height, width]``; neither side above
+    ``MOST``."""
     rows, columns = torch.arange(height)[:, None].expand(-1, width), torch.arange(width).expand(height, -1)
     return torch.stack([rows * SPREAD % 256, columns * SPREAD % 256, rows // 256 * 16 + columns // 256]).to(torch.uint8)
 
 
 def picked(teacher: Resizer, n_in: tuple[int, int], n_out: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The rows and the columns that a teacher takes.
+    """Return the rows and the columns that a teacher takes.
 
     Raises:
         TeacherError: it does not take whole rows and columns.
@@ -48,7 +49,7 @@ def picked(teacher: Resizer, n_in: tuple[int, int], n_out: tuple[int, int]) -> t
 
 
 def learn_offset(teacher: Resizer, sizes: Sequence[tuple[int, int]]) -> Tensor:
-    """The offset ``[1]`` with which output pixel ``i`` is input pixel ``floor((i + offset) * n_in / n_out)``.
+    """Return the offset ``[1]`` with which output pixel ``i`` is input pixel ``floor((i + offset) * n_in / n_out)``.
 
     Args:
         teacher: resizes by taking pixels, alike along rows and columns.
@@ -70,7 +71,7 @@ def learn_offset(teacher: Resizer, sizes: Sequence[tuple[int, int]]) -> Tensor:
 
 
 def simplest(low: float, high: float) -> float:
-    """The number of the smallest denominator between two bounds, the lower one included."""
+    """Return the number of the smallest denominator between two bounds, the lower one included."""
     for denominator in range(1, FINEST + 1):
         number = math.ceil(low * denominator) / denominator
         if low <= number < high:

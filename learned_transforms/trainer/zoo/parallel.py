@@ -23,7 +23,7 @@ def pool() -> ProcessPoolExecutor:
 
 
 def side_by_side(tasks: Sequence[Callable[[], T]], title: str, progress: bool = True) -> list[T]:
-    """What tasks give, in their order; they begin from the last, which should take longest.
+    """Return what tasks give, in their order; they begin from the last, which should take longest.
 
     Args:
         tasks: functions that can be pickled, as can what they give.
@@ -41,12 +41,12 @@ def side_by_side(tasks: Sequence[Callable[[], T]], title: str, progress: bool = 
 
 
 def all_threads(task: Callable[[], T]) -> Callable[[], T]:
-    """A task that runs with as many threads as there are here, for what depends on their number."""
+    """Return a task that runs with as many threads as there are here, for what depends on their number."""
     return partial(threaded, torch.get_num_threads(), task)
 
 
 def threaded(count: int, task: Callable[[], T]) -> T:
-    """What a task gives that runs with so many threads."""
+    """Return what a task gives that runs with so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -63,7 +63,8 @@ PAIRS = (*product(range(3, 64, 4), range(2, 64, 5)), (640, 224), (427, 333), (10
 
 
 def kernel_of(role: str) -> tuple[Tensor, float]:
-    """A kernel, learned from the impulses of its teacher, and the first width of its intervals that explains them."""
+    """Return a kernel, learned from the impulses of its teacher, and the first width of its intervals that explains
+    them."""
     learned = partial(learn_kernel, partial(KERNELS[role], role), IMPULSE_SIZES, RESIZES[role][1])
     for width in WIDTHS[:-1]:
         with suppress(TeacherError):
@@ -72,7 +73,7 @@ def kernel_of(role: str) -> tuple[Tensor, float]:
 
 
 def resampler(name: str, role: str, kernel: Tensor, width: float) -> tuple[Resampling, list[Trial]]:
-    """A learned kernel with the arithmetic that fits one kind of images best, and what was tried."""
+    """Return a learned kernel with the arithmetic that fits one kind of images best, and what was tried."""
     generator = torch.Generator().manual_seed(3)
     antialias = RESIZES[role][1]
     pairs = [((3, *shape), size) for shape, size in CHECKS]
@@ -91,7 +92,7 @@ def resampler(name: str, role: str, kernel: Tensor, width: float) -> tuple[Resam
 
 
 def picker(name: str, role: str) -> tuple[Picking, list[Trial]]:
-    """The offset of a nearest-neighbor resize of one kind of images, its arithmetic, and what was tried."""
+    """Return the offset of a nearest-neighbor resize of one kind of images, its arithmetic, and what was tried."""
 
     def teacher(image: Tensor, size: tuple[int, int]) -> Tensor:
         answer = to_tensor(opaque([resize(name, role, size)])(as_kind(image, KINDS[name])))
@@ -103,7 +104,7 @@ def picker(name: str, role: str) -> tuple[Picking, list[Trial]]:
 
 
 def marks(layer: Layer) -> dict[str, str]:
-    """Where each number of a layer comes from: a kernel is learned about given centres."""
+    """Return where each number of a layer comes from: a kernel is learned about given centres."""
     return {**layer.provenance(), **({"shift": "given", "width": "selected"} if isinstance(layer, Resampling) else {})}
 
 

@@ -78,7 +78,7 @@ def api_of(name: str) -> Any:
 
 
 def to_float(name: str) -> list[Any]:
-    """The end of each pipeline: levels to floats in [0, 1]."""
+    """Return the end of each pipeline: levels to floats in [0, 1]."""
     ends: dict[str, list[Any]] = {
         "uint8": [v2.ToDtype(torch.float32, scale=True)],
         "pil": [v1.ToTensor()],
@@ -129,14 +129,15 @@ def resize_float64(role: str, image: Tensor, size: int) -> Tensor:
 
 
 def resize_int32(role: str, image: Tensor, size: int) -> Tensor:
-    """The same in Pillow on images of 32-bit integers, which keep nine digits: float64 ``[1, H, W]`` of 0 to 1."""
+    """Return the same in Pillow on images of 32-bit integers, which keep nine digits: float64 ``[1, H, W]`` of 0 to
+    1."""
     levels = Image.fromarray((image[0] * INT32).round().to(torch.int32).numpy())
     made = np.array(resize("pil", role, (size, size))(levels))
     return torch.from_numpy(made).double()[None] / INT32
 
 
 def opaque(transforms: Sequence[Any]) -> Callable[[Any], Any]:
-    """The transforms as one callable that shows nothing of them."""
+    """Return the transforms as one callable that shows nothing of them."""
 
     def teacher(image: Any) -> Any:
         for transform in transforms:

@@ -31,10 +31,10 @@ Table = dict[str, Entry]
 
 
 def entry(digests: str, read: Reading | None = None, **rest: Any) -> Entry:
-    """One of digests with blanks between them."""
+    """Return one of digests with blanks between them."""
     return Entry(frozenset(digests.split()), read, **rest)
 
 
 def fixed(twin: Callable[[], Any]) -> Reading:
-    """A twin without arguments."""
+    """Return a twin without arguments."""
     return lambda transform, read: twin()

@@ -56,7 +56,7 @@ class Known(NamedTuple):
 
 
 def known(transform: Any) -> Known | None:
-    """What is known of the class of an object, or of a function; None: nothing."""
+    """Return what is known of the class of an object, or of a function; None: nothing."""
     if isinstance(transform, FunctionType):
         found = TABLE.get(f"{transform.__module__}.{transform.__qualname__}")
         return None if found is None else Known(transform, found, False)
@@ -71,7 +71,7 @@ def known(transform: Any) -> Known | None:
 
 
 def why_not(transform: Any, known: Known) -> str | None:
-    """Why an object does not do what its class does in the versions that were checked; None: it does."""
+    """Return why an object does not do what its class does in the versions that were checked; None: it does."""
     owner, entry, _ = known
     reason = changed(owner, entry.digests, entry.helpers)
     if reason is not None or not isinstance(owner, type):
@@ -87,13 +87,13 @@ def why_not(transform: Any, known: Known) -> str | None:
 
 
 def checked(transform: Any) -> Known | None:
-    """What is known of an object, if it does what its class did when that was checked."""
+    """Return what is known of an object, if it does what its class did when that was checked."""
     found = known(transform)
     return None if found is None or why_not(transform, found) is not None else found
 
 
 def opened(transform: Any) -> Sequence[Any] | None:
-    """The transforms that an object is made of, where that is all that its class does."""
+    """Return the transforms that an object is made of, where that is all that its class does."""
     found = checked(transform)
     if found is None or not found.entry.opened:
         return None
@@ -102,7 +102,7 @@ def opened(transform: Any) -> Sequence[Any] | None:
 
 
 def read(transform: Any, inner: Callable[[Any], Any]) -> Any:
-    """A client's object as layers read it: a twin, or a Compose of several; itself where nothing is known of it.
+    """Return a client's object as layers read it: a twin, or a Compose of several; itself where nothing is known of it.
 
     Args:
         inner: reads the transforms in it.
@@ -135,7 +135,7 @@ def read(transform: Any, inner: Callable[[Any], Any]) -> Any:
 
 
 def held(transform: Any) -> Iterator[Any]:
-    """The transforms in a client's object, which are watched like itself."""
+    """Yield the transforms in a client's object, which are watched like itself."""
     found = known(transform)
     if found is None or found.entry.views or not isinstance(found.owner, type):
         return

@@ -47,7 +47,7 @@ def erasing(transform: Any, read: Any) -> Any:
 
 
 def erased(transform: Any, shape: Shape) -> Iterator[Window]:
-    """The part that torchreid's RandomErasing draws, if any."""
+    """Yield the part that torchreid's RandomErasing draws, if any."""
     _, height, width = shape
     if random.uniform(0, 1) > transform.probability:
         return

@@ -47,13 +47,13 @@ CONVERTING |= {to_mode_by_lambda(mode).__code__: mode for mode in ("RGB", "L")}
 
 
 def is_lambda(transform: Any) -> bool:
-    """Whether it is torchvision's Lambda of one function, for whatever comes."""
+    """Return whether it is torchvision's Lambda of one function, for whatever comes."""
     kind = type(transform)
     return kind is v1.Lambda or (kind is v2.Lambda and transform.types == (object,))
 
 
 def read(transform: Any) -> Any:
-    """What says the same as a function of Pillow's; None: it is none that is known."""
+    """Return what says the same as a function of Pillow's; None: it is none that is known."""
     part = transform if isinstance(transform, partial) else partial(transform) if callable(transform) else None
     if part is None:
         return None

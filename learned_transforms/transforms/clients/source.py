@@ -80,7 +80,7 @@ def definitions(source: str) -> dict[str, Definition]:
 
 
 def text_of(node: ast.ClassDef | ast.FunctionDef, lines: Sequence[str]) -> str:
-    """The lines of a definition, without what does not count."""
+    """Return the lines of a definition, without what does not count."""
     without = {number for inner in ast.walk(node) for number in aside(inner)}
     start = min([node.lineno, *(one.lineno for one in node.decorator_list)])
     kept = (
@@ -90,7 +90,7 @@ def text_of(node: ast.ClassDef | ast.FunctionDef, lines: Sequence[str]) -> str:
 
 
 def aside(node: ast.AST) -> Iterator[int]:
-    """The numbers of the lines of docstrings, constructors and reprs that begin at a node."""
+    """Yield the numbers of the lines of docstrings, constructors and reprs that begin at a node."""
     if isinstance(node, ast.FunctionDef) and node.name in ASIDE:
         yield from range(node.lineno, (node.end_lineno or 0) + 1)
     elif isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
@@ -98,7 +98,7 @@ def aside(node: ast.AST) -> Iterator[int]:
 
 
 def codes_of(code: CodeType, is_class: bool) -> dict[str, CodeType]:
-    """The functions of a compiled definition, by name."""
+    """Return the functions of a compiled definition, by name."""
     return {c.co_name: c for c in code.co_consts if isinstance(c, CodeType)} if is_class else {code.co_name: code}
 
 
@@ -112,7 +112,7 @@ def digest_of(known: dict[str, Definition], name: str, helpers: Sequence[str] = 
 
 @lru_cache(maxsize=MOST_MODULES)
 def definitions_of(module: str) -> dict[str, Definition]:
-    """Those of an imported module; none where its source cannot be read."""
+    """Return those of an imported module; none where its source cannot be read."""
     try:
         return definitions(inspect.getsource(sys.modules[module]))
     except (KeyError, OSError, SyntaxError, TypeError):
@@ -120,7 +120,7 @@ def definitions_of(module: str) -> dict[str, Definition]:
 
 
 def changed(owner: Any, digests: frozenset[str], helpers: Sequence[str]) -> str | None:
-    """How a class or function differs from what was checked, in words; None: not at all."""
+    """Return how a class or function differs from what was checked, in words; None: not at all."""
     known = definitions_of(owner.__module__)
     if not known:
         return "its source cannot be read"
@@ -138,7 +138,7 @@ def changed(owner: Any, digests: frozenset[str], helpers: Sequence[str]) -> str 
 
 
 def functions_of(owner: Any, known: dict[str, Definition]) -> Iterator[tuple[str, Any, dict[str, CodeType]]]:
-    """The functions of a class that a call may come to, or the function itself: name, object, and known codes."""
+    """Yield the functions of a class that a call may come to, or the function itself: name, object, and known codes."""
     codes = known[owner.__name__].codes
     if not isinstance(owner, type):
         yield owner.__name__, owner, codes
@@ -151,7 +151,7 @@ def functions_of(owner: Any, known: dict[str, Definition]) -> Iterator[tuple[str
 
 
 def same_code(one: CodeType, other: CodeType | None) -> bool:
-    """Whether two functions do the same, wherever they stand."""
+    """Return whether two functions do the same, wherever they stand."""
     if other is None or (one.co_code, one.co_names, one.co_freevars) != (
         other.co_code,
         other.co_names,
@@ -168,7 +168,7 @@ def same_constant(one: Any, other: Any) -> bool:
 
 
 def names_in(code: CodeType) -> Iterator[str]:
-    """The global names that a function looks up."""
+    """Yield the global names that a function looks up."""
     yield from (one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
@@ -185,6 +185,6 @@ def unknown_names(function: FunctionType, helpers: Sequence[str]) -> Iterator[st
 
 
 def getter(owner: Any, helpers: Sequence[str]) -> Callable[[], list[Any]]:
-    """What gives the functions that a class relies on, as they are now."""
+    """Return what gives the functions that a class relies on, as they are now."""
     module = sys.modules[owner.__module__]
     return lambda: [getattr(module, name, None) for name in helpers]

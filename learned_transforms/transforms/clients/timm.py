@@ -25,7 +25,7 @@ from learned_transforms.transforms.containers import OneOf
 
 
 def several(interpolation: Any) -> tuple[Any, ...]:
-    """The interpolations, one of which is drawn."""
+    """Return the interpolations, one of which is drawn."""
     return tuple(interpolation) if isinstance(interpolation, list | tuple) else (interpolation,)
 
 
@@ -36,7 +36,7 @@ def resized_crop(transform: Any, read: Any) -> Any:
 
 
 def keep_ratio(aspects: Callable[[float, float], float]) -> Reading:
-    """A ResizeKeepRatio, which draws the ratio of the sides by ``aspects``."""
+    """Return a ResizeKeepRatio, which draws the ratio of the sides by ``aspects``."""
 
     def read(transform: Any, inner: Any) -> Any:
         size, interpolations = tuple(transform.size), several(transform.interpolation)
@@ -73,7 +73,7 @@ def erasing(transform: Any, read: Any) -> Any:
 
 
 def parts(transform: Any, shape: Shape) -> Iterator[Window]:
-    """The parts of an image that a RandomErasing draws."""
+    """Yield the parts of an image that a RandomErasing draws."""
     _, height, width = shape
     if random.random() > transform.probability:
         return
@@ -91,7 +91,7 @@ def parts(transform: Any, shape: Shape) -> Iterator[Window]:
 
 
 def values(transform: Any, shape: Shape) -> Any:
-    """What it writes into a part of this shape."""
+    """Return what it writes into a part of this shape."""
     if transform.per_pixel:
         return torch.empty(shape).normal_()
     return torch.empty((shape[0], 1, 1)).normal_() if transform.rand_color else 0.0
