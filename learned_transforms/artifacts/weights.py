@@ -64,12 +64,12 @@ def folder() -> Path:
 
 
 def shipped_names() -> list[str]:
-    """Return names of all shipped files."""
+    """Return the names of all shipped files."""
     return sorted(path.stem for path in folder().glob(f"*{SUFFIX}"))
 
 
 def list_pretrained() -> list[str]:
-    """Return names that ``from_pretrained`` knows."""
+    """Return the names that ``from_pretrained`` knows."""
     return [name for name in shipped_names() if name != DEFAULT]
 
 

@@ -45,7 +45,7 @@ class Plan:
     floating: bool = False
 
     def result(self, shape: Shape) -> Shape:
-        """Return shape of the output for images of ``shape``, the errors aside that they may be refused with."""
+        """Return the shape of the output for images of ``shape``, the errors aside that they may be refused with."""
         return reduce(lambda s, stage: stage.output(s), self.stages, shape)
 
     @cached_property

@@ -87,7 +87,7 @@ def forced(simd: str) -> Iterator[None]:
 
 
 def why_not(plan: Plan | None, device: torch.device | None, gradients: bool) -> str | None:
-    """Return reason why this backend cannot run ``plan`` on ``device``, or None."""
+    """Return the reason why this backend cannot run ``plan`` on ``device``, or None."""
     if MISSING is not None:
         return MISSING
     if device is not None and device.type != "cpu":

@@ -22,7 +22,7 @@ def check_length(length: int, expected: int) -> None:
 
 
 def output_of(call: Any, lead: Sequence[int], interleaved: bool) -> tuple[tuple[int, ...], torch.dtype]:
-    """Return shape in memory and dtype of what a native call gives, for ``lead`` dimensions of the batch."""
+    """Return the shape in memory and dtype of what a native call gives, for ``lead`` dimensions of the batch."""
     c, h, w, dtype = call.output
     return (*lead, h, w, c) if interleaved else (*lead, c, h, w), TORCH[dtype]
 
@@ -35,7 +35,7 @@ def allocator(dtype: torch.dtype) -> Callable[..., Tensor]:
 
 
 def fitted(shape: Sequence[int], channel: int, row: int, pixel: int) -> tuple[int, int, int]:
-    """Return strides of an image of ``shape`` (C, H, W); along an axis of one value they may be anything: made to
+    """Return the strides of an image of ``shape`` (C, H, W); along an axis of one value they may be anything: made to
     fit."""
     channels, _, width = shape
     return 1 if channels == 1 else channel, row, 1 if width == 1 else pixel

@@ -134,7 +134,7 @@ class SizeRule:
 
 
 def between(size: Size, wanted: int, most: int) -> Size:
-    """Return the shorter side gets what is wanted, unless the longer one got more than ``most``."""
+    """Give the shorter side what is wanted, unless the longer one got more than ``most``."""
     short, long = sorted(size)
     new_short, new_long = wanted, int(wanted * long / short)
     if new_long > most:
@@ -143,7 +143,7 @@ def between(size: Size, wanted: int, most: int) -> Size:
 
 
 def thumbnail(size: Size, most: Size) -> Size:
-    """As large as fits, never enlarged; of the two nearest lengths, that which keeps the ratio better."""
+    """Make it as large as fits, never enlarged; of the two nearest lengths, that which keeps the ratio better."""
     (rows, columns), (high, wide) = size, most
     if wide >= columns and high >= rows:
         return size

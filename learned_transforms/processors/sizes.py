@@ -21,21 +21,20 @@ def fixed(size: Size, rows: int, columns: int) -> Size:
 
 
 def shortest(size: Size, edge: int) -> Size:
-    """Return the shorter side gets ``edge`` pixels, and the longer one keeps the ratio."""
+    """Give the shorter side ``edge`` pixels, and the longer one as many as keep the ratio."""
     short, long = sorted(size)
     new_long = int(edge * long / short)
     return (new_long, edge) if size[1] <= size[0] else (edge, new_long)
 
 
 def longest(size: Size, edge: int) -> Size:
-    """Return the longer side gets ``edge`` pixels."""
+    """Give the longer side ``edge`` pixels."""
     scale = edge * 1.0 / max(size)
     return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
 
 
 def between(size: Size, edge: int, most: int, multiple: int = 1) -> Size:
-    """Return the shorter side gets ``edge`` pixels, or as many as leave the longer one ``most``; both are cut to
-    multiples."""
+    """Give the shorter side ``edge`` pixels, or as many as leave the longer one ``most``; cut both to multiples."""
     short, long = (float(side) for side in sorted(size))
     exact = None
     if long / short * edge > most:
@@ -53,7 +52,7 @@ def between(size: Size, edge: int, most: int, multiple: int = 1) -> Size:
 
 
 def within(size: Size, rows: int, columns: int) -> Size:
-    """As large as fits."""
+    """Make it as large as fits."""
     scale = min(rows / size[0], columns / size[1])
     return int(size[0] * scale), int(size[1] * scale)
 

@@ -43,7 +43,7 @@ FARTHEST = 2**20
 
 
 def why_not(plan: Plan | None, device: torch.device | None, gradients: bool) -> str | None:
-    """Return reason why this backend cannot run ``plan`` on ``device``, or None."""
+    """Return the reason why this backend cannot run ``plan`` on ``device``, or None."""
     if device is not None and device.type != PLACE:
         return f"it runs on a GPU, not on {device.type}"
     if gradients or torch.compiler.is_compiling():

@@ -169,7 +169,7 @@ def read_axis(matrix: Tensor, name: str, known: Line | None = None, straight: fl
 
 
 def line_through(position: Tensor, centres: Tensor) -> tuple[float, float]:
-    """Return slope and offset of centres."""
+    """Return the slope and offset of centres."""
     slope, offset = least_squares(torch.stack([position, torch.ones_like(position)]), centres[None])[0].tolist()
     return slope, offset
 
