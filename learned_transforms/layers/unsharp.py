@@ -96,7 +96,9 @@ class UnsharpMasking(Layer):
     def smoothed(self, levels: Tensor) -> Tensor:
         """Return what uint8 levels ``[N, C, H, W]`` are compared with."""
         plan = Plan(levels.shape[1], None, (self.smoothing(),), None)
-        smoothed: Tensor = choose(plan, levels.device).compile(plan).bind(levels)(levels)
+        chosen = choose(plan, levels.device)
+        where = levels.device if chosen.there else torch.device("cpu")
+        smoothed: Tensor = chosen.compile(plan.to(where)).bind(levels)(levels)
         return smoothed
 
     def smoothing(self) -> Stage:
