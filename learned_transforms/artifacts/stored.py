@@ -31,7 +31,7 @@ DTYPES = {"F64", "F32", "I64", "U8"}
 MOST_DIMENSIONS = 4
 """Of a tensor."""
 
-MOST_LAYERS = 512
+MOST_LAYERS, MOST_TENSORS = 512, 2048
 """Of a file."""
 
 PARTS = Fields(
@@ -67,7 +67,10 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+            keys = list(file.keys())
+            if len(keys) > MOST_TENSORS:  # Each costs older safetensors as much as there are.
+                raise WeightsError(f"Expected up to {MOST_TENSORS} tensors in {path.name}, got {len(keys)}.")
+            slices = {key: file.get_slice(key) for key in keys}
             odd = sorted(key for key, part in slices.items() if part.get_dtype() not in DTYPES)
             if odd:
                 raise WeightsError(f"{path.name} holds weights that are no floats: {', '.join(odd)}.")
