@@ -175,3 +175,63 @@ def test_none_passes():
     for transforms in ([v2.Resize(9)], [v2.RandomCrop(20), v2.RandomHorizontalFlip()], [v2.ColorJitter(0.4)]):
         for inputs in ((parts("image")["image"], None), ({"image": parts("pil")["image"], "label": None},)):
             check(transforms, inputs)
+
+
+GRAY, COLORED = noise(1, (20, 20))[0, :1], noise(1, (20, 20))[0]
+OTHER_FILL = {
+    "inside": [v2.RandomCrop((8, 8), fill=(1, 2, 3))],
+    "padded": [v2.RandomCrop((8, 8), 2, fill=(1, 2, 3))],
+    "needed": [v2.RandomCrop((24, 8), fill=(1, 2, 3), pad_if_needed=True)],
+    "by class": [v2.RandomCrop((24, 8), fill={tv_tensors.Image: (1, 2, 3), "others": 0}, pad_if_needed=True)],
+    "behind": [v2.Resize(30), v2.RandomCrop((8, 8), fill=(1, 2, 3))],
+    "needed behind": [v2.Resize(30), v2.RandomCrop((38, 8), fill=(1, 2, 3), pad_if_needed=True)],
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILL)
+def test_a_fill_for_other_channels_matters_where_something_is_padded(name):
+    transforms = OTHER_FILL[name]
+    gray, image = tv_tensors.Image(GRAY), tv_tensors.Image(COLORED)
+    for given in (GRAY, gray, COLORED, image, to_pil(GRAY), (to_pil(GRAY), 3), (gray, gray.clone()), GRAY[None]):
+        check_as_torchvision(transforms, given)
+
+
+MASKED = (to_pil(noise(1, (12, 20))[0]), tv_tensors.Mask(torch.zeros(12, 20, dtype=torch.uint8)))
+BESIDE = {
+    "pure within": [v2.RandomApply([v2.ToPureTensor()], p=1.0), v2.Resize((4, 4))],
+    "pure in order": [v2.RandomOrder([v2.ToPureTensor()]), v2.Resize((4, 4))],
+    "pure before, within": [v2.RandomApply([v2.ToPureTensor(), v2.Resize((4, 4))], p=1.0)],
+    "mirrored": [v2.RandomCrop((5, 7), padding=20, padding_mode="reflect")],
+    "mirrored behind": [v2.Resize(30), v2.RandomCrop((5, 7), padding=40, padding_mode="symmetric")],
+    "mirrored less": [v2.RandomCrop((5, 7), padding=10, padding_mode="reflect")],
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_masks_beside_pil_images(name):
+    """They become plain tensors within containers, too, and are not mirrored as often as the image."""
+    check_as_torchvision(BESIDE[name], MASKED)
+
+
+def test_rgb_gives_videos_back():
+    video = tv_tensors.Video(noise(2, (8, 8)))
+    assert lt.LearnedCompose([v2.RGB()])(video) is video
+
+
+def check_as_torchvision(transforms: list[Any], given: Any) -> None:
+    """The same values and types under equal seeds, and the same state behind; or the same type of error."""
+    learned = lt.LearnedCompose(transforms, fallback="torchvision")
+    for seed in range(4):
+        refused = refusal(transforms, given, seed)
+        torch.manual_seed(seed)
+        if refused is not None:
+            with pytest.raises(type(refused)):
+                learned(given)
+            continue
+        expected, state = v2.Compose(transforms)(given), torch.get_rng_state()
+        torch.manual_seed(seed)
+        found = learned(given)
+        assert torch.get_rng_state().equal(state)
+        for one, other in zip(tree_flatten(found)[0], tree_flatten(expected)[0], strict=True):
+            assert type(one) is type(other)
+            assert one == other if isinstance(one, int) else values(one).equal(values(other))

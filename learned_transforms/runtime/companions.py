@@ -51,6 +51,8 @@ class Beside:
         self.segment, self.values, self.sample, self.channels = segment, values, sample, channels
         self.position = 0
         self.selecting = any(drops(segment.draws.specs[n]) for n in segment.affecting)
+        # They may be mirrored less than PIL images.
+        self.masked = any(isinstance(values[i], tv_tensors.Mask) for i in taken)
         # Masks that torchvision would have copied.
         self.copied: set[int] = set()
         chosen = {i: self.layers_of(values[i], companion) for i in taken}

@@ -36,7 +36,7 @@ class Draws:
     """
 
     def __init__(self, leaves: Sequence[Leaf], given: Sequence[Form], drawer: int | None) -> None:
-        self.leaves, self.drawer = leaves, drawer
+        self.leaves, self.given, self.drawer = leaves, given, drawer
         # As for Pad, mirrored padding of PIL images may be larger than these.
         self.limited = [form.container != "pil" for form in given]
         self.specs = [spec_of(leaf.transform) for leaf in leaves]
@@ -62,16 +62,19 @@ class Draws:
             spec = self.specs[position]
             if self.tracking:
                 shape, known = self.shape_behind(shape, known, position, outcomes), position
-                seen = Seen(shape, self.limited[position])
+                seen = Seen(shape, self.limited[position] or (beside is not None and beside.masked))
             if not self.reached(position, outcomes):
                 outcomes[position] = False
             elif position == self.drawer:
-                window, outcomes[position] = spec.window(shape[1:], self.limited[position]), True
+                limited = self.limited[position] or (beside is not None and beside.masked)
+                window, outcomes[position] = spec.window(shape[1:], limited), True
             elif spec.placing and beside is not None:
                 beside.advance(position, outcomes, window)
                 outcomes[position] = spec.sample(seen._replace(boxes=beside.boxes(spec.transform)))
             else:
                 outcomes[position] = spec.sample(seen)
+            if spec.windowing and outcomes[position] is not False:
+                spec.check_fill(self.given[position], shape)
         return tuple(outcomes.values()), window
 
     def by_position(self, outcomes: Sequence[Outcome]) -> dict[int, Outcome]:

@@ -89,6 +89,7 @@ class RGB(Spec):
     """Gray images as three equal channels; others stay as they are."""
 
     keeps_order = True
+    kept = ("video",)
 
     def skips(self, form: Form) -> bool:
         return super().skips(form) or form.container == "video"

@@ -107,7 +107,7 @@ def cover(transform: Any, form: Form, learned: Collected[str], first: int = 0) -
         inside = f"{name_of(leaf.transform)} within: " if leaf.within is not None else ""
         if isinstance(done, str):
             return inside + done
-        looking = spec.looks or (form.several and spec.alike)
+        looking = spec.looks or (form.several and (spec.alike or spec.unmarking))
         if inside and (looking or done.form != form or isinstance(done.layer, Cutting)):
             return f"{inside}it looks at the image before it draws, changes its type, or makes several of it"
         covered.append((leaf, done))
