@@ -51,15 +51,14 @@ class Windowing(Layer):
     """Use a window of the image that is drawn for each; it may reach beyond the image.
 
     Params: ``size`` of the window; ``border`` and ``fill`` as those of :class:`Padding`. ``top``, ``left``, ``height``
-    and ``width``: where it is and how large; without them, it is cut out before, and comes with the image. A fill for
-    another number of channels counts for nothing: who draws the window refuses it, where it pads.
+    and ``width``: where it is and how large; without them, it is cut out before, and comes with the image.
     """
 
     fixed = False
     takes = Fields({"size": listed(integer(1), 2), **FILLED})
 
     def around(self, channels: int, params: Params) -> Around | None:
-        return Around(params["border"], fill_of(fitting(params["fill"], channels), channels))
+        return Around(params["border"], fill_of(params["fill"], channels))
 
     def elastic(self, params: Params) -> bool:
         return True
@@ -70,8 +69,7 @@ class Windowing(Layer):
             return [Gather(rows=Keep(0, 1, height), columns=Keep(0, 1, width), outside=True)]
         axes = ((params["top"], params["height"]), (params["left"], params["width"]))
         rows, columns = (Part("start", start, count, params["border"]) for start, count in axes)
-        fill = filled({**params, "fill": fitting(params["fill"], channels)}, channels)
-        return [Gather(rows=rows, columns=columns, fill=fill)]
+        return [Gather(rows=rows, columns=columns, fill=filled(params, channels))]
 
 
 class Padding(Layer):
@@ -92,11 +90,6 @@ class Padding(Layer):
         rows, columns = Padded(top, bottom, params["border"]), Padded(left, right, params["border"])
         fill = filled(params, channels) if max(params["padding"]) > 0 else ()
         return [Gather(rows=rows, columns=columns, fill=fill, limited=params["limited"])]
-
-
-def fitting(fill: Sequence[float], channels: int) -> Sequence[float]:
-    """Return a fill that is for so many channels; of another, nothing."""
-    return fill if len(fill) in (1, channels) else (0.0,)
 
 
 def fill_of(fill: Sequence[float], channels: int) -> tuple[float, ...]:

@@ -36,7 +36,7 @@ class Draws:
     """
 
     def __init__(self, leaves: Sequence[Leaf], given: Sequence[Form], drawer: int | None) -> None:
-        self.leaves, self.given, self.drawer = leaves, given, drawer
+        self.leaves, self.drawer = leaves, drawer
         # As for Pad, mirrored padding of PIL images may be larger than these.
         self.limited = [form.container != "pil" for form in given]
         self.specs = [spec_of(leaf.transform) for leaf in leaves]
@@ -73,8 +73,6 @@ class Draws:
                 outcomes[position] = spec.sample(seen._replace(boxes=beside.boxes(spec.transform)))
             else:
                 outcomes[position] = spec.sample(seen)
-            if spec.windowing and outcomes[position] is not False:
-                spec.check_fill(self.given[position], shape)
         return tuple(outcomes.values()), window
 
     def by_position(self, outcomes: Sequence[Outcome]) -> dict[int, Outcome]:

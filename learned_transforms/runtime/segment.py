@@ -211,9 +211,8 @@ class Segment:
     def from_params(self, entries: Sequence[Any], image: Any) -> Drawn:
         """Read what was drawn for an image out of entries of params, see ``Draws.from_params``."""
         outcomes, window = self.draws.from_params(entries)
-        if window is not None and self.draws.drawer is not None:
+        if window is not None:
             self.check_window(window, shape_of(image))
-            self.draws.specs[self.draws.drawer].check_fill(self.taken, shape_of(image))
         return outcomes, window
 
     def check_window(self, window: Window, shape: tuple[int, int, int]) -> None:

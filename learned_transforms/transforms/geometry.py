@@ -12,7 +12,7 @@ from learned_transforms.ir.indexing import check_padding
 from learned_transforms.ir.ops import Shape
 from learned_transforms.layers import geometry
 from learned_transforms.layers.given import Cutting
-from learned_transforms.transforms.padding import check_fill, sides, surroundings
+from learned_transforms.transforms.padding import sides, surroundings
 from learned_transforms.transforms.places import Windowed
 from learned_transforms.transforms.rng import below
 from learned_transforms.transforms.spec import SIDES, Coin, Outcome, Size, Spec, Step
@@ -133,10 +133,6 @@ class RandomCrop(Windowed):
         if limited and new:
             check_padding((left, top, right, bottom), size, self.transform.padding_mode)
         return y - top, x - left, rows, columns
-
-    def check_fill(self, form: Form, shape: Shape) -> None:
-        if isinstance(self.transform.fill, list | tuple | dict) and any(self.around(shape[1:])):
-            check_fill(self.transform, form, self.api, shape[0])
 
     def v2_params(self, outcome: Outcome, window: Window | None, shape: Shape) -> dict[str, Any]:
         found = super().v2_params(outcome, window, shape)

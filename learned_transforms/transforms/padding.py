@@ -8,7 +8,6 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from learned_transforms.images.formats import Form
-from learned_transforms.layers.geometry import fill_of
 
 BORDERS = {"constant": "zero", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
 """Our names of torchvision's padding modes."""
@@ -65,17 +64,6 @@ def filled(fill: Any, border: str, form: Form, api: str) -> dict[str, Any] | str
         return f"torchvision refuses a fill beyond {form.dtype}"
     # Levels are cut off behind the point.
     return {"border": border, "fill": tuple(float(int(f) if level else f) for f in fill)}
-
-
-def check_fill(transform: Any, form: Form, api: str, channels: int) -> None:
-    """Require the fill of a transform that pads an image of ``form`` to be for as many channels.
-
-    Raises:
-        PaddingError: it is for another number.
-    """
-    border = surroundings(transform, form, api)
-    if isinstance(border, dict) and border["border"] == "zero":
-        fill_of(border["fill"], channels)
 
 
 def mask_fill(fill: Any, form: Form) -> tuple[float, ...] | None:

@@ -95,8 +95,7 @@ def sampler_of(leaves: Sequence[Leaf], random: Sequence[int]) -> Sampler | None:
             numbers += 4
         elif isinstance(spec, RandomCrop) and transform.padding_mode in ("constant", "edge"):
             size, around = tuple(transform.size), spec.padding
-            fits = 0 not in size and all(0 <= length < MOST_PIXELS for length in (*size, *around))
-            if not fits or isinstance(transform.fill, list | tuple | dict):  # Which may be for other channels.
+            if not (0 not in size and all(0 <= length < MOST_PIXELS for length in (*size, *around))):
                 return None
             native.crop(gate, size, around, bool(transform.pad_if_needed), spec.api == "v2")
             numbers += 2

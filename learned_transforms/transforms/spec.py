@@ -198,9 +198,6 @@ class Spec:
         """Draw a window for an image of ``size``; ``limited`` as in :class:`Seen`."""
         raise NotImplementedError
 
-    def check_fill(self, form: Form, shape: Shape) -> None:
-        """Require that what it pads with, if it pads an image of ``shape`` (C, H, W), is for as many channels."""
-
     def split(self, drawn: Outcome) -> tuple[Outcome, tuple[float, ...]]:
         """Take the factors, 0 for those that are not used, out of what was drawn; the rest decides on the plan."""
         if isinstance(drawn, bool):

@@ -20,7 +20,7 @@ from learned_transforms.ir.sizing import output_size
 from learned_transforms.layers.geometry import Windowing
 from learned_transforms.transforms.clients.layers import Placing, Trimming
 from learned_transforms.transforms.geometry import padded
-from learned_transforms.transforms.padding import check_fill, surroundings
+from learned_transforms.transforms.padding import surroundings
 from learned_transforms.transforms.places import Windowed
 from learned_transforms.transforms.resize import resampled, resize_role
 from learned_transforms.transforms.spec import Outcome, Seen, Size, Step, Twin
@@ -158,10 +158,6 @@ class RandomCropOrPad(CropOrPad, Windowed):
         if isinstance(around, str):
             return around
         return Step(form, layer=Windowing(), params={"size": self.size, **around})
-
-    def check_fill(self, form: Form, shape: Shape) -> None:
-        if any(wanted > length for wanted, length in zip(self.size, shape[1:], strict=True)):
-            check_fill(self, form, self.api, shape[0])
 
     def window(self, size: Size, limited: bool) -> Window:
         """Draw a window as timm's RandomCropOrPad does.
