@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,17 +25,13 @@ def parsed(text: str | bytes) -> Any:
         ValueError, RecursionError: it is none, or nested so deep that whatever walks through it would fail.
     """
     found = json.loads(text)
-    level = [found]
+    level: list[Any] = [[found]]
     for _ in range(DEEPEST):
-        level = [part for value in level for part in parts_of(value)]
+        inside = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [part for parts in inside for part in parts if isinstance(part, dict | list)]
         if not level:
             return found
     raise ValueError(f"nested more than {DEEPEST} deep")
-
-
-def parts_of(value: Any) -> Iterable[Any]:
-    """Return what a list or an object of JSON holds."""
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def integer(low: int, high: int = LONGEST) -> Check:

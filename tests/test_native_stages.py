@@ -13,8 +13,21 @@ from learned_transforms.errors import BackendError, InputShapeError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import Axis, FixedAxis, Taps
-from learned_transforms.ir.ops import BORDERS, Filter, Gather, Mix, Normalize, Product, Resample, Sparse, Stage, Table
+from learned_transforms.ir.ops import (
+    BORDERS,
+    Filter,
+    Gather,
+    Mix,
+    Normalize,
+    Product,
+    Resample,
+    Resize,
+    Sparse,
+    Stage,
+    Table,
+)
 from learned_transforms.ir.plan import Plan
+from learned_transforms.ir.sizing import Sizing
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference.executor import Reference
 
@@ -311,6 +324,14 @@ def test_sums_among_other_stages():
     ):
         check(random_levels(3, 33, 65), *chain)
         check(random_levels(2, 3, 33, 65), *chain)
+
+
+@pytest.mark.parametrize("keep", [Keep(30, 1, 9), Keep(-4, 1, 9), Keep(36, -2, 20), Keep(2**24, 1, 9)])
+def test_copies_of_what_lies_outside_a_resized_image(keep):
+    axis = Axis(CUBIC, torch.zeros(()), 1, INT16)
+    resize = Resize(Sizing((33, 33)), axis, axis, INT16, None, True)
+    for gather in (Gather(rows=keep), Gather(columns=keep), Gather(rows=keep, columns=keep, fill=(1, 2, 3))):
+        check(random_levels(3, 48, 70), resize, gather)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])

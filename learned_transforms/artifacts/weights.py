@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,9 @@ def save(weights: Weights, path: str | os.PathLike[str]) -> Mapping[str, Certifi
         own = {name: value.detach().cpu().contiguous() for name, value in layer.named_parameters()}
         tensors |= {f"{key}.{name}": value for name, value in own.items()}
         layers[key] = {"layer": layer.stored_name(), "options": layer.describe(), "weights": sorted(own)}
-    certificates = held(weights.certificates, weights.layers, weights.pipeline)
+    digests = Digests(weights.layers, weights.pipeline)
+    bound = {title: found.of(digests[title]) for title, found in weights.certificates.items()}
+    certificates = {title: found for title, found in bound.items() if found is not None}
     parts = {
         "layers": layers,
         "pipeline": weights.pipeline,
@@ -156,21 +159,66 @@ def save(weights: Weights, path: str | os.PathLike[str]) -> Mapping[str, Certifi
     return certificates
 
 
-def held(
-    certificates: Mapping[str, Certificate], layers: Mapping[str, Layer], pipeline: Sequence[Any]
-) -> dict[str, Certificate]:
-    """Return those certificates that are of these weights, bound to them: of a layer, of a network, or of all
-    together."""
-    own = {key: layer.digest() for key, layer in layers.items()}
-    for position, entry in enumerate(pipeline):
-        network = entry.get("network")
-        if network is not None:
-            description = {name: value for name, value in network.items() if name != "layers"}
-            own[str(position)] = digest_of([own[key] for key in network["layers"]], description)
-    together = digest_of([own[key] for key in sorted(layers)], {"pipeline": pipeline})
-    # Behind a name may stand, in brackets, what ran it.
-    bound = {name: c.of(own.get(name.partition(" ")[0], together)) for name, c in certificates.items()}
-    return {name: certificate for name, certificate in bound.items() if certificate is not None}
+class Digests:
+    """What is certified, by the names that certificates bear (a layer, a network, or all); hashed when asked for.
+
+    Args:
+        layers: by key.
+        pipeline: description of the transforms, which names networks by their positions.
+    """
+
+    def __init__(self, layers: Mapping[str, Layer], pipeline: Sequence[Any]) -> None:
+        self.layers, self.pipeline = layers, pipeline
+        self.networks = {str(n): entry["network"] for n, entry in enumerate(pipeline) if entry.get("network")}
+        self.layer = cache(lambda key: layers[key].digest())
+
+    def __getitem__(self, title: str) -> str:
+        name = title.partition(" ")[0]  # Behind it may stand, in brackets, what ran it.
+        if name in self.networks:
+            description = dict(self.networks[name])
+            return digest_of([self.layer(key) for key in description.pop("layers")], description)
+        return self.layer(name) if name in self.layers else self.together
+
+    @cached_property
+    def together(self) -> str:
+        return digest_of([self.layer(key) for key in sorted(self.layers)], {"pipeline": self.pipeline})
+
+
+class Certificates(Mapping[str, Certificate]):
+    """What a file says of its layers and networks, by name; read, and bound to what is there, when it is asked for.
+
+    Those of something else are left out.
+
+    Args:
+        entries: plain values, by name.
+        digests: what is there; None: nothing that was certified.
+
+    Raises:
+        WeightsError: where one is asked for that is damaged.
+    """
+
+    def __init__(self, entries: Mapping[str, Any], digests: Digests | None) -> None:
+        self.entries, self.digests = entries, digests
+        self.bound = cache(self.bind)
+
+    def __getitem__(self, title: str) -> Certificate:
+        found = self.bound(title)
+        if found is None:
+            raise KeyError(title)
+        return found
+
+    def bind(self, title: str) -> Certificate | None:
+        """Return what is said of a name; None: nothing of what is there."""
+        if title not in self.entries:
+            return None
+        found = Certificate.from_json(self.entries[title])
+        return None if self.digests is None else found.of(self.digests[title])
+
+    def __iter__(self) -> Iterator[str]:
+        return (title for title in self.entries if title in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def load(name: str | os.PathLike[str]) -> Weights:
@@ -179,6 +227,19 @@ def load(name: str | os.PathLike[str]) -> Weights:
     Raises:
         UnknownPretrainedError: no such name or file.
         WeightsError: truncated, foreign, or with missing, unexpected, misshapen or non-finite weights.
+    """
+    found = opened(name)
+    try:
+        return replace(found, certificates=dict(found.certificates))
+    except WeightsError as error:
+        raise WeightsError(f"{locate(name).name} is damaged: {error}") from error
+
+
+def opened(name: str | os.PathLike[str]) -> Weights:
+    """Read a weight file as :func:`load` does, and certificates only when they are asked for.
+
+    Raises:
+        UnknownPretrainedError, WeightsError: as there.
     """
     path = locate(name)
     metadata, tensors = read(path)
@@ -194,40 +255,40 @@ def load(name: str | os.PathLike[str]) -> Weights:
     try:
         check_parts(parts, tensors)
         layers = {key: build(key, entry, tensors) for key, entry in parts["layers"].items()}
-        certificates = {title: Certificate.from_json(entry) for title, entry in parts["certificates"].items()}
     except WeightsError as error:
         raise WeightsError(f"{path.name} is damaged: {error}") from error
     intact = metadata.get("digest") == digest(metadata, tensors)
-    certificates = held(certificates, layers, parts["pipeline"]) if intact else {}
+    certificates = Certificates(parts["certificates"], Digests(layers, parts["pipeline"]) if intact else None)
     return Weights(layers, parts["pipeline"], certificates, parts["provenance"], parts["about"], intact)
 
 
-def require_faithful(name: str | os.PathLike[str], weights: Weights) -> None:
-    """Require certificates to say that weights are faithful, all of them.
+def require_faithful(name: str | os.PathLike[str], weights: Weights, keys: Collection[str] | None = None) -> None:
+    """Require certificates to say that weights are faithful: all of them, or the layers of these ``keys``.
 
     Raises:
         ApproximateWeightsError: they do not.
     """
-    reason = next(doubts(weights), None)
+    reason = next(doubts(weights, keys), None)
     if reason is not None:
         raise ApproximateWeightsError(
             f"{name} is no faithful copy of its teacher ({reason}). Pass allow_approximate=True if that is good enough."
         )
 
 
-def doubts(weights: Weights) -> Iterator[str]:
-    """Yield reasons not to take weights for faithful."""
+def doubts(weights: Weights, keys: Collection[str] | None = None) -> Iterator[str]:
+    """Yield reasons not to take weights, or the layers of these ``keys``, for faithful."""
     if not weights.intact:
         yield "it was changed after it was written, or an older release wrote it, so its certificates do not count"
-    for name, certificate in weights.certificates.items():
+    certified = {key for key in (weights.certificates if keys is None else keys) if key in weights.certificates}
+    for name in sorted(certified):
+        certificate = weights.certificates[name]
         if not certificate.at_least("rounding"):
             yield str(certificate) if name.isdigit() else f"{name}: {certificate}"
-    certified = set(weights.certificates)
-    for position, entry in enumerate(weights.pipeline):
+    for position, entry in enumerate(weights.pipeline if keys is None else ()):
         if "network" in entry:
             if str(position) not in certified:
                 yield f"network {position} is not certified"
             certified.update(entry["network"]["layers"])
-    for key in weights.layers:
+    for key in weights.layers if keys is None else keys:
         if key not in certified:
             yield f"layer {key} is not certified"

@@ -168,16 +168,17 @@ class Gather(Given):
         return channels, rows, columns
 
     def at(self, shape: Shape) -> "Stage | None":
-        if not isinstance(self.rows, Rule) and not isinstance(self.columns, Rule):
-            return self
         size = shape[1:]
+        if not isinstance(self.rows, Rule) and not isinstance(self.columns, Rule):
+            kept = zip((self.rows, self.columns), size, strict=True)
+            leaves = not self.outside and any(isinstance(keep, Keep) and not keep.inside(n) for keep, n in kept)
+            return replace(self, outside=True) if leaves else self
         if self.limited:
             self.check_mirrors(size)
         if min(self.output(shape)[1:]) < 1:
             raise EmptyImageError(f"A crop leaves nothing of an image of {size} (rows, columns).")
         rows, columns = (kept and kept.on(n) for kept, n in zip((self.rows, self.columns), size, strict=True))
-        outside = any(isinstance(k, Keep) and not k.inside(n) for k, n in zip((rows, columns), size, strict=True))
-        return replace(self, rows=rows, columns=columns, outside=self.outside or outside, limited=False)
+        return replace(self, rows=rows, columns=columns, limited=False).at(shape)
 
     def check_mirrors(self, size: tuple[int, int]) -> None:
         """Require that images of ``size`` are not mirrored more than once."""

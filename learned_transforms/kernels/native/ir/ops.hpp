@@ -1,6 +1,7 @@
 // The stages of a plan, as the native backend holds them; ir/ops.py says what each means.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -83,10 +84,10 @@ struct Keep {
     // Of what is kept, what `then` keeps; neither is nearest to anything, nor a rule.
     Keep followed(const Keep& then) const;
 
-    // Whether some pixel that is kept, of those that are not listed, lies outside of an axis of `size` pixels.
+    // Whether some pixel that is kept lies outside of an axis of `size` pixels.
     bool beyond(int64_t size) const {
-        const int64_t last = start + step * (count - 1);
-        return list.empty() && (start < 0 || last < 0 || start >= size || last >= size);
+        const auto lies = [&](int64_t index) { return index < 0 || index >= size; };
+        return list.empty() ? lies(start) || lies(start + step * (count - 1)) : std::any_of(list.begin(), list.end(), lies);
     }
 
     // Index of the pixel kept as number i, or -1 outside of an axis of `size` pixels.

@@ -45,6 +45,9 @@ bool varies(const std::optional<Keep>& keep) { return keep && (keep->rule || kee
 // Whether what is copied depends on the size of the image.
 bool varies(const Gather& gather) { return varies(gather.rows) || varies(gather.columns); }
 
+// Whether some pixel that is kept lies outside of an axis of `size` pixels, where that shows already.
+bool beyond(const std::optional<Keep>& keep, int64_t size) { return keep && !varies(keep) && keep->beyond(size); }
+
 // Numbers of a copy along one axis, for `size` pixels; what a rule keeps beyond them makes it one with an outside.
 std::optional<Keep> kept(const std::optional<Keep>& keep, int64_t size, bool limited, bool& outside) {
     if (!varies(keep)) return keep;
@@ -100,8 +103,9 @@ Shared at(const Shared& stage, const Size& size) {
         return stage;
     }
     const auto* gather = std::get_if<Gather>(stage.get());
-    if (!gather || !varies(*gather)) return stage;
-    bool outside = gather->outside;
+    if (!gather) return stage;
+    bool outside = gather->outside || beyond(gather->rows, size[0]) || beyond(gather->columns, size[1]);
+    if (outside == gather->outside && !varies(*gather)) return stage;
     auto rows = kept(gather->rows, size[0], gather->limited, outside);
     auto columns = kept(gather->columns, size[1], gather->limited, outside);
     return std::make_shared<const Stage>(
