@@ -58,8 +58,8 @@ class Blurred final : public Lines {
                 kernels_.blur_down_bytes(down_.data(), height_, blur_.arithmetic.fma, window_, n, out);
             for (float* row : out) {
                 const auto* in = reinterpret_cast<const uint8_t*>(row);
-                take(in, bytes, bytes, side_, left, nullptr, reinterpret_cast<uint8_t*>(row - before));
-                take(in, bytes, bytes, side_, right, nullptr, reinterpret_cast<uint8_t*>(row + n));
+                take_inside(in, bytes, bytes, side_, left, reinterpret_cast<uint8_t*>(row - before));
+                take_inside(in, bytes, bytes, side_, right, reinterpret_cast<uint8_t*>(row + n));
             }
         }
     }

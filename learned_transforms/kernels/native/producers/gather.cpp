@@ -102,9 +102,8 @@ class Copied final : public Lines {
             else
                 kernels.cast(from.dtype, &gather.fill[c], 1, reinterpret_cast<uint16_t*>(fill_.data()) + c);
         }
-        const auto& list = columns_.list;
-        if (!list.empty() && std::all_of(list.begin(), list.end(), [&](int64_t x) { return x >= 0 && x < from_.width; }))
-            pick_by_windows();
+        within_ = !columns_.list.empty() && !columns_.beyond(from_.width);
+        if (within_) pick_by_windows();
     }
 
   private:
@@ -132,6 +131,10 @@ class Copied final : public Lines {
             kernels_.pick(*picks_, row, to);
             return to + width_ * bytes;
         }
+        if (within_) {
+            const int64_t* list = columns_.list.data();
+            return take_inside(row, from_.pixel, bytes, width_, [list](int64_t j) { return list[j]; }, to);
+        }
         const auto at = [&](int64_t j) { return columns_.at(j, from_.width); };
         const int64_t step = columns_.step;
         if (!columns_.list.empty() || (step != 1 && step != -1))
@@ -144,7 +147,7 @@ class Copied final : public Lines {
         else if (from_.pixel == bytes && (bytes == 1 || bytes == 4))
             to = reversed(row, first, inside, bytes, to);
         else
-            to = take(row, from_.pixel, bytes, inside, [&](int64_t j) { return first - j; }, nullptr, to);
+            to = take_inside(row, from_.pixel, bytes, inside, [first](int64_t j) { return first - j; }, to);
         return filled(plane, behind, to);
     }
 
@@ -184,6 +187,7 @@ class Copied final : public Lines {
     const Kernels& kernels_;
     const std::array<int64_t, 3> ends_;
     std::vector<uint8_t> fill_;  // [channels], values of the type of the image
+    bool within_ = false;  // columns are listed, and all of them lie in the image
     std::optional<Picks> picks_;
     int64_t last_ = -2;  // the row that was taken last, and where to
     const uint8_t* made_ = nullptr;

@@ -66,33 +66,45 @@ Source blurred(const Blur& blur, const std::vector<float>& down, const std::vect
 Source boxed(const Box& box, int64_t passes, const View& from, int64_t begin, int64_t end, const Kernels& kernels,
              Scratch& scratch);
 
-// Pixels at(j) for j < n out of a row, `pixel` bytes apart, side by side; `fill` for those at -1. `Bytes` of each, if
-// they are known beforehand, `bytes` otherwise.
-template <int64_t Bytes, class At>
-uint8_t* take_all(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, const At& at, const uint8_t* fill,
-                  uint8_t* to) {
+// n pixels side by side, number j of which lies at place(j). `Bytes` of each, if they are known beforehand, `bytes`
+// otherwise.
+template <int64_t Bytes, class Place>
+uint8_t* take_all(int64_t bytes, int64_t n, const Place& place, uint8_t* to) {
     const auto size = static_cast<size_t>(Bytes ? Bytes : bytes);
-    for (int64_t j = 0; j < n; ++j, to += size) {
-        const int64_t x = at(j);
-        std::memcpy(to, x < 0 ? fill : row + x * pixel, size);
-    }
+    for (int64_t j = 0; j < n; ++j, to += size) std::memcpy(to, place(j), size);
     return to;
 }
 
+template <class Place>
+uint8_t* take_all(int64_t bytes, int64_t n, const Place& place, uint8_t* to) {
+    if (bytes == 1) return take_all<1>(bytes, n, place, to);
+    if (bytes == 2) return take_all<2>(bytes, n, place, to);
+    if (bytes == 3) return take_all<3>(bytes, n, place, to);
+    if (bytes == 4) return take_all<4>(bytes, n, place, to);
+    if (bytes == 8) return take_all<8>(bytes, n, place, to);
+    return take_all<0>(bytes, n, place, to);
+}
+
+// Pixels at(j) for j < n out of a row, `pixel` bytes apart; `fill` for those at -1.
 template <class At>
 uint8_t* take(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, const At& at, const uint8_t* fill,
               uint8_t* to) {
-    if (bytes == 1) return take_all<1>(row, pixel, bytes, n, at, fill, to);
-    if (bytes == 2) return take_all<2>(row, pixel, bytes, n, at, fill, to);
-    if (bytes == 3) return take_all<3>(row, pixel, bytes, n, at, fill, to);
-    if (bytes == 4) return take_all<4>(row, pixel, bytes, n, at, fill, to);
-    if (bytes == 8) return take_all<8>(row, pixel, bytes, n, at, fill, to);
-    return take_all<0>(row, pixel, bytes, n, at, fill, to);
+    const auto place = [&](int64_t j) {
+        const int64_t x = at(j);
+        return x < 0 ? fill : row + x * pixel;
+    };
+    return take_all(bytes, n, place, to);
+}
+
+// The same where all of them are inside.
+template <class At>
+uint8_t* take_inside(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, const At& at, uint8_t* to) {
+    return take_all(bytes, n, [=](int64_t j) { return row + at(j) * pixel; }, to);
 }
 
 // Those from number `start` on, all of them inside.
 inline uint8_t* take_run(const uint8_t* row, int64_t pixel, int64_t bytes, int64_t n, int64_t start, uint8_t* to) {
-    if (pixel != bytes) return take(row, pixel, bytes, n, [start](int64_t j) { return start + j; }, nullptr, to);
+    if (pixel != bytes) return take_inside(row, pixel, bytes, n, [start](int64_t j) { return start + j; }, to);
     std::memcpy(to, row + start * pixel, static_cast<size_t>(n * bytes));
     return to + n * bytes;
 }
