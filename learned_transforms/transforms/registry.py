@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from learned_transforms.images.formats import Form
 from learned_transforms.layers.given import Cutting
-from learned_transforms.transforms import boxes, color, convert, erasing, geometry, places, pointwise, resize
+from learned_transforms.transforms import boxes, color, convert, erasing, geometry, places, pointwise, resize, warp
 from learned_transforms.transforms.clients import moves, twins
 from learned_transforms.transforms.containers import CONTAINERS, Container, Leaf, leaves
 from learned_transforms.transforms.spec import Spec, Step
@@ -24,6 +24,9 @@ BOTH: dict[str, type[Spec]] = {
     "Pad": geometry.Pad,
     "RandomHorizontalFlip": geometry.RandomHorizontalFlip,
     "RandomVerticalFlip": geometry.RandomVerticalFlip,
+    "RandomRotation": warp.RandomRotation,
+    "RandomAffine": warp.RandomAffine,
+    "RandomPerspective": warp.RandomPerspective,
     "Grayscale": color.Grayscale,
     "RandomGrayscale": color.RandomGrayscale,
     "RandomInvert": pointwise.RandomInvert,

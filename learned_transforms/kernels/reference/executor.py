@@ -33,11 +33,13 @@ from learned_transforms.ir.ops import (
     Stretch,
     Table,
     Turn,
+    Warp,
 )
 from learned_transforms.ir.passes import at, fold
 from learned_transforms.ir.plan import Around, Plan, settled
 from learned_transforms.kernels.reference import color
 from learned_transforms.kernels.reference.rounding import DTYPES, multiply_add, shift_down, to_levels
+from learned_transforms.kernels.reference.warp import warp
 from learned_transforms.modes import out_of_sight, shape_of
 
 MOST_SIZES = 16
@@ -327,4 +329,5 @@ STAGES: dict[type, Callable[[Tensor, Any], Tensor]] = {
     Turn: color.turn,
     Blur: color.blur,
     BoxBlur: color.box_blur,
+    Warp: warp,
 }
