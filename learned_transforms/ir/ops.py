@@ -145,12 +145,26 @@ class Filter(Alike):
     arithmetic: Arithmetic
 
 
+class Slot(NamedTuple):
+    """A number that is drawn for every image: entry ``number`` of the factors that come with it."""
+
+    number: int
+
+
+class Slots(NamedTuple):
+    """Numbers that are drawn for every image: ``count`` entries from number ``first`` on of those that come with it."""
+
+    first: int
+    count: int
+
+
 @dataclass(frozen=True, eq=False)
 class Gather(Given):
     """Copy chosen channels, rows and columns: crop, flip, channel copies. None keeps an axis as it is.
 
     ``outside``: some of the rows or columns lie outside the image, and are ``fill``, one value for each channel of the
-    image; without any, they are 0. ``limited``: no more may be mirrored there than the image has.
+    image; without any, they are 0. ``limited``: no more may be mirrored there than the image has. ``starts``: where
+    the parts that rows and columns are begin, if that is drawn for every image.
     """
 
     channels: tuple[int, ...] | None = None
@@ -159,6 +173,7 @@ class Gather(Given):
     outside: bool = False
     fill: tuple[float, ...] = ()
     limited: bool = False
+    starts: Slots | tuple[float, ...] | None = None
 
     def output(self, shape: Shape) -> Shape:
         channels = shape[0] if self.channels is None else len(self.channels)
@@ -169,6 +184,12 @@ class Gather(Given):
 
     def at(self, shape: Shape) -> "Stage | None":
         size = shape[1:]
+        if isinstance(self.starts, Slots):
+            return self
+        if self.starts is not None:
+            parts = zip((self.rows, self.columns), self.starts, strict=True)
+            rows, columns = (replace(cast(Part, part), start=int(start)) for part, start in parts)
+            return replace(self, rows=rows, columns=columns, starts=None).at(shape)
         if not isinstance(self.rows, Rule) and not isinstance(self.columns, Rule):
             kept = zip((self.rows, self.columns), size, strict=True)
             leaves = not self.outside and any(isinstance(keep, Keep) and not keep.inside(n) for keep, n in kept)
@@ -239,19 +260,6 @@ class Apply(Given):
 
     def output(self, shape: Shape) -> Shape:
         return shape if self.shape is None else self.shape
-
-
-class Slot(NamedTuple):
-    """A number that is drawn for every image: entry ``number`` of the factors that come with it."""
-
-    number: int
-
-
-class Slots(NamedTuple):
-    """Numbers that are drawn for every image: ``count`` entries from number ``first`` on of those that come with it."""
-
-    first: int
-    count: int
 
 
 Factor = float | Slot

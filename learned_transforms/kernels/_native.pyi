@@ -97,6 +97,7 @@ def gather(
     fill: Sequence[float],
     outside: bool = False,
     limited: bool = False,
+    starts: int | None = None,
 ) -> Stage: ...
 def sparse(
     index: Array,

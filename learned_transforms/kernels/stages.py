@@ -114,7 +114,8 @@ def resize_of(stage: Resize) -> Any:
 
 def gather_of(stage: Gather) -> Any:
     rows, columns = kept_of(stage.rows), kept_of(stage.columns)
-    return _native.gather(stage.channels, rows, columns, stage.fill, stage.outside, stage.limited)
+    starts = stage.starts.first if isinstance(stage.starts, Slots) else None
+    return _native.gather(stage.channels, rows, columns, stage.fill, stage.outside, stage.limited, starts)
 
 
 def kept_of(keep: Kept | None) -> Any:

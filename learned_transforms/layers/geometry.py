@@ -50,8 +50,9 @@ class Cropping(Layer):
 class Windowing(Layer):
     """Use a window of the image that is drawn for each; it may reach beyond the image.
 
-    Params: ``size`` of the window; ``border`` and ``fill`` as those of :class:`Padding`. ``top``, ``left``, ``height``
-    and ``width``: where it is and how large; without them, it is cut out before, and comes with the image.
+    Params: ``size`` of the window; ``border`` and ``fill`` as those of :class:`Padding`. ``height`` and ``width``: how
+    large it is, and ``top`` and ``left``, where, or ``starts``, that both of these are drawn; without them, it is cut
+    out before, and comes with the image.
     """
 
     fixed = False
@@ -64,12 +65,12 @@ class Windowing(Layer):
         return True
 
     def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
-        if "top" not in params:
+        if "height" not in params:
             height, width = params["size"]
             return [Gather(rows=Keep(0, 1, height), columns=Keep(0, 1, width), outside=True)]
-        axes = ((params["top"], params["height"]), (params["left"], params["width"]))
+        axes = ((params.get("top", 0), params["height"]), (params.get("left", 0), params["width"]))
         rows, columns = (Part("start", start, count, params["border"]) for start, count in axes)
-        return [Gather(rows=rows, columns=columns, fill=filled(params, channels))]
+        return [Gather(rows=rows, columns=columns, fill=filled(params, channels), starts=params.get("starts"))]
 
 
 class Padding(Layer):

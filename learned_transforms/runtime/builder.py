@@ -13,7 +13,6 @@ from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.runtime.specialize import Owner
 from learned_transforms.transforms.containers import Leaf, leaves
-from learned_transforms.transforms.geometry import RandomCrop
 from learned_transforms.transforms.registry import spec_of
 from learned_transforms.transforms.spec import Step
 
@@ -98,7 +97,7 @@ class Builder:
                     self.layers.insert(place, layer)
                     self.params.insert(place, moved(one.params or {}, self.slots))
                     self.owners.insert(place, (len(self.leaves), part))
-            self.slots += len(spec.factors)
+            self.slots += 0 if cuts else len(spec.factors)  # A window that is cut out first comes with the image.
             self.leaves.append(leaf)
             self.given.append(self.form)
             self.form = done.form._replace(order=order if self.ordered else 0)
@@ -110,7 +109,7 @@ def looks(transform: Any, form: Form) -> bool:
     if form.several and (spec.alike or spec.several or callable(getattr(transform, "labels_getter", None))):
         return True
     first = next((spec_of(leaf.transform) for leaf in leaves(transform)), spec)
-    return first.looks and not (form.several and isinstance(first, RandomCrop))
+    return first.looks
 
 
 def form_behind(network: Network, form: Form) -> Form:

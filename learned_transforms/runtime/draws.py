@@ -44,9 +44,11 @@ class Draws:
         self.random = [position for position, spec in enumerate(self.specs) if spec.random]
         self.chances = [spec.chance() for spec in self.specs if spec.coin]
         self.tossing = all(leaf.within is None for leaf in leaves) and len(self.chances) == len(self.random)
-        self.factored = [position for position in self.random if self.specs[position].factors]
-        self.varying = any(spec.placing or (n != drawer and spec.windowing) for n, spec in enumerate(self.specs))
-        self.tracking = self.varying or any(spec.measuring for spec in self.specs)
+        others = [position for position in self.random if position != drawer]
+        self.factored = [position for position in others if self.specs[position].factors]
+        drawing = [self.specs[position] for position in others]
+        self.varying = any(spec.placing or (spec.windowing and not spec.measuring) for spec in drawing)
+        self.tracking = self.varying or any(spec.measuring for spec in drawing)
         self.containers = [form.container for form in given]
         self.sampler = None if self.tossing or self.tracking else sampler_of(leaves, self.random)
 
@@ -63,13 +65,13 @@ class Draws:
         seen, known = Seen(shape), 0
         for position in self.random:
             spec = self.specs[position]
+            limited = self.limited[position] or (beside is not None and beside.masked)
             if self.tracking:
                 shape, known = self.shape_behind(shape, known, position, outcomes), position
-                seen = Seen(shape, self.limited[position] or (beside is not None and beside.masked))
+                seen = Seen(shape, limited)
             if not self.reached(position, outcomes):
                 outcomes[position] = False
             elif position == self.drawer:
-                limited = self.limited[position] or (beside is not None and beside.masked)
                 window, outcomes[position] = spec.window(shape[1:], limited), True
             elif spec.placing and beside is not None:
                 beside.advance(position, outcomes, window)
@@ -119,7 +121,8 @@ class Draws:
         known, last = self.by_position(outcomes), 0
         for position, outcome in known.items():
             if position in self.factored:
-                shape, last = self.shape_behind(shape, last, position, known), position
+                if self.specs[position].relative:
+                    shape, last = self.shape_behind(shape, last, position, known), position
                 outcome, own = self.specs[position].split(outcome, shape[1:], self.containers[position])
                 factors += own
             structure.append(outcome)

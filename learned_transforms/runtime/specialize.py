@@ -17,7 +17,7 @@ from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Arranging
 from learned_transforms.layers.warp import Warping
 from learned_transforms.runtime.draws import Draws
-from learned_transforms.runtime.views import spans_of, viewing
+from learned_transforms.runtime.views import viewing
 from learned_transforms.transforms.convert import ToImage, ToPILImage
 from learned_transforms.transforms.spec import Outcome, Spec
 
@@ -140,8 +140,7 @@ class Specializer:
                 return copied
             return plain if self.remade else untouched
         call = made.compiled.bind(image, self.interleaved(made, image), windowed)
-        spans = spans_of(made.plan.stages, shape) if made.views else None
-        return call if spans is None else viewing(call, spans)
+        return viewing(call, made.plan.stages, shape) if made.views else call
 
     def interleaved(self, made: Specialized, image: Any) -> bool:
         """Return whether the channels of a pixel shall lie side by side in what is made of an image."""

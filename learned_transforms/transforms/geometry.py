@@ -9,11 +9,11 @@ from PIL import Image
 from learned_transforms.errors import InputShapeError
 from learned_transforms.images.formats import Form, Window
 from learned_transforms.ir.indexing import check_padding
-from learned_transforms.ir.ops import Shape
+from learned_transforms.ir.ops import Shape, Slots
 from learned_transforms.layers import geometry
 from learned_transforms.layers.given import Cutting
 from learned_transforms.transforms.padding import sides, surroundings
-from learned_transforms.transforms.places import Windowed
+from learned_transforms.transforms.places import Cut
 from learned_transforms.transforms.rng import below
 from learned_transforms.transforms.spec import SIDES, Coin, Outcome, Size, Spec, Step
 
@@ -56,7 +56,7 @@ class CenterCrop(Spec):
         return padded(pixel, "constant") if beyond else pixel
 
 
-class RandomCrop(Windowed):
+class RandomCrop(Cut):
     """Cut any part of a size out of the image and what is padded around it."""
 
     arguments = ("size", "padding", "pad_if_needed", "fill", "padding_mode")
@@ -92,7 +92,8 @@ class RandomCrop(Windowed):
         mirrored = around["border"] in ("reflect", "symmetric")
         if self.api == "v1" and mirrored and self.transform.pad_if_needed and any(sides(self.transform.padding)):
             return "v1 mirrors again what it has mirrored before"
-        return Step(form, layer=geometry.Windowing(), params={"size": tuple(self.transform.size), **around})
+        params = {"size": tuple(self.transform.size), "starts": Slots(0, 2), **around}
+        return Step(form, layer=geometry.Windowing(), params=params)
 
     def gives_view(self) -> bool:
         return not self.always_pads

@@ -39,6 +39,23 @@ class Windowed(Spec):
         return {} if window is None else dict(zip(SIDES, window, strict=True))
 
 
+class Cut(Windowed):
+    """A transform that draws where a part of one size begins: a number like any other, behind other layers."""
+
+    looks = False
+    measuring = True
+    factors = SIDES[:2]
+
+    def split(self, drawn: Outcome, size: Size, container: str) -> tuple[Outcome, tuple[float, ...]]:
+        if isinstance(drawn, bool):
+            return super().split(drawn, size, container)
+        (_, top), (_, left), *lengths = drawn
+        return tuple(lengths), (float(top), float(left))
+
+    def parts(self, drawn: Any) -> tuple[Outcome, ...]:
+        return (drawn,)
+
+
 class Placed(Spec):
     """A transform that draws from the size that those before it left, and from boxes: it may come anywhere."""
 

@@ -115,7 +115,7 @@ class Spec:
         alike: v2's draws for images of one shape.
         names: of what it draws, in params.
         factors: of these, the numbers that go to the network beside the image, one for each ``Slot``; or such as follow
-            from them and the size of the image.
+            from them and, if it is ``relative``, the size of the image.
 
     What it does:
         geometric: it moves pixels, and masks follow.
@@ -134,7 +134,7 @@ class Spec:
     arguments: ClassVar[Sequence[str]] = ()
     tensors: ClassVar[Sequence[str]] = ()
     default_dtype = half = shallow = writes = takes_arrays = False
-    random = coin = optional = looks = windowing = placing = measuring = same_size = alike = False
+    random = coin = optional = looks = windowing = placing = measuring = relative = same_size = alike = False
     names: ClassVar[Sequence[str]] = ()
     factors: ClassVar[Sequence[str]] = ()
     geometric = converting = numeric = erasing = several = unmarking = False

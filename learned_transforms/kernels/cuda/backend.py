@@ -108,6 +108,8 @@ def unfit_stage(stage: Stage) -> str | None:
             return "it has one arithmetic for every size"
         if not all(tame(axis) for axis in axes if isinstance(axis, Axis)):
             return "its kernel does not sum to 1"
+    elif isinstance(stage, Gather) and stage.starts is not None:
+        return "it cuts drawn windows out of images before all else only"
     elif isinstance(stage, Gather):
         if stage.channels is not None:
             return "it copies no channels"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learned_transforms.errors import InputShapeError
+from learned_transforms.errors import InputShapeError, PipelineValueError
 from learned_transforms.images.formats import Call, Later, Window, to_tensor
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Kept, Listed, bordered
@@ -28,6 +28,7 @@ from learned_transforms.ir.ops import (
     Normalize,
     Product,
     Resample,
+    Slots,
     Sparse,
     Stage,
     Stretch,
@@ -55,15 +56,22 @@ class Reference:
         self.plan = plan
         self.known: dict[tuple[int, ...], list[Stage]] = {}
 
-    def stages(self, shape: tuple[int, ...]) -> list[Stage]:
-        """Return what to carry out on images of ``shape`` (C, H, W); kept."""
+        # Where windows are drawn behind others, stages differ from image to image.
+        self.steady = not any(isinstance(stage, Gather) and stage.starts is not None for stage in plan.stages)
+
+    def stages(self, shape: tuple[int, ...], factors: Sequence[float]) -> list[Stage]:
+        """Return what to carry out on images of ``shape`` (C, H, W), with the numbers that were drawn; kept, if it is
+        the same for all."""
         found = self.known.get(shape)
         if found is None:
-            if len(self.known) >= MOST_SIZES:
-                self.known.clear()
             channels, height, width = shape
             with torch.inference_mode(False), out_of_sight():
-                found = self.known[shape] = fold(at(self.plan.stages, (channels, height, width)))
+                stages = self.plan.stages if self.steady else [settled(stage, factors) for stage in self.plan.stages]
+                found = fold(at(stages, (channels, height, width)))
+            if self.steady:
+                if len(self.known) >= MOST_SIZES:
+                    self.known.clear()
+                self.known[shape] = found
         return found
 
     def bind(self, image: Any, interleaved: bool = False, windowed: bool = False) -> Call:
@@ -91,7 +99,7 @@ class Reference:
             top, left, height, width = window
             inner = value[..., top : top + height, left : left + width]
             value = gather(value, part) if part.outside else inner
-        for stage in self.stages(shape_of(value)[-3:]):
+        for stage in self.stages(shape_of(value)[-3:], factors):
             value = carry_out(value, settled(stage, factors))
         return value
 
@@ -236,6 +244,8 @@ def filter_(image: Tensor, stage: Filter) -> Tensor:
 
 
 def gather(image: Tensor, stage: Gather) -> Tensor:
+    if isinstance(stage.starts, Slots):
+        raise PipelineValueError(f"Expected factors {tuple(stage.starts)} with the image: they are drawn for each.")
     fill = image.new_tensor(stage.fill or (0.0,)).view(-1, 1, 1)
     if stage.channels is not None:
         image = image[..., list(stage.channels), :, :]

@@ -15,13 +15,13 @@ from torch import Tensor
 from learned_transforms.errors import EmptyImageError
 from learned_transforms.images.formats import Form, Window
 from learned_transforms.ir.indexing import check_padding
-from learned_transforms.ir.ops import Shape
+from learned_transforms.ir.ops import Shape, Slots
 from learned_transforms.ir.sizing import output_size
 from learned_transforms.layers.geometry import Windowing
 from learned_transforms.transforms.clients.layers import Placing, Trimming
 from learned_transforms.transforms.geometry import padded
 from learned_transforms.transforms.padding import surroundings
-from learned_transforms.transforms.places import Windowed
+from learned_transforms.transforms.places import Cut, Windowed
 from learned_transforms.transforms.resize import resampled, resize_role
 from learned_transforms.transforms.spec import Outcome, Seen, Size, Step, Twin
 
@@ -150,14 +150,14 @@ class CropOrPad(Twin):
 
 
 @dataclass(frozen=True)
-class RandomCropOrPad(CropOrPad, Windowed):
+class RandomCropOrPad(CropOrPad, Cut):
     """Cut out any part, padded where the image is smaller."""
 
     def lower(self, form: Form) -> Step | str:
         around = surroundings(self, form, self.api)
         if isinstance(around, str):
             return around
-        return Step(form, layer=Windowing(), params={"size": self.size, **around})
+        return Step(form, layer=Windowing(), params={"size": self.size, "starts": Slots(0, 2), **around})
 
     def window(self, size: Size, limited: bool) -> Window:
         """Draw a window as timm's RandomCropOrPad does.

@@ -221,8 +221,8 @@ lt::Resample resample_of(const AxisTuple& rows, const AxisTuple& columns, const 
 }
 
 lt::Gather gather_of(const std::optional<std::vector<int64_t>>& channels, const Kept& rows, const Kept& columns,
-                     const std::vector<float>& fill, bool outside, bool limited) {
-    return {channels, keep_of(rows), keep_of(columns), fill, outside, limited};
+                     const std::vector<float>& fill, bool outside, bool limited, std::optional<int64_t> starts) {
+    return {channels, keep_of(rows), keep_of(columns), fill, outside, limited, starts};
 }
 
 // wanted, bound of the longer side, longest
@@ -309,7 +309,7 @@ void lt::define_stages(nb::module_& m) {
           "still"_a);
     m.def("pick", stage(&pick_of), "sizing"_a, "nearest"_a);
     m.def("gather", stage(&gather_of), "channels"_a.none(), "rows"_a.none(), "columns"_a.none(), "fill"_a,
-          "outside"_a = false, "limited"_a = false);
+          "outside"_a = false, "limited"_a = false, "starts"_a = nb::none());
     m.def("sparse", stage(&sparse_of), "index"_a, "weights"_a, "bias"_a, "size"_a, "shape"_a, "arithmetic"_a);
     m.def("filter", stage(&filter_of), "size"_a, "places"_a, "weights"_a, "border"_a, "arithmetic"_a);
     m.def("mix", stage(&mix_of), "weight"_a, "bias"_a, "whole_weight"_a, "whole_bias"_a, "arithmetic"_a);

@@ -185,6 +185,8 @@ struct Gather {
     std::vector<float> fill = {};  // of what lies outside, for each channel of the image; empty: 0
     bool outside = false;          // some of them may lie there
     bool limited = false;          // no more may be mirrored there than the image has
+    // Where rows and columns begin is drawn for every image: the first of these two factors.
+    std::optional<int64_t> starts = {};
 };
 
 using Size = std::array<int64_t, 2>;  // rows and columns

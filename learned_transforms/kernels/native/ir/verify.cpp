@@ -288,6 +288,12 @@ int64_t check(const Stage& stage, int64_t channels) {
         for (const auto* keep : {&gather->rows, &gather->columns})
             if (*keep) check(**keep);
         check_fill(gather->fill, channels);
+        if (gather->starts) {
+            require(*gather->starts >= 0 && *gather->starts + 1 < MOST_SLOTS, "factors are numbered from 0 to 65535");
+            for (const auto* keep : {&gather->rows, &gather->columns})
+                require(*keep && (*keep)->rule && (*keep)->rule->origin == Rule::start,
+                        "only parts of rows and columns begin where it is drawn");
+        }
         if (gather->channels) {
             for (const int64_t c : *gather->channels)
                 require(c >= 0 && c < channels, "a channel is copied that is not there");

@@ -44,7 +44,7 @@ void advise(uint8_t* memory, int64_t bytes) {
 
 Call::Call(std::shared_ptr<const Program> program, int64_t images, std::array<int64_t, 3> shape,
            std::array<int64_t, 3> strides, int64_t step, Dtype dtype, bool interleaved, bool windowed)
-    : program_(std::move(program)), windowed_(windowed) {
+    : program_(std::move(program)), windowed_(windowed || program_->begins()) {
     const auto [channels, height, width] = shape;
     const int64_t element = size_of(dtype);
     // Along an axis of one value they may be anything.
@@ -61,7 +61,7 @@ Call::Call(std::shared_ptr<const Program> program, int64_t images, std::array<in
     batch_ = {view, images, product({step, element})};
     extent_ = extent(batch_);
     passes_ = program_->lower({height, width}, dtype);
-    require(windowed || passes_->count() > 0, "nothing is done to such images");
+    require(windowed_ || passes_->count() > 0, "nothing is done to such images");
     target_ = passes_->output();
     target_.interleaved = interleaved;
     bytes_ = product({images, target_.channels, target_.height, target_.width, target_.element()});
@@ -109,6 +109,7 @@ void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const st
         const Target& shape = passes->output();
         require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
     }
+    if (program_->begins()) passes = program_->lower({view.height, view.width}, view.dtype, &factors);
     passes->run(batch, to, passes->geometries(view, kernels), factors, threads, kernels);
 }
 

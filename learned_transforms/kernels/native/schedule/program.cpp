@@ -84,8 +84,22 @@ Shared at(const Resize& resize, const Size& size) {
     return std::make_shared<const Stage>(std::move(made));
 }
 
-// A stage without rules, for images of one size; null: it does nothing to them.
-Shared at(const Shared& stage, const Size& size) {
+// The same copy, of parts that begin where it was drawn.
+Gather begun(Gather gather, const Factors& factors) {
+    const auto slot = static_cast<size_t>(*gather.starts);
+    require(slot + 1 < factors.size(), "Expected factors " + std::to_string(slot) + " and " + std::to_string(slot + 1) +
+                                           " with the image: they are drawn for each.");
+    for (size_t axis = 0; axis < 2; ++axis) {
+        const double start = factors[slot + axis];
+        require(std::abs(start) <= LONGEST && start == std::trunc(start), "Expected windows that begin at whole pixels.");
+        (axis ? gather.columns : gather.rows)->rule->first = static_cast<int64_t>(start);
+    }
+    gather.starts.reset();
+    return gather;
+}
+
+// A stage without rules, for images of one size, under what was drawn, if it is known; null: it does nothing to them.
+Shared at(const Shared& stage, const Size& size, const Factors* factors) {
     if (const auto* resize = std::get_if<Resize>(stage.get())) return at(*resize, size);
     if (const auto* resample = std::get_if<Resample>(stage.get())) {
         check_size(resample->rows, size[0]), check_size(resample->columns, size[1]);
@@ -104,6 +118,8 @@ Shared at(const Shared& stage, const Size& size) {
     }
     const auto* gather = std::get_if<Gather>(stage.get());
     if (!gather) return stage;
+    if (gather->starts && factors)
+        return at(std::make_shared<const Stage>(begun(*gather, *factors)), size, nullptr);
     bool outside = gather->outside || beyond(gather->rows, size[0]) || beyond(gather->columns, size[1]);
     if (outside == gather->outside && !varies(*gather)) return stage;
     auto rows = kept(gather->rows, size[0], gather->limited, outside);
@@ -176,6 +192,8 @@ Program::Program(int64_t channels, const std::string& simd)
 
 void Program::add(Shared stage) {
     channels_out_ = check(*stage, channels_out_);
+    const auto* gather = std::get_if<Gather>(stage.get());
+    begins_ |= gather && gather->starts;
     Shared both = stages_.empty() ? nullptr : joined(*stages_.back(), *stage);
     if (both)
         stages_.back() = std::move(both);
@@ -220,14 +238,14 @@ Batch Program::seen(const Batch& from, const std::array<int64_t, 4>& window, std
             from.images, image};
 }
 
-std::shared_ptr<const Passes> Program::lower(Size size, Dtype dtype) const {
+std::shared_ptr<const Passes> Program::lower(Size size, Dtype dtype, const Factors* factors) const {
     const Size whole = size;
     require(size[0] > 0 && size[1] > 0, "an image needs at least one row and column");
     require(size[0] <= LONGEST && size[1] <= LONGEST, "an image has at most 2^24 pixels along an axis");
     std::vector<Shared> stages;
     stages.reserve(stages_.size());
     for (const Shared& stage : stages_) {
-        Shared found = at(stage, size);
+        Shared found = at(stage, size, factors);
         if (!found) continue;
         size = size_after(*found, size);
         fold(stages, std::move(found));

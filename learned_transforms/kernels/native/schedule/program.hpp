@@ -27,8 +27,12 @@ class Program {
     // The part of an image in a window (top, left, height, width) that reaches beyond it, copied into `memory`.
     Batch seen(const Batch& from, const std::array<int64_t, 4>& window, std::vector<uint8_t>& memory) const;
 
-    // What it comes to for images of one size: crops and flips move into what resizes, tables join.
-    std::shared_ptr<const Passes> lower(Size size, Dtype dtype) const;
+    // What it comes to for images of one size: crops and flips move into what resizes, tables join. `factors`: what was
+    // drawn, where copies begin where it is; without them, only the output is right.
+    std::shared_ptr<const Passes> lower(Size size, Dtype dtype, const Factors* factors = nullptr) const;
+
+    // Whether some copy begins where it is drawn for every image.
+    bool begins() const { return begins_; }
 
     // Whether that is the same for images of both sizes.
     bool alike(const Size& one, const Size& other) const;
@@ -38,6 +42,7 @@ class Program {
 
   private:
     int64_t channels_, channels_out_;
+    bool begins_ = false;
     std::optional<Border> around_;
     std::vector<float> around_fill_;
     const Kernels* kernels_;
@@ -52,7 +57,8 @@ void advise(uint8_t* memory, int64_t bytes);
 class Call {
   public:
     // `images` images, shape (C, H, W) and strides of one, `step` from one to the next, all strides in values. Where
-    // they are `windowed`, every run comes with a window, and nothing is kept for whole images.
+    // they are `windowed`, every run comes with a window; so it does, or with where copies begin, in other programs. Nothing
+    // is kept for whole images then.
     Call(std::shared_ptr<const Program> program, int64_t images, std::array<int64_t, 3> shape, std::array<int64_t, 3> strides,
          int64_t step, Dtype dtype, bool interleaved, bool windowed);
 
