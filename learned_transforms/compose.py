@@ -4,7 +4,7 @@ import os
 import random
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, reduce
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from learned_transforms.artifacts.folders import check_config, save_folder
 from learned_transforms.artifacts.stored import restore_pipeline
 from learned_transforms.artifacts.weights import Weights
 from learned_transforms.certificate import Certificate, measure
+from learned_transforms.choices import BackendName, Fallback, Kind, Stack
 from learned_transforms.errors import (
     InputTypeError,
     PipelineTypeError,
@@ -51,8 +52,6 @@ ONE_IMAGE = (Image.Image, Tensor, np.ndarray)
 
 OPTIONS = ("params", "per_sample", "generator")
 """Keywords of a call."""
-LOADING = ("fallback", "backend")
-"""Of the constructor, that :meth:`LearnedCompose.from_pretrained` takes too."""
 
 
 class LearnedCompose(Pipeline):
@@ -88,7 +87,13 @@ class LearnedCompose(Pipeline):
 
     @classmethod
     def from_pretrained(
-        cls, name: str | os.PathLike[str], *, allow_approximate: bool = False, **options: Any
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        allow_approximate: bool = False,
+        fallback: Fallback = "warn",
+        backend: BackendName = "auto",
+        **unknown: NoReturn,
     ) -> "LearnedCompose":
         """Return a pipeline from a shipped name (``list_pretrained()``), a weight file, or a folder with one.
 
@@ -96,14 +101,14 @@ class LearnedCompose(Pipeline):
             name: the name or path.
             allow_approximate: take what is certified as ``approximate`` only, or not at all: fine-tuned weights, and
                 files that were changed after they were written.
-            options: ``fallback`` and ``backend``, as for the constructor.
+            fallback, backend: as for the constructor.
 
         Raises:
             UnknownPretrainedError, WeightsError: no such weights, or damaged ones.
             ApproximateWeightsError: approximate weights that were not asked for.
             PipelineTypeError: an unknown option.
         """
-        check_keywords(options, ("allow_approximate", *LOADING))
+        check_keywords(unknown, ("allow_approximate", "fallback", "backend"))
         check_flag("allow_approximate", allow_approximate)
         loaded = weight_files.load(name)
         check_config(weight_files.expanded(name), loaded)
@@ -113,10 +118,10 @@ class LearnedCompose(Pipeline):
         for position, transform in enumerate(transforms):
             if isinstance(transform, Network):
                 transform.certificate = loaded.certificates.get(str(position))
-        return cls(transforms, weights=loaded, **options)
+        return cls(transforms, weights=loaded, fallback=fallback, backend=backend)
 
     @classmethod
-    def from_processor(cls, x: Any, *, backend: str | None = None, fallback: str = "warn") -> Any:
+    def from_processor(cls, x: Any, *, backend: Stack | None = None, fallback: Fallback = "warn") -> Any:
         """Published preprocessing, by the object that does it or by its configuration, as learned layers.
 
         Args:
@@ -167,7 +172,17 @@ class LearnedCompose(Pipeline):
         else:
             save_folder(weights, target, repr(self))
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
+    if TYPE_CHECKING:
+
+        def __call__(
+            self,
+            *inputs: Any,
+            params: Sequence[Any] | None = None,
+            per_sample: bool = False,
+            generator: torch.Generator | None = None,
+        ) -> Any: ...
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:  # type: ignore[no-redef]
         """:meth:`forward`, and hooks where there are any: what nn.Module looks for costs a tenth of a call."""
         if options:
             check_keywords(options, OPTIONS)
@@ -301,7 +316,7 @@ class LearnedCompose(Pipeline):
         self.relower()
         return self
 
-    def explain(self, kind: str | None = None) -> Explanation:
+    def explain(self, kind: Kind | None = None) -> Explanation:
         """Return what runs each transform: layer, tier, and which numbers are learned, selected or given.
 
         Args:

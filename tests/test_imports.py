@@ -13,7 +13,7 @@ import learned_transforms
 
 PACKAGE = Path(learned_transforms.__file__).parent
 ROOMS = (
-    "errors plain modes installed certificate",
+    "errors plain choices modes installed certificate",
     "images",
     "ir",
     "kernels",

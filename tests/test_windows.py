@@ -57,7 +57,8 @@ def test_one_plan_serves_all_that_is_drawn(form):
     for height in range(40, 60):
         transform(FORMS[form](noise(1, (height, 50))[0]))
     (segment,) = transform.segments.values()
-    assert len(segment.network.plans) == 1 and segment.stop == 5
+    assert len(segment.network.plans) == 1
+    assert segment.stop == 5
 
 
 def test_what_was_drawn_is_written_down_and_played_back():
@@ -90,7 +91,8 @@ def test_crops_behind_nothing_else_are_views():
         found = transform(image)
         seeded(seed)
         expected = v2.Compose(transform.transforms)(image)
-        assert found.equal(expected) and found.data_ptr() == expected.data_ptr()
+        assert found.equal(expected)
+        assert found.data_ptr() == expected.data_ptr()
 
 
 def test_masks_and_boxes_follow():
@@ -131,7 +133,7 @@ def test_windows_that_are_none_are_refused():
     plan = Plan(3, None, (Gather(rows=part, columns=part, starts=Slots(0, 2)),), None)
     image, native = noise(1)[0], cpu.Program(plan)
     for factors in ((), (1.0,), (0.5, 1.0), (1.0, 2.0**40), (float("nan"), 0.0)):
-        with pytest.raises(ValueError, match="[Ff]actors|whole pixels"):
+        with pytest.raises(ValueError, match=r"[Ff]actors|whole pixels"):
             native.bind(image)(image, None, factors)
     with pytest.raises(PipelineValueError, match="factors"):
         Reference(plan).run(image)

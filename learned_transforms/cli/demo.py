@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from learned_transforms.certificate import Certificate
+from learned_transforms.choices import Architecture
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.layers.fixed_size import Separable
 from learned_transforms.layers.network import Network
@@ -33,7 +34,7 @@ from learned_transforms.trainer.zoo.teachers import KINDS, opaque, seed_pipeline
 SHAPE = (3, 32, 32)
 RUNS = 5
 BATCH = 1024
-PLAIN_EPOCHS = {"dense": 20, "cnn": 15}
+PLAIN_EPOCHS: dict[Architecture, int] = {"dense": 20, "cnn": 15}
 TITLE = "Resize((28, 28)) → RandomHorizontalFlip(p=1) → RandomVerticalFlip(p=1) → Grayscale(1) → float"
 
 Times = dict[str, dict[str, float]]

@@ -188,8 +188,8 @@ class Gather(Given):
             return self
         if self.starts is not None:
             parts = zip((self.rows, self.columns), self.starts, strict=True)
-            rows, columns = (replace(cast(Part, part), start=int(start)) for part, start in parts)
-            return replace(self, rows=rows, columns=columns, starts=None).at(shape)
+            down, across = (replace(cast(Part, part), start=int(start)) for part, start in parts)
+            return replace(self, rows=down, columns=across, starts=None).at(shape)
         if not isinstance(self.rows, Rule) and not isinstance(self.columns, Rule):
             kept = zip((self.rows, self.columns), size, strict=True)
             leaves = not self.outside and any(isinstance(keep, Keep) and not keep.inside(n) for keep, n in kept)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from learned_transforms.choices import Fallback, Stack
 from learned_transforms.errors import ProcessorError, brief
 from learned_transforms.processors.pipelines import eval_transforms, is_data_config, is_pipeline, pipeline_of
 from learned_transforms.processors.processor import LearnedProcessor
@@ -10,7 +11,7 @@ from learned_transforms.processors.reading import configuration_of, is_configura
 __all__ = ["LearnedProcessor", "load"]
 
 
-def load(x: Any, backend: str | None, fallback: str) -> Any:
+def load(x: Any, backend: Stack | None, fallback: Fallback) -> Any:
     """Return a :class:`LearnedProcessor`, or what :class:`LearnedCompose` takes; see
     ``LearnedCompose.from_processor``."""
     if is_data_config(x):

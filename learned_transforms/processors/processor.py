@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from learned_transforms.artifacts.explain import Explanation, Row, layer_row, tier_of, unsupported
+from learned_transforms.choices import Fallback
 from learned_transforms.errors import ProcessorInputError, UnsupportedTransformError, brief, check_choice, warn_fallback
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.pointwise import Lookup
@@ -59,7 +60,7 @@ class LearnedProcessor:
         ProcessorError: keys that are missing, or contradict each other.
     """
 
-    def __init__(self, configuration: Configuration, original: Any = None, fallback: str = "warn") -> None:
+    def __init__(self, configuration: Configuration, original: Any = None, fallback: Fallback = "warn") -> None:
         check_choice("fallback", fallback, FALLBACKS)
         self.configuration, self.original, self.fallback = configuration, original, fallback
         self.told: set[str] = set()

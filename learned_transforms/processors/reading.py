@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from learned_transforms.artifacts.weights import expanded
+from learned_transforms.choices import Stack
 from learned_transforms.errors import (
     ProcessorError,
     ProcessorKeyError,
@@ -62,7 +63,7 @@ def is_configuration(x: Any) -> bool:
     return isinstance(x, str | os.PathLike) or (isinstance(x, Mapping) and "input_size" not in x)
 
 
-def configuration_of(x: Any, backend: str | None) -> Configuration:
+def configuration_of(x: Any, backend: Stack | None) -> Configuration:
     """Read an object of transformers.
 
     Raises:

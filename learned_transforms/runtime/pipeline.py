@@ -4,7 +4,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NoReturn, cast, get_args
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.artifacts.explain import unsupported
 from learned_transforms.artifacts.weights import Weights
 from learned_transforms.certificate import Certificate
+from learned_transforms.choices import BackendName, Fallback
 from learned_transforms.errors import (
     PipelineTypeError,
     UnsupportedTransformError,
@@ -42,7 +43,7 @@ from learned_transforms.transforms.registry import cover, name_of, spec_of
 from learned_transforms.transforms.torch_ops import operates
 from learned_transforms.transforms.watch import UNWATCHED, make_watch
 
-FALLBACKS = ("warn", "torchvision", "error")
+FALLBACKS = get_args(Fallback)
 STEADY = (Resampling, Cropping, Windowing, Flipping, Padding, Lookup, Normalizing, Casting)
 """Layers that lower alike whatever is drawn: one lowering tells whether a backend runs them."""
 
@@ -66,10 +67,10 @@ class Pipeline(Lowered):
         self,
         transforms: Any,
         *,
-        fallback: str = "warn",
-        backend: str = "auto",
+        fallback: Fallback = "warn",
+        backend: BackendName = "auto",
         weights: Weights | None = None,
-        **unknown: Any,
+        **unknown: NoReturn,
     ) -> None:
         super().__init__()
         check_keywords(unknown, ("fallback", "backend", "weights"))

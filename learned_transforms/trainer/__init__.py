@@ -13,13 +13,14 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.certificate import Certificate, measure
+from learned_transforms.choices import Architecture, TeacherKind
 from learned_transforms.compose import LearnedCompose
 from learned_transforms.errors import (
     DataError,
@@ -64,7 +65,7 @@ from learned_transforms.trainer.stages import tell
 
 __all__ = ["EarlyStopping", "Result", "retrain"]
 
-ARCHITECTURES = ("auto", "separable", "dense", "cnn", "local")
+ARCHITECTURES = get_args(Architecture)
 CHECKPOINTS = "checkpoint"
 MOST_PAIRS = 2**31 - 1
 SMALLEST_SHARE = 1e-6
@@ -79,8 +80,8 @@ def retrain(
     teacher: Teacher | str | Path | None,
     data: Any,
     *,
-    arch: str = "auto",
-    kind: str | None = None,
+    arch: Architecture = "auto",
+    kind: TeacherKind | None = None,
     size: tuple[int, int] | None = None,
     count: int | None = None,
     patience: int = 10,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from learned_transforms.artifacts.weights import Weights
 from learned_transforms.certificate import Certificate, Tally
+from learned_transforms.choices import BackendName
 from learned_transforms.compose import LearnedCompose
 from learned_transforms.images.formats import to_tensor
 from learned_transforms.ir.plan import Plan
@@ -90,7 +91,7 @@ Runner = Callable[[Any], Any]
 class Path(NamedTuple):
     """One way to run a network: a backend, and for the native one its set of instructions."""
 
-    backend: str
+    backend: BackendName
     simd: str = ""
 
     def __str__(self) -> str:

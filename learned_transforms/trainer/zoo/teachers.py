@@ -13,9 +13,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
+from learned_transforms.choices import Kind
 from learned_transforms.transforms.warp import affine
 
-KINDS = {"uint8": "uint8", "pil": "pil", "uint8_v1": "uint8", "float32": "float32"}
+KINDS: dict[str, Kind] = {"uint8": "uint8", "pil": "pil", "uint8_v1": "uint8", "float32": "float32"}
 """By name of the teacher that weights are learned from: how it takes images."""
 
 NAMES = {**KINDS, "pil_v2": "pil"}
