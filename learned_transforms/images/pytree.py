@@ -3,18 +3,46 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
 from learned_transforms.errors import InputShapeError, InputTypeError
-from learned_transforms.images.formats import Form, shape_of
+from learned_transforms.images.formats import Form, kind_of, shape_of
 
 SHOWN = (Image.Image, tv_tensors.Image, tv_tensors.Video)
 """What v2 takes for images, so that plain tensors beside it are none."""
 
 BESIDE = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints)
 """What v2 transforms besides images and videos."""
+
+
+KNOWN = (Tensor, tv_tensors.Image, tv_tensors.Video, *BESIDE)
+"""Classes of tensors of which a key says enough."""
+
+
+def key_of(values: Sequence[Any]) -> Any:
+    """Return what samples share whose parts are taken in one way, whatever their sizes; None: of some, nothing is known."""
+    key: list[Any] = []
+    for value in values:
+        kind = type(value)
+        if kind in KNOWN:
+            plain = value.as_subclass(Tensor)  # Of which it is faster to ask.
+            if plain.is_nested or plain.layout != torch.strided or not plain.numel():
+                return None
+            key.append((kind, kind_of(plain)))
+        elif isinstance(value, Image.Image | np.ndarray):
+            found = kind_of(value)
+            if found is None:
+                return None
+            key.append((kind, found))
+        elif isinstance(value, Tensor):
+            return None
+        else:
+            key.append(kind)
+    return tuple(key)
 
 
 def together(values: Sequence[Any]) -> list[int]:

@@ -1,7 +1,7 @@
 """What goes with images through a segment, under what was drawn for them: masks in layers, numbers in torchvision."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,46 +27,58 @@ def drops(spec: Spec) -> bool:
     return isinstance(spec, Numeric) and spec.chooses_among is not None
 
 
+class Arrangement(NamedTuple):
+    """How the parts of samples of one kind are taken, each known by its number.
+
+    Attributes:
+        segment: of the images.
+        taken: those that v2 transforms.
+        images: of these, the images.
+        layers: of the others: what moves masks and videos, None where torchvision does.
+    """
+
+    segment: Segment
+    taken: Sequence[int]
+    images: Sequence[int]
+    layers: Mapping[int, Segment | None]
+
+
+def layers_of(segment: Segment, value: Any, companion: Callable[[Form], Segment | None]) -> Segment | None:
+    """Return what moves a mask or a video beside the images of a segment; None for what torchvision does.
+
+    Args:
+        companion: from a form to the segment that does the same to images of it; None: there is none.
+    """
+    if isinstance(value, tv_tensors.Video):
+        form = form_of(value)
+        return None if form is None else companion(form._replace(several=True))
+    if not masks.taken(value) or (value.ndim < 3 and any(drops(segment.draws.specs[n]) for n in segment.affecting)):
+        return None
+    return companion(Form("mask", str(value.dtype).removeprefix("torch."), several=True))
+
+
 class Beside:
     """What goes with the images of one sample.
 
     Args:
-        segment: of the images.
+        arrangement: how it is taken.
         values: all of the sample, in the order in which it is flattened; changed in place.
-        taken: which of them v2 transforms, the images aside.
         sample: the sample in its own structure, made of such values.
-        companion: from a form to the segment that does the same to images of it; None: there is none.
         channels: of the images.
     """
 
     def __init__(
-        self,
-        segment: Segment,
-        values: list[Any],
-        taken: Sequence[int],
-        sample: Callable[[Sequence[Any]], Any],
-        companion: Callable[[Form], Segment | None],
-        channels: int,
+        self, arrangement: Arrangement, values: list[Any], sample: Callable[[Sequence[Any]], Any], channels: int
     ) -> None:
-        self.segment, self.values, self.sample, self.channels = segment, values, sample, channels
+        self.segment, self.values, self.sample, self.channels = arrangement.segment, values, sample, channels
         self.position = 0
-        self.selecting = any(drops(segment.draws.specs[n]) for n in segment.affecting)
+        layers = arrangement.layers
         # They may be mirrored less than PIL images.
-        self.masked = any(isinstance(values[i], tv_tensors.Mask) for i in taken)
+        self.masked = any(isinstance(values[i], tv_tensors.Mask) for i in layers)
         # Masks that torchvision would have copied.
         self.copied: set[int] = set()
-        chosen = {i: self.layers_of(values[i], companion) for i in taken}
-        self.layered = {i: one for i, one in chosen.items() if one is not None}
-        self.moved = [i for i in taken if i not in self.layered]
-
-    def layers_of(self, value: Any, companion: Callable[[Form], Segment | None]) -> Segment | None:
-        """Return what moves a mask or a video; None for what torchvision does."""
-        if isinstance(value, tv_tensors.Video):
-            form = form_of(value)
-            return None if form is None else companion(form._replace(several=True))
-        if not masks.taken(value) or (self.selecting and value.ndim < 3):
-            return None
-        return companion(Form("mask", str(value.dtype).removeprefix("torch."), several=True))
+        self.layered = {i: one for i, one in layers.items() if one is not None}
+        self.moved = [i for i, one in layers.items() if one is None]
 
     def boxes(self, transform: Any) -> list[Tensor]:
         """Return the boxes, as they are now, for what a transform draws.

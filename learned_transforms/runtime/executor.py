@@ -1,6 +1,7 @@
 """How an image goes through a pipeline: learned layers where they cover what comes, torchvision between them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,13 @@ from learned_transforms.images.pytree import (
     common,
     describe_leaf,
     differ,
+    key_of,
     together,
 )
 from learned_transforms.layers.network import Network
 from learned_transforms.modes import is_compiling, observed
 from learned_transforms.runtime.builder import ONE_IMAGE
-from learned_transforms.runtime.companions import Beside
+from learned_transforms.runtime.companions import Arrangement, Beside, layers_of
 from learned_transforms.runtime.pipeline import Pipeline
 from learned_transforms.runtime.recorder import Tape
 from learned_transforms.runtime.segment import Segment
@@ -55,6 +57,9 @@ READING = (v1.ToTensor, v1.ToPILImage, v2.ToTensor, v2.ToImage, v2.ToPILImage)
 
 CONVERTERS = (*READING, v1.PILToTensor, v2.PILToTensor, v1.Lambda, v2.Lambda)
 """Those that take arrays themselves."""
+
+MOST_ARRANGEMENTS = 64
+"""Of samples made of other parts, how many a pipeline keeps."""
 
 REFUSALS = (TypeError, ValueError, IndexError, RuntimeError, ArithmeticError)
 """What torchvision raises of values that a transform does not take."""
@@ -203,6 +208,44 @@ class Run:
     def abreast(self) -> str | None:
         """Return the same for nested values: images in layers, what goes with them in torchvision beside them."""
         values, structure = tree_flatten(self.value)
+        found = self.arranged(values)
+        if isinstance(found, str):
+            return found
+        segment = found.segment
+        if segment.stop > self.position:
+            drawing = bool(segment.draws.random) and self.tape is None and not self.observed
+            before = torch.get_rng_state() if drawing else None
+            try:
+                reason = self.carry(found, values, structure)
+            except REFUSALS as error:
+                if self.tape is None and not self.observed:
+                    if before is not None:
+                        torch.set_rng_state(before)
+                    self.check_as_torchvision(segment, error)
+                raise
+            if reason is not None:
+                return reason
+            self.value = tree_unflatten(values, structure)
+        return self.past(segment)
+
+    def arranged(self, values: Sequence[Any]) -> Arrangement | str:
+        """Return how a sample of such values is taken; or why torchvision takes it. Kept for those like it."""
+        alike = self.tape is None and not (self.observed or self.pipeline.ordered)
+        key = (self.position, key_of(values)) if alike else None
+        if key is None or key[1] is None:
+            return self.arrange_sample(values)
+        known = self.pipeline.arrangements
+        found = known.get(key)
+        if found is None:
+            found = self.arrange_sample(values)
+            if not isinstance(found, str):
+                if len(known) >= MOST_ARRANGEMENTS:
+                    known.clear()
+                known[key] = found
+        return found
+
+    def arrange_sample(self, values: Sequence[Any]) -> Arrangement | str:
+        """Return the same, worked out."""
         reason = self.why_torchvision(values)
         if reason is None and self.partial(values):
             reason = f"on {device_of(values).type}, layers take lone images and batches of them"
@@ -217,30 +260,18 @@ class Run:
             return f"input {', '.join(describe_leaf(v) for v in values[:3])}"
         order = self.order_now([values[i] for i in images])
         form = form._replace(several=True, arrays=any(isinstance(v, np.ndarray) for v in values), order=order)
-        segment = self.pipeline.segment(form, self.position, self.observed)
-        if segment.stop > self.position:
-            before = None if self.tape is not None or self.observed else torch.get_rng_state()
-            try:
-                reason = self.carry(segment, values, images, taken, structure)
-            except REFUSALS as error:
-                if before is not None:
-                    torch.set_rng_state(before)
-                    self.check_as_torchvision(segment, error)
-                raise
-            if reason is not None:
-                return reason
-            self.value = tree_unflatten(values, structure)
-        return self.past(segment)
+        segment, start = self.pipeline.segment(form, self.position, self.observed), self.position
+        companion = partial(self.pipeline.companion, segment, start) if not self.observed else lambda form: None
+        layers = {i: layers_of(segment, values[i], companion) for i in taken if i not in images}
+        return Arrangement(segment, taken, images, layers)
 
-    def carry(
-        self, segment: Segment, values: list[Any], images: Sequence[int], taken: Sequence[int], structure: Any
-    ) -> str | None:
+    def carry(self, arrangement: Arrangement, values: list[Any], structure: Any) -> str | None:
         """Take images, and all that goes with them, through a segment; give the reason why torchvision must do it.
 
         Args:
             values: changed in place.
-            images, taken: which of them are images, and which v2 transforms.
         """
+        segment, taken, images, _ = arrangement
         first = values[images[0]]
         if segment.sized is not None and differ([values[i] for i in taken]):
             coin = isinstance(segment.draws.specs[segment.sized], RandomZoomOut)
@@ -249,8 +280,7 @@ class Run:
             check_sizes([values[i] for i in taken])
         if segment.cutting is not None:
             check_cut(values)
-        others = [i for i in taken if i not in images]
-        beside = self.beside(segment, values, others, structure, shape_of(first)[0])
+        beside = Beside(arrangement, values, lambda flat: tree_unflatten(flat, structure), shape_of(first)[0])
         if self.tape is None:
             drawn = segment.draws(first, beside)
         else:
@@ -275,20 +305,6 @@ class Run:
         except REFUSALS as first:
             if not (isinstance(error, LearnedTransformsError) and isinstance(error, type(first))):
                 raise first from error
-
-    def beside(
-        self, segment: Segment, values: list[Any], others: Sequence[int], structure: Any, channels: int
-    ) -> Beside:
-        """Return what goes with the images of the sample."""
-        start, pipeline = self.position, self.pipeline
-        return Beside(
-            segment,
-            values,
-            others,
-            lambda flat: tree_unflatten(flat, structure),
-            lambda form: None if self.observed else pipeline.companion(segment, start, form),
-            channels,
-        )
 
     def past(self, segment: Segment) -> str | None:
         """Go on behind a segment."""

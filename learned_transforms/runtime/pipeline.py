@@ -51,7 +51,7 @@ MOST_BYTES = 2**21
 """Held by calls for the signatures and draws lately seen; beyond that all are forgotten."""
 
 CACHES = (
-    *("segments", "runs", "kinds", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
+    *("segments", "arrangements", "runs", "kinds", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
     *("ordered", "operating", "passing", "elsewhere"),
 )
 """What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
@@ -113,6 +113,8 @@ class Pipeline(Lowered):
         self.runs: dict[Any, Callable[[Any], Any]] = {}
         # By kind of images that one segment takes all the way: that, its lane for them, and whether they are arrays.
         self.kinds: dict[Any, tuple[Segment, Lane, bool]] = {}
+        # By where it begins and what a sample is made of: how it is taken.
+        self.arrangements: dict[Any, Any] = {}
         self.pieces: list[Piece] = []
         self.stand_ins: dict[int, Any] = {}
         self.watch: Any = UNWATCHED
