@@ -297,9 +297,10 @@ void weighed(const float* one, float weight, const float* other, float rest, int
     for (int64_t i = 0; i < n; ++i) out[i] = one[i] * weight + other[i] * rest;
 }
 
-// A table of these loops, in which a file puts its own kernels.
+// A table of these loops, in which vectors put their own kernels.
+template <class V>
 constexpr Kernels PLAIN = {
-    "portable",
+    V::NAME,
     0,
     0,
     0,
@@ -312,12 +313,12 @@ constexpr Kernels PLAIN = {
     false,
     columns_plain,
     rows_plain,
-    columns_real<uint8_t>,
-    columns_real<float>,
+    columns_real<V, uint8_t>,
+    columns_real<V, float>,
     nullptr,
     nullptr,
-    rows_real<uint8_t>,
-    rows_real<float>,
+    rows_real<V, uint8_t>,
+    rows_real<V, float>,
     pairs<uint8_t>,
     pairs<float>,
     joint,
@@ -341,8 +342,8 @@ constexpr Kernels PLAIN = {
     normalize,
     normalize_words,
     cast_plain,
-    filter<uint8_t>,
-    filter<float>,
+    filter<V, uint8_t>,
+    filter<V, float>,
     sparse<uint8_t>,
     sparse<float>,
     blend<uint8_t>,
@@ -357,9 +358,9 @@ constexpr Kernels PLAIN = {
     ends_bytes,
     ends_floats,
     histogram,
-    blur_down<uint8_t>,
-    blur_down<float>,
-    blur_along,
+    blur_down<V, uint8_t>,
+    blur_down<V, float>,
+    blur_along<V>,
     box,
     weighed,
     {windows<float, float>, weights<float, float>, quantize<float>},
