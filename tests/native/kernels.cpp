@@ -10,7 +10,7 @@
 namespace lt::native_test {
 namespace {
 
-// Of a program, as bytes; `program` draws it, one stage after the other, from what the one before leaves.
+// Of a program, as bytes.
 struct Output {
     Dtype dtype;
     std::vector<uint8_t> memory;
@@ -58,10 +58,14 @@ int64_t differing(const std::vector<uint8_t>& one, const std::vector<uint8_t>& o
 int64_t differing(const Output& one, const Output& other) {
     if (one.dtype != other.dtype || one.memory.size() != other.memory.size()) return 1;
     switch (one.dtype) {
-        case Dtype::uint8: return differing<uint8_t>(one.memory, other.memory, 0);
-        case Dtype::float32: return differing<uint32_t>(one.memory, other.memory, 0x7f800000);
-        case Dtype::float16: return differing<uint16_t>(one.memory, other.memory, 0x7c00);
-        default: return differing<uint16_t>(one.memory, other.memory, 0x7f80);
+        case Dtype::uint8:
+            return differing<uint8_t>(one.memory, other.memory, 0);
+        case Dtype::float32:
+            return differing<uint32_t>(one.memory, other.memory, 0x7f800000);
+        case Dtype::float16:
+            return differing<uint16_t>(one.memory, other.memory, 0x7c00);
+        default:
+            return differing<uint16_t>(one.memory, other.memory, 0x7f80);
     }
 }
 
@@ -89,16 +93,19 @@ int test(int64_t programs, uint64_t first, const std::string& only) {
     for (const Kernels* kernels : every_kernels()) {
         if (!kernels || (!only.empty() && only != kernels->name)) continue;
         int64_t values = 0, bad = misfused(*kernels, 64 * programs);
-        if (bad) std::printf("%s: %lld fused sums are not those of std::fma\n", kernels->name, static_cast<long long>(bad));
-        for (uint64_t number = first; kernels != &PORTABLE && number < first + static_cast<uint64_t>(programs); ++number) {
+        if (bad)
+            std::printf("%s: %lld fused sums are not those of std::fma\n", kernels->name, static_cast<long long>(bad));
+        for (uint64_t number = first; kernels != &PORTABLE && number < first + static_cast<uint64_t>(programs);
+             ++number) {
             const Output found = run(number, kernels->name), right = run(number, PORTABLE.name);
             const int64_t differ = differing(found, right);
-            if (differ) std::printf("%s: %lld values of program %llu differ\n", kernels->name,
-                                    static_cast<long long>(differ), static_cast<unsigned long long>(number));
+            if (differ)
+                std::printf("%s: %lld values of program %llu differ\n", kernels->name, static_cast<long long>(differ),
+                            static_cast<unsigned long long>(number));
             values += static_cast<int64_t>(found.memory.size()) / size_of(found.dtype), bad += differ;
         }
-        std::printf("%s: %lld of %lld values differ from the portable ones\n", kernels->name, static_cast<long long>(bad),
-                    static_cast<long long>(values));
+        std::printf("%s: %lld of %lld values differ from the portable ones\n", kernels->name,
+                    static_cast<long long>(bad), static_cast<long long>(values));
         wrong += bad;
     }
     return wrong ? 1 : 0;

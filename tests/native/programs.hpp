@@ -34,7 +34,8 @@ class Random {
     // Numbers of both signs and all sizes, some of them no numbers.
     float any() {
         if (chance(16)) {
-            constexpr float INF = std::numeric_limits<float>::infinity(), NONE = std::numeric_limits<float>::quiet_NaN();
+            constexpr float INF = std::numeric_limits<float>::infinity(),
+                            NONE = std::numeric_limits<float>::quiet_NaN();
             return one({0.0f, -0.0f, INF, -INF, NONE, 1e-40f, -1e-40f, 255.5f, 65504.0f, 65520.0f});
         }
         return static_cast<float>(std::ldexp(real(-1, 1), static_cast<int>(number(-40, 40))));
@@ -69,7 +70,9 @@ struct Image {
     void put(Random& random, int kind, int64_t i) {
         if (dtype == Dtype::uint8) {
             const auto noise = static_cast<uint8_t>(random.bits());
-            memory[static_cast<size_t>(i)] = kind == 0 ? (noise < 128 ? 0 : 255) : kind == 1 ? static_cast<uint8_t>(i) : noise;
+            memory[static_cast<size_t>(i)] = kind == 0   ? (noise < 128 ? 0 : 255)
+                                             : kind == 1 ? static_cast<uint8_t>(i)
+                                                         : noise;
         } else if (dtype == Dtype::float32) {
             const float value = kind == 0   ? random.any()
                                 : kind == 1 ? static_cast<float>(random.real(-300, 600))
@@ -89,7 +92,8 @@ inline Arithmetic arithmetic(Number number, bool fma, Rounding rounding, int bit
 inline Arithmetic real_arithmetic(Random& random, bool doubles, bool rounds) {
     const bool wide = doubles && random.chance(3);
     const Rounding rounding =
-        rounds ? random.one({Rounding::none, Rounding::truncate, Rounding::half_up, Rounding::half_even}) : Rounding::none;
+        rounds ? random.one({Rounding::none, Rounding::truncate, Rounding::half_up, Rounding::half_even})
+               : Rounding::none;
     return arithmetic(wide ? Number::float64 : Number::float32, !wide && random.chance(2), rounding);
 }
 
@@ -114,13 +118,23 @@ inline Arithmetic resampling(Random& random, Dtype dtype, bool plain) {
     const bool floats = dtype != Dtype::uint8;
     Arithmetic how = real_arithmetic(random, false, true);
     switch (random.number(floats ? 3 : 0, 7)) {
-        case 0: return {Number::integer, 22, true, false, 0, Rounding::half_up, true, false, false};
-        case 1: return {Number::integer, 22, false, false, 0, Rounding::half_up, true, random.chance(2), false};
-        case 2: return {Number::integer, plain ? 11 : 22, !plain, false, 0, Rounding::half_up, !plain, false, plain};
-        case 3: how.each_pass = true, how.tall_first = random.chance(2); return how;
-        case 4: how.fma = true, how.grouped = random.one<int64_t>({2, 4, 8}); return how;
-        case 5: how.order = plain ? Order::second : Order::taps; return how;
-        default: return how;
+        case 0:
+            return {Number::integer, 22, true, false, 0, Rounding::half_up, true, false, false};
+        case 1:
+            return {Number::integer, 22, false, false, 0, Rounding::half_up, true, random.chance(2), false};
+        case 2:
+            return {Number::integer, plain ? 11 : 22, !plain, false, 0, Rounding::half_up, !plain, false, plain};
+        case 3:
+            how.each_pass = true, how.tall_first = random.chance(2);
+            return how;
+        case 4:
+            how.fma = true, how.grouped = random.one<int64_t>({2, 4, 8});
+            return how;
+        case 5:
+            how.order = plain ? Order::second : Order::taps;
+            return how;
+        default:
+            return how;
     }
 }
 
@@ -145,7 +159,8 @@ inline Axis axis(Random& random, int64_t inputs, int64_t size, bool antialias, b
             given.first.push_back(static_cast<int32_t>(random.number(0, inputs - count)));
             for (int64_t k = 0; k < count; ++k) {
                 const double weight = random.real(-1, 1.5);
-                given.weights[static_cast<size_t>(k * size + j)] = whole ? std::nearbyint(std::ldexp(weight, bits)) : weight;
+                given.weights[static_cast<size_t>(k * size + j)] =
+                    whole ? std::nearbyint(std::ldexp(weight, bits)) : weight;
             }
         }
         return {std::make_shared<const Weights>(given), size, keep};
@@ -153,7 +168,10 @@ inline Axis axis(Random& random, int64_t inputs, int64_t size, bool antialias, b
     static const std::vector<double> TRIANGLE{1, -1}, CUBIC{1, 0, -2.5, 1.5, 0, -0.5, 1, -0.5},
         WIDE{1, -0.1, 0.9, -0.4, 0.5, -0.5};
     const auto& kernel = linear ? TRIANGLE : random.one({TRIANGLE, CUBIC, WIDE});
-    const int64_t support = kernel == CUBIC ? 2 : kernel == WIDE ? 3 : 1, terms = static_cast<int64_t>(kernel.size()) / support;
+    const int64_t support = kernel == CUBIC  ? 2
+                            : kernel == WIDE ? 3
+                                             : 1,
+                  terms = static_cast<int64_t>(kernel.size()) / support;
     return {std::make_shared<const Weights>(Interpolation{kernel, support, terms, 0, antialias, 1}), size, keep};
 }
 
@@ -177,7 +195,8 @@ inline Keep copied(Random& random, int64_t size) {
     keep.list.resize(static_cast<size_t>(random.length(200)));
     const int64_t near = random.number(0, size - 1);  // Some lie close together, others anywhere.
     for (int64_t& at : keep.list)
-        at = random.chance(3) ? random.number(0, size - 1) : std::clamp<int64_t>(near + random.number(-9, 9), 0, size - 1);
+        at = random.chance(3) ? random.number(0, size - 1)
+                              : std::clamp<int64_t>(near + random.number(-9, 9), 0, size - 1);
     if (random.chance(2)) std::sort(keep.list.begin(), keep.list.end());
     return {0, 1, static_cast<int64_t>(keep.list.size()), keep.list};
 }
@@ -202,15 +221,18 @@ inline Table table(Random& random, int64_t channels) {
         return values;
     };
     switch (random.number(0, 4)) {
-        case 0: return make_table(channels, filled(uint16_t{}, [&] { return static_cast<uint16_t>(random.bits()); }),
-                                  random.one({Dtype::float16, Dtype::bfloat16}));
-        case 1: return make_table(channels, filled(0.0f, [&] { return random.any(); }));
+        case 0:
+            return make_table(channels, filled(uint16_t{}, [&] { return static_cast<uint16_t>(random.bits()); }),
+                              random.one({Dtype::float16, Dtype::bfloat16}));
+        case 1:
+            return make_table(channels, filled(0.0f, [&] { return random.any(); }));
         case 2: {
             std::vector<float> scaled(count);
             for (size_t i = 0; i < count; ++i) scaled[i] = static_cast<float>(i % 256) * (1.0f / 255);
             return make_table(channels, scaled);
         }
-        default: return make_table(channels, filled(uint8_t{}, [&] { return static_cast<uint8_t>(random.bits()); }));
+        default:
+            return make_table(channels, filled(uint8_t{}, [&] { return static_cast<uint8_t>(random.bits()); }));
     }
 }
 
@@ -227,8 +249,13 @@ inline Mix mix(Random& random, int64_t inputs, int64_t outputs, const Arithmetic
 
 inline Filter filter(Random& random, const Arithmetic& how) {
     const int64_t height = 2 * random.number(0, 3) + 1, width = 2 * random.number(0, 3) + 1;
-    Filter made{height, width, {}, {}, numbers(random, static_cast<size_t>(height * width), how, 0.4),
-                random.one({Border::copy, Border::zero, Border::edge, Border::reflect, Border::symmetric}), how};
+    Filter made{height,
+                width,
+                {},
+                {},
+                numbers(random, static_cast<size_t>(height * width), how, 0.4),
+                random.one({Border::copy, Border::zero, Border::edge, Border::reflect, Border::symmetric}),
+                how};
     for (int64_t k = 0; k < height * width; ++k) made.rows.push_back(k / width), made.columns.push_back(k % width);
     return made;
 }
@@ -245,16 +272,22 @@ inline Sparse sparse(Random& random, Dtype dtype, Size from) {
                 to,
                 how};
     for (int64_t k = 0; k < terms * outputs; ++k)
-        made.pixels.push_back({static_cast<int32_t>(random.number(0, from[0] - 1)),
-                               static_cast<int32_t>(random.number(0, from[1] - 1))});
+        made.pixels.push_back(
+            {static_cast<int32_t>(random.number(0, from[0] - 1)), static_cast<int32_t>(random.number(0, from[1] - 1))});
     return made;
 }
 
 inline Blend blend(Random& random, int64_t channels, Dtype dtype) {
     const Arithmetic how = real_arithmetic(random, false, true);
     const double factor = random.real(0, 2);
-    Blend made{{0, 1, 1, -1}, {factor, std::nullopt}, {}, {}, random.one({Blend::sum, Blend::from_image, Blend::from_other}),
-               dtype == Dtype::uint8 ? 255.0 : 1.0, how, true};
+    Blend made{{0, 1, 1, -1},
+               {factor, std::nullopt},
+               {},
+               {},
+               random.one({Blend::sum, Blend::from_image, Blend::from_other}),
+               dtype == Dtype::uint8 ? 255.0 : 1.0,
+               how,
+               true};
     const int other = static_cast<int>(random.number(0, 2));
     if (other == 0) {
         made.other = mix(random, channels, 1, any_arithmetic(random, dtype, false));
@@ -267,20 +300,33 @@ inline Blend blend(Random& random, int64_t channels, Dtype dtype) {
 
 inline Stretch stretch(Random& random, Dtype dtype) {
     const double most = dtype == Dtype::uint8 ? 255 : 1;
-    return {{0, most}, random.one({Stretch::divide, Stretch::multiply, Stretch::affine}), most,
+    return {{0, most},
+            random.one({Stretch::divide, Stretch::multiply, Stretch::affine}),
+            most,
             real_arithmetic(random, true, true)};
 }
 
 inline Turn turn(Random& random, Dtype dtype) {
     const double ceiling = dtype == Dtype::uint8 ? 255 : 1;
-    return {{0, 2, 4}, {random.real(-0.5, 0.5), std::nullopt}, dtype == Dtype::uint8 ? 255.0 : 1.0,
-            random.one({Turn::multiply, Turn::divide}), random.one({0, 255}), ceiling, real_arithmetic(random, false, true)};
+    return {{0, 2, 4},
+            {random.real(-0.5, 0.5), std::nullopt},
+            dtype == Dtype::uint8 ? 255.0 : 1.0,
+            random.one({Turn::multiply, Turn::divide}),
+            random.one({0, 255}),
+            ceiling,
+            real_arithmetic(random, false, true)};
 }
 
 inline Blur blur(Random& random, Size size) {
     const Border border = random.one({Border::edge, Border::reflect, Border::symmetric});
     const auto window = [&](int64_t length) { return 2 * random.number(0, std::min<int64_t>(6, length - 1)) + 1; };
-    return {{0, -0.5}, {random.real(0.1, 3), std::nullopt}, window(size[0]), window(size[1]), border, real_arithmetic(random, false, true), false};
+    return {{0, -0.5},
+            {random.real(0.1, 3), std::nullopt},
+            window(size[0]),
+            window(size[1]),
+            border,
+            real_arithmetic(random, false, true),
+            false};
 }
 
 inline Stage stage(Random& random, int64_t channels, Dtype dtype, Size size) {
@@ -288,30 +334,52 @@ inline Stage stage(Random& random, int64_t channels, Dtype dtype, Size size) {
         if (random.chance(2)) return gather(random, channels, size);
     } else if (random.chance(2)) {
         switch (random.number(0, 5)) {
-            case 0: case 1: case 2: return resample(random, dtype, size);
-            case 3: return gather(random, channels, size);
-            case 4: return filter(random, any_arithmetic(random, dtype, true));
-            default: return random.chance(2) ? Stage(sparse(random, dtype, size)) : Stage(blur(random, size));
+            case 0:
+            case 1:
+            case 2:
+                return resample(random, dtype, size);
+            case 3:
+                return gather(random, channels, size);
+            case 4:
+                return filter(random, any_arithmetic(random, dtype, true));
+            default:
+                return random.chance(2) ? Stage(sparse(random, dtype, size)) : Stage(blur(random, size));
         }
     }
     if (dtype == Dtype::uint8) switch (random.number(0, 7)) {
-            case 0: case 1: case 2: return table(random, channels);
-            case 3: return mix(random, channels, random.number(1, 4), any_arithmetic(random, dtype, false));
-            case 4: return blend(random, channels, dtype);
-            case 5: return stretch(random, dtype);
-            case 6: return channels == 3 ? Stage(turn(random, dtype)) : Stage(Equalize{random.number(1, 256), random.real(0, 1)});
-            default: return BoxBlur{{random.real(0, 6), std::nullopt}, random.number(1, 3)};
+            case 0:
+            case 1:
+            case 2:
+                return table(random, channels);
+            case 3:
+                return mix(random, channels, random.number(1, 4), any_arithmetic(random, dtype, false));
+            case 4:
+                return blend(random, channels, dtype);
+            case 5:
+                return stretch(random, dtype);
+            case 6:
+                return channels == 3 ? Stage(turn(random, dtype))
+                                     : Stage(Equalize{random.number(1, 256), random.real(0, 1)});
+            default:
+                return BoxBlur{{random.real(0, 6), std::nullopt}, random.number(1, 3)};
         }
     if (dtype == Dtype::float32) switch (random.number(0, 5)) {
-            case 0: return Cast{random.one({Dtype::float16, Dtype::bfloat16})};
-            case 1: return mix(random, channels, random.number(1, 4), any_arithmetic(random, dtype, false));
-            case 2: return blend(random, channels, dtype);
-            case 3: return stretch(random, dtype);
-            case 4: if (channels == 3) return turn(random, dtype); break;
+            case 0:
+                return Cast{random.one({Dtype::float16, Dtype::bfloat16})};
+            case 1:
+                return mix(random, channels, random.number(1, 4), any_arithmetic(random, dtype, false));
+            case 2:
+                return blend(random, channels, dtype);
+            case 3:
+                return stretch(random, dtype);
+            case 4:
+                if (channels == 3) return turn(random, dtype);
+                break;
         }
     Normalize made{{}, {}, dtype};
     for (int64_t c = 0; c < channels; ++c)
-        made.mean.push_back(static_cast<float>(random.real(-1, 1))), made.std.push_back(static_cast<float>(random.real(0.1, 2)));
+        made.mean.push_back(static_cast<float>(random.real(-1, 1))),
+            made.std.push_back(static_cast<float>(random.real(0.1, 2)));
     return made;
 }
 

@@ -264,7 +264,8 @@ T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum)
                 std::fill_n(value, m, piece[o.terms - 1]);
                 for (int64_t d = o.terms - 2; d >= 0; --d) raise<T, Half>(o.fused, u, m, piece[d], value);
                 for (int64_t i = 0; i < m; ++i)
-                    row[i] = (distance[i] >= near) & ((distance[i] < far) | (along[i] == end)) & (k < o.count[start + i])
+                    row[i] = ((distance[i] >= near) & ((distance[i] < far) | (along[i] == end)) &
+                              (k < o.count[start + i]))
                                  ? value[i]
                                  : row[i];
             }
@@ -286,7 +287,7 @@ T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum)
 
 template <class T>
 void quantize(const T* __restrict values, int64_t n, T unit, int32_t* __restrict out) {
-    constexpr T MOST = 2147483000, NONE = -2147483648.0;  // No weight of a sane kernel comes near this.
+    constexpr T MOST = 2147483008.0, NONE = -2147483648.0;  // No weight of a sane kernel comes near this.
     for (int64_t i = 0; i < n; ++i) {
         const T value = values[i] * unit, rounded = value + (value < 0 ? T{-0.5} : T{0.5});
         out[i] = static_cast<int32_t>(rounded > -MOST && rounded < MOST ? rounded : NONE);
