@@ -17,6 +17,7 @@ struct Output {
 };
 
 constexpr int64_t MOST_STAGES = 3;
+constexpr uint8_t UNTOUCHED = 171;
 
 Output run(uint64_t number, const char* path) {
     Random random(number);
@@ -37,7 +38,7 @@ Output run(uint64_t number, const char* path) {
     const bool interleaved = random.chance(2);
     const Call call(program, image.images, {image.channels, image.height, image.width}, image.strides(), image.step(),
                     image.dtype, interleaved, false);
-    Output output{call.output().dtype, std::vector<uint8_t>(static_cast<size_t>(call.bytes()), 171)};
+    Output output{call.output().dtype, std::vector<uint8_t>(static_cast<size_t>(call.bytes()), UNTOUCHED)};
     call.run(image.memory.data(), output.memory.data(), 1, nullptr, {});
     return output;
 }
@@ -88,13 +89,34 @@ int64_t misfused(const Kernels& kernels, int64_t count) {
     return wrong;
 }
 
+// Bytes of lines that are not those picked, or behind the line are no longer what they were.
+int64_t mispicked(const Kernels& kernels, int64_t count) {
+    Random random(11);
+    int64_t wrong = 0;
+    for (int64_t n = 0; n < count; ++n) {
+        const int64_t size = random.length(300), pixel = random.one<int64_t>({1, 3, 4}),
+                      bytes = random.number(1, pixel);
+        Keep keep = copied(random, size);
+        const Picks picks(keep, size, pixel, bytes, kernels.picked);
+        std::vector<uint8_t> row(static_cast<size_t>((size - 1) * pixel + bytes)),
+            line(picks.at.size() + PADDING, UNTOUCHED);
+        for (uint8_t& value : row) value = static_cast<uint8_t>(random.bits());
+        kernels.pick(picks, row.data(), line.data());
+        for (size_t i = 0; i < line.size(); ++i)
+            wrong += line[i] != (i < picks.at.size() ? row[static_cast<size_t>(picks.at[i])] : UNTOUCHED);
+    }
+    return wrong;
+}
+
 int test(int64_t programs, uint64_t first, const std::string& only) {
     int64_t wrong = 0;
     for (const Kernels* kernels : every_kernels()) {
         if (!kernels || (!only.empty() && only != kernels->name)) continue;
-        int64_t values = 0, bad = misfused(*kernels, 64 * programs);
-        if (bad)
-            std::printf("%s: %lld fused sums are not those of std::fma\n", kernels->name, static_cast<long long>(bad));
+        const int64_t sums = misfused(*kernels, 64 * programs), bytes = mispicked(*kernels, programs);
+        if (sums + bytes)
+            std::printf("%s: %lld fused sums are not those of std::fma, %lld bytes are picked that are not asked for\n",
+                        kernels->name, static_cast<long long>(sums), static_cast<long long>(bytes));
+        int64_t values = 0, bad = sums + bytes;
         for (uint64_t number = first; kernels != &PORTABLE && number < first + static_cast<uint64_t>(programs);
              ++number) {
             const Output found = run(number, kernels->name), right = run(number, PORTABLE.name);
