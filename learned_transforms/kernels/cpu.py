@@ -1,8 +1,9 @@
 """The native CPU backend: one fused pass over cache-resident rows, with the same values as the reference.
 
 The compiled part lies in ``native/``. It holds a plan as a program, works out taps by itself for every size of input,
-and takes the fastest instructions that the processor has: AVX-512 (VBMI, VNNI), AVX2, or portable code. The environment
-variable ``LEARNED_TRANSFORMS_SIMD`` (``avx512``, ``avx2``, ``portable``), read when a plan is first run, forces one.
+and takes the fastest instructions that the processor has: AVX-512 (VBMI, VNNI), AVX2, SSE4.1, NEON, or portable code.
+The environment variable ``LEARNED_TRANSFORMS_SIMD`` (``avx512``, ``avx2``, ``sse4``, ``neon``, ``portable``), read when
+a plan is first run, forces one.
 """
 
 import os

@@ -143,7 +143,7 @@ NB_MODULE(_native, m) {
     m.def("memory_of", &memory_of, "array"_a);
     m.def("simd", [] {
         std::vector<std::string> names;
-        for (const lt::Kernels* kernels : {lt::avx512(), lt::avx2(), &lt::PORTABLE})
+        for (const lt::Kernels* kernels : lt::every_kernels())
             if (kernels) names.emplace_back(kernels->name);
         return names;
     });

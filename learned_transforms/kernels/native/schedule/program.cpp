@@ -10,8 +10,7 @@
 namespace lt {
 
 const Kernels* choose(const std::string& name) {
-    const Kernels* all[] = {avx512(), avx2(), &PORTABLE};
-    for (const Kernels* kernels : all)
+    for (const Kernels* kernels : every_kernels())
         if (kernels && (name.empty() || name == kernels->name)) return kernels;
     throw std::invalid_argument("no kernels called '" + name + "' on this processor, or in this build");
 }

@@ -12,7 +12,7 @@
 
 namespace lt {
 
-// The kernels called portable, avx2 or avx512; without a name, the fastest that there are.
+// The kernels of that name, such as portable or avx2; without a name, the fastest that there are.
 const Kernels* choose(const std::string& name);
 
 class Program {

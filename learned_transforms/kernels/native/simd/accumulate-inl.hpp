@@ -1,5 +1,5 @@
 // Weighted sums and their rounding, as plain loops that the compiler vectorizes for the instruction set of the file
-// that includes them. LT_FUSED says that the processor has fused multiply-add.
+// that includes them.
 #pragma once
 
 #include <algorithm>
@@ -14,13 +14,21 @@ namespace {
 
 constexpr int64_t CHUNK = 256;  // values that are summed together: they stay in the first cache
 
-// a * b + c, rounded once. Without the instruction it is computed in double, where the product is exact, as in
-// reference/executor.py.
+// a * b + c, rounded once. Without the instruction it is computed in double, where the product is exact. What is lost of
+// the sum makes its last bit odd, so that rounding to float finds it on the right side of a half.
 inline float fused(float a, float b, float c) {
-#ifdef LT_FUSED
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
     return __builtin_fmaf(a, b, c);
 #else
-    return static_cast<float>(static_cast<double>(a) * static_cast<double>(b) + static_cast<double>(c));
+    const double product = static_cast<double>(a) * static_cast<double>(b), other = static_cast<double>(c);
+    double sum = product + other;
+    const double added = sum - product, lost = (product - (sum - added)) + (other - added);
+    const int64_t more = (lost > 0) - (lost < 0), outward = sum > 0 ? more : -more;
+    int64_t bits;
+    std::memcpy(&bits, &sum, 8);
+    bits += outward & ((bits & 1) - 1);
+    std::memcpy(&sum, &bits, 8);
+    return static_cast<float>(sum);
 #endif
 }
 

@@ -7,13 +7,13 @@ namespace lt {
 namespace {
 
 // Values [begin, stop) of the rows, those of one place side by side.
-template <class In>
+template <class V, class In>
 void turn_rows(const In* const* rows, int64_t begin, int64_t stop, float* out) {
     int64_t at = begin;
     for (; at + TOGETHER <= stop; at += TOGETHER, out += TOGETHER * TOGETHER) {
-        Eight block[TOGETHER];
-        for (int r = 0; r < TOGETHER; ++r) block[r] = load_eight(rows[r] + at);
-        transpose(block);
+        typename V::Eight block[TOGETHER];
+        for (int r = 0; r < TOGETHER; ++r) block[r] = V::load_eight(rows[r] + at);
+        V::transpose(block);
         for (int r = 0; r < TOGETHER; ++r) store_floats(block[r], out + r * TOGETHER);
     }
     for (; at < stop; ++at, out += TOGETHER)
@@ -21,26 +21,28 @@ void turn_rows(const In* const* rows, int64_t begin, int64_t stop, float* out) {
 }
 
 // Pixels [start, stop) of the rows, the nearest for those beyond them.
-template <class In>
+template <class V, class In>
 void turn_pixels(const Taps& taps, int pixel, int channels, const In* const* rows, float* out) {
-    const int64_t first = taps.inside(taps.start), stop = taps.inside(taps.stop - 1) + 1, size = int64_t{pixel} * TOGETHER;
+    const int64_t first = taps.inside(taps.start), stop = taps.inside(taps.stop - 1) + 1;
+    const int64_t size = int64_t{pixel} * TOGETHER;
     float* inside = out + (first - taps.start) * size;
-    turn_rows(rows, first * pixel, (stop - 1) * pixel + channels, inside);
+    turn_rows<V>(rows, first * pixel, (stop - 1) * pixel + channels, inside);
     const auto copy = [&](const float* from, float* to) { std::copy_n(from, channels * TOGETHER, to); };
     for (int64_t x = taps.start; x < first; ++x) copy(inside, out + (x - taps.start) * size);
     for (int64_t x = stop; x < taps.stop; ++x) copy(inside + (stop - 1 - first) * size, out + (x - taps.start) * size);
 }
 
-template <class In>
+template <class V, class In>
 void columns_real(const Taps& taps, int pixel, int channels, const Arithmetic& how, const In* const* rows,
                   float* turned, float* const* out) {
+    using Eight = typename V::Eight;
     const int64_t n = taps.outputs(), start = int64_t{taps.start} * pixel, step = int64_t{pixel} * TOGETHER;
-    turn_pixels(taps, pixel, channels, rows, turned);
+    turn_pixels<V>(taps, pixel, channels, rows, turned);
     Eight block[TOGETHER];
     int64_t at = 0;
     int filled = 0;
     const auto store = [&] {
-        transpose(block);
+        V::transpose(block);
         for (int r = 0; r < TOGETHER; ++r) store_floats(block[r], out[r] + at);
         at += TOGETHER, filled = 0;
     };
@@ -52,11 +54,12 @@ void columns_real(const Taps& taps, int pixel, int channels, const Arithmetic& h
             Eight sum;
             int k = 1;
             if (how.order == Order::second && count > 1)
-                sum = with_product<true>(load_eight(x), weights[0], load_eight(x + step) * (weights[n] - Eight{})), ++k;
+                sum = with_product<V, true>(V::load_eight(x), weights[0],
+                                            V::load_eight(x + step) * (weights[n] - Eight{})), ++k;
             else
-                sum = load_eight(x) * (weights[0] - Eight{});
-            for (; k <= rounded; ++k) sum = with_product<false>(load_eight(x + k * step), weights[k * n], sum);
-            for (; k < count; ++k) sum = with_product<true>(load_eight(x + k * step), weights[k * n], sum);
+                sum = V::load_eight(x) * (weights[0] - Eight{});
+            for (; k <= rounded; ++k) sum = with_product<V, false>(V::load_eight(x + k * step), weights[k * n], sum);
+            for (; k < count; ++k) sum = with_product<V, true>(V::load_eight(x + k * step), weights[k * n], sum);
             block[filled++] = sum;
             if (filled == TOGETHER) store();
         }
@@ -67,16 +70,17 @@ void columns_real(const Taps& taps, int pixel, int channels, const Arithmetic& h
 }
 
 // Rows may be those of an image, behind which nothing is read.
-template <class In>
+template <class V, class In>
 void rows_real(const Taps& taps, int64_t i, const Arithmetic& how, const In* const* rows, int64_t n, float* out) {
     const float* weights = taps.real.data() + i;
-    const int64_t count = taps.count[static_cast<size_t>(i)], rounded = how.rounded(count - 1), whole = n / LANES * LANES;
+    const int64_t count = taps.count[static_cast<size_t>(i)], rounded = how.rounded(count - 1);
+    const int64_t whole = n / FLOATS<V> * FLOATS<V>;
     const bool second = how.order == Order::second && count > 1;
     const auto term = [&](int64_t k) {
         if (second && k < 2) k = 1 - k;
         return std::pair{weights[k * taps.outputs()], rows[k]};
     };
-    sum_terms(count, rounded, term, 0, whole, out);
+    sum_terms<V>(count, rounded, term, 0, whole, out);
     if (whole == n) return;
     for (int64_t k = 0; k < count; ++k) {
         const auto [weight, row] = term(k);

@@ -181,11 +181,11 @@ void turn_chunk(const Turning& how, const float (*in)[CHUNK], int64_t n, float (
         const float fall = within((1 - saturation * along) * high), lowest = within(rest * high);
         const float rise = within((DIVIDE ? 1 - saturation * (1 - along) : saturation * along + rest) * high);
         const auto made = [&](const Sixths& at) {
-            float value = (sector == at.low) | (sector == at.low_too) ? lowest : high;
+            float value = ((sector == at.low) | (sector == at.low_too)) ? lowest : high;
             value = sector == at.falls ? fall : value;
             value = sector == at.rises ? rise : value;
             if constexpr (!STEPS) value *= span;
-            if constexpr (FLOATS) value = (r != r) | (g != g) | (b != b) ? r + g + b : value;
+            if constexpr (FLOATS) value = ((r != r) | (g != g) | (b != b)) ? r + g + b : value;
             return value;
         };
         out[0][i] = made(one), out[1][i] = made(two), out[2][i] = made(three);

@@ -7,18 +7,19 @@ namespace lt {
 namespace {
 
 // Every row that is loaded joins all of the sums that want it, each in the order of its taps.
-template <bool F, class In>
+template <class V, bool F, class In>
 void blur_rows(const float* taps, int64_t count, const In* const* rows, int64_t n, float* const* out) {
-    constexpr int WIDE = 2;
+    using Floats = typename V::Floats;
+    constexpr int64_t LANES = FLOATS<V>, WIDE = 2;
     for (int64_t at = 0; at < n; at += WIDE * LANES) {
-        Vector sum[BLURRED][WIDE];
+        Floats sum[BLURRED][WIDE];
         const auto join = [&](int64_t row, int r) {
             for (int v = 0; v < WIDE; ++v)
-                sum[r][v] = with_product<F>(load_floats(rows[row] + at + v * LANES), taps[row - r], sum[r][v]);
+                sum[r][v] = with_product<V, F>(V::load_floats(rows[row] + at + v * LANES), taps[row - r], sum[r][v]);
         };
 #pragma GCC unroll 8
         for (int k = 0; k < BLURRED; ++k) {
-            for (int v = 0; v < WIDE; ++v) sum[k][v] = load_floats(rows[k] + at + v * LANES) * (taps[0] - Vector{});
+            for (int v = 0; v < WIDE; ++v) sum[k][v] = V::load_floats(rows[k] + at + v * LANES) * (taps[0] - Floats{});
 #pragma GCC unroll 8
             for (int r = 0; r < k; ++r) join(k, r);
         }
@@ -35,55 +36,62 @@ void blur_rows(const float* taps, int64_t count, const In* const* rows, int64_t 
 }
 
 // Fewer taps than rows at once.
-template <bool F, class In>
+template <class V, bool F, class In>
 void blur_row(const float* taps, int64_t count, const In* const* rows, int64_t n, float* out) {
-    for (int64_t at = 0; at < n; at += LANES) {
-        Vector sum = load_floats(rows[0] + at) * (taps[0] - Vector{});
-        for (int64_t k = 1; k < count; ++k) sum = with_product<F>(load_floats(rows[k] + at), taps[k], sum);
+    using Floats = typename V::Floats;
+    for (int64_t at = 0; at < n; at += FLOATS<V>) {
+        Floats sum = V::load_floats(rows[0] + at) * (taps[0] - Floats{});
+        for (int64_t k = 1; k < count; ++k) sum = with_product<V, F>(V::load_floats(rows[k] + at), taps[k], sum);
         store_floats(sum, out + at);
     }
 }
 
-template <bool F, class In>
+template <class V, bool F, class In>
 void blur_down_as(const float* taps, int64_t count, const In* const* rows, int64_t n, float* const* out) {
-    if (count >= BLURRED) return blur_rows<F>(taps, count, rows, n, out);
-    for (int r = 0; r < BLURRED; ++r) blur_row<F>(taps, count, rows + r, n, out[r]);
+    if (count >= BLURRED) return blur_rows<V, F>(taps, count, rows, n, out);
+    for (int r = 0; r < BLURRED; ++r) blur_row<V, F>(taps, count, rows + r, n, out[r]);
 }
 
-template <class In>
+template <class V, class In>
 void blur_down(const float* taps, int64_t count, bool fma, const In* const* rows, int64_t n, float* const* out) {
-    (fma ? blur_down_as<true, In> : blur_down_as<false, In>)(taps, count, rows, n, out);
+    (fma ? blur_down_as<V, true, In> : blur_down_as<V, false, In>)(taps, count, rows, n, out);
 }
 
 // Sums of `terms` terms on n values; term(k) gives the weight of term k, and its values. So many products behind the
 // first are rounded, the rest is fused. They write whole vectors.
-template <int WIDE, class Term>
+template <class V, int WIDE, class Term>
 void sum_block(int64_t terms, int64_t rounded, const Term& term, int64_t at, float* out) {
-    Vector sum[WIDE];
+    using Floats = typename V::Floats;
+    constexpr int64_t LANES = FLOATS<V>;
+    Floats sum[WIDE];
     const auto [first, values] = term(0);
-    for (int v = 0; v < WIDE; ++v) sum[v] = load_floats(values + at + v * LANES) * (first - Vector{});
+    for (int v = 0; v < WIDE; ++v) sum[v] = V::load_floats(values + at + v * LANES) * (first - Floats{});
     int64_t k = 1;
     for (; k <= rounded; ++k) {
         const auto [weight, x] = term(k);
-        for (int v = 0; v < WIDE; ++v) sum[v] = with_product<false>(load_floats(x + at + v * LANES), weight, sum[v]);
+        for (int v = 0; v < WIDE; ++v)
+            sum[v] = with_product<V, false>(V::load_floats(x + at + v * LANES), weight, sum[v]);
     }
     for (; k < terms; ++k) {
         const auto [weight, x] = term(k);
-        for (int v = 0; v < WIDE; ++v) sum[v] = with_product<true>(load_floats(x + at + v * LANES), weight, sum[v]);
+        for (int v = 0; v < WIDE; ++v)
+            sum[v] = with_product<V, true>(V::load_floats(x + at + v * LANES), weight, sum[v]);
     }
     for (int v = 0; v < WIDE; ++v) store_floats(sum[v], out + v * LANES);
 }
 
-template <class Term>
+template <class V, class Term>
 void sum_terms(int64_t terms, int64_t rounded, const Term& term, int64_t start, int64_t n, float* out) {
+    constexpr int64_t LANES = FLOATS<V>;
     int64_t at = 0;
-    for (; at + 3 * LANES < n; at += 4 * LANES) sum_block<4>(terms, rounded, term, start + at, out + at);
-    for (; at < n; at += LANES) sum_block<1>(terms, rounded, term, start + at, out + at);
+    for (; at + 3 * LANES < n; at += 4 * LANES) sum_block<V, 4>(terms, rounded, term, start + at, out + at);
+    for (; at < n; at += LANES) sum_block<V, 1>(terms, rounded, term, start + at, out + at);
 }
 
+template <class V>
 void blur_along(const float* taps, int64_t count, int64_t step, bool fma, const float* in, int64_t n, float* out) {
     const auto term = [&](int64_t k) { return std::pair{taps[k], in + k * step}; };
-    sum_terms(count, fma ? 0 : count - 1, term, 0, n, out);
+    sum_terms<V>(count, fma ? 0 : count - 1, term, 0, n, out);
 }
 
 // Rounded half up; a sum of bytes fits 16 bits.
@@ -104,24 +112,24 @@ void box(const Box& box, const uint8_t* in, int64_t step, int64_t n, uint8_t* ou
     }
 }
 
-template <class In>
+template <class V, class In>
 void filter_real(const Filter& filter, const In* const* rows, int64_t step, int64_t n, void* out) {
     const float* weights = filter.weights.floats.data();
     const auto term = [&](int64_t k) { return std::pair{weights[k], rows[filter.rows[k]] + filter.columns[k] * step}; };
     float sum[CHUNK];
     for (int64_t start = 0; start < n; start += CHUNK) {
         const int64_t m = std::min(CHUNK, n - start);
-        sum_terms(filter.terms(), filter.arithmetic.fma ? 0 : filter.terms() - 1, term, start, m, sum);
+        sum_terms<V>(filter.terms(), filter.arithmetic.fma ? 0 : filter.terms() - 1, term, start, m, sum);
         finish(filter.arithmetic, sum, m, start, out);
     }
 }
 
-template <class In>
+template <class V, class In>
 void filter(const Filter& filter, const In* const* rows, int64_t step, int64_t n, void* out) {
     if constexpr (sizeof(In) == 1)
         if (filter.arithmetic.number == Number::integer) return filter_as<uint32_t>(filter, rows, step, n, out);
     if (filter.arithmetic.number == Number::float64) return filter_as<double>(filter, rows, step, n, out);
-    filter_real(filter, rows, step, n, out);
+    filter_real<V>(filter, rows, step, n, out);
 }
 
 }  // namespace

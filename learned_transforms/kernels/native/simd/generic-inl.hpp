@@ -264,7 +264,8 @@ T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum)
                 std::fill_n(value, m, piece[o.terms - 1]);
                 for (int64_t d = o.terms - 2; d >= 0; --d) raise<T, Half>(o.fused, u, m, piece[d], value);
                 for (int64_t i = 0; i < m; ++i)
-                    row[i] = (distance[i] >= near) & ((distance[i] < far) | (along[i] == end)) & (k < o.count[start + i])
+                    row[i] = ((distance[i] >= near) & ((distance[i] < far) | (along[i] == end)) &
+                              (k < o.count[start + i]))
                                  ? value[i]
                                  : row[i];
             }
@@ -286,7 +287,7 @@ T weights(const Outputs<T>& o, int widest, T* __restrict out, T* __restrict sum)
 
 template <class T>
 void quantize(const T* __restrict values, int64_t n, T unit, int32_t* __restrict out) {
-    constexpr T MOST = 2147483000, NONE = -2147483648.0;  // No weight of a sane kernel comes near this.
+    constexpr T MOST = 2147483008.0, NONE = -2147483648.0;  // No weight of a sane kernel comes near this.
     for (int64_t i = 0; i < n; ++i) {
         const T value = values[i] * unit, rounded = value + (value < 0 ? T{-0.5} : T{0.5});
         out[i] = static_cast<int32_t>(rounded > -MOST && rounded < MOST ? rounded : NONE);
@@ -297,9 +298,10 @@ void weighed(const float* one, float weight, const float* other, float rest, int
     for (int64_t i = 0; i < n; ++i) out[i] = one[i] * weight + other[i] * rest;
 }
 
-// A table of these loops, in which a file puts its own kernels.
+// A table of these loops, in which vectors put their own kernels.
+template <class V>
 constexpr Kernels PLAIN = {
-    "portable",
+    V::NAME,
     0,
     0,
     0,
@@ -312,12 +314,12 @@ constexpr Kernels PLAIN = {
     false,
     columns_plain,
     rows_plain,
-    columns_real<uint8_t>,
-    columns_real<float>,
+    columns_real<V, uint8_t>,
+    columns_real<V, float>,
     nullptr,
     nullptr,
-    rows_real<uint8_t>,
-    rows_real<float>,
+    rows_real<V, uint8_t>,
+    rows_real<V, float>,
     pairs<uint8_t>,
     pairs<float>,
     joint,
@@ -341,8 +343,8 @@ constexpr Kernels PLAIN = {
     normalize,
     normalize_words,
     cast_plain,
-    filter<uint8_t>,
-    filter<float>,
+    filter<V, uint8_t>,
+    filter<V, float>,
     sparse<uint8_t>,
     sparse<float>,
     blend<uint8_t>,
@@ -357,9 +359,9 @@ constexpr Kernels PLAIN = {
     ends_bytes,
     ends_floats,
     histogram,
-    blur_down<uint8_t>,
-    blur_down<float>,
-    blur_along,
+    blur_down<V, uint8_t>,
+    blur_down<V, float>,
+    blur_along<V>,
     box,
     nullptr,
     nullptr,

@@ -2,6 +2,7 @@
 // time. All give the same values.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -252,8 +253,13 @@ struct Kernels {
 };
 
 extern const Kernels PORTABLE;
-const Kernels* avx2();    // null where the processor, or this build, does not have it
-const Kernels* avx512();
+const Kernels* avx512();  // null where the processor, or this build, does not have it
+const Kernels* avx2();
+const Kernels* sse4();
+const Kernels* neon();
+
+// All of them, the fastest first.
+inline std::array<const Kernels*, 5> every_kernels() { return {avx512(), avx2(), sse4(), neon(), &PORTABLE}; }
 
 // The shuffles and weights of `plan`, of which taps, pixel and channels are set.
 void prepare(Columns& plan, const Kernels& kernels);

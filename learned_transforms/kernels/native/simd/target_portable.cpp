@@ -3,6 +3,6 @@
 
 namespace lt {
 
-const Kernels PORTABLE = PLAIN;
+const Kernels PORTABLE = PLAIN<Plain>;
 
 }  // namespace lt
