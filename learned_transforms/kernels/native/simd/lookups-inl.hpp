@@ -19,17 +19,17 @@ void pick(const Picks& picks, const uint8_t* row, uint8_t* out) {
     const int32_t* base = picks.base.data();
     const uint8_t* index = picks.index.data();
     for (size_t at = 0; at < bytes; at += BLOCK, ++base, index += BLOCK) {
-        const size_t stop = std::min(at + BLOCK, bytes);
-        if (*base < 0 || (!V::MASKED && stop < at + BLOCK)) {
-            pick_some(picks, row, at, stop, out);
+        const bool whole = at + BLOCK <= bytes;
+        if (*base < 0 || (!V::MASKED && !whole)) {
+            pick_some(picks, row, at, std::min(at + BLOCK, bytes), out);
             continue;
         }
         const uint8_t* window = row + *base;
         const auto made = V::picked(V::load_bytes(window), V::load_bytes(window + BLOCK), V::load_bytes(index));
-        if (!V::MASKED || stop == at + BLOCK)
+        if (!V::MASKED || whole)
             V::store_bytes(out + at, made);
         else
-            V::store_part(out + at, made, static_cast<int64_t>(stop - at));
+            V::store_part(out + at, made, static_cast<int64_t>(bytes - at));
     }
 }
 
