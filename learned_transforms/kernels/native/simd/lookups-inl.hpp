@@ -1,10 +1,10 @@
-// What is picked out of bytes, in rows and in tables, over any vector trait; and its table of kernels.
+// What is picked out of bytes, in rows and in tables, over any vector trait. Of one it asks for `picked`, the bytes at
+// places in two or three neighboring vectors; Levels, a table of 256 bytes; and parts of vectors, where a row ends.
 #pragma once
 
 #include <array>
 
-#include "simd/passes-inl.hpp"
-#include "simd/sums-inl.hpp"
+#include "simd/generic-inl.hpp"
 
 namespace lt {
 namespace {
@@ -19,17 +19,17 @@ void pick(const Picks& picks, const uint8_t* row, uint8_t* out) {
     const int32_t* base = picks.base.data();
     const uint8_t* index = picks.index.data();
     for (size_t at = 0; at < bytes; at += BLOCK, ++base, index += BLOCK) {
-        const size_t stop = std::min(at + BLOCK, bytes);
-        if (*base < 0 || (!V::MASKED && stop < at + BLOCK)) {
-            pick_some(picks, row, at, stop, out);
+        const bool whole = at + BLOCK <= bytes;
+        if (*base < 0 || (!V::MASKED && !whole)) {
+            pick_some(picks, row, at, std::min(at + BLOCK, bytes), out);
             continue;
         }
         const uint8_t* window = row + *base;
         const auto made = V::picked(V::load_bytes(window), V::load_bytes(window + BLOCK), V::load_bytes(index));
-        if (!V::MASKED || stop == at + BLOCK)
+        if (!V::MASKED || whole)
             V::store_bytes(out + at, made);
         else
-            V::store_part(out + at, made, static_cast<int64_t>(stop - at));
+            V::store_part(out + at, made, static_cast<int64_t>(bytes - at));
     }
 }
 
@@ -58,10 +58,11 @@ void split(const uint8_t* in, int channels, int64_t n, uint8_t* const* planes) {
 
 template <class V>
 void levels(const uint8_t* table, const uint8_t* in, int64_t n, uint8_t* out) {
-    constexpr int64_t BLOCK = sizeof(Ints<V>);
+    using Ints = typename V::Ints;
+    constexpr int64_t BLOCK = sizeof(Ints);
     const typename V::Levels levels(table);
     for (int64_t i = 0; i < n; i += BLOCK)
-        V::store_part(out + i, levels.at(V::template load_part<Ints<V>>(in + i, n - i)), n - i);
+        V::store_part(out + i, levels.at(V::template load_part<Ints>(in + i, n - i)), n - i);
 }
 
 // A table that is a formula is computed, which is faster than loading its values one by one.
@@ -81,27 +82,6 @@ void cast(Dtype dtype, const float* in, int64_t n, uint16_t* out) {
     for (; dtype == Dtype::float16 && i + FLOATS<V> <= n; i += FLOATS<V>)
         V::store_halves(out + i, V::load_floats(in + i));
     cast_plain(dtype, in + i, n - i, out + i);
-}
-
-template <class V>
-constexpr Kernels make_kernels() {
-    Kernels made = PLAIN<V>;
-    made.window = V::WINDOW, made.lanes = V::LANES / V::BLOCKS, made.group = V::BLOCKS;
-    made.piece = V::LANES / 4, made.pixels = V::LANES;
-    made.columns = columns<V>;
-    made.rows = rows<V>;
-    made.split = split<V>;
-    made.pick = pick<V>, made.picked = PICKED<V>;
-    made.table = table_formula, made.formulas = true;
-    made.levels = levels<V>;
-    if constexpr (V::HALVES) made.cast = cast<V>;
-    if constexpr (V::BYTES_SEEN > 0) {
-        made.sums = FLOATS<V>, made.bytes_seen = V::BYTES_SEEN, made.floats_seen = V::FLOATS_SEEN;
-        made.shares = V::SHARES;
-        made.sums_bytes = sums<V, uint8_t>;
-        made.sums_floats = sums<V, float>;
-    }
-    return made;
 }
 
 }  // namespace

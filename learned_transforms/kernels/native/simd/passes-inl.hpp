@@ -1,5 +1,9 @@
-// The passes of a resample of bytes, in whole numbers, two taps at a time, over any vector trait. Its `dot` adds
-// words[2 i] * weights[2 i] + words[2 i + 1] * weights[2 i + 1] to integer i.
+// The passes of a resample of bytes, in whole numbers, two taps at a time, over any vector trait. A vector has LANES
+// integers, to number i of which `dot` adds words[2 i] * weights[2 i] + words[2 i + 1] * weights[2 i + 1]. Words are
+// - of BLOCKS of lanes, each out of a `window` of WINDOW bytes, by a shuffle (`words`); `store_lanes` ends them;
+// - of neighboring values (`widened`) or pixels, channel by channel (`pixels`), whose lanes are added in the end
+//   (`store_totals`, `store_pixels`);
+// - of two rows (`across`); `packed` ends them, in the order of the bytes.
 #pragma once
 
 #include <array>

@@ -1,4 +1,5 @@
-// Passes along rows in floats, over vector traits that pick the values of their lanes out of a window.
+// Passes along rows in floats, over vector traits of six lanes and more: Places pick the values of all lanes out of a
+// window of BYTES_SEEN bytes or FLOATS_SEEN floats (`seen`); `lanes` are those in which a product is added, or fused.
 #pragma once
 
 #include <array>

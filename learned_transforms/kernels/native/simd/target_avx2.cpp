@@ -1,6 +1,6 @@
 // Kernels for AVX2: windows of 16 bytes, two blocks of four lanes in a vector.
 #ifdef LT_AVX2
-#include "simd/lookups-inl.hpp"
+#include "simd/kernels-inl.hpp"
 #include "simd/x86-inl.hpp"
 #include "simd/warp-inl.hpp"
 

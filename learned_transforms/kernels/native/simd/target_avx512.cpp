@@ -1,6 +1,6 @@
 // Kernels for AVX-512 with VBMI and VNNI: windows of 64 bytes, one block of sixteen lanes in a vector.
 #ifdef LT_AVX512
-#include "simd/lookups-inl.hpp"
+#include "simd/kernels-inl.hpp"
 #include "simd/x86-inl.hpp"
 #include "simd/warp-inl.hpp"
 

@@ -2,7 +2,7 @@
 #ifdef LT_NEON
 #include <arm_neon.h>
 
-#include "simd/lookups-inl.hpp"
+#include "simd/kernels-inl.hpp"
 
 namespace lt {
 namespace {

@@ -1,6 +1,6 @@
 // Kernels for SSE4.1: windows of 16 bytes, one block of four lanes in a vector. Fused sums are those of the plain loops.
 #ifdef LT_SSE4
-#include "simd/lookups-inl.hpp"
+#include "simd/kernels-inl.hpp"
 #include "simd/x86-inl.hpp"
 
 namespace lt {

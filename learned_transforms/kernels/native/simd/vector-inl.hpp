@@ -1,5 +1,5 @@
-// Vector traits: what a processor's vectors are, and some forty operations on them, for the passes that are written once
-// over a trait. This is the least of them, of plain C++, and the part that others share.
+// Vector traits: what a processor's vectors are, and some forty operations on them; passes are written once, over a
+// trait. This is the least of them, of plain C++, and the part that others share.
 #pragma once
 
 #include <cstdint>

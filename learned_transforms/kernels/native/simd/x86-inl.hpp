@@ -35,19 +35,20 @@ struct Halved {
 
     explicit Halved(const uint8_t* table) : table(table) {}
     typename V::Ints at(typename V::Ints index) const {
-        const typename V::Ints near = V::low_halves(index), bits[4] = {V::template left<3>(index), V::template left<2>(index),
-                                                                     V::template left<1>(index), index};
-        return chosen<3>(near, bits, table);
+        const typename V::Ints bits[4] = {V::template left<3>(index), V::template left<2>(index),
+                                          V::template left<1>(index), index};
+        return chosen<3>(V::low_halves(index), bits, table);
     }
 
   private:
-    // Bit `Bit` of an index lies at the top of a byte of bits[Bit - 4], where a blend looks for it.
+    // Bit 4 + Bit of each index lies at the top of a byte of bits[Bit], where a blend looks for it.
     template <int Bit>
     static typename V::Ints chosen(typename V::Ints near, const typename V::Ints* bits, const uint8_t* part) {
         if constexpr (Bit < 0)
             return V::shuffled(V::repeat_16(part), near);
         else
-            return V::blended(chosen<Bit - 1>(near, bits, part), chosen<Bit - 1>(near, bits, part + (16 << Bit)), bits[Bit]);
+            return V::blended(chosen<Bit - 1>(near, bits, part), chosen<Bit - 1>(near, bits, part + (16 << Bit)),
+                              bits[Bit]);
     }
 };
 
