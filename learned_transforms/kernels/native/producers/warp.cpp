@@ -50,7 +50,9 @@ class Warped final : public Lines {
         const Rounding rounding = stage_.form == Warp::cut ? Rounding::truncate : Rounding::half_even;
         const bool fast = kernels.warp && !from.floating() && from.element() == 1 && from.channels <= 3 &&
                           steps_.kind != Steps::sums && from.height < FARTHEST && from.width < FARTHEST &&
-                          (stage_.nearest() || (stage_.linear() && stage_.arithmetic.rounding == rounding));
+                          (stage_.nearest() ||
+                           (stage_.arithmetic.rounding == rounding &&
+                            (stage_.linear() || (stage_.cubic() && stage_.form == Warp::cut))));
         if (fast) enframe(scratch);
     }
 

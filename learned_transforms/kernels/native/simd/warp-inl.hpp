@@ -477,7 +477,7 @@ inline void cut(const Warping& how, const Framed& framed, const Pixels& from, co
         __m256i at[4];
         from.around(place, at);
         const __m256 across = to_float(along), below = to_float(down);
-        __m256 nearest = _mm256_set1_ps(1);  // to a whole number
+        __m256i unsure = _mm256_setzero_si256();  // bytes
         const auto level = [&](auto which) {
             constexpr int c = decltype(which)::value;
             const auto between = [](__m256 a, __m256 b, __m256 part) {
@@ -487,21 +487,68 @@ inline void cut(const Warping& how, const Framed& framed, const Pixels& from, co
                                          between(channel<c>(at[2]), channel<c>(at[3]), across), below);
             const __m256 whole = _mm256_round_ps(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
             const __m256 off = _mm256_andnot_ps(_mm256_set1_ps(-0.f), _mm256_sub_ps(value, whole));
-            nearest = _mm256_min_ps(nearest, off);
+            const __m256i close = _mm256_castps_si256(_mm256_cmp_ps(off, _mm256_set1_ps(UNSURE), _CMP_LT_OQ));
+            unsure = _mm256_or_si256(unsure, _mm256_and_si256(close, _mm256_set1_epi32(255 << (8 * c))));
             return _mm256_cvttps_epi32(value);
         };
         const __m256i first = level(std::integral_constant<int, 0>()), second = level(std::integral_constant<int, 1>());
         const __m256i third = level(std::integral_constant<int, 2>());
         __m256i pixels = _mm256_or_si256(_mm256_or_si256(first, _mm256_slli_epi32(second, 8)), _mm256_slli_epi32(third, 16));
         // Where all four are the same, there is nothing to round.
-        const __m256i same = _mm256_and_si256(_mm256_cmpeq_epi32(at[0], at[1]),
-                                              _mm256_and_si256(_mm256_cmpeq_epi32(at[0], at[2]),
-                                                               _mm256_cmpeq_epi32(at[0], at[3])));
-        const __m256i unsure = _mm256_castps_si256(_mm256_cmp_ps(nearest, _mm256_set1_ps(UNSURE), _CMP_LT_OQ));
-        const int lanes = _mm256_movemask_ps(
-            _mm256_castsi256_ps(_mm256_and_si256(_mm256_andnot_si256(same, unsure), inside)));
-        if (lanes && !(few_bits(along) && few_bits(down)))
+        const __m256i same =
+            _mm256_and_si256(_mm256_cmpeq_epi8(at[0], at[1]),
+                             _mm256_and_si256(_mm256_cmpeq_epi8(at[0], at[2]), _mm256_cmpeq_epi8(at[0], at[3])));
+        unsure = _mm256_and_si256(_mm256_andnot_si256(same, unsure), inside);
+        if (!_mm256_testz_si256(unsure, unsure) && !(few_bits(along) && few_bits(down))) {
+            const __m256i none = _mm256_cmpeq_epi32(unsure, _mm256_setzero_si256());
+            const int lanes = ~_mm256_movemask_ps(_mm256_castsi256_ps(none)) & 255;
             pixels = cut_again(framed, pixels, lanes, place, along, down);
+        }
+        to.put(x, _mm256_blendv_epi8(outside.pixel, pixels, inside));
+    }
+}
+
+// The four channels of a pixel.
+inline __m256d colors(const uint32_t* at) {
+    return _mm256_cvtepi32_pd(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(static_cast<int>(*at))));
+}
+
+inline __m256d cubic(const __m256d (&p)[4], __m256d part) {
+    const __m256d two = _mm256_set1_pd(2);
+    const __m256d first = _mm256_sub_pd(p[2], p[0]);
+    const __m256d second = _mm256_sub_pd(_mm256_add_pd(_mm256_mul_pd(two, _mm256_sub_pd(p[0], p[1])), p[2]), p[3]);
+    const __m256d third = _mm256_add_pd(_mm256_sub_pd(_mm256_sub_pd(p[1], p[0]), p[2]), p[3]);
+    __m256d sum = _mm256_add_pd(second, _mm256_mul_pd(part, third));
+    sum = _mm256_add_pd(first, _mm256_mul_pd(part, sum));
+    return _mm256_add_pd(p[1], _mm256_mul_pd(part, sum));
+}
+
+// The same of four pixels along either axis, one place after another.
+inline void cut_cubic(const Warping& how, const Framed& framed, const Outside& outside, const WarpedLine& line,
+                      const Output& to) {
+    CutPlaces places(how, framed, line);
+    for (int64_t x = 0; x < to.width(); x += EIGHT) {
+        Doubles column, row;
+        const __m256i inside = places.next(column, row);
+        alignas(32) double across[EIGHT], down[EIGHT];
+        alignas(32) uint32_t made[EIGHT] = {};
+        _mm256_store_pd(across, column.low), _mm256_store_pd(across + 4, column.high);
+        _mm256_store_pd(down, row.low), _mm256_store_pd(down + 4, row.high);
+        for (int lanes = _mm256_movemask_ps(_mm256_castsi256_ps(inside)); lanes; lanes &= lanes - 1) {
+            const int lane = __builtin_ctz(static_cast<unsigned>(lanes));
+            const double left = std::floor(across[lane] - 0.5), top = std::floor(down[lane] - 0.5);
+            const __m256d part = _mm256_set1_pd(across[lane] - 0.5 - left), below = _mm256_set1_pd(down[lane] - 0.5 - top);
+            const uint32_t* at = framed.pixels + (static_cast<int64_t>(top) - 1) * framed.stride + static_cast<int64_t>(left) - 1;
+            __m256d lines[4];
+            for (int i = 0; i < 4; ++i, at += framed.stride) {
+                const __m256d pixels[4] = {colors(at), colors(at + 1), colors(at + 2), colors(at + 3)};
+                lines[i] = cubic(pixels, part);
+            }
+            const __m128i levels = _mm256_cvttpd_epi32(cubic(lines, below));
+            const __m128i bytes = _mm_packus_epi16(_mm_packs_epi32(levels, levels), levels);
+            made[lane] = static_cast<uint32_t>(_mm_cvtsi128_si32(bytes));
+        }
+        const __m256i pixels = _mm256_load_si256(reinterpret_cast<const __m256i*>(made));
         to.put(x, _mm256_blendv_epi8(outside.pixel, pixels, inside));
     }
 }
@@ -513,6 +560,7 @@ void warp(const Warping& how, const Framed& from, const WarpedLine& line, uint8_
     const Output to(line, out);
     if (line.columns) return take_columns(pixels, outside, line, to);
     if (stage.form == Warp::cut) {
+        if (stage.cubic()) return cut_cubic(how, from, outside, line, to);
         if (!stage.nearest()) return cut(how, from, pixels, outside, line, to);
         if (stage.arithmetic.number == Number::integer && !stage.perspective())
             return take_added(how, pixels, outside, line, to);
