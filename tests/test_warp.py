@@ -1,0 +1,293 @@
+"""Warps: the native code against the reference on random matrices, and both against torchvision under equal draws."""
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms as v1
+from helpers import FORMS, image_of, same, to_pil
+from test_native import random_levels
+from test_native import simd as simd  # autouse: each set of instructions, into poisoned memory
+from test_native_stages import check
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+
+import learned_transforms as lt
+from learned_transforms import installed
+from learned_transforms.errors import PaddingError, PipelineValueError, SingularMatrixError
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.ops import Slots, Warp
+from learned_transforms.ir.plan import Plan
+from learned_transforms.kernels import cpu
+from learned_transforms.kernels.reference.executor import Reference
+from learned_transforms.layers.warp import COPIES, Replacing, Warping, taps_of
+from learned_transforms.transforms.registry import spec_of
+
+BOX, HAT = torch.ones(1, 1), torch.tensor([[1.0, -1.0]])
+KEYS = torch.tensor([[1.0, 0, -2, 1], [0, -1, 2, -1]])
+WIDE = torch.tensor([[0.9, 0.1, -1.7, 0.8], [0.05, -0.7, 1.1, -0.6], [0.02, 0.1, -0.2, 0.1]])
+DOUBLE = Arithmetic("float64", rounding="truncate")
+SINGLE = Arithmetic("float32", fma=True, rounding="half_even")
+SIZES = ((37, 53), (9, 91), (91, 7), (64, 64), (1, 17), (33, 2), (1, 1))
+
+
+def matrix(rng: random.Random, terms: int, size: tuple[int, int]) -> tuple[float, ...]:
+    """Of any kind: turned, only scaled, whole shifts, far away, almost or wholly singular."""
+    rows, columns = size
+    kind = rng.randrange(8)
+    a, b, c, d = (rng.uniform(-2, 2) for _ in range(4))
+    if kind == 0:
+        b = c = 0.0
+    if kind == 1:
+        a, b, c, d = 1.0, 0.0, 0.0, 1.0
+    if kind == 2:
+        a, b, c, d = (value * 3e4 for value in (a, b, c, d))
+    if kind == 3:
+        c, d = a, b
+    shift = [rng.uniform(-1, 2) * n if kind != 1 else float(rng.randrange(-n, n + 1)) for n in (columns, rows)]
+    bent = [rng.uniform(-1, 1) / n for n in (columns, rows)]
+    return (a, b, shift[0], c, d, shift[1], *bent[: terms - 6])
+
+
+def stages(rng: random.Random, channels: int, size: tuple[int, int], floats: bool) -> list[Warp]:
+    """One of each form, and arithmetic, with any fill, and any size of the output."""
+    made = []
+    for form in ("cut", "from_fill", "sum"):
+        for kernel in (BOX, HAT, KEYS, WIDE):
+            fill = rng.choice([(), (0.0,) * channels, tuple(float(rng.randrange(256)) for _ in range(channels))])
+            after = rng.choice([None, None, (rng.randint(1, 40), rng.randint(1, 40))])
+            arithmetic = DOUBLE if form == "cut" else replace(SINGLE, fma=rng.random() < 0.7)
+            if form == "cut" and len(kernel.flatten()) == 1:
+                arithmetic = rng.choice([COPIES, DOUBLE])
+            arithmetic = replace(arithmetic, rounding="none") if floats and arithmetic.number != "int" else arithmetic
+            taps = None if kernel is BOX else taps_of(kernel.double())
+            numbers = matrix(rng, rng.choice([6, 8]), size)
+            made.append(Warp(numbers, after, taps, fill, form, arithmetic, rng.choice([0, 1, 67])))
+    return made
+
+
+@pytest.mark.parametrize("floats", [False, True])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_native_code_follows_the_reference(channels: int, floats: bool) -> None:
+    """24 draws of 12 forms each, from whatever memory, to planes and pixels."""
+    rng = random.Random(channels)
+    for number in range(24):
+        size = rng.choice(SIZES)
+        levels = random_levels(channels, *size, seed=number)
+        for stage in stages(rng, channels, size, floats):
+            check(levels / 255 if floats else levels, stage)
+
+
+def test_flat_parts_and_whole_shifts_are_exact() -> None:
+    """Where Pillow's sums come close to whole numbers, they are summed again."""
+    image = random_levels(3, 40, 50) // 64 * 64
+    image[:, 10:30], image[0] = 77, 200
+    for shift in (0.0, 0.5, 0.25, 1 / 3, 2.0**-9, 1e-9, 1 - 1e-9):
+        for a, b in ((1.0, 0.0), (0.5, 0.0), (1.0, 1e-7), (1.0, 0.125)):
+            check(image, Warp((a, b, shift, b, a, shift), None, taps_of(HAT.double()), (), "cut", DOUBLE))
+
+
+def test_a_matrix_is_data() -> None:
+    """One program for all matrices; they must be there, finite, and enough."""
+    image = random_levels(3, 20, 30)
+    plan = Plan(3, None, (Warp(Slots(1, 6), None, taps_of(HAT.double()), (), "from_fill", SINGLE),), None)
+    program, reference = cpu.Program(plan).bind(image), Reference(plan).run
+    for seed in range(20):
+        factors = (7.0, *matrix(random.Random(seed), 6, (20, 30)))
+        assert program(image, None, factors).equal(reference(image, None, factors))
+    for wrong in ((), (1.0,) * 6, (1.0,) * 6 + (float("nan"),)):
+        with pytest.raises(ValueError, match="Expected factor"):
+            program(image, None, wrong)
+    with pytest.raises(PipelineValueError, match="Expected factors from number 1"):
+        reference(image, None, (1.0,) * 6)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "form", "arithmetic"),
+    [
+        (torch.zeros(1, 2), "cut", DOUBLE),
+        (torch.ones(2), "cut", DOUBLE),
+        (HAT, "other", DOUBLE),
+        (HAT, "cut", COPIES),
+        (BOX, "sum", COPIES),
+        (HAT, "from_fill", DOUBLE),
+    ],
+)
+def test_impossible_layers_are_refused(kernel: torch.Tensor, form: str, arithmetic: Arithmetic) -> None:
+    with pytest.raises(PipelineValueError, match="Expected"):
+        Warping(kernel, form, arithmetic)
+
+
+def transform(rng: random.Random, api: Any, mode: InterpolationMode, channels: int) -> Any:
+    fill = rng.choice([0, 7, [rng.randrange(256) for _ in range(channels)], None])
+    kind = rng.randrange(3)
+    center = rng.choice([None, None, (3, 4.5), [rng.uniform(-9, 40), 0]])
+    if kind == 0:
+        degrees = rng.choice([180, (30, 30), (90, 90), (180, 180), (0, 0), (-90, -90), (45, 45)])
+        return api.RandomRotation(degrees, mode, expand=rng.random() < 0.5, center=center, fill=fill)
+    if kind == 1:
+        shift, scale = rng.choice([None, (0.2, 0.3), (1, 1)]), rng.choice([None, (0.3, 3)])
+        shear = rng.choice([None, 40, (-10, 10, -20, 20)])
+        return api.RandomAffine(rng.choice([0, 180]), shift, scale, shear, mode, fill=fill, center=center)
+    return api.RandomPerspective(rng.choice([0.1, 0.5, 1.0]), 0.8, mode, fill)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["pil", "uint8", "float32", "image", "channels last"])
+def test_draws_and_values_are_torchvisions(form: str, simd: str) -> None:
+    """240 random transforms of v1 and v2, under equal seeds: values, random state, type."""
+    rng = random.Random(f"{form} {simd}")
+    modes = [InterpolationMode.NEAREST, InterpolationMode.BILINEAR, InterpolationMode.BICUBIC]
+    for number in range(240):
+        api = v2 if form == "image" else rng.choice([v1, v2])
+        channels, mode = rng.choice([1, 3, 3]), rng.choice(modes if form == "pil" else modes[:2])
+        size = rng.choice([*SIZES, (224, 224)])
+        image = image_of(channels, size, number)
+        if form == "channels last":
+            given = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+        else:
+            given = FORMS[form](image)
+        unlearned = api is v1 and form == "float32" and mode != InterpolationMode.NEAREST
+        same([transform(rng, api, mode, channels)], given, "exact", **({} if unlearned else {"fallback": "error"}))
+
+
+RESIZED = [v2.Resize((40, 50)), v2.RandomRotation(30, InterpolationMode.BILINEAR), v2.RandomHorizontalFlip()]
+CHAINS: dict[str, list[Any]] = {
+    "behind a resize": RESIZED,
+    "expanded": [v2.RandomRotation(30, expand=True), v2.CenterCrop(30)],
+    "several": [v2.RandomAffine(20, (0.2, 0.2)), v2.ColorJitter(0.4), v2.RandomPerspective(), v2.RandomRotation(9)],
+    "in a window": [v2.RandomResizedCrop(24), v2.RandomAffine(20, (0.3, 0.1), shear=9)],
+    "applied": [v2.RandomApply([v2.RandomRotation(40), v2.RandomAffine(5, scale=(0.5, 2))], 0.6)],
+    "to floats": [v2.RandomRotation(40), v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.RandomAffine(9)],
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains(name: str) -> None:
+    """Alone, in a batch, each image of a batch for itself, and played back."""
+    steps, images = CHAINS[name], torch.stack([image_of(3, (37, 46), seed) for seed in range(3)])
+    ours = lt.LearnedCompose(steps, fallback="error")
+    for image in (images[0], images, to_pil(images[0]), tv_tensors.Image(images[1])):
+        same(steps, image, "exact", seeds=3, fallback="error")
+    for seed in range(3):
+        params = ours.make_params(images[0])
+        assert ours(images[0], params=params).equal(ours(images[0], params=params))
+        torch.manual_seed(seed)
+        drawn = ours.make_params(images[0])
+        torch.manual_seed(seed)
+        assert ours(images[0], params=drawn).equal(ours(images[0]))
+        if name != "expanded" or True:
+            torch.manual_seed(seed)
+            alone = [ours(image) for image in images]
+            torch.manual_seed(seed)
+            assert ours(images, per_sample=True).equal(torch.stack(alone))
+
+
+def sample() -> dict[str, Any]:
+    size, generator = (37, 46), torch.Generator().manual_seed(2)
+    masks = torch.randint(0, 200, (2, *size), generator=generator)
+    return {
+        "image": tv_tensors.Image(image_of(3, size)),
+        **{f"mask {d}": tv_tensors.Mask(masks.to(d)) for d in (torch.uint8, torch.bool, torch.int16, torch.int64)},
+        **{f"mask {d}": tv_tensors.Mask(masks.to(d)) for d in (torch.float32, torch.float64, torch.float16)},
+        "far": tv_tensors.Mask(masks.int() + 2**30),
+        "flat": tv_tensors.Mask(masks[0].to(torch.uint8)),
+        "boxes": tv_tensors.BoundingBoxes(torch.tensor([[3.0, 4, 30, 25], [10, 9, 22, 33]]), format="XYXY", canvas_size=size),
+        "points": tv_tensors.KeyPoints(torch.tensor([[3.0, 4], [30, 25]]), canvas_size=size),
+    }
+
+
+@pytest.mark.parametrize("fill", [0, 5, None, {tv_tensors.Mask: 3, "others": 9}], ids=str)
+@pytest.mark.parametrize("name", ["RandomRotation", "RandomRotation expand", "RandomAffine", "RandomPerspective"])
+def test_what_goes_with_images_moves_under_the_same_draw(name: str, fill: Any) -> None:
+    made = {
+        "RandomRotation": lambda: v2.RandomRotation(40, InterpolationMode.BILINEAR, fill=fill),
+        "RandomRotation expand": lambda: v2.RandomRotation(40, expand=True, fill=fill),
+        "RandomAffine": lambda: v2.RandomAffine(20, (0.1, 0.1), (0.7, 1.2), 9, fill=fill),
+        "RandomPerspective": lambda: v2.RandomPerspective(0.5, 1.0, fill=fill),
+    }[name]()
+    ours = lt.LearnedCompose([made, v2.RandomHorizontalFlip()], fallback="error")
+    for seed in range(6):
+        torch.manual_seed(seed)
+        expected, state = v2.Compose([made, v2.RandomHorizontalFlip()])(sample()), torch.get_rng_state()
+        torch.manual_seed(seed)
+        found = ours(sample())
+        assert torch.get_rng_state().equal(state)
+        for key, value in expected.items():
+            assert type(found[key]) is type(value)
+            assert found[key].dtype == value.dtype
+            assert found[key].equal(value), key
+
+
+def test_draws_make_no_new_plans() -> None:
+    image, steps = image_of(3, (37, 46)), [v2.RandomAffine(30, (0.2, 0.2), (0.5, 2), 9), v2.RandomRotation(30)]
+    ours = lt.LearnedCompose(steps, fallback="error")
+    for _ in range(50):
+        ours(image)
+    (segment,) = ours.pipeline.segments.values() if hasattr(ours, "pipeline") else ours.segments.values()
+    assert len(segment.network.plans) == 1
+
+
+@pytest.mark.parametrize("make", [lambda: v2.RandomRotation(40, InterpolationMode.BILINEAR), lambda: v2.RandomPerspective(0.5, 1)])
+def test_gradients_are_those_of_torchvision(make: Any) -> None:
+    step, images = make(), [torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(1)) for _ in range(2)]
+    for image, run in zip(images, (step, lt.LearnedCompose([step], fallback="error")), strict=True):
+        torch.manual_seed(3)
+        (run(image.requires_grad_()) ** 2).sum().backward()
+    assert torch.allclose(images[0].grad, images[1].grad, rtol=1e-4, atol=1e-5)
+    assert images[0].grad.any()
+
+
+def test_gradcheck_of_the_reference() -> None:
+    for form, kernel, terms in (("from_fill", HAT, 6), ("sum", HAT, 8), ("cut", KEYS, 6)):
+        how = Arithmetic("float64") if form == "cut" else Arithmetic("float32")
+        stage = Warp(matrix(random.Random(3), terms, (5, 6)), None, taps_of(kernel.double()), (2.0,), form, how)
+        image = torch.rand(1, 5, 6, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        assert torch.autograd.gradcheck(
+            lambda x, stage=stage: Reference(Plan(1, None, (stage,), None)).run(x), image, eps=1e-2, atol=1e-2
+        )
+
+
+def test_errors_name_the_argument() -> None:
+    tiny = image_of(3, (1, 2))
+    for api in (v1, v2):
+        with pytest.raises(torch.linalg.LinAlgError):
+            seeded = torch.manual_seed(0)
+            for _ in range(50):
+                api.RandomPerspective(1.0, 1.0)(tiny)
+            del seeded
+        with pytest.raises(SingularMatrixError, match="distortion_scale"):
+            for _ in range(50):
+                lt.LearnedCompose([api.RandomPerspective(1.0, 1.0)])(tiny)
+    for image in (image_of(3, (9, 9)), to_pil(image_of(3, (9, 9)))):
+        with pytest.raises(PaddingError, match="fill"):
+            lt.LearnedCompose([v2.RandomRotation(9, fill=[1, 2])])(image)
+    spec = spec_of(v2.RandomAffine(9))
+    for wrong in ({"angle": 1.0, "translate": [0, 0], "scale": 0.0, "shear": [0, 0]}, {"angle": 1.0}, {}):
+        assert spec.replay(wrong) is None
+
+
+def test_the_probes_answer_alike_anywhere() -> None:
+    assert installed.fuses_grids() in (0, 1, installed.FEWEST)
+    fused = torch.backends.cpu.get_cpu_capability() != "DEFAULT"
+    assert installed.fuses_samples() is fused
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_a_quarter_turn_copies_whatever_the_interpolation(mode: str) -> None:
+    image = image_of(3, (20, 30))
+    for degrees, turns in ((0, 0), (90, 1), (180, 2), (270, 3)):
+        ours = lt.LearnedCompose([v2.RandomRotation((degrees, degrees), mode, expand=True)], fallback="error")
+        assert ours(image).equal(torch.rot90(image, turns, (-2, -1)))
+    stage, *_ = Replacing().free(3, {"matrix": (0.0, -1.0, 30.0, 1.0, 0.0, 0.0), "size": (30, 20)})
+    assert Reference(Plan(3, None, (stage,), None)).run(image).equal(torch.rot90(image, 1, (-2, -1)))
+
+
+def test_arrays() -> None:
+    pixels = image_of(3, (37, 46)).permute(1, 2, 0).contiguous().numpy()
+    ours = lt.LearnedCompose([v2.RandomRotation((30, 30), InterpolationMode.BILINEAR)], fallback="error")
+    expected = ours(torch.from_numpy(pixels).permute(2, 0, 1))
+    assert np.array_equal(ours(pixels), expected.permute(1, 2, 0).numpy())
