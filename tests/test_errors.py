@@ -23,7 +23,12 @@ from learned_transforms.errors import (
 
 
 def test_fallback_is_named_once_and_still_right():
-    transforms = [v2.Resize((28, 28)), v2.ElasticTransform(30.0, 1.0), v2.RandomHorizontalFlip(0.5), v2.ElasticTransform(9.0)]
+    transforms = [
+        v2.Resize((28, 28)),
+        v2.ElasticTransform(30.0, 1.0),
+        v2.RandomHorizontalFlip(0.5),
+        v2.ElasticTransform(9.0),
+    ]
     with pytest.warns(FallbackWarning, match=r"ElasticTransform \(not in the catalogue\)") as caught:
         learned = lt.LearnedCompose(transforms)
     assert [warning.filename for warning in caught] == [__file__]

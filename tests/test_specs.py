@@ -87,7 +87,15 @@ def test_what_is_drawn_is_read_again(kind):
             from_params(spec, odd)
 
 
-DRAWING = [v2.RandomRotation, v2.RandomAffine, v2.RandomResizedCrop, v2.RandomChannelPermutation, v2.RandomShortestSize, v2.ScaleJitter, v2.RandomIoUCrop]
+DRAWING = [
+    v2.RandomRotation,
+    v2.RandomAffine,
+    v2.RandomResizedCrop,
+    v2.RandomChannelPermutation,
+    v2.RandomShortestSize,
+    v2.ScaleJitter,
+    v2.RandomIoUCrop,
+]
 
 
 @pytest.mark.parametrize("kind", **names(DRAWING))
