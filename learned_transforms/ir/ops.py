@@ -247,7 +247,7 @@ class Slot(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """Numbers that are drawn for every image: ``length`` entries from number ``first`` on of those that come with it."""
+    """Numbers that are drawn for every image: ``length`` entries, from number ``first`` on, of its factors."""
 
     first: int
     length: int
