@@ -49,12 +49,9 @@ RESIZED: dict[str, Make] = {
     for antialias in (True, False)
     if antialias or mode in ("bilinear", "bicubic")
 }
-BILINEAR = InterpolationMode.BILINEAR
-SUMMED = (
-    "RandomAffine bilinear",
-    "RandomPerspective bilinear",
-    *(f"RandomRotation {how}" for how in ("expand", "center", "quarter")),
-)
+BILINEAR, BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
+ROTATED = "RandomRotation expand", "RandomRotation center", "RandomRotation quarter"
+SUMMED = ("RandomAffine bilinear", "RandomPerspective bilinear", *ROTATED)
 """Warps that sum, of which v1's fill on floats is not learned."""
 
 CASES: dict[str, Make] = {
@@ -130,9 +127,7 @@ ON_PIL: dict[str, Make] = {
     "Resize hamming": lambda api: api.Resize((20, 31), interpolation=InterpolationMode.HAMMING),
     "Resize box": lambda api: api.Resize((20, 31), interpolation=InterpolationMode.BOX),
     "Pad by channel": lambda api: api.Pad(3, fill=(10, 20, 30)),
-    "RandomAffine bicubic": lambda api: api.RandomAffine(
-        30, shear=20, interpolation=InterpolationMode.BICUBIC, fill=99
-    ),
+    "RandomAffine bicubic": lambda api: api.RandomAffine(30, shear=20, interpolation=BICUBIC, fill=99),
 }
 LAST: dict[str, Make] = {
     "float": lambda api: v2.ToDtype(torch.float32, scale=True) if api is v2 else v1.ConvertImageDtype(torch.float32),

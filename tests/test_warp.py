@@ -39,6 +39,9 @@ def test_impossible_layers_are_refused(kernel: torch.Tensor, form: str, arithmet
         Warping(kernel, form, arithmetic)
 
 
+BILINEAR = InterpolationMode.BILINEAR
+
+
 def transform(rng: random.Random, api: Any, mode: InterpolationMode, channels: int) -> Any:
     fill = rng.choice([0, 7, [rng.randrange(256) for _ in range(channels)], None])
     kind = rng.randrange(3)
@@ -58,21 +61,18 @@ def transform(rng: random.Random, api: Any, mode: InterpolationMode, channels: i
 def test_draws_and_values_are_torchvisions(form: str) -> None:
     """100 random transforms of v1 and v2, under equal seeds: values, random state, type."""
     rng = random.Random(form)
-    modes = [InterpolationMode.NEAREST, InterpolationMode.BILINEAR, InterpolationMode.BICUBIC]
+    modes = [InterpolationMode.NEAREST, BILINEAR, InterpolationMode.BICUBIC]
     for number in range(100):
         api = v2 if form == "image" else rng.choice([v1, v2])
         channels, mode = rng.choice([1, 3, 3]), rng.choice(modes if form == "pil" else modes[:2])
         size = rng.choice([*SIZES, (224, 224)])
         image = image_of(channels, size, number)
-        if form == "channels last":
-            given = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
-        else:
-            given = FORMS[form](image)
+        given = FORMS[form](image) if form in FORMS else image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
         unlearned = api is v1 and form == "float32" and mode != InterpolationMode.NEAREST
         same([transform(rng, api, mode, channels)], given, "exact", **({} if unlearned else {"fallback": "error"}))
 
 
-RESIZED = [v2.Resize((40, 50)), v2.RandomRotation(30, InterpolationMode.BILINEAR), v2.RandomHorizontalFlip()]
+RESIZED = [v2.Resize((40, 50)), v2.RandomRotation(30, BILINEAR), v2.RandomHorizontalFlip()]
 CHAINS: dict[str, list[Any]] = {
     "behind a resize": RESIZED,
     "expanded": [v2.RandomRotation(30, expand=True), v2.CenterCrop(30)],
@@ -112,9 +112,7 @@ def sample() -> dict[str, Any]:
         **{f"mask {d}": tv_tensors.Mask(masks.to(d)) for d in (torch.float32, torch.float64, torch.float16)},
         "far": tv_tensors.Mask(masks.int() + 2**30),
         "flat": tv_tensors.Mask(masks[0].to(torch.uint8)),
-        "boxes": tv_tensors.BoundingBoxes(
-            torch.tensor([[3.0, 4, 30, 25], [10, 9, 22, 33]]), format="XYXY", canvas_size=size
-        ),
+        "boxes": tv_tensors.BoundingBoxes([[3.0, 4, 30, 25], [10, 9, 22, 33]], format="XYXY", canvas_size=size),
         "points": tv_tensors.KeyPoints(torch.tensor([[3.0, 4], [30, 25]]), canvas_size=size),
     }
 
@@ -123,7 +121,7 @@ def sample() -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["RandomRotation", "RandomRotation expand", "RandomAffine", "RandomPerspective"])
 def test_what_goes_with_images_moves_under_the_same_draw(name: str, fill: Any) -> None:
     made = {
-        "RandomRotation": lambda: v2.RandomRotation(40, InterpolationMode.BILINEAR, fill=fill),
+        "RandomRotation": lambda: v2.RandomRotation(40, BILINEAR, fill=fill),
         "RandomRotation expand": lambda: v2.RandomRotation(40, expand=True, fill=fill),
         "RandomAffine": lambda: v2.RandomAffine(20, (0.1, 0.1), (0.7, 1.2), 9, fill=fill),
         "RandomPerspective": lambda: v2.RandomPerspective(0.5, 1.0, fill=fill),
@@ -150,40 +148,56 @@ def test_draws_make_no_new_plans() -> None:
     assert len(segment.network.plans) == 1
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: v2.RandomRotation(40, InterpolationMode.BILINEAR), lambda: v2.RandomPerspective(0.5, 1)]
-)
-def test_gradients_are_those_of_torchvision(make: Any) -> None:
-    step, images = make(), [torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(1)) for _ in range(2)]
-    for image, run in zip(images, (step, lt.LearnedCompose([step], fallback="error")), strict=True):
+@pytest.mark.parametrize("name", ["rotation", "perspective"])
+def test_gradients_are_those_of_torchvision(name: str) -> None:
+    """Where v2 gives any: with a fill, it raises."""
+    step = v2.RandomRotation(40, BILINEAR, fill=None) if name == "rotation" else v2.RandomPerspective(0.5, 1, fill=None)
+    images = [torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(1)) for _ in range(3)]
+    filled = lt.LearnedCompose([v2.RandomRotation(40, BILINEAR)], fallback="error")
+    for image, run in zip(images, (step, lt.LearnedCompose([step], fallback="error"), filled), strict=True):
         torch.manual_seed(3)
         (run(image.requires_grad_()) ** 2).sum().backward()
     assert torch.allclose(images[0].grad, images[1].grad, rtol=1e-4, atol=1e-5)
     assert images[0].grad.any()
+    assert images[2].grad.any()
 
 
-def test_gradcheck_of_the_reference() -> None:
+def test_the_gradient_of_a_warp_is_its_matrix() -> None:
+    """It is linear in the image, so that any step follows from the derivative."""
     for form, kernel, terms in (("from_fill", HAT, 6), ("sum", HAT, 8), ("cut", KEYS, 6)):
-        how = Arithmetic("float64") if form == "cut" else Arithmetic("float32")
+        how = Arithmetic("float64" if form == "cut" else "float32")
         stage = Warp(matrix(random.Random(3), terms, (5, 6)), None, taps_of(kernel.double()), (2.0,), form, how)
-        image = torch.rand(1, 5, 6, generator=torch.Generator().manual_seed(1), requires_grad=True)
-        assert torch.autograd.gradcheck(
-            lambda x, stage=stage: Reference(Plan(1, None, (stage,), None)).run(x), image, eps=1e-2, atol=1e-2
-        )
+        run = Reference(Plan(1, None, (stage,), None)).run
+        image, step = torch.rand(2, 1, 5, 6, generator=torch.Generator().manual_seed(1))
+        (slope,) = torch.autograd.functional.jvp(run, image, step)[1:]
+        assert torch.allclose(run(image + step) - run(image), slope, atol=1e-5)
+        assert slope.any()
 
 
-def test_errors_name_the_argument() -> None:
-    tiny = image_of(3, (1, 2))
-    for api in (v1, v2):
-        with pytest.raises(torch.linalg.LinAlgError):
-            for _ in range(50):
-                api.RandomPerspective(1.0, 1.0)(tiny)
-        with pytest.raises(SingularMatrixError, match="distortion_scale"):
-            for _ in range(50):
-                lt.LearnedCompose([api.RandomPerspective(1.0, 1.0)])(tiny)
-    for image in (image_of(3, (9, 9)), to_pil(image_of(3, (9, 9)))):
-        with pytest.raises(PaddingError, match="fill"):
-            lt.LearnedCompose([v2.RandomRotation(9, fill=[1, 2])])(image)
+@pytest.mark.parametrize("api", [v1, v2])
+def test_errors_name_the_argument(api: Any) -> None:
+    """Corners of tiny images lie on a line under some draws: torchvision refuses these, and so do we."""
+    step, tiny = api.RandomPerspective(1.0, 1.0), image_of(3, (2, 2))
+    ours = lt.LearnedCompose([step])
+    refused = 0
+    for seed in range(30):
+        torch.manual_seed(seed)
+        try:
+            expected = step(tiny)
+        except torch.linalg.LinAlgError:
+            refused += 1
+            torch.manual_seed(seed)
+            with pytest.raises(SingularMatrixError, match=r"distortion_scale=1\.0"):
+                ours(tiny)
+            continue
+        torch.manual_seed(seed)
+        assert ours(tiny).equal(expected)
+    assert refused
+
+
+def test_fills_and_params_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(PaddingError, match="fill"):
+        lt.LearnedCompose([v2.RandomRotation(9, fill=[1, 2])])(image_of(3, (9, 9)))
     spec = spec_of(v2.RandomAffine(9))
     for wrong in ({"angle": 1.0, "translate": [0, 0], "scale": 0.0, "shear": [0, 0]}, {"angle": 1.0}, {}):
         assert spec.replay(wrong) is None
@@ -207,6 +221,6 @@ def test_a_quarter_turn_copies_whatever_the_interpolation(mode: str) -> None:
 
 def test_arrays() -> None:
     pixels = image_of(3, (37, 46)).permute(1, 2, 0).contiguous().numpy()
-    ours = lt.LearnedCompose([v2.RandomRotation((30, 30), InterpolationMode.BILINEAR)], fallback="error")
+    ours = lt.LearnedCompose([v2.RandomRotation((30, 30), BILINEAR)], fallback="error")
     expected = ours(torch.from_numpy(pixels).permute(2, 0, 1))
     assert np.array_equal(ours(pixels), expected.permute(1, 2, 0).numpy())

@@ -63,8 +63,8 @@ class Warping(Layer):
             or (form != "cut" and arithmetic.number != "float32")
         ):
             raise PipelineValueError(
-                f"Expected a form out of {', '.join(WARPS)}, in float32 but for the first, which finds nearest pixels in "
-                f"integers, too; got {form!r}, {arithmetic}."
+                f"Expected a form out of {', '.join(WARPS)}, in float32 but for the first, which finds nearest "
+                f"pixels in integers, too; got {form!r}, {arithmetic}."
             )
         self.learn(kernel=kernel.double())
         self.form, self.arithmetic = form, arithmetic
