@@ -88,7 +88,7 @@ void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const st
     to.data = target;
     const Kernels& kernels = program_->kernels();
     if (!window && !windowed_) {
-        std::call_once(made_, [&] { geometries_ = passes_->geometries(batch.first, kernels); });
+        std::call_once(made_, [&] { geometries_ = passes_->geometries(batch.first, true, kernels); });
         return passes_->run(batch, to, geometries_, factors, threads, kernels);
     }
     View& view = batch.first;
@@ -109,7 +109,7 @@ void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const st
         const Target& shape = passes->output();
         require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
     }
-    passes->run(batch, to, passes->geometries(view, kernels), factors, threads, kernels);
+    passes->run(batch, to, passes->geometries(view, batch.images > 1, kernels), factors, threads, kernels);
 }
 
 void run_all(const std::vector<Job>& jobs, int64_t threads) {
