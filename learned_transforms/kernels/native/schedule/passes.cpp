@@ -206,18 +206,40 @@ void Passes::run_image(const View& from, const Target& to, int64_t begin, int64_
     }
 }
 
+namespace {
+
+// Of a batch, by how much there is to do.
+int64_t useful(int64_t threads, const Batch& from, const Target& to) {
+    const View& one = from.first;
+    const int64_t work = from.images * (to.channels * to.height * to.width + one.channels * one.height * one.width);
+    return std::clamp<int64_t>(std::min(threads, work / WORK), 1, 256);
+}
+
+// One image after the other, each by run(image, target, kernels).
+template <class Small>
+void run_small(const Small& small, const Batch& from, const Target& to, int64_t threads, const Kernels& kernels) {
+    const int64_t bytes = to.channels * to.height * to.width * to.element();
+    parallel(from.images, threads, [&](int64_t n) {
+        small.run(from.first.data + n * from.image, to.data + n * bytes, kernels);
+    });
+}
+
+}  // namespace
+
+bool Passes::run_part(const Batch& from, const Target& to, const std::array<int64_t, 4>& window, Border border,
+                      const std::vector<float>& fill, int64_t threads, const Kernels& kernels) const {
+    if (count() != 1 || to.interleaved) return false;
+    const auto copies = SmallCopies::of(passes_[0], from.first, window, border, fill, to, kernels);
+    if (copies) run_small(*copies, from, to, useful(threads, from, to), kernels);
+    return copies.has_value();
+}
+
 void Passes::run(const Batch& from, const Target& to, const Geometries& geometries, const Factors& factors,
                  int64_t threads, const Kernels& kernels) const {
     require(!passes_.empty(), "nothing is done to such images");
     const int64_t values = to.channels * to.height * to.width, size = to.element();
-    const int64_t work = from.images * (values + from.first.channels * from.first.height * from.first.width);
-    threads = std::clamp<int64_t>(std::min(threads, work / WORK), 1, 256);
-    if (geometries.small && !to.interleaved) {
-        parallel(from.images, threads, [&](int64_t n) {
-            geometries.small->run(from.first.data + n * from.image, to.data + n * values * size, kernels);
-        });
-        return;
-    }
+    threads = useful(threads, from, to);
+    if (geometries.small && !to.interleaved) return run_small(*geometries.small, from, to, threads, kernels);
     // Few images: each is cut into bands of rows. Only the last pass can be, so there must be just one.
     const int64_t wanted = (threads + from.images - 1) / std::max<int64_t>(from.images, 1);
     const int64_t bands = passes_.size() == 1 ? std::clamp<int64_t>(wanted, 1, to.height) : 1;

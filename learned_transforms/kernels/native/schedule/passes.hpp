@@ -52,6 +52,11 @@ class Passes {
     void run(const Batch& from, const Target& to, const Geometries& geometries, const Factors& factors,
              int64_t threads, const Kernels& kernels) const;
 
+    // The same of the part (top, left, height, width) of each image, which may reach beyond it, where `border` lies, with
+    // `fill` for each channel; false: nothing is done, and the part must be copied first.
+    bool run_part(const Batch& from, const Target& to, const std::array<int64_t, 4>& window, Border border,
+                  const std::vector<float>& fill, int64_t threads, const Kernels& kernels) const;
+
   private:
     void add(const Shared& stage);
     // `ready`: the numbers of the only pass, if they are known.

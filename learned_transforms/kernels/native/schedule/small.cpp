@@ -5,8 +5,15 @@
 namespace lt {
 namespace {
 
-constexpr int64_t MOST_SIDE = 128;  // of an image, and of what is made of it
-constexpr int MOST_TAPS = 4;
+constexpr int MOST_TAPS = 4, MOST_CHANNELS = 4;
+
+bool fits(const View& view, const Target& to, const Kernels& kernels) {
+    return kernels.small && view.dtype == Dtype::uint8 && !view.interleaved() && view.channels <= MOST_CHANNELS &&
+           std::max({view.height, view.width, to.height, to.width}) <= MOST_SIDE &&
+           (kernels.window >= 64 || view.width >= kernels.window);  // The longest windows may be cut.
+}
+
+const Table* table_of(const Stage& stage) { return std::get_if<Table>(&stage); }
 
 // Whether sums of bytes need no bounds: weights are at least 0, and add up to little more than 1.
 bool stays_within(const Taps& taps) {
@@ -26,7 +33,7 @@ bool stays_within(const Taps& taps) {
 bool few(const Taps& taps) { return !taps.wide && taps.bits > 0 && taps.widest <= MOST_TAPS && stays_within(taps); }
 
 // False: some block reaches beyond a window. `lanes` of a block.
-bool lay_out(const Taps& taps, int window, int lanes, Small& plan) {
+bool lay_out_columns(const Taps& taps, int window, int lanes, Small& plan) {
     const auto n = static_cast<int>(taps.outputs());
     Small::Taps& along = plan.along;
     plan.blocks = (n + 2 * lanes - 1) / (2 * lanes) * 2;
@@ -64,66 +71,113 @@ void lay_out_rows(const Taps& taps, Small& plan) {
     }
 }
 
-// Weights of a gray channel that the kernels make; null: another mix.
+// Weights of a gray channel that the kernels make, of levels; null: another mix.
 const float* gray_of(const Mix& mix) {
     const Arithmetic& how = mix.arithmetic;
-    const auto negative = [](float weight) { return !(weight >= 0); };
-    const bool known = mix.outputs == 1 && mix.inputs == 3 && how.number == Number::float32 && how.fma &&
-                       how.rounding == Rounding::truncate && mix.bias[0] == 0;
-    return known && std::none_of(mix.weight.begin(), mix.weight.end(), negative) ? mix.weight.data() : nullptr;
+    if (mix.outputs != 1 || mix.inputs != 3 || how.number != Number::float32 || !how.fma ||
+        how.rounding != Rounding::truncate || mix.bias[0] != 0)
+        return nullptr;
+    const float *weight = mix.weight.data(), most = 255.5f / 255;
+    const bool positive = weight[0] >= 0 && weight[1] >= 0 && weight[2] >= 0;
+    return positive && weight[0] + weight[1] + weight[2] <= most ? weight : nullptr;
 }
 
 }  // namespace
 
-bool SmallPass::resamples(const Resample& resample, const View& view, const Geometry& geometry, const Kernels& kernels) {
+template <class Make>
+void SmallOutput::write(uint8_t* target, const Kernels& kernels, Scratch& scratch, const Make& make) const {
+    const int64_t plane = pixels + PADDING;
+    uint8_t *levels = scratch.get(Scratch::TILES, plane * planes), *out[MOST_CHANNELS];
+    for (int64_t c = 0; c < planes; ++c) out[c] = levels + c * plane;
+    make(out);
+    for (int64_t c = 0; c < planes; ++c, target += pixels * element) {
+        if (table)
+            look_up(*table, c, out[c], pixels, target, kernels);
+        else
+            std::copy_n(out[c], pixels, target);
+    }
+}
+
+bool SmallPass::lay_out(const Resample& resample, const Geometry& geometry, const Kernels& kernels) {
     const Arithmetic& how = resample.arithmetic;
-    const int window = kernels.window, lanes = kernels.lanes * kernels.group;
-    if (!kernels.small || how.number != Number::integer || how.quarters || geometry.rows_first ||
-        !few(geometry.rows) || !few(geometry.columns) || (window < 64 && view.width < window))
+    if (how.number != Number::integer || how.quarters || geometry.rows_first || !few(geometry.rows) ||
+        !few(geometry.columns))
         return false;
     lay_out_rows(geometry.rows, plan_);
-    return lay_out(geometry.columns, window, lanes, plan_);
+    return lay_out_columns(geometry.columns, kernels.window, kernels.lanes * kernels.group, plan_);
 }
 
 std::shared_ptr<const SmallPass> SmallPass::of(const Pass& pass, const View& view, const Geometry* geometry,
                                                const Target& to, const Kernels& kernels) {
     const auto* resample = std::get_if<Resample>(&pass.change);
-    if (!resample || pass.before || view.dtype != Dtype::uint8 || view.interleaved() || to.interleaved ||
-        std::max({view.height, view.width, to.height, to.width}) > MOST_SIDE || view.channels > 4)
-        return nullptr;
+    if (!resample || pass.before || !fits(view, to, kernels)) return nullptr;
     auto made = std::make_shared<SmallPass>();
     Small& plan = made->plan_;
     plan.channels = static_cast<int>(view.channels);
     plan.height = static_cast<int>(view.height), plan.width = static_cast<int>(view.width);
     plan.channel = view.channel, plan.row = view.row;
     plan.rows = static_cast<int>(to.height), plan.columns = static_cast<int>(to.width);
+    made->output_ = {nullptr, to.channels, to.height * to.width, to.element()};
     auto next = pass.pointwise.begin();
     if (next != pass.pointwise.end() && std::holds_alternative<Mix>(**next)) {
         made->gray_ = *next++;
         plan.gray = gray_of(std::get<Mix>(*made->gray_));
         if (!plan.gray) return nullptr;
     }
-    if (next != pass.pointwise.end() && std::holds_alternative<Table>(**next)) made->table_ = *next++;
-    if (next != pass.pointwise.end() || !made->resamples(*resample, view, *geometry, kernels)) return nullptr;
-    made->planes_ = to.channels, made->pixels_ = to.height * to.width, made->element_ = to.element();
-    return made;
+    if (next != pass.pointwise.end() && table_of(**next)) {
+        made->table_ = *next++;
+        made->output_.table = table_of(*made->table_);
+    }
+    return next == pass.pointwise.end() && made->lay_out(*resample, *geometry, kernels) ? made : nullptr;
 }
 
 void SmallPass::run(const uint8_t* image, uint8_t* target, const Kernels& kernels) const {
     static thread_local Scratch scratch;
-    const int64_t plane = pixels_ + PADDING, words = int64_t{plan_.blocks} * kernels.lanes * kernels.group;
+    const int64_t words = int64_t{plan_.blocks} * kernels.lanes * kernels.group;
     auto* middle = scratch.get<int16_t>(Scratch::MIDDLE, words * plan_.height * plan_.channels);
-    uint8_t* levels = scratch.get(Scratch::TILES, plane * planes_);
-    uint8_t* out[4];
-    for (int64_t c = 0; c < planes_; ++c) out[c] = levels + c * plane;
-    kernels.small(plan_, image, middle, out);
-    const auto* table = table_ ? &std::get<Table>(*table_) : nullptr;
-    for (int64_t c = 0; c < planes_; ++c, target += pixels_ * element_) {
-        if (table)
-            look_up(*table, c, out[c], pixels_, target, kernels);
-        else
-            std::copy_n(out[c], pixels_, target);
+    output_.write(target, kernels, scratch, [&](uint8_t* const* out) { kernels.small(plan_, image, middle, out); });
+}
+
+std::optional<SmallCopies> SmallCopies::of(const Pass& pass, const View& view, const std::array<int64_t, 4>& window,
+                                           Border border, const std::vector<float>& fill, const Target& to,
+                                           const Kernels& kernels) {
+    static const Gather EVERYTHING{};
+    const auto [top, left, height, width] = window;
+    const bool still = std::holds_alternative<std::monostate>(pass.change);
+    const auto* gather = still ? &EVERYTHING : std::get_if<Gather>(&pass.change);
+    const auto beyond = [](const std::optional<Keep>& keep, int64_t size) { return keep && keep->beyond(size); };
+    if (!gather || pass.before || pass.pointwise.size() > 1 || !fits(view, to, kernels) ||
+        beyond(gather->rows, height) || beyond(gather->columns, width))
+        return {};
+    SmallCopies made;
+    made.output_ = {nullptr, to.channels, to.height * to.width, to.element()};
+    if (!pass.pointwise.empty() && !(made.output_.table = table_of(*pass.pointwise.front()))) return {};
+    SmallCopy& plan = made.plan_;
+    plan.channels = static_cast<int>(view.channels), plan.width = static_cast<int>(view.width);
+    plan.channel = view.channel, plan.row = view.row;
+    plan.rows = static_cast<int>(to.height), plan.columns = static_cast<int>(to.width);
+    for (size_t c = 0; c < fill.size(); ++c) plan.fill[c] = static_cast<uint8_t>(fill[c]);
+    const auto row = [&](int64_t i) { return gather->rows ? gather->rows->at(i, height) : i; };
+    const auto column = [&](int64_t j) { return gather->columns ? gather->columns->at(j, width) : j; };
+    for (int i = 0; i < plan.rows; ++i) plan.row_of[i] = static_cast<int>(bordered(top + row(i), view.height, border));
+    for (int first = 0; first < plan.columns; first += kernels.window) {
+        int from[64], least = plan.width, most = 0;
+        const int count = std::min(kernels.window, plan.columns - first);
+        for (int j = 0; j < count; ++j) {
+            from[j] = static_cast<int>(bordered(left + column(first + j), view.width, border));
+            if (from[j] >= 0) least = std::min(least, from[j]), most = std::max(most, from[j]);
+        }
+        const int base = std::max(std::min(least, plan.width - kernels.window), 0);
+        if (most - base >= kernels.window) return {};
+        plan.base[first / kernels.window] = base;
+        for (int j = 0; j < count; ++j) plan.index[first + j] = static_cast<uint8_t>(from[j] < 0 ? 128 : from[j] - base);
     }
+    return made;
+}
+
+void SmallCopies::run(const uint8_t* image, uint8_t* target, const Kernels& kernels) const {
+    static thread_local Scratch scratch;
+    output_.write(target, kernels, scratch, [&](uint8_t* const* out) { kernels.small_copy(plan_, image, out); });
 }
 
 }  // namespace lt

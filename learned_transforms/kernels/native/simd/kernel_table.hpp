@@ -76,6 +76,20 @@ struct Small {
     const float* gray = nullptr;  // [3]: weights, the second and third product fused with the sum, which is cut off
 };
 
+// Sides of an image that is done whole, and of what is made of it.
+constexpr int MOST_SIDE = 128;
+
+// A copy of rows and columns of such an image, in any order, with what lies beyond.
+struct SmallCopy {
+    int channels = 0, width = 0;        // of the image
+    int64_t channel = 0, row = 0;       // bytes from one to the next
+    int rows = 0, columns = 0;          // of the output
+    int row_of[MOST_SIDE];              // -1: beyond
+    int base[MOST_SIDE / 16];           // of blocks of as many columns as a window has bytes: where it begins
+    uint8_t index[MOST_SIDE + PADDING]; // in the window; 128 and more: beyond
+    uint8_t fill[4] = {};
+};
+
 // Which byte of a row each byte of a line is, where they come in any order. Blocks of a line whose bytes all lie in
 // one window of two blocks are picked by a shuffle.
 struct Picks {
@@ -245,6 +259,7 @@ struct Kernels {
     // A small image, whole; null: it is not. middle: for each of its rows `blocks` times the lanes of one, of words. out:
     // by channel, row by row; whole vectors are written.
     void (*small)(const Small& plan, const uint8_t* image, int16_t* middle, uint8_t* const* out) = nullptr;
+    void (*small_copy)(const SmallCopy& plan, const uint8_t* image, uint8_t* const* out) = nullptr;
 };
 
 extern const Kernels PORTABLE;

@@ -20,9 +20,17 @@ inline Ints low_pairs(Ints x, Ints y) { return _mm512_unpacklo_epi16(x, y); }
 inline Ints high_pairs(Ints x, Ints y) { return _mm512_unpackhi_epi16(x, y); }
 inline Vector floats_of(Ints x) { return _mm512_cvtepi32_ps(x); }
 inline Ints truncated(Vector x) { return _mm512_cvttps_epi32(x); }
+// The low byte of each of them; packed words lie four here, four there.
+struct LowBytes {
+    alignas(64) uint8_t from[64];
+    constexpr LowBytes() : from() {
+        for (int i = 0; i < 32; ++i) from[i] = static_cast<uint8_t>(i % 16 / 4 * 16 + i / 16 * 8 + i % 4 * 2);
+    }
+};
 inline void store_levels(Ints x, Ints y, uint8_t* to) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtusepi32_epi8(x));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 16), _mm512_cvtusepi32_epi8(y));
+    static constexpr LowBytes LOW;
+    const Ints bytes = _mm512_permutexvar_epi8(load_ints(LOW.from), packed(x, y));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(bytes));
 }
 
 // 64 bytes of a row, or all of a shorter one; any of them become words.
@@ -36,6 +44,22 @@ class SmallWindow {
 
   private:
     const __mmask64 inside_;
+};
+
+// Bytes of a row in any order; where the index is 128 or more, the fill.
+class SmallPick {
+  public:
+    SmallPick(const uint8_t* index, int width)
+        : inside_(SmallWindow(width)), index_(load_ints(index)), beyond_(_mm512_movepi8_mask(index_)) {}
+    void operator()(const uint8_t* from, uint8_t fill, uint8_t* to) const {
+        const Ints picked = _mm512_permutexvar_epi8(index_, inside_.at(from));
+        store_ints(to, _mm512_mask_set1_epi8(picked, beyond_, static_cast<char>(fill)));
+    }
+
+  private:
+    const SmallWindow inside_;
+    const Ints index_;
+    const __mmask64 beyond_;
 };
 #else
 using Ints = __m256i;
@@ -63,6 +87,19 @@ class SmallWindow {
         return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
     }
     static Ints words(Ints window, Ints index) { return _mm256_shuffle_epi8(window, index); }
+};
+
+class SmallPick {
+  public:
+    SmallPick(const uint8_t* index, int) : index_(_mm_loadu_si128(reinterpret_cast<const __m128i*>(index))) {}
+    void operator()(const uint8_t* from, uint8_t fill, uint8_t* to) const {
+        const __m128i picked = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)), index_);
+        const __m128i filled = _mm_blendv_epi8(picked, _mm_set1_epi8(static_cast<char>(fill)), index_);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), filled);
+    }
+
+  private:
+    const __m128i index_;
 };
 #endif
 
@@ -124,34 +161,57 @@ struct SmallRow {
     }
 };
 
+template <bool Gray>
 void small_down(const Small& plan, const int16_t* middle, uint8_t* const* out) {
-    const int64_t step = plan.blocks * LANES, channel = step * plan.height;
-    for (int i = 0; i < plan.rows; ++i) {
+    // Copies: as far as the compiler knows, bytes that are stored might be parts of the plan.
+    const int64_t step = plan.blocks * LANES, channel = step * plan.height, columns = plan.columns;
+    const int rows = plan.rows, planes = Gray ? 1 : plan.channels;
+    Vector weight[3] = {};
+    for (int c = 0; Gray && c < 3; ++c) weight[c] = plan.gray[c] - Vector{};
+    for (int i = 0; i < rows; ++i) {
         const SmallRow row(plan, i, step);
-        for (int64_t j = 0; j < plan.columns; j += 2 * LANES) {
-            Ints sum[2];
-            if (!plan.gray) {
-                for (int c = 0; c < plan.channels; ++c) {
-                    row.sum(middle + c * channel + j, sum);
-                    store_levels(sum[0], sum[1], out[c] + i * plan.columns + j);
+        for (int plane = 0; plane < planes; ++plane) {
+            const int16_t* from = middle + plane * channel;
+            uint8_t* to = out[plane] + i * columns;
+            for (int64_t j = 0; j < columns; j += 2 * LANES) {
+                Ints sum[2];
+                row.sum(from + j, sum);
+                if constexpr (Gray) {
+                    Vector gray[2] = {floats_of(sum[0]) * weight[0], floats_of(sum[1]) * weight[0]};
+                    for (int c = 1; c < 3; ++c) {
+                        row.sum(from + c * channel + j, sum);
+                        for (int b = 0; b < 2; ++b) gray[b] = fused(floats_of(sum[b]), weight[c], gray[b]);
+                    }
+                    for (int b = 0; b < 2; ++b) sum[b] = truncated(gray[b]);
                 }
-                continue;
+                store_levels(sum[0], sum[1], to + j);
             }
-            Vector gray[2];
-            row.sum(middle + j, sum);
-            for (int b = 0; b < 2; ++b) gray[b] = floats_of(sum[b]) * plan.gray[0];
-            for (int c = 1; c < 3; ++c) {
-                row.sum(middle + c * channel + j, sum);
-                for (int b = 0; b < 2; ++b) gray[b] = fused(floats_of(sum[b]), plan.gray[c] - Vector{}, gray[b]);
-            }
-            store_levels(truncated(gray[0]), truncated(gray[1]), out[0] + i * plan.columns + j);
         }
     }
 }
 
 void small(const Small& plan, const uint8_t* image, int16_t* middle, uint8_t* const* out) {
     (plan.along.pairs == 1 ? small_along<1> : small_along<2>)(plan, image, middle);
-    small_down(plan, middle, out);
+    (plan.gray ? small_down<true> : small_down<false>)(plan, middle, out);
+}
+
+void small_copy(const SmallCopy& plan, const uint8_t* image, uint8_t* const* out) {
+    constexpr int WINDOW = sizeof(Ints) == 64 ? 64 : 16;
+    const int rows = plan.rows, columns = plan.columns, blocks = (columns + WINDOW - 1) / WINDOW, width = plan.width;
+    for (int c = 0; c < plan.channels; ++c) {
+        const uint8_t *from = image + c * plan.channel, fill = plan.fill[c];
+        uint8_t* to = out[c];
+        for (int i = 0; i < rows; ++i, to += columns) {
+            const int y = plan.row_of[i];
+            if (y < 0) {
+                std::memset(to, fill, static_cast<size_t>(columns));
+                continue;
+            }
+            const uint8_t* line = from + y * plan.row;
+            for (int block = 0; block < blocks; ++block)
+                SmallPick(plan.index + block * WINDOW, width)(line + plan.base[block], fill, to + block * WINDOW);
+        }
+    }
 }
 
 }  // namespace

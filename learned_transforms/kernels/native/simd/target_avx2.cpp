@@ -336,7 +336,7 @@ constexpr Kernels make() {
     made.table = table;
     made.levels = levels;
     made.cast = cast;
-    made.small = small;
+    made.small = small, made.small_copy = small_copy;
     return made;
 }
 

@@ -375,7 +375,7 @@ constexpr Kernels make() {
     made.levels = levels;
     made.words = words;
     made.cast = cast;
-    made.small = small;
+    made.small = small, made.small_copy = small_copy;
     return made;
 }
 
