@@ -262,9 +262,11 @@ class LearnedCompose(Pipeline):
         seen = is_compiling() or observed()
         rows, lane = Rows(), None
         with use_generator(generator):
-            for image in images:
+            for number, image in enumerate(images):
                 if not (alike and lane is not None and lane.kept):
                     lane = None if seen else self.patient(image)
+                    if alike and lane is not None and lane.rows(images[number:], rows):
+                        break
                 rows.add(self.forward(image) if lane is None else lane.row(image, rows.later))
             return rows.batch()
 

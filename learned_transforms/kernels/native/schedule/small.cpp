@@ -6,6 +6,7 @@ namespace lt {
 namespace {
 
 constexpr int MOST_TAPS = 4, MOST_CHANNELS = 4;
+constexpr uintptr_t ALIGNED = 64;  // bytes of a cache line, and of the longest vectors
 
 bool fits(const View& view, const Target& to, const Kernels& kernels) {
     return kernels.small && view.dtype == Dtype::uint8 && !view.interleaved() && view.channels <= MOST_CHANNELS &&
@@ -134,7 +135,8 @@ std::shared_ptr<const SmallPass> SmallPass::of(const Pass& pass, const View& vie
 void SmallPass::run(const uint8_t* image, uint8_t* target, const Kernels& kernels) const {
     static thread_local Scratch scratch;
     const int64_t words = int64_t{plan_.blocks} * kernels.lanes * kernels.group;
-    auto* middle = scratch.get<int16_t>(Scratch::MIDDLE, words * plan_.height * plan_.channels);
+    uint8_t* room = scratch.get(Scratch::MIDDLE, 2 * words * plan_.height * plan_.channels + ALIGNED);
+    auto* middle = reinterpret_cast<int16_t*>(room + ALIGNED - reinterpret_cast<uintptr_t>(room) % ALIGNED);
     output_.write(target, kernels, scratch, [&](uint8_t* const* out) { kernels.small(plan_, image, middle, out); });
 }
 
@@ -156,7 +158,7 @@ std::optional<SmallCopies> SmallCopies::of(const Pass& pass, const View& view, c
     plan.channels = static_cast<int>(view.channels), plan.width = static_cast<int>(view.width);
     plan.channel = view.channel, plan.row = view.row;
     plan.rows = static_cast<int>(to.height), plan.columns = static_cast<int>(to.width);
-    for (size_t c = 0; c < fill.size(); ++c) plan.fill[c] = static_cast<uint8_t>(fill[c]);
+    for (size_t c = 0; c < std::min(fill.size(), plan.fill.size()); ++c) plan.fill[c] = static_cast<uint8_t>(fill[c]);
     const auto row = [&](int64_t i) { return gather->rows ? gather->rows->at(i, height) : i; };
     const auto column = [&](int64_t j) { return gather->columns ? gather->columns->at(j, width) : j; };
     for (int i = 0; i < plan.rows; ++i) plan.row_of[i] = static_cast<int>(bordered(top + row(i), view.height, border));

@@ -2,6 +2,7 @@
 // time. All give the same values.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -87,7 +88,7 @@ struct SmallCopy {
     int row_of[MOST_SIDE];              // -1: beyond
     int base[MOST_SIDE / 16];           // of blocks of as many columns as a window has bytes: where it begins
     uint8_t index[MOST_SIDE + PADDING]; // in the window; 128 and more: beyond
-    uint8_t fill[4] = {};
+    std::array<uint8_t, 4> fill{};
 };
 
 // Which byte of a row each byte of a line is, where they come in any order. Blocks of a line whose bytes all lie in

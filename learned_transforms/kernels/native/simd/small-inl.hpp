@@ -113,6 +113,7 @@ void small_along(const Small& plan, const uint8_t* image, int16_t* middle) {
     for (int block = 0; block < plan.blocks; block += 2) {
         const int32_t* base = plan.along.base.data() + block;
         const int64_t near = base[0], far = base[1];
+        const bool shared = near == far;
         Ints index[2][Pairs], weight[2][Pairs];
         for (int b = 0; b < 2; ++b)
             for (int pair = 0; pair < Pairs; ++pair) {
@@ -124,7 +125,7 @@ void small_along(const Small& plan, const uint8_t* image, int16_t* middle) {
         for (int c = 0; c < channels; ++c) {
             const uint8_t* from = image + c * channel;
             for (int y = 0; y < height; ++y, from += row, to += step) {
-                const Ints x[2] = {window.at(from + near), window.at(from + far)};
+                const Ints first = window.at(from + near), x[2] = {first, shared ? first : window.at(from + far)};
                 Ints sum[2] = {half, half};
                 for (int b = 0; b < 2; ++b)
                     for (int pair = 0; pair < Pairs; ++pair)
