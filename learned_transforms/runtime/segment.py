@@ -365,25 +365,25 @@ class Lane:
         """Return what a single call gives, for a row of a batch; None: ``later`` took what is to run."""
         return self.as_array(self.any_image(image, drawn, later))
 
-    def rows(self, images: Sequence[Tensor], rows: Rows) -> bool:
-        """Draw for all images of a batch, alike but for their values, and have them be the next rows; False: nothing is
-        drawn, they must come one by one."""
+    def rows(self, images: Tensor, rows: Rows) -> bool:
+        """Draw for all images of a batch ``[N, C, H, W]`` and have them be the next rows; False: nothing is drawn, they must
+        come one by one."""
         drawn = self.draws.many(shape_of(images[0]), len(images))
         if drawn is None:
             return False
-        source = images[0].data_ptr()
-        step = images[min(1, len(images) - 1)].data_ptr() - source
+        source, step = images.data_ptr(), images.stride(0) * images.element_size()
         known: dict[Any, Any] = {}
-        for number, one in enumerate(drawn):
-            key = one[0], one[1] is None
+        for number, (outcomes, window) in enumerate(drawn):
+            key = outcomes, window is None
             call = known.get(key)
             if call is not None:
-                rows.later(call, source + number * step, None, one[1], ())
+                rows.later(call, source + number * step, None, window, ())
                 continue
-            made = self.row(images[number], rows.later, one)
+            image = images[number]
+            made = self.row(image, rows.later, (outcomes, window))
             rows.add(made)
             if made is None and self.segment.compiled:
-                known[key] = rows.reading(images[number], images[-1])
+                known[key] = rows.reading(image, images[-1])
         return True
 
     def entry(self, array: bool) -> Callable[[Any], Any]:
