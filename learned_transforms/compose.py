@@ -277,9 +277,12 @@ class LearnedCompose(Pipeline):
         seen = is_compiling() or observed()
         rows, lane = Rows(), None
         with use_generator(generator):
-            for image in images:
+            for number in range(len(images)):
+                image = images[number]
                 if not (alike and lane is not None and lane.kept):
                     lane = None if seen else self.patient(image)
+                    if alike and lane is not None and lane.rows(images[number:], rows):
+                        break
                 rows.add(self.forward(image) if lane is None else lane.row(image, rows.later))
             return rows.batch()
 
@@ -388,15 +391,16 @@ def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:
     return image
 
 
-def separate(inputs: tuple[Any, ...]) -> tuple[Sequence[Any], bool]:
-    """Return the images that are to be drawn for one by one, and whether they are alike in all but their values.
+def separate(inputs: tuple[Any, ...]) -> tuple[Any, bool]:
+    """Return the images that are to be drawn for one by one, a batch or a sequence; and whether they are a batch, alike in
+    all but their values.
 
     Raises:
         InputTypeError: no batch ``[N, C, H, W]``, and no list of images.
     """
     images = inputs[0] if len(inputs) == 1 else None
     if isinstance(images, Tensor) and images.ndim == 4 and len(images):
-        return images.unbind(), True
+        return images, True
     if isinstance(images, list | tuple) and images and all(isinstance(one, ONE_IMAGE) for one in images):
         return images, False
     found = ", ".join(f"{describe_leaf(x)} {tuple(getattr(x, 'shape', ()))}" for x in inputs)

@@ -338,17 +338,19 @@ def test_an_exception_leaves_nothing_behind(monkeypatch):
     images = noise(4, (40, 50))
     check(transform, images)
     kind = type(next(iter(transform.segments.values())).draws)
-    draw, left = kind.__call__, [2]
+    for name, given in (("many", images), ("__call__", list(images))):
+        draw, left = getattr(kind, name), [len(given) - 2]
 
-    def interrupted(self, *given):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return draw(self, *given)
+        def interrupted(self, *what, draw=draw, left=left):
+            drawn = draw(self, *what)
+            left[0] -= 1
+            if left[0] < 0 or name == "many":
+                raise KeyboardInterrupt
+            return drawn
 
-    monkeypatch.setattr(kind, "__call__", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        transform(images, per_sample=True)
+        monkeypatch.setattr(kind, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            transform(given, per_sample=True)
     monkeypatch.undo()
     check(transform, images)
     with pytest.raises(ChannelsError):

@@ -18,6 +18,8 @@ SCRIPT = """
 import ctypes, mmap, sys
 sys.path.insert(0, sys.argv[1])
 import torch
+from torchvision.transforms import v2
+import learned_transforms as lt
 from test_native import ARITHMETICS, CUBIC, TRIANGLE, resampling
 from learned_transforms.kernels import cpu
 from learned_transforms.layers.network import Network
@@ -53,6 +55,24 @@ for simd in cpu.instructions():
                             found = network(guarded(image, pixel), "cpu")
                         assert torch.equal(found, network(image, "reference")), (simd, name, channels, pixel)
                         runs += 1
+
+def planar(image):
+    length = image.numel()
+    return torch.frombuffer(memory, dtype=image.dtype, count=length, offset=room - length).view(image.shape).copy_(image)
+
+for simd in cpu.instructions():
+    for channels in (1, 3):
+        for height, width in ((20, 9), (33, 16), (31, 17), (20, 64), (30, 65), (40, 128)):
+            levels = torch.randint(0, 256, (channels, height, width), dtype=torch.uint8)
+            network = Network([resampling(TRIANGLE)], [{"size": (height - 3, width - 2)}], "uint8")
+            padded = lt.LearnedCompose([v2.RandomCrop((height, width), padding=3), v2.RandomHorizontalFlip(1.0)])
+            with cpu.forced(simd):
+                assert torch.equal(network(planar(levels), "cpu"), network(levels, "reference"))
+                torch.manual_seed(width)
+                expected = v2.Compose(padded.transforms)(levels)
+                torch.manual_seed(width)
+                assert torch.equal(padded(planar(levels)), expected)
+            runs += 1
 print(runs)
 """
 

@@ -157,7 +157,9 @@ def test_many_draws(name):
 
 def test_little_is_drawn_by_python():
     for few in ([], [v2.RandomHorizontalFlip()], [v2.GaussianBlur(5)]):
-        assert sampler.sampler_of(*positions(few)) is None
+        draw = sampler.sampler_of(*positions(few))
+        assert draw((3, 40, 50)) is None
+        assert len(draw.many((3, 40, 50), 7)) == 7
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,19 @@ class Rows:
         self.values: dict[int, Any] = {}
 
     def later(self, call: Any, source: int, memory: Any, window: Window | None, factors: Sequence[float]) -> None:
-        """The next row is what a native call makes of an image; see ``formats.Later``."""
+        """The next row is what a native call makes of an image; see ``formats.Later``. None: its memory is held."""
         self.places.append(len(self.places) + len(self.values))
         self.calls.append((call, source, window, factors))
         self.memory.append(memory)
+
+    def reading(self, image: Tensor, last: Tensor) -> Any:
+        """Return the native call that was put off last, if it reads an image where it lies, and may read ``last``, of
+        the same storage, too; None: it does not."""
+        call, source, *_ = self.calls[-1]
+        if self.memory[-1] is not image or source != image.data_ptr():
+            return None
+        needed = call.reach + last.element_size() * last.storage_offset()
+        return call if last.untyped_storage().nbytes() >= needed else None
 
     def add(self, value: Any) -> None:
         """The next row is a value; None: it was put off."""

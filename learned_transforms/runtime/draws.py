@@ -9,7 +9,7 @@ from learned_transforms.ir.ops import Shape
 from learned_transforms.transforms.containers import Container, Leaf, reached
 from learned_transforms.transforms.params import from_params, to_params
 from learned_transforms.transforms.registry import spec_of
-from learned_transforms.transforms.rng import toss
+from learned_transforms.transforms.rng import toss, toss_many
 from learned_transforms.transforms.sampler import sampler_of
 from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Spec
 
@@ -79,6 +79,13 @@ class Draws:
             else:
                 outcomes[position] = spec.sample(seen)
         return tuple(outcomes.values()), window
+
+    def many(self, shape: Shape, images: int) -> list[Drawn] | None:
+        """Draw for so many images of a shape (C, H, W), one after the other, at once; None, and nothing is drawn: each
+        must be drawn for by itself."""
+        if self.tossing:
+            return [(coins, None) for coins in toss_many(self.chances, images)]
+        return None if self.sampler is None else self.sampler.many(shape, images)
 
     def by_position(self, outcomes: Sequence[Outcome]) -> dict[int, Outcome]:
         """Return outcomes by the positions of the transforms that drew them."""

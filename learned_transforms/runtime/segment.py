@@ -22,6 +22,7 @@ from learned_transforms.images.formats import (
     to_tensor,
 )
 from learned_transforms.ir.ops import Shape
+from learned_transforms.kernels.batches import Rows
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.geometry import Cropping, Flipping, Padding, Windowing
 from learned_transforms.layers.given import Cutting, Posterizing, erased
@@ -126,6 +127,9 @@ class Segment:
         chosen = backend != "auto" or trainable  # by name, or for its gradients
         self.slight = pictures and not chosen and bool(network.members) and all(map(slight, network.members))
         self.altering = any(spec.alters_info for spec in specs)
+        # Whatever is drawn for an image, nothing but what is compiled runs on it.
+        begins = self.erasing or self.resizing or self.optional or self.croppers or self.overwriting is not None
+        self.compiled = not (begins or self.posterizing or self.draws.factored)
         self.lanes: dict[Any, Lane] = {}
         # By kind of images: what runs on those of any signature; and the signature of the last.
         self.roaming: dict[Any, Lane] = {}
@@ -360,9 +364,30 @@ class Lane:
             return self.contain(image, drawn)
         return made if self.bare or made is None else self.wrap(made, image, drawn)
 
-    def row(self, image: Any, later: Later) -> Any:
+    def row(self, image: Any, later: Later, drawn: Drawn | None = None) -> Any:
         """Return what a single call gives, for a row of a batch; None: ``later`` took what is to run."""
-        return self.as_array(self.any_image(image, None, later))
+        return self.as_array(self.any_image(image, drawn, later))
+
+    def rows(self, images: Tensor, rows: Rows) -> bool:
+        """Draw for all images of a batch ``[N, C, H, W]`` and have them be the next rows; False: nothing is drawn, they must
+        come one by one."""
+        drawn = self.draws.many(shape_of(images[0]), len(images))
+        if drawn is None:
+            return False
+        source, step = images.data_ptr(), images.stride(0) * images.element_size()
+        known: dict[Any, Any] = {}
+        for number, (outcomes, window) in enumerate(drawn):
+            key = outcomes, window is None
+            call = known.get(key)
+            if call is not None:
+                rows.later(call, source + number * step, None, window, ())
+                continue
+            image = images[number]
+            made = self.row(image, rows.later, (outcomes, window))
+            rows.add(made)
+            if made is None and self.segment.compiled:
+                known[key] = rows.reading(image, images[-1])
+        return True
 
     def entry(self, array: bool) -> Callable[[Any], Any]:
         """Return what takes images, or arrays, that come alone."""

@@ -36,17 +36,21 @@ class Buffers(threading.local):
 
 
 BUFFERS = Buffers()
+MOST_KEPT = 64
+"""Numbers of the longest tensor that a thread keeps."""
 default_dtype, function_mode = torch.get_default_dtype, torch._C._is_torch_function_mode_enabled
 ALL_BITS, HALF = -(2**63), 2**32 - 1
 """The least int64, from which on numbers have 64 random bits; and the low half of them."""
 
 
 def buffer_of(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return this thread's tensor of so many numbers to draw into."""
+    """Return this thread's tensor of so many numbers to draw into; of many, a new one."""
     buffer = BUFFERS.kept.get((dtype, count))
     if buffer is None:
         with torch.inference_mode(False):
-            buffer = BUFFERS.kept[dtype, count] = torch.empty(count, dtype=dtype, device="cpu")
+            buffer = torch.empty(count, dtype=dtype, device="cpu")
+        if count <= MOST_KEPT:
+            BUFFERS.kept[dtype, count] = buffer
     return buffer
 
 
@@ -73,6 +77,14 @@ def toss(chances: Sequence[float]) -> tuple[bool, ...]:
         chances: the number that each draw must be below, see ``Spec.chance``.
     """
     return tuple(map(lt, draw(len(chances)), chances))
+
+
+def toss_many(chances: Sequence[float], images: int) -> list[tuple[bool, ...]]:
+    """Toss coins for each of so many images, as :func:`toss` does for one after the other."""
+    if not chances:
+        return [()] * images
+    coins = map(lt, draw(len(chances) * images), [*chances] * images)
+    return list(zip(*[coins] * len(chances), strict=True))
 
 
 def below(stop: int) -> int:

@@ -34,7 +34,7 @@ MOST_PIXELS = 2**24
 """Along an axis, none included, of what the native sampler cuts."""
 
 MANY = 3
-"""Numbers that are drawn one by one in less time than together."""
+"""Numbers from which on drawing together takes less time than one by one."""
 
 
 class Sampler:
@@ -42,10 +42,14 @@ class Sampler:
 
     Args:
         native: the native sampler that reads ahead.
+        numbers: how many it draws for an image, about.
+
+    Attributes:
+        pays: it is faster than Python for a single image.
     """
 
-    def __init__(self, native: "_native.Sampler") -> None:
-        self.native = native
+    def __init__(self, native: "_native.Sampler", numbers: int) -> None:
+        self.native, self.pays = native, numbers >= MANY
 
     def __call__(self, shape: Shape) -> tuple[tuple[Outcome, ...], Window | None] | None:
         """Return the outcomes in order, and the window if one is drawn; None, and nothing is drawn: Python must draw.
@@ -53,7 +57,7 @@ class Sampler:
         Args:
             shape: (C, H, W) of the image.
         """
-        if not default_rng_active():
+        if not (self.pays and default_rng_active()):
             return None
         state = torch.default_generator.get_state()
         ahead = self.native(state.data_ptr(), *shape)
@@ -65,9 +69,20 @@ class Sampler:
             return None
         return outcomes, window
 
+    def many(self, shape: Shape, images: int) -> list[tuple[tuple[Outcome, ...], Window | None]] | None:
+        """Return the same for each of so many images of a shape, in their order."""
+        if not default_rng_active():
+            return None
+        state = torch.default_generator.get_state()
+        ahead = self.native.many(state.data_ptr(), *shape, images)
+        if ahead is None:
+            return None
+        count, last, drawn = ahead
+        return drawn if not count or buffer_of(count).uniform_()[-1].item() == last else None
+
 
 def sampler_of(leaves: Sequence[Leaf], random: Sequence[int]) -> Sampler | None:
-    """Return what draws for the random ones among transforms; None: Python must, or does it as fast.
+    """Return what draws for the random ones among transforms; None: Python must.
 
     Args:
         leaves: the transforms.
@@ -108,7 +123,7 @@ def sampler_of(leaves: Sequence[Leaf], random: Sequence[int]) -> Sampler | None:
             numbers += len(parts)
         else:
             return None
-    return Sampler(native) if numbers >= MANY else None
+    return Sampler(native, numbers)
 
 
 @cache

@@ -35,6 +35,11 @@ int64_t rounded(double length) {
     return static_cast<int64_t>(length - whole < 0.5 ? whole : whole + 1);
 }
 
+// Whether images of such a shape are drawn for here.
+bool known(int64_t channels, int64_t rows, int64_t columns) {
+    return rows >= 1 && columns >= 1 && rows < MOST && columns < MOST && channels <= 16;
+}
+
 nb::object shuffled(Upcoming& numbers, int64_t count) {
     std::vector<int64_t> order(count);
     std::iota(order.begin(), order.end(), 0);
@@ -48,23 +53,25 @@ nb::object shuffled(Upcoming& numbers, int64_t count) {
 }  // namespace
 
 Upcoming::Upcoming(const uint8_t* state)
-    : words_(state + STATE), left_(read<int32_t>(state + LEFT)), next_(static_cast<int64_t>(read<uint64_t>(state + NEXT))) {
+    : given_(state + STATE), left_(read<int32_t>(state + LEFT)), next_(static_cast<int64_t>(read<uint64_t>(state + NEXT))) {
     if (left_ < 1 || left_ > WORDS || next_ < 0 || next_ > WORDS || (left_ > 1 && next_ + left_ - 1 > WORDS))
         throw std::invalid_argument("not the state of a Mersenne Twister");
 }
 
-uint32_t Upcoming::word(int64_t index) const { return static_cast<uint32_t>(read<uint64_t>(words_ + 8 * index)); }
+void Upcoming::refill() {
+    if (made_.empty())
+        for (int64_t i = 0; i < WORDS; ++i) made_.push_back(static_cast<uint32_t>(read<uint64_t>(given_ + 8 * i)));
+    for (int64_t i = 0; i < WORDS; ++i) {
+        const uint32_t mixed = (made_[i] & 0x80000000u) | (made_[(i + 1) % WORDS] & 0x7fffffffu);
+        made_[i] = made_[(i + SHIFT) % WORDS] ^ (mixed >> 1) ^ (mixed & 1 ? 0x9908b0dfu : 0u);
+    }
+    left_ = WORDS, next_ = 0;
+}
 
 uint32_t Upcoming::next() {
-    if (--left_ == 0) left_ = WORDS, next_ = 0, refilled_ = true;
+    if (--left_ == 0) refill();
     const int64_t i = next_++;
-    exhausted_ = exhausted_ || (refilled_ && i >= REFILLED);
-    if (exhausted_) return 0;
-    uint32_t y = word(i);
-    if (refilled_) {
-        const uint32_t mixed = (y & 0x80000000u) | (word(i + 1) & 0x7fffffffu);
-        y = word(i + SHIFT) ^ (mixed >> 1) ^ (mixed & 1 ? 0x9908b0dfu : 0u);
-    }
+    uint32_t y = made_.empty() ? static_cast<uint32_t>(read<uint64_t>(given_ + 8 * i)) : made_[i];
     y ^= y >> 11;
     y ^= (y << 7) & 0x9d2c5680u;
     y ^= (y << 15) & 0xefc60000u;
@@ -158,9 +165,8 @@ nb::object Sampler::value(Upcoming& numbers, const Part& part, int64_t channels)
     return shuffled(numbers, part.low == 0 ? channels : static_cast<int64_t>(part.low));
 }
 
-nb::object Sampler::operator()(uintptr_t state, int64_t channels, int64_t rows, int64_t columns) const {
-    if (rows < 1 || columns < 1 || rows >= MOST || columns >= MOST || channels > 16) return nb::none();
-    Upcoming numbers(reinterpret_cast<const uint8_t*>(state));
+std::optional<std::pair<nb::object, nb::object>> Sampler::draw(Upcoming& numbers, int64_t channels, int64_t rows,
+                                                               int64_t columns) const {
     nb::object outcomes = nb::steal(PyTuple_New(static_cast<Py_ssize_t>(draws_.size()))), window = nb::none();
     for (size_t i = 0; i < draws_.size(); ++i) {
         const Draw& draw = draws_[i];
@@ -170,7 +176,7 @@ nb::object Sampler::operator()(uintptr_t state, int64_t channels, int64_t rows, 
         } else if (outcome.ptr() == Py_True && (draw.kind == Kind::window || draw.kind == Kind::crop)) {
             std::array<int64_t, 4> found{};
             const auto search = draw.kind == Kind::window ? &Sampler::find : &Sampler::cut;
-            if (!(this->*search)(numbers, draw, rows, columns, found)) return nb::none();
+            if (!(this->*search)(numbers, draw, rows, columns, found)) return {};
             window = nb::make_tuple(found[0], found[1], found[2], found[3]);
         } else if (outcome.ptr() == Py_True) {
             outcome = nb::steal(PyTuple_New(static_cast<Py_ssize_t>(draw.parts.size())));
@@ -179,10 +185,29 @@ nb::object Sampler::operator()(uintptr_t state, int64_t channels, int64_t rows, 
                 PyTuple_SET_ITEM(outcome.ptr(), j, pair.release().ptr());
             }
         }
-        if (numbers.exhausted()) return nb::none();
         PyTuple_SET_ITEM(outcomes.ptr(), i, outcome.release().ptr());
     }
-    return nb::make_tuple(numbers.count(), (numbers.last() & MASK) * STEP, outcomes, window);
+    return std::pair{std::move(outcomes), std::move(window)};
+}
+
+nb::object Sampler::operator()(uintptr_t state, int64_t channels, int64_t rows, int64_t columns) const {
+    if (!known(channels, rows, columns)) return nb::none();
+    Upcoming numbers(reinterpret_cast<const uint8_t*>(state));
+    const auto drawn = draw(numbers, channels, rows, columns);
+    if (!drawn) return nb::none();
+    return nb::make_tuple(numbers.count(), (numbers.last() & MASK) * STEP, drawn->first, drawn->second);
+}
+
+nb::object Sampler::many(uintptr_t state, int64_t channels, int64_t rows, int64_t columns, int64_t images) const {
+    if (!known(channels, rows, columns)) return nb::none();
+    Upcoming numbers(reinterpret_cast<const uint8_t*>(state));
+    nb::list all;
+    for (int64_t n = 0; n < images; ++n) {
+        const auto drawn = draw(numbers, channels, rows, columns);
+        if (!drawn) return nb::none();
+        all.append(nb::make_tuple(drawn->first, drawn->second));
+    }
+    return nb::make_tuple(numbers.count(), (numbers.last() & MASK) * STEP, all);
 }
 
 void define_sampler(nb::module_& m) {
@@ -194,7 +219,8 @@ void define_sampler(nb::module_& m) {
         .def("crop", &Sampler::crop, "gate"_a, "size"_a, "around"_a, "if_needed"_a, "each"_a)
         .def("params", &Sampler::params, "gate"_a)
         .def("part", &Sampler::part, "name"_a, "kind"_a, "low"_a, "high"_a, "chance"_a)
-        .def("__call__", &Sampler::operator(), "state"_a, "channels"_a, "rows"_a, "columns"_a);
+        .def("__call__", &Sampler::operator(), "state"_a, "channels"_a, "rows"_a, "columns"_a)
+        .def("many", &Sampler::many, "state"_a, "channels"_a, "rows"_a, "columns"_a, "images"_a);
 }
 
 }  // namespace lt

@@ -5,7 +5,9 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace lt {
@@ -18,18 +20,16 @@ class Upcoming {
     uint32_t next();
     int64_t count() const { return count_; }
     uint32_t last() const { return last_; }
-    // Whether numbers were asked for that hang on words which are made later; those given are 0.
-    bool exhausted() const { return exhausted_; }
 
   private:
-    static constexpr int64_t WORDS = 624, SHIFT = 397, REFILLED = WORDS - SHIFT;
+    static constexpr int64_t WORDS = 624, SHIFT = 397;
 
-    uint32_t word(int64_t index) const;
+    void refill();
 
-    const uint8_t* words_;
+    const uint8_t* given_;        // the words of the state
+    std::vector<uint32_t> made_;  // those that come when they are used up
     int64_t left_, next_, count_ = 0;
     uint32_t last_ = 0;
-    bool refilled_ = false, exhausted_ = false;
 };
 
 class Sampler {
@@ -52,6 +52,8 @@ class Sampler {
 
     // (how many numbers were used, the last of them in 0..1, what each draw gave, the window or None), or None: in doubt.
     nanobind::object operator()(uintptr_t state, int64_t channels, int64_t rows, int64_t columns) const;
+    // The same for each of so many images, in order: (how many, the last, [(what each draw gave, the window or None)]).
+    nanobind::object many(uintptr_t state, int64_t channels, int64_t rows, int64_t columns, int64_t images) const;
 
   private:
     enum class Kind { coin, window, crop, params };
@@ -72,6 +74,9 @@ class Sampler {
         bool if_needed, each;
     };
 
+    // What each draw gave, and the window, for one image; none: in doubt.
+    std::optional<std::pair<nanobind::object, nanobind::object>> draw(Upcoming& numbers, int64_t channels, int64_t rows,
+                                                                      int64_t columns) const;
     float uniform(Upcoming& numbers, double low, double high) const;
     // Whether there is one beyond doubt: (top, left, rows, columns).
     bool find(Upcoming& numbers, const Draw& draw, int64_t rows, int64_t columns, std::array<int64_t, 4>& found) const;

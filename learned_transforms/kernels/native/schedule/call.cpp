@@ -88,7 +88,7 @@ void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const st
     to.data = target;
     const Kernels& kernels = program_->kernels();
     if (!window && !windowed_) {
-        std::call_once(made_, [&] { geometries_ = passes_->geometries(batch.first, kernels); });
+        std::call_once(made_, [&] { geometries_ = passes_->geometries(batch.first, true, kernels); });
         return passes_->run(batch, to, geometries_, factors, threads, kernels);
     }
     View& view = batch.first;
@@ -96,21 +96,24 @@ void Call::run(const uint8_t* source, uint8_t* target, int64_t threads, const st
     std::shared_ptr<const Passes> passes = passes_;
     if (window) {
         const auto [top, left, height, width] = *window;
-        const Size whole{view.height, view.width};
-        if (top >= 0 && left >= 0 && height >= 1 && width >= 1 && height <= view.height - top &&
-            width <= view.width - left) {
+        const bool inside = top >= 0 && left >= 0 && height >= 1 && width >= 1 && height <= view.height - top &&
+                            width <= view.width - left;
+        if (!inside) program_->check_beyond(*window);
+        if (program_->begins() || !program_->alike({view.height, view.width}, {height, width}))
+            passes = program_->lower({height, width}, view.dtype, &factors);
+        const Target& shape = passes->output();
+        require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
+        if (passes->run_part(batch, to, *window, program_->border(), program_->fill(), threads, kernels)) return;
+        if (inside) {
             view.data += top * view.row + left * view.pixel;
-            view.height = height;
-            view.width = width;
+            view.height = height, view.width = width;
         } else {
             batch = program_->seen(batch, *window, part);
         }
-        if (!program_->alike(whole, {height, width})) passes = program_->lower({height, width}, view.dtype);
-        const Target& shape = passes->output();
-        require(shape.height == to.height && shape.width == to.width, "a window changes the size of the output");
+    } else if (program_->begins()) {
+        passes = program_->lower({view.height, view.width}, view.dtype, &factors);
     }
-    if (program_->begins()) passes = program_->lower({view.height, view.width}, view.dtype, &factors);
-    passes->run(batch, to, passes->geometries(view, kernels), factors, threads, kernels);
+    passes->run(batch, to, passes->geometries(view, batch.images > 1, kernels), factors, threads, kernels);
 }
 
 void run_all(const std::vector<Job>& jobs, int64_t threads) {

@@ -35,6 +35,16 @@ int64_t channels_after(const Stage& stage, int64_t channels) {
     return gather && gather->channels ? static_cast<int64_t>(gather->channels->size()) : channels;
 }
 
+void look_up(const Table& table, int64_t channel, const uint8_t* in, int64_t n, uint8_t* out, const Kernels& kernels) {
+    const int64_t row = table.channels == 1 ? 0 : channel;
+    if (table.dtype == Dtype::uint8)
+        kernels.levels(table.levels.data() + row * 256, in, n, out);
+    else if (table.dtype == Dtype::float32)
+        kernels.table(table, row, in, n, reinterpret_cast<float*>(out));
+    else
+        kernels.words(table, row, in, n, reinterpret_cast<uint16_t*>(out));
+}
+
 namespace {
 
 // What a step makes of n values of each plane.
@@ -69,15 +79,7 @@ struct Stepping {
         each([&](int64_t c) { mix(*how, c, out(c)); });
     }
     void operator()(const Table* table) const {
-        each([&](int64_t c) {
-            const int64_t row = table->channels == 1 ? 0 : c;
-            if (table->dtype == Dtype::uint8)
-                kernels.levels(table->levels.data() + row * 256, from.of[c], n, out(c));
-            else if (table->dtype == Dtype::float32)
-                kernels.table(*table, row, from.of[c], n, reinterpret_cast<float*>(out(c)));
-            else
-                kernels.words(*table, row, from.of[c], n, reinterpret_cast<uint16_t*>(out(c)));
-        });
+        each([&](int64_t c) { look_up(*table, c, from.of[c], n, out(c), kernels); });
     }
     void operator()(const Normalize* normalize) const {
         each([&](int64_t c) {

@@ -96,6 +96,9 @@ const Arithmetic* arithmetic_of(const Stage& stage);
 Dtype dtype_after(const Stage& stage, Dtype dtype);
 int64_t channels_after(const Stage& stage, int64_t channels);
 
+// What a table has for n levels of one channel, in its type.
+void look_up(const Table& table, int64_t channel, const uint8_t* in, int64_t n, uint8_t* out, const Kernels& kernels);
+
 // Gather: of rows and columns. Blend: with a filter. What is pointed to belongs to the pass's `changing`.
 using Change = std::variant<std::monostate, Gather, Resample, const Sparse*, const Filter*, const Blend*, const Blur*,
                             const BoxBlur*, const Warp*>;

@@ -159,17 +159,18 @@ void Passes::check_factors(const Factors& factors) const {
     }
 }
 
-Geometries Passes::geometries(const View& first, const Kernels& kernels) const {
+Geometries Passes::geometries(const View& first, bool whole, const Kernels& kernels) const {
     Geometries all;
     View view = first;
     for (size_t n = 0; n < passes_.size(); ++n) {
         const auto* resample = std::get_if<Resample>(&passes_[n].change);
-        all.push_back(resample ? std::make_shared<const Geometry>(*resample, passes_[n].seen(view), kernels) : nullptr);
+        all.of.push_back(resample ? std::make_shared<const Geometry>(*resample, passes_[n].seen(view), kernels) : nullptr);
         const Target next = passes_[n].output(view.channels, view.height, view.width, view.dtype);
         const int64_t size = next.element();
         view = {nullptr, nullptr, next.channels, next.height, next.width, next.height * next.width * size,
                 next.width * size, size, next.dtype};
     }
+    if (whole && count() == 1) all.small = SmallPass::of(passes_[0], first, all.of[0].get(), output_, kernels);
     return all;
 }
 
@@ -197,24 +198,52 @@ void Passes::run_image(const View& from, const Target& to, int64_t begin, int64_
         if (!ready) settled.settle(pass, view, factors, kernels, scratch);
         const Settled& numbers = ready ? *ready : settled;
         if (n + 1 == passes_.size())
-            return pass.run(view, to, begin, end, geometries[n].get(), numbers, kernels, scratch);
+            return pass.run(view, to, begin, end, geometries.of[n].get(), numbers, kernels, scratch);
         Target middle = pass.output(view.channels, view.height, view.width, view.dtype);
         const int64_t size = middle.element(), plane = middle.height * middle.width * size;
         auto& memory = between[n % 2];
         memory.reset(new uint8_t[static_cast<size_t>(plane * middle.channels)]);
         middle.data = memory.get();
-        pass.run(view, middle, 0, middle.height, geometries[n].get(), numbers, kernels, scratch);
+        pass.run(view, middle, 0, middle.height, geometries.of[n].get(), numbers, kernels, scratch);
         view = {middle.data, middle.data + plane * middle.channels, middle.channels, middle.height, middle.width, plane,
                 middle.width * size, size, middle.dtype};
     }
+}
+
+namespace {
+
+// Of a batch, by how much there is to do.
+int64_t useful(int64_t threads, const Batch& from, const Target& to) {
+    const View& one = from.first;
+    const int64_t work = from.images * (to.channels * to.height * to.width + one.channels * one.height * one.width);
+    return std::clamp<int64_t>(std::min(threads, work / WORK), 1, 256);
+}
+
+// One image after the other, each by run(image, target, kernels).
+template <class Small>
+void run_small(const Small& small, const Batch& from, const Target& to, int64_t threads, const Kernels& kernels) {
+    const int64_t bytes = to.channels * to.height * to.width * to.element();
+    parallel(from.images, threads, [&](int64_t n) {
+        small.run(from.first.data + n * from.image, to.data + n * bytes, kernels);
+    });
+}
+
+}  // namespace
+
+bool Passes::run_part(const Batch& from, const Target& to, const std::array<int64_t, 4>& window, Border border,
+                      const std::vector<float>& fill, int64_t threads, const Kernels& kernels) const {
+    if (count() != 1 || to.interleaved) return false;
+    const auto copies = SmallCopies::of(passes_[0], from.first, window, border, fill, to, kernels);
+    if (copies) run_small(*copies, from, to, useful(threads, from, to), kernels);
+    return copies.has_value();
 }
 
 void Passes::run(const Batch& from, const Target& to, const Geometries& geometries, const Factors& factors,
                  int64_t threads, const Kernels& kernels) const {
     require(!passes_.empty(), "nothing is done to such images");
     const int64_t values = to.channels * to.height * to.width, size = to.element();
-    const int64_t work = from.images * (values + from.first.channels * from.first.height * from.first.width);
-    threads = std::clamp<int64_t>(std::min(threads, work / WORK), 1, 256);
+    threads = useful(threads, from, to);
+    if (geometries.small && !to.interleaved) return run_small(*geometries.small, from, to, threads, kernels);
     // Few images: each is cut into bands of rows. Only the last pass can be, so there must be just one.
     const int64_t wanted = (threads + from.images - 1) / std::max<int64_t>(from.images, 1);
     const int64_t bands = passes_.size() == 1 ? std::clamp<int64_t>(wanted, 1, to.height) : 1;

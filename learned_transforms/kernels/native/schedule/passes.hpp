@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "schedule/pass.hpp"
+#include "schedule/small.hpp"
 
 namespace lt {
 
@@ -22,8 +22,11 @@ struct Batch {
     int64_t images, image;
 };
 
-// What each pass needs for images of one layout.
-using Geometries = std::vector<std::shared_ptr<const Geometry>>;
+// What each pass needs for images of one layout; `small`: the only pass, where these are done whole.
+struct Geometries {
+    std::vector<std::shared_ptr<const Geometry>> of;
+    std::shared_ptr<const SmallPass> small;
+};
 
 // The numbers that are drawn for each call.
 using Factors = std::vector<double>;
@@ -40,13 +43,19 @@ class Passes {
     const Target& output() const { return output_; }
     int64_t count() const { return static_cast<int64_t>(passes_.size()); }
 
-    Geometries geometries(const View& view, const Kernels& kernels) const;
+    // `whole`: small images may be done whole, which takes longer to prepare.
+    Geometries geometries(const View& view, bool whole, const Kernels& kernels) const;
 
     // Bytes of memory that it holds, about; with its geometries for images like `view`, if it is not null.
     int64_t held(const View* view) const;
     void check_factors(const Factors& factors) const;
     void run(const Batch& from, const Target& to, const Geometries& geometries, const Factors& factors,
              int64_t threads, const Kernels& kernels) const;
+
+    // The same of the part (top, left, height, width) of each image, which may reach beyond it, where `border` lies, with
+    // `fill` for each channel; false: nothing is done, and the part must be copied first.
+    bool run_part(const Batch& from, const Target& to, const std::array<int64_t, 4>& window, Border border,
+                  const std::vector<float>& fill, int64_t threads, const Kernels& kernels) const;
 
   private:
     void add(const Shared& stage);

@@ -207,12 +207,16 @@ void Program::surround(Border border, std::vector<float> fill) {
     around_fill_ = std::move(fill);
 }
 
-Batch Program::seen(const Batch& from, const std::array<int64_t, 4>& window, std::vector<uint8_t>& memory) const {
+void Program::check_beyond(const std::array<int64_t, 4>& window) const {
     require(around_.has_value(), "the window does not lie in the image");
     const auto [top, left, height, width] = window;
     require(height >= 1 && width >= 1 && height <= LONGEST && width <= LONGEST && std::abs(top) <= LONGEST &&
                 std::abs(left) <= LONGEST,
             "a window has at least one pixel, and at most 2^24 along an axis");
+}
+
+Batch Program::seen(const Batch& from, const std::array<int64_t, 4>& window, std::vector<uint8_t>& memory) const {
+    const auto [top, left, height, width] = window;
     const auto list = [&](int64_t start, int64_t count, int64_t size) {
         Keep keep{start, 1, count};
         if (*around_ == Border::zero) return keep;

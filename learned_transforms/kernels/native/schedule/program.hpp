@@ -24,7 +24,10 @@ class Program {
     // What lies around an image, for windows that reach beyond it: a border, and for zero the fill of each channel.
     void surround(Border border, std::vector<float> fill);
 
-    // The part of an image in a window (top, left, height, width) that reaches beyond it, copied into `memory`.
+    // Throws unless a window (top, left, height, width) may reach beyond an image as far as it does.
+    void check_beyond(const std::array<int64_t, 4>& window) const;
+
+    // The part of an image in such a window, copied into `memory`.
     Batch seen(const Batch& from, const std::array<int64_t, 4>& window, std::vector<uint8_t>& memory) const;
 
     // What it comes to for images of one size: crops and flips move into what resizes, tables join. `factors`: what was
@@ -37,6 +40,8 @@ class Program {
     // Whether that is the same for images of both sizes.
     bool alike(const Size& one, const Size& other) const;
 
+    Border border() const { return around_.value_or(Border::edge); }
+    const std::vector<float>& fill() const { return around_fill_; }
     int64_t channels() const { return channels_; }
     const Kernels& kernels() const { return *kernels_; }
 

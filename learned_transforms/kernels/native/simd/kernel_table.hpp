@@ -60,6 +60,38 @@ struct Rows {
     const int32_t* high = nullptr;     // the rest, if they are wide
 };
 
+// A pass over a small planar image of bytes, whole: a sum of up to four along a row, then of up to four of these down a
+// column, each rounded; no weight is negative, and no sum beyond 255. Then one gray channel of three, or all channels.
+struct Small {
+    struct Taps {
+        int pairs = 0, bits = 0;
+        std::vector<int32_t> base;     // along: [blocks], first byte of a window; down: [outputs, 4], rows
+        std::vector<int32_t> index;    // along: [blocks, pairs, lanes], the shuffle
+        std::vector<int32_t> weights;  // two in every number; along: [blocks, pairs, lanes]; down: [outputs, 2]
+    };
+
+    int channels = 0, height = 0, width = 0;  // of the image
+    int64_t channel = 0, row = 0;             // bytes from one to the next
+    int rows = 0, columns = 0;                // of the output
+    int blocks = 0;                           // of columns, an even number
+    Taps along, down;
+    const float* gray = nullptr;  // [3]: weights, the second and third product fused with the sum, which is cut off
+};
+
+// Sides of an image that is done whole, and of what is made of it.
+constexpr int MOST_SIDE = 128;
+
+// A copy of rows and columns of such an image, in any order, with what lies beyond.
+struct SmallCopy {
+    int channels = 0, width = 0;        // of the image
+    int64_t channel = 0, row = 0;       // bytes from one to the next
+    int rows = 0, columns = 0;          // of the output
+    int row_of[MOST_SIDE];              // -1: beyond
+    int base[MOST_SIDE / 16];           // of blocks of as many columns as a window has bytes: where it begins
+    uint8_t index[MOST_SIDE + PADDING]; // in the window; 128 and more: beyond
+    std::array<uint8_t, 4> fill{};
+};
+
 // Which byte of a row each byte of a line is, where they come in any order. Blocks of a line whose bytes all lie in
 // one window of two blocks are picked by a shuffle.
 struct Picks {
@@ -257,6 +289,11 @@ struct Kernels {
 
     Evaluation<float> floats, mixed;  // mixed: as Arithmetic::grouped has it
     Evaluation<double> doubles;
+
+    // A small image, whole; null: it is not. middle: for each of its rows `blocks` times the lanes of one, of words. out:
+    // by channel, row by row; whole vectors are written.
+    void (*small)(const Small& plan, const uint8_t* image, int16_t* middle, uint8_t* const* out) = nullptr;
+    void (*small_copy)(const SmallCopy& plan, const uint8_t* image, uint8_t* const* out) = nullptr;
 };
 
 extern const Kernels PORTABLE;

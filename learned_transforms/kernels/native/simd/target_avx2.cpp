@@ -2,6 +2,7 @@
 #ifdef LT_AVX2
 #include "simd/kernels-inl.hpp"
 #include "simd/x86-inl.hpp"
+#include "simd/small-inl.hpp"
 #include "simd/warp-inl.hpp"
 
 namespace lt {
@@ -131,6 +132,7 @@ struct Avx2 : Sixteen, Eights {
 constexpr Kernels make() {
     Kernels made = make_kernels<Avx2>();
     made.frame = frame, made.warp = warp;
+    made.small = small_images::small, made.small_copy = small_images::small_copy;
     return made;
 }
 

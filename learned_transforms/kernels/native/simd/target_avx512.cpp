@@ -2,6 +2,7 @@
 #ifdef LT_AVX512
 #include "simd/kernels-inl.hpp"
 #include "simd/x86-inl.hpp"
+#include "simd/small-inl.hpp"
 #include "simd/warp-inl.hpp"
 
 namespace lt {
@@ -195,6 +196,7 @@ constexpr Kernels make() {
     made.table = table, made.formulas = false;
     made.words = words;
     made.frame = frame, made.warp = warp;
+    made.small = small_images::small, made.small_copy = small_images::small_copy;
     return made;
 }
 
