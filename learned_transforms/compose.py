@@ -392,8 +392,8 @@ def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:
 
 
 def separate(inputs: tuple[Any, ...]) -> tuple[Any, bool]:
-    """Return the images that are to be drawn for one by one, a batch or a sequence; and whether they are a batch, alike in
-    all but their values.
+    """Return the images that are to be drawn for one by one, a batch or a sequence; and whether they are alike in all
+    but their values.
 
     Raises:
         InputTypeError: no batch ``[N, C, H, W]``, and no list of images.

@@ -58,7 +58,8 @@ for simd in cpu.instructions():
 
 def planar(image):
     length = image.numel()
-    return torch.frombuffer(memory, dtype=image.dtype, count=length, offset=room - length).view(image.shape).copy_(image)
+    flat = torch.frombuffer(memory, dtype=image.dtype, count=length, offset=room - length)
+    return flat.view(image.shape).copy_(image)
 
 for simd in cpu.instructions():
     for channels in (1, 3):

@@ -30,6 +30,9 @@ class Sampler:
     def __call__(
         self, state: int, channels: int, rows: int, columns: int
     ) -> tuple[int, float, tuple[Any, ...], tuple[int, int, int, int] | None] | None: ...
+    def many(
+        self, state: int, channels: int, rows: int, columns: int, images: int
+    ) -> tuple[int, float, list[tuple[tuple[Any, ...], tuple[int, int, int, int] | None]]] | None: ...
 
 class Call:
     """A program with images of one shape and layout."""

@@ -63,7 +63,7 @@ class Rows:
         """
         if not self.calls:
             return tree_map(stacked, *self.values.values())
-        kinds = [kind_of_call(call) for call in dict.fromkeys(call for call, *_ in self.calls)]
+        kinds = [kind_of_call(call) for call in dict.fromkeys(call for call, _, _, _ in self.calls)]
         kind = common([*kinds, *map(kind_of, self.values.values())])
         made = cpu.fresh((len(self.places) + len(self.values), *kind.size), kind.dtype)
         self.write(made)
@@ -77,7 +77,7 @@ class Rows:
         """
         step = made.nbytes // len(made)
         calls = zip(self.places, self.calls, strict=True)
-        cpu.run_all([(call, source, place * step, *drawn) for place, (call, source, *drawn) in calls], made)
+        cpu.run_all([(call, at, place * step, window, factors) for place, (call, at, window, factors) in calls], made)
         for place, value in self.values.items():
             row, plain = made[place], tensor_of(value)
             if plain.shape != row.shape:

@@ -369,8 +369,8 @@ class Lane:
         return self.as_array(self.any_image(image, drawn, later))
 
     def rows(self, images: Tensor, rows: Rows) -> bool:
-        """Draw for all images of a batch ``[N, C, H, W]`` and have them be the next rows; False: nothing is drawn, they must
-        come one by one."""
+        """Draw for all images of a batch ``[N, C, H, W]`` and have them be the next rows; False: nothing is drawn, and
+        they must come one by one."""
         drawn = self.draws.many(shape_of(images[0]), len(images))
         if drawn is None:
             return False

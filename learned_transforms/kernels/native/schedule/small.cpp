@@ -159,14 +159,17 @@ std::optional<SmallCopies> SmallCopies::of(const Pass& pass, const View& view, c
     plan.channel = view.channel, plan.row = view.row;
     plan.rows = static_cast<int>(to.height), plan.columns = static_cast<int>(to.width);
     for (size_t c = 0; c < std::min(fill.size(), plan.fill.size()); ++c) plan.fill[c] = static_cast<uint8_t>(fill[c]);
-    const auto row = [&](int64_t i) { return gather->rows ? gather->rows->at(i, height) : i; };
-    const auto column = [&](int64_t j) { return gather->columns ? gather->columns->at(j, width) : j; };
-    for (int i = 0; i < plan.rows; ++i) plan.row_of[i] = static_cast<int>(bordered(top + row(i), view.height, border));
+    // Of number i of what is kept of `size` pixels, the first of which is pixel `start` of `length`.
+    const auto place = [border](const std::optional<Keep>& keep, int i, int64_t size, int64_t start, int64_t length) {
+        const int64_t index = start + (keep ? keep->at(i, size) : i);
+        return static_cast<int>(index >= 0 && index < length ? index : bordered(index, length, border));
+    };
+    for (int i = 0; i < plan.rows; ++i) plan.row_of[i] = place(gather->rows, i, height, top, view.height);
     for (int first = 0; first < plan.columns; first += kernels.window) {
         int from[64], least = plan.width, most = 0;
         const int count = std::min(kernels.window, plan.columns - first);
         for (int j = 0; j < count; ++j) {
-            from[j] = static_cast<int>(bordered(left + column(first + j), view.width, border));
+            from[j] = place(gather->columns, first + j, width, left, view.width);
             if (from[j] >= 0) least = std::min(least, from[j]), most = std::max(most, from[j]);
         }
         const int base = std::max(std::min(least, plan.width - kernels.window), 0);
