@@ -29,7 +29,7 @@ void pick(const Picks& picks, const uint8_t* row, uint8_t* out) {
         if (!V::MASKED || whole)
             V::store_bytes(out + at, made);
         else
-            V::store_part(out + at, made, static_cast<int64_t>(bytes - at));
+            return V::store_part(out + at, made, static_cast<int64_t>(bytes - at));
     }
 }
 
