@@ -38,6 +38,7 @@ PIPELINES: dict[str, list[Any]] = {
         v2.RandomHorizontalFlip(),
         *FLOATS,
     ],
+    "rotated": [v2.Resize((224, 224)), v2.RandomRotation(30, InterpolationMode.BILINEAR), *FLOATS],
     "timm eval": [v2.Resize(248, InterpolationMode.BICUBIC), v2.CenterCrop(224), *FLOATS],
     "detection": [v2.Resize(480, max_size=800), v2.RandomHorizontalFlip(), *FLOATS],
 }
