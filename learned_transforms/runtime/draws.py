@@ -32,7 +32,8 @@ class Draws:
         chances: where all that is drawn are coins, each whatever the others: of each. They are tossed together.
         tossing: whether that is so.
         factored: positions of those that draw factors.
-        tracking: some draw from the size that those before them left.
+        tracking: some draw where the image goes from the size that those before them left: ever another place.
+        following: some draw from that size.
     """
 
     def __init__(self, leaves: Sequence[Leaf], given: Sequence[Form], drawer: int | None) -> None:
@@ -45,6 +46,7 @@ class Draws:
         self.tossing = all(leaf.within is None for leaf in leaves) and len(self.chances) == len(self.random)
         self.factored = [position for position in self.random if self.specs[position].factors]
         self.tracking = any(spec.placing or (n != drawer and spec.windowing) for n, spec in enumerate(self.specs))
+        self.following = self.tracking or any(spec.measuring for spec in self.specs)
         self.sampler = None if self.tossing or self.tracking else sampler_of(leaves, self.random)
 
     def __call__(self, image: Any, beside: Any = None) -> Drawn:
@@ -60,7 +62,7 @@ class Draws:
         seen, known = Seen(shape), 0
         for position in self.random:
             spec = self.specs[position]
-            if self.tracking:
+            if self.following:
                 shape, known = self.shape_behind(shape, known, position, outcomes), position
                 seen = Seen(shape, self.limited[position] or (beside is not None and beside.masked))
             if not self.reached(position, outcomes):
@@ -95,6 +97,12 @@ class Draws:
         known = self.by_position(outcomes)
         applied = ((spec, self.applied(position, known)) for position, spec in enumerate(self.specs))
         return [(spec, what) for spec, what in applied if not isinstance(spec, Container) and spec.takes_effect(what)]
+
+    def alone(self, outcomes: Sequence[Outcome]) -> bool:
+        """Return whether a transform runs that takes one image in a sample."""
+        found = [position for position, spec in enumerate(self.specs) if spec.alone]
+        known = self.by_position(outcomes) if found else {}
+        return any(self.applied(position, known) is not False for position in found)
 
     def shape_behind(self, shape: Shape, first: int, stop: int, outcomes: Mapping[int, Outcome]) -> Shape:
         """Return (C, H, W) of an image behind the transforms from number ``first`` up to ``stop``, excluded."""

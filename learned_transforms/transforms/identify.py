@@ -27,7 +27,9 @@ PRESETS = (presets.ImageClassification, presets.SemanticSegmentation, presets.Ob
 PUBLISHED = (*SPECS, *COMPOSES, *PRESETS, nn.Sequential)
 
 METHODS = ("forward", "get_params", "make_params", "_get_params", "transform", "check_inputs",
-           "_call_kernel", "_needs_transform_list", "_transformed_types")  # fmt: skip
+           "_call_kernel", "_needs_transform_list", "_transformed_types", "_augmentation_space", "_AUGMENTATION_SPACE",
+           "_get_policies", "_get_random_item", "_apply_image_or_video_transform",
+           "_flatten_and_extract_image_or_video", "_unflatten_and_insert_image_or_video")  # fmt: skip
 """What decides on what a transform does. Whoever replaces one of these gets what they wrote."""
 
 

@@ -10,7 +10,17 @@ from torchvision.transforms import v2
 
 from learned_transforms.images.formats import Form
 from learned_transforms.layers.given import Cutting
-from learned_transforms.transforms import boxes, color, convert, erasing, geometry, places, pointwise, resize
+from learned_transforms.transforms import (
+    boxes,
+    color,
+    convert,
+    erasing,
+    geometry,
+    places,
+    pointwise,
+    policies,
+    resize,
+)
 from learned_transforms.transforms.clients import moves, twins
 from learned_transforms.transforms.containers import CONTAINERS, Container, Leaf, leaves
 from learned_transforms.transforms.spec import Spec, Step
@@ -34,6 +44,9 @@ BOTH: dict[str, type[Spec]] = {
     "RandomEqualize": color.RandomEqualize,
     "ColorJitter": color.ColorJitter,
     "GaussianBlur": color.GaussianBlur,
+    "AutoAugment": policies.AutoAugment,
+    "RandAugment": policies.RandAugment,
+    "TrivialAugmentWide": policies.TrivialAugmentWide,
     "RandomErasing": erasing.RandomErasing,
     "LinearTransformation": pointwise.LinearTransformation,
     "FiveCrop": geometry.FiveCrop,

@@ -62,6 +62,7 @@ class Step:
         layer: a layer without learned weights, or learned on the spot; None with no key: the values stay as they are.
         params: what the constructor gave, for the layer; a ``Slot`` in it counts the factors of the transform alone.
         parts: of a transform of several layers, those instead.
+        given: what else decides on what it does, and is its own: names of tables and rules.
     """
 
     form: Form
@@ -69,6 +70,7 @@ class Step:
     layer: Layer | None = None
     params: Params | None = None
     parts: "tuple[Step, ...]" = ()
+    given: tuple[str, ...] = ()
 
     def layers(self) -> "tuple[tuple[int | None, Step], ...]":
         """Return the steps of one layer, with their numbers where there are several."""
@@ -108,9 +110,11 @@ class Spec:
         optional: it may be left out, by what is drawn.
         looks: it must see the image before it draws, and so begins a segment.
         windowing: it draws the part of the image to use.
+        measuring: it draws from the size that those before left.
         placing: it draws where the image goes, from the size that those before left, and from boxes: anywhere.
         same_size: it asks that all that lies together has one size.
         alike: v2's draws for images of one shape.
+        alone: v2's takes one image, or video, in a sample, and nothing that lies on it.
         names: of what it draws, in params.
         factors: of these, the numbers that go to the network beside the image, one for each ``Slot``.
 
@@ -131,7 +135,7 @@ class Spec:
     arguments: ClassVar[Sequence[str]] = ()
     tensors: ClassVar[Sequence[str]] = ()
     default_dtype = half = shallow = writes = takes_arrays = False
-    random = coin = optional = looks = windowing = placing = same_size = alike = False
+    random = coin = optional = looks = windowing = measuring = placing = same_size = alike = alone = False
     names: ClassVar[Sequence[str]] = ()
     factors: ClassVar[Sequence[str]] = ()
     geometric = converting = numeric = erasing = several = unmarking = False

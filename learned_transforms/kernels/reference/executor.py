@@ -32,7 +32,9 @@ from learned_transforms.ir.ops import (
     Stage,
     Stretch,
     Table,
+    Tables,
     Turn,
+    number,
 )
 from learned_transforms.ir.passes import at, fold
 from learned_transforms.ir.plan import Around, Plan, settled
@@ -295,6 +297,11 @@ def table(image: Tensor, stage: Table) -> Tensor:
     return torch.stack(planes, -3)
 
 
+def tables(image: Tensor, stage: Tables) -> Tensor:
+    chosen = stage.values[int(number(stage.number))]
+    return chosen.index_select(0, image.int().flatten()).view(image.shape)
+
+
 def normalize(image: Tensor, stage: Normalize) -> Tensor:
     mean, std = (value.view(-1, 1, 1) for value in (stage.mean, stage.std))
     return (image - mean) / std
@@ -318,6 +325,7 @@ STAGES: dict[type, Callable[[Tensor, Any], Tensor]] = {
     Gather: gather,
     Mix: mix,
     Table: table,
+    Tables: tables,
     Normalize: normalize,
     Cast: cast,
     Apply: apply,

@@ -252,6 +252,13 @@ struct Factor {
     double of(const std::vector<double>& factors) const { return slot ? factors[static_cast<size_t>(*slot)] : value; }
 };
 
+// One of several tables of levels: the number of it, a whole number, may be drawn.
+struct Tables {
+    int64_t count;
+    std::vector<uint8_t> levels;  // [count, 256]
+    Factor number;
+};
+
 // image * a + other * b, in one of three orders, where (a, b) = terms * (1, factor).
 struct Blend {
     enum Form { sum, from_image, from_other };
@@ -310,8 +317,8 @@ struct BoxBlur {
     int64_t passes;
 };
 
-using Stage = std::variant<Resample, Resize, Sparse, Filter, Gather, Mix, Table, Normalize, Cast, Blend, Stretch, Equalize,
-                           Turn, Blur, BoxBlur>;
+using Stage = std::variant<Resample, Resize, Sparse, Filter, Gather, Mix, Table, Tables, Normalize, Cast, Blend, Stretch,
+                           Equalize, Turn, Blur, BoxBlur>;
 
 // Stages are shared: by programs, and by what programs come to for images of one size.
 using Shared = std::shared_ptr<const Stage>;

@@ -1,0 +1,337 @@
+"""Policies of augmentation: a few operations of many, drawn with their magnitudes, one after another."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar
+
+import torch
+from PIL import Image
+from torchvision.transforms import autoaugment, v2
+from torchvision.transforms import functional as v1_functional
+
+from learned_transforms.images.formats import Form
+from learned_transforms.ir.ops import Slot
+from learned_transforms.layers.pointwise import Selecting
+from learned_transforms.transforms.color import equalized, permitted
+from learned_transforms.transforms.pointwise import table_step, tabled
+from learned_transforms.transforms.rng import below, draw, round_float32
+from learned_transforms.transforms.spec import Outcome, Seen, Size, Spec, Step, kind_of, names_are
+
+Operation = tuple[str, float]
+"""Of a policy that was drawn: name and magnitude."""
+
+Magnitudes = tuple[tuple[float, ...] | None, bool]
+"""Of an operation: those in its table, if it has any; and whether a sign is drawn."""
+
+BLENDED = {"Brightness": "brightness", "Color": "saturation", "Contrast": "contrast", "Sharpness": "sharpness"}
+"""Operations that move an image towards another, by 1 and their magnitude: the layers."""
+
+TABLES = {"Posterize": ("posterize", range(1, 9)), "Solarize": ("solarize", range(256))}
+"""Operations that map levels: torchvision's functionals, and their arguments."""
+
+MOST_PLACES = 8
+"""Operations, one after another, of a policy."""
+
+MOST_SIZES = 64
+"""Of images, for which a policy remembers magnitudes."""
+
+
+class Chain(Spec):
+    """A policy: operations one after another.
+
+    Attributes:
+        places: how many there may be.
+        operations: names of those that do anything.
+    """
+
+    random = default_dtype = shallow = True
+    alone = measuring = True
+    names = ("ops",)
+    slots: ClassVar[int] = 2
+    """Numbers that an operation may have."""
+
+    places: int
+    operations: Sequence[str]
+
+    @property
+    def factors(self) -> Sequence[str]:  # type: ignore[override]
+        return self.names * (self.places * self.slots)
+
+    def lower(self, form: Form) -> Step | str:
+        """Take, for each place, the layers of all operations, of which one runs."""
+        if form.dtype != "uint8":
+            return "policies of floats are not learned"
+        if type(self.places) is not int or not 0 <= self.places <= MOST_PLACES:
+            return f"layers take up to {MOST_PLACES} operations in a row"
+        odd = self.odd()
+        if odd is not None:
+            return odd
+        parts: list[Step] = []
+        for place in range(self.places):
+            for name in self.operations:
+                part = self.operation(name, form, place * self.slots)
+                if isinstance(part, str):
+                    return f"{name}: {part}"
+                parts.append(part)
+        return Step(form, parts=tuple(parts), given=("draws", "magnitudes"))
+
+    def odd(self) -> str | None:
+        """Return what it may draw that no layer takes; None: nothing."""
+        return None
+
+    def operation(self, name: str, form: Form, slot: int) -> Step | str:
+        """Lower one operation, whose numbers begin at a slot."""
+        raise NotImplementedError
+
+    def numbers(self, name: str, magnitude: float) -> tuple[float, ...]:
+        """Return the numbers of an operation, as its layer takes them."""
+        raise NotImplementedError
+
+    def effective(self, drawn: Any) -> list[Operation]:
+        """Return the operations that were drawn and do anything."""
+        return [one for one in drawn[0][1] if one[0] in self.operations]
+
+    def split(self, drawn: Outcome) -> tuple[Outcome, tuple[float, ...]]:
+        if isinstance(drawn, bool):
+            return drawn, (0.0,) * len(self.factors)
+        numbers: list[float] = []
+        found = self.effective(drawn)
+        for name, magnitude in found:
+            own = self.numbers(name, magnitude)
+            numbers += (*own, *(0.0,) * (self.slots - len(own)))
+        numbers += (0.0,) * (len(self.factors) - len(numbers))
+        return (("ops", tuple(name for name, _ in found)),), tuple(numbers)
+
+    def parts(self, drawn: Any) -> tuple[Outcome, ...]:
+        found = [one if isinstance(one, str) else one[0] for one in drawn[0][1]]
+        found += [""] * (self.places - len(found))
+        return tuple(name == chosen for chosen in found for name in self.operations)
+
+    def takes_effect(self, drawn: Any) -> bool:
+        return drawn is not False and bool(drawn is True or self.effective(drawn))
+
+
+class Policy(Chain):
+    """A policy of torchvision's."""
+
+    arguments: ClassVar[Sequence[str]] = ("interpolation", "fill")
+    bins: int
+    """Magnitudes in a table."""
+
+    def roles(self) -> tuple[str, ...]:
+        return (*BLENDED.values(), "autocontrast", "equalize")
+
+    def __init__(self, transform: Any) -> None:
+        super().__init__(transform)
+        self.known: dict[tuple[str, Size | None], Magnitudes] = {}
+
+    def space(self, name: str, size: Size) -> Magnitudes:
+        """Return the magnitudes of an operation on images of ``size``, out of torchvision's table."""
+        key = name, size if name.startswith("Translate") else None
+        found = self.known.get(key)
+        if found is None:
+            values, signed = self.table(size)[name] if self.api == "v1" else self.entry(name, size)
+            found = None if values is None or not values.ndim else tuple(values.tolist()), signed
+            if len(self.known) >= MOST_SIZES:
+                self.known.clear()
+            self.known[key] = found
+        return found
+
+    def table(self, size: Size) -> Mapping[str, Any]:
+        """Return v1's table."""
+        made: Mapping[str, Any] = self.transform._augmentation_space(self.bins, size)
+        return made
+
+    def entry(self, name: str, size: Size) -> tuple[Any, bool]:
+        """Return an entry of v2's table."""
+        make, signed = self.transform._AUGMENTATION_SPACE[name]
+        return make(self.bins, *size), signed
+
+    @cached_property
+    def choices(self) -> Sequence[str]:
+        """Names of the operations among which it draws."""
+        return tuple(self.table((1, 1)) if self.api == "v1" else self.transform._AUGMENTATION_SPACE)
+
+    @cached_property
+    def operations(self) -> Sequence[str]:  # type: ignore[override]
+        return tuple(name for name in self.choices if name != "Identity")
+
+    def drawable(self, name: str) -> Sequence[float]:
+        """Return the magnitudes of an operation, on images of one pixel, that it may draw."""
+        raise NotImplementedError
+
+    def odd(self) -> str | None:
+        try:
+            drawn = {name: self.drawable(name) for name in self.operations}
+        except (IndexError, OverflowError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
+            return f"its magnitudes cannot be read ({error})"
+        odd = next((name for name, values in drawn.items() for one in values if not self.fits(name, one)), None)
+        return None if odd is None else f"{odd} has a magnitude that torchvision refuses"
+
+    def negated(self) -> bool:
+        """Draw a sign."""
+        return bool(below(2)) if self.api == "v1" else draw(1)[0] <= 0.5
+
+    def draw_operation(self, size: Size, index: Callable[[int], int]) -> Operation:
+        """Draw an operation, then its magnitude out of its table, then a sign.
+
+        Args:
+            index: from the length of the table to the entry in it.
+        """
+        name = self.choices[below(len(self.choices))]
+        values, signed = self.space(name, size)
+        if values is None:
+            return name, 0.0
+        magnitude = values[index(len(values))]
+        return name, -magnitude if signed and self.negated() else magnitude
+
+    def replay(self, entry: Any) -> Outcome | None:
+        if not names_are(entry, self.names) or not isinstance(entry["ops"], list | tuple):
+            return None
+        found = [self.replayed(one) for one in entry["ops"]]
+        fits = len(found) <= self.places and None not in found
+        return (("ops", tuple(found)),) if fits else None
+
+    def replayed(self, one: Any) -> Operation | None:
+        """Read an operation; None: it does not fit."""
+        if not isinstance(one, list | tuple) or len(one) != 2:
+            return None
+        name, magnitude = one
+        if name not in self.choices or not isinstance(magnitude, int | float) or not self.fits(name, magnitude):
+            return None
+        return name, magnitude
+
+    def fits(self, name: str, magnitude: float) -> bool:
+        """Return whether layers take a magnitude."""
+        if name in BLENDED:
+            return -1 <= magnitude < math.inf
+        if name in TABLES:
+            return all(one in TABLES[name][1] for one in self.levels_of(name, magnitude))
+        return math.isfinite(magnitude)
+
+    def operation(self, name: str, form: Form, slot: int) -> Step | str:
+        if name in BLENDED:
+            return Step(form, f"{kind_of(form, self.api)}/{BLENDED[name]}", None, {"factor": Slot(slot)})
+        if name in TABLES:
+            pil = form.container == "pil"
+            params = {"number": Slot(slot if pil else slot + 1), **permitted(form, self.api)}
+            return Step(form, layer=selecting(self.api, pil, name), params=params)
+        if name == "AutoContrast":
+            return Step(form, f"{kind_of(form, self.api)}/autocontrast", None, {})
+        if name == "Equalize":
+            return equalized(form, self.api)
+        if name == "Invert":
+            return table_step(form, self.api, "invert")
+        return "its warps are not learned yet"
+
+    def numbers(self, name: str, magnitude: float) -> tuple[float, ...]:
+        if name in BLENDED:
+            return (1.0 + magnitude,)
+        if name in TABLES:
+            pil, tensor = (float(TABLES[name][1].index(one)) for one in self.levels_of(name, magnitude))
+            return pil, tensor
+        return ()
+
+    def levels_of(self, name: str, magnitude: float) -> tuple[int, int]:
+        """Return the arguments of the tables of PIL images, and of tensors, which torch compares as float32."""
+        if name == "Posterize":
+            return int(magnitude), int(magnitude)
+        threshold = magnitude * 255.0 if self.api == "v2" else magnitude
+        return math.ceil(threshold), math.ceil(round_float32(threshold))
+
+    def carry(self, drawn: Any, pixel: Image.Image, size: Size) -> Image.Image:
+        for name, magnitude in drawn[0][1]:
+            how = self.transform.interpolation
+            if self.api == "v1":
+                pixel = autoaugment._apply_op(pixel, name, magnitude, how, self.transform.fill)
+            else:
+                pixel = self.transform._apply_image_or_video_transform(
+                    pixel, name, magnitude, how, self.transform._fill
+                )
+        return pixel
+
+
+class RandAugment(Policy):
+    """Some operations, each drawn anew, of one magnitude."""
+
+    arguments = ("num_ops", "magnitude", "num_magnitude_bins", *Policy.arguments)
+
+    def __init__(self, transform: Any) -> None:
+        super().__init__(transform)
+        self.places, self.bins = transform.num_ops, transform.num_magnitude_bins
+
+    def drawable(self, name: str) -> Sequence[float]:
+        values, _ = self.space(name, (1, 1))
+        return () if values is None else (values[self.transform.magnitude],)
+
+    def sample(self, seen: Seen) -> Outcome:
+        size, index = seen.shape[1:], lambda length: self.transform.magnitude
+        return (("ops", tuple(self.draw_operation(size, index) for _ in range(self.places))),)
+
+
+class TrivialAugmentWide(Policy):
+    """One operation, of any magnitude."""
+
+    arguments = ("num_magnitude_bins", *Policy.arguments)
+    places = 1
+
+    def __init__(self, transform: Any) -> None:
+        super().__init__(transform)
+        self.bins = transform.num_magnitude_bins
+
+    def drawable(self, name: str) -> Sequence[float]:
+        return self.space(name, (1, 1))[0] or ()
+
+    def table(self, size: Size) -> Mapping[str, Any]:
+        made: Mapping[str, Any] = self.transform._augmentation_space(self.bins)
+        return made
+
+    def sample(self, seen: Seen) -> Outcome:
+        return (("ops", (self.draw_operation(seen.shape[1:], below),)),)
+
+
+class AutoAugment(Policy):
+    """One of several pairs of operations, each with its chance and magnitude."""
+
+    arguments = ("policy", *Policy.arguments)
+    places, bins = 2, 10
+
+    def __init__(self, transform: Any) -> None:
+        super().__init__(transform)
+        self.pairs = transform.policies if self.api == "v1" else transform._policies
+
+    @cached_property
+    def choices(self) -> Sequence[str]:
+        return tuple(dict.fromkeys(name for pair in self.pairs for name, *_ in pair))
+
+    def drawable(self, name: str) -> Sequence[float]:
+        values, _ = self.space(name, (1, 1))
+        numbers = [number for pair in self.pairs for one, _, number in pair if one == name and number is not None]
+        return [] if values is None else [values[number] for number in numbers]
+
+    def sample(self, seen: Seen) -> Outcome:
+        """v1 draws all of it at once."""
+        pair = self.pairs[below(len(self.pairs))]
+        early = self.api == "v1"
+        coins = draw(2) if early else []
+        signs = [below(2) == 0, below(2) == 0] if early else []
+        found = []
+        for place, (name, chance, number) in enumerate(pair):
+            if not (coins[place] if early else draw(1)[0]) <= round_float32(chance):
+                continue
+            values, signed = self.space(name, seen.shape[1:])
+            magnitude = 0.0 if values is None or number is None else values[number]
+            negated = signed and (signs[place] if early else self.negated())
+            found.append((name, -magnitude if negated else magnitude))
+        return (("ops", tuple(found)),)
+
+
+@lru_cache(maxsize=16)
+def selecting(api: str, pil: bool, name: str) -> Selecting:
+    """Return a layer of the tables of an operation, one for each argument, read off torchvision's."""
+    functional = v1_functional if api == "v1" else v2.functional
+    function, arguments = TABLES[name]
+    rows = (tabled(getattr(functional, function), argument, pil=pil) for argument in arguments)
+    same = torch.arange(256, dtype=torch.uint8)[None]
+    return Selecting(torch.cat([same if row is None else row.values.detach() for row in rows]))
