@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from learned_transforms.layers.network import Network
-from learned_transforms.transforms.clients.known import Views
+from learned_transforms.transforms.clients.known import Views, flattened
 from learned_transforms.transforms.containers import Applying, container_of, leaves
 from learned_transforms.transforms.registry import SPECS, Altered, name_of
 
@@ -72,11 +72,3 @@ def members(found: Any, read: Any) -> Iterator[Any]:
     """Yield the pipelines, and what is foreign between them, in what :func:`stand_in` gave."""
     names = read.names if isinstance(read, Views) else ("transforms",)
     yield from dict.fromkeys(one for name in names for one in flattened(vars(found).get(name)))
-
-
-def flattened(value: Any) -> Iterator[Any]:
-    if isinstance(value, list | tuple):
-        for one in value:
-            yield from flattened(one)
-    elif callable(value):
-        yield value

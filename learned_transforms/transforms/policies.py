@@ -214,9 +214,10 @@ class Policy(Chain):
         if name in BLENDED:
             return Step(form, f"{kind_of(form, self.api)}/{BLENDED[name]}", None, {"factor": Slot(slot)})
         if name in TABLES:
-            pil = form.container == "pil"
+            function, arguments = TABLES[name]
+            pil, functional = form.container == "pil", v1_functional if self.api == "v1" else v2.functional
             params = {"number": Slot(slot if pil else slot + 1), **permitted(form, self.api)}
-            return Step(form, layer=selecting(self.api, pil, name), params=params)
+            return Step(form, layer=selecting(getattr(functional, function), arguments, pil), params=params)
         if name == "AutoContrast":
             return Step(form, f"{kind_of(form, self.api)}/autocontrast", None, {})
         if name == "Equalize":
@@ -327,11 +328,13 @@ class AutoAugment(Policy):
         return (("ops", tuple(found)),)
 
 
-@lru_cache(maxsize=16)
-def selecting(api: str, pil: bool, name: str) -> Selecting:
-    """Return a layer of the tables of an operation, one for each argument, read off torchvision's."""
-    functional = v1_functional if api == "v1" else v2.functional
-    function, arguments = TABLES[name]
-    rows = (tabled(getattr(functional, function), argument, pil=pil) for argument in arguments)
+@lru_cache(maxsize=32)
+def selecting(function: Callable[..., Any], arguments: range, pil: bool) -> Selecting:
+    """Return a layer of the tables of a function of levels, one for each argument, read off it.
+
+    Raises:
+        TypeError, ValueError: it refuses an argument.
+    """
+    rows = (tabled(function, argument, pil=pil) for argument in arguments)
     same = torch.arange(256, dtype=torch.uint8)[None]
     return Selecting(torch.cat([same if row is None else row.values.detach() for row in rows]))

@@ -22,6 +22,7 @@ from learned_transforms.transforms import (
     resize,
 )
 from learned_transforms.transforms.clients import moves, twins
+from learned_transforms.transforms.clients import policies as clients_policies
 from learned_transforms.transforms.containers import CONTAINERS, Container, Leaf, leaves
 from learned_transforms.transforms.spec import Spec, Step
 from learned_transforms.transforms.torch_ops import OPERATIONS
@@ -82,7 +83,7 @@ SPECS: dict[type, type[Spec]] = {
     v2.SanitizeKeyPoints: boxes.SanitizeKeyPoints,
     convert.ToTensorIfPIL: convert.PresetToTensor,
     **CONTAINERS,
-    **{twin: twin for twin in (*twins.ALL, *moves.ALL)},
+    **{twin: twin for twin in (*twins.ALL, *moves.ALL, *clients_policies.ALL)},
     **OPERATIONS,
 }
 """What transforms are, by class; those of the clients' are their own."""

@@ -140,7 +140,16 @@ def held(transform: Any) -> Iterator[Any]:
     if found is None or found.entry.views or not isinstance(found.owner, type):
         return
     for value in vars(transform).values():
-        yield from (one for one in (value if isinstance(value, list | tuple) else (value,)) if callable(one))
+        yield from flattened(value)
+
+
+def flattened(value: Any) -> Iterator[Any]:
+    """Yield what can be called in a value, and in lists in it."""
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from flattened(one)
+    elif callable(value):
+        yield value
 
 
 def watch(watched: Any, transform: Any, idle: set[str]) -> None:

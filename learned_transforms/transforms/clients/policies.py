@@ -1,0 +1,198 @@
+"""timm's policies: drawn by its own rules, from Python's generator and NumPy's."""
+
+import math
+import random
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter
+
+from learned_transforms.images.formats import Form
+from learned_transforms.ir.ops import Slot
+from learned_transforms.transforms.clients.layers import Boxing
+from learned_transforms.transforms.clients.twins import PIL_ONLY
+from learned_transforms.transforms.color import equalized
+from learned_transforms.transforms.pointwise import table_step
+from learned_transforms.transforms.policies import BLENDED, Chain, Operation, selecting
+from learned_transforms.transforms.spec import Outcome, Seen, Size, Step, Twin
+
+FUNCTIONS = {
+    **{"AutoContrast": "auto_contrast", "Equalize": "equalize", "Invert": "invert", "Rotate": "rotate"},
+    **dict.fromkeys(("Posterize", "PosterizeIncreasing", "PosterizeOriginal"), "posterize"),
+    **dict.fromkeys(("Solarize", "SolarizeIncreasing"), "solarize"),
+    **{f"{name}{how}": name.lower() for name in BLENDED for how in ("", "Increasing")},
+    **{"SolarizeAdd": "solarize_add", "Desaturate": "desaturate"},
+    **{"ShearX": "shear_x", "ShearY": "shear_y", "TranslateX": "translate_x_abs", "TranslateY": "translate_y_abs"},
+    **{"TranslateXRel": "translate_x_rel", "TranslateYRel": "translate_y_rel"},
+    **{"GaussianBlur": "gaussian_blur", "GaussianBlurRand": "gaussian_blur_rand"},
+}
+"""Of timm, by operation."""
+
+HELPERS = ("_randomly_negate", "_interpolation", "_check_args_tf", *dict.fromkeys(FUNCTIONS.values()))
+"""Functions of timm on which operations rely."""
+
+MOVING = ("rotate", "shear_x", "shear_y", "translate_x_abs", "translate_y_abs", "translate_x_rel", "translate_y_rel")
+"""Those that move pixels, and may draw how they interpolate."""
+
+BLENDING = {**{name.lower(): role for name, role in BLENDED.items()}, "desaturate": "saturation"}
+"""Those that move an image towards another: the layers."""
+
+BLURRING = ("gaussian_blur", "gaussian_blur_rand")
+
+ARGUMENTS = {"posterize": range(1, 9), "solarize": range(257), "solarize_add": range(129)}
+"""Those of levels, and what they take."""
+
+
+class Augmenting(Twin, Chain):
+    """Operations of timm's, one after another.
+
+    Args:
+        ops: all of them, AugmentOps.
+        places: how many may come.
+    """
+
+    def __init__(self, ops: Sequence[Any], places: int) -> None:
+        self.ops, self.places = list(ops), places
+        self.functions = {FUNCTIONS[op.name]: op.aug_fn for op in self.ops}
+        self.fills = {FUNCTIONS[op.name]: op.kwargs["fillcolor"] for op in self.ops}
+        self.operations = tuple(dict.fromkeys(kind for op in self.ops for kind in kinds(op)))
+
+    def roles(self) -> tuple[str, ...]:
+        return (*dict.fromkeys(BLENDING.values()), "autocontrast", "equalize")
+
+    def lower(self, form: Form) -> Step | str:
+        return super().lower(form) if form.container == "pil" else PIL_ONLY
+
+    def operation(self, name: str, form: Form, slot: int) -> Step | str:
+        function = name.partition("/")[0]
+        if function in BLENDING:
+            return Step(form, f"pil/{BLENDING[function]}", None, {"factor": Slot(slot)})
+        if function in ARGUMENTS:
+            layer = selecting(self.functions[function], ARGUMENTS[function], True)
+            return Step(form, layer=layer, params={"number": Slot(slot)})
+        if function in BLURRING:
+            return Step(form, layer=Boxing(), params={"sigma": Slot(slot)})
+        if function == "auto_contrast":
+            return Step(form, "pil/autocontrast", None, {})
+        if function == "equalize":
+            return equalized(form, self.api)
+        if function == "invert":
+            return table_step(form, self.api, "invert")
+        return "its warps are not learned yet"
+
+    def numbers(self, name: str, magnitude: float) -> tuple[float, ...]:
+        return (float(ARGUMENTS[name].index(int(magnitude))) if name in ARGUMENTS else magnitude,)
+
+    def drawn(self, ops: Sequence[Any]) -> Outcome:
+        """Draw what operations do, one after another."""
+        return (("ops", tuple(found for op in ops if (found := drawn_operation(op)) is not None)),)
+
+    def carry(self, drawn: Any, pixel: Image.Image, size: Size) -> Image.Image:
+        for name, argument in drawn[0][1]:
+            function, _, how = name.partition("/")
+            if function in BLURRING:
+                pixel = pixel.filter(ImageFilter.GaussianBlur(argument))
+            elif function == "desaturate":
+                pixel = ImageEnhance.Color(pixel).enhance(argument)
+            else:
+                moving = {"resample": int(how), "fillcolor": self.fills[function]} if how else {}
+                given = int(argument) if function in ARGUMENTS else argument
+                alone = function in ("auto_contrast", "equalize", "invert")
+                pixel = self.functions[function](pixel, *(() if alone else (given,)), **moving)
+        return pixel
+
+
+class AugmentOp(Augmenting):
+    """One operation, or none."""
+
+    def __init__(self, op: Any) -> None:
+        super().__init__([op], 1)
+
+    def sample(self, seen: Seen) -> Outcome:
+        return self.drawn(self.ops)
+
+
+class RandAugment(Augmenting):
+    """Some of the operations, each of which may come again, or by their weights."""
+
+    def __init__(self, ops: Sequence[Any], places: int, weights: Any) -> None:
+        super().__init__(ops, places)
+        self.weights = weights
+
+    def sample(self, seen: Seen) -> Outcome:
+        count = len(self.ops)
+        chosen = np.random.choice(count, self.places, replace=self.weights is None, p=self.weights)
+        return self.drawn([self.ops[number] for number in chosen])
+
+
+class AutoAugment(Augmenting):
+    """One of several rows of operations."""
+
+    def __init__(self, rows: Sequence[Sequence[Any]]) -> None:
+        super().__init__([op for row in rows for op in row], max(map(len, rows)))
+        self.rows = list(rows)
+
+    def sample(self, seen: Seen) -> Outcome:
+        return self.drawn(random.choice(self.rows))
+
+
+def kinds(op: Any) -> list[str]:
+    """Return the names under which an operation is drawn: one for each way to interpolate."""
+    name, how = FUNCTIONS[op.name], op.kwargs["resample"]
+    if name not in MOVING:
+        return [name]
+    return [f"{name}/{int(one)}" for one in (how if isinstance(how, list | tuple) else (how,))]
+
+
+def drawn_operation(op: Any) -> Operation | None:
+    """Draw whether an operation is applied, and its argument, as timm's AugmentOp does.
+
+    Raises:
+        ValueError: Pillow refuses the argument.
+    """
+    if op.prob < 1.0 and random.random() > op.prob:
+        return None
+    magnitude = op.magnitude
+    if op.magnitude_std == math.inf:
+        magnitude = random.uniform(0, magnitude)
+    elif op.magnitude_std > 0:
+        magnitude = random.gauss(magnitude, op.magnitude_std)
+    magnitude = max(0.0, min(magnitude, op.magnitude_max or 10.0))
+    given = () if op.level_fn is None else op.level_fn(magnitude, op.hparams)
+    argument = float(given[0]) if given else 0.0
+    name = FUNCTIONS[op.name]
+    if name == "desaturate":
+        argument = min(1.0, max(0.0, 1.0 - argument))
+    elif name == "gaussian_blur_rand":
+        argument = random.uniform(0.1, 2.0 * argument)
+    elif name in MOVING:
+        how = op.kwargs["resample"]
+        name = f"{name}/{int(random.choice(how) if isinstance(how, list | tuple) else how)}"
+    elif name in ARGUMENTS and argument not in ARGUMENTS[name]:
+        op.aug_fn(Image.new("L", (1, 1)), *given)
+    return name, argument
+
+
+def read_op(op: Any, read: Any) -> Any:
+    if op.name not in FUNCTIONS or op.aug_fn is not getattr(sys.modules[type(op).__module__], FUNCTIONS[op.name]):
+        return f"its {op.name} is none of timm's"
+    return AugmentOp(op)
+
+
+def read_rand(policy: Any, read: Any) -> Any:
+    ops = [read(op) for op in policy.ops]
+    if not all(isinstance(op, AugmentOp) for op in ops):
+        return "one of its operations is none of timm's"
+    return RandAugment(policy.ops, policy.num_layers, policy.choice_weights)
+
+
+def read_auto(policy: Any, read: Any) -> Any:
+    if not all(isinstance(read(op), AugmentOp) for row in policy.policy for op in row):
+        return "one of its operations is none of timm's"
+    return AutoAugment(policy.policy)
+
+
+ALL = (AugmentOp, RandAugment, AutoAugment)
+"""All of these classes."""
