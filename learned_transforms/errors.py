@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from torch import nn
+from torch.linalg import LinAlgError
 from torch.utils import _contextlib
 
 LONGEST_TEXT = 4000
@@ -108,6 +109,10 @@ class UnknownProcessorError(ProcessorError, FileNotFoundError):
 
 class UnevenBatchError(InputShapeError, RuntimeError):
     """Images of different sizes behind a pipeline or a processor, which make no batch."""
+
+
+class SingularMatrixError(LearnedTransformsError, LinAlgError):
+    """Corners on a line, which no perspective moves anywhere else."""
 
 
 class UnsupportedTransformError(LearnedTransformsError, NotImplementedError):

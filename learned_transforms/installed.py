@@ -191,3 +191,45 @@ def masks_differ() -> bool:
         functional.resize(mask, [3, 3], how) for how in (InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT)
     )
     return not next(resized).equal(next(resized))
+
+
+FEWEST = 67
+"""Pixels of a grid whose product with a matrix torch leaves to a library; fewer, it multiplies itself."""
+
+
+@cache
+def fuses_grids() -> int:
+    """Return from how many pixels on the places of a warp are fused: the first product joins the second unrounded.
+
+    It is the library that multiplies matrices (MKL) that does, or does not, by the maker of the processor; 0: never.
+    """
+    few, many = aside(grid_is_fused, FEWEST - 1), aside(grid_is_fused, FEWEST)
+    return 1 if few and many else FEWEST if many else 0
+
+
+def grid_is_fused(pixels: int) -> bool:
+    """Return whether products that would cancel leave the rest that one of them had before it was rounded."""
+    odd = 1 + 2.0**-12
+    base = torch.tensor([odd, odd, 1.0], dtype=torch.float32, device="cpu").expand(1, pixels, 3).contiguous()
+    matrix = torch.tensor([[[odd] * 2, [-odd] * 2, [0.0] * 2]], dtype=torch.float32, device="cpu")
+    return bool((base.bmm(matrix) != 0).all())
+
+
+@cache
+def fuses_samples() -> bool:
+    """Return whether torch fuses the products of a bilinear sample of a grid as they join their sum."""
+    return aside(sample_is_fused)
+
+
+def sample_is_fused() -> bool:
+    """Return whether a place computed with two roundings lies elsewhere."""
+    # (1 / 3 + 1) * 1.5 - 0.5, at the ramp of three pixels.
+    ramp = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float32, device="cpu")
+    x = torch.linspace(-0.6, 0.6, 97, dtype=torch.float32, device="cpu")
+    grid = torch.stack([x, torch.zeros_like(x)], -1)[None, None]
+    made = torch.nn.functional.grid_sample(ramp[None, None, None], grid, align_corners=False)[0, 0, 0]
+    place = (x + 1) * 1.5 - 0.5
+    part = place - place.floor()
+    pixels = [ramp[(place.floor() + step).long().clamp(0, 2)] for step in (0, 1)]
+    plain = pixels[0] * (1 - part) + pixels[1] * part
+    return not made.equal(plain)

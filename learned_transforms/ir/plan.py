@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from learned_transforms.ir.interpolation import Axis, FixedAxis
-from learned_transforms.ir.ops import Blend, Filter, Mix, Pick, Resize, Shape, Slot, Stage
+from learned_transforms.ir.ops import Blend, Filter, Mix, Pick, Resize, Shape, Slot, Slots, Stage
 
 
 class Around(NamedTuple):
@@ -64,9 +64,14 @@ class Plan:
 
 def settled(stage: Stage, factors: Sequence[float]) -> Stage:
     """Return a stage with the numbers that were drawn for this image."""
-    drawn = {field.name: getattr(stage, field.name) for field in fields(stage)}
-    drawn = {name: slot for name, slot in drawn.items() if isinstance(slot, Slot) and slot.number < len(factors)}
-    return replace(stage, **{name: factors[slot.number] for name, slot in drawn.items()}) if drawn else stage
+    drawn: dict[str, Any] = {}
+    for field in fields(stage):
+        slot = getattr(stage, field.name)
+        if isinstance(slot, Slot) and slot.number < len(factors):
+            drawn[field.name] = factors[slot.number]
+        elif isinstance(slot, Slots) and slot.first + slot.count <= len(factors):
+            drawn[field.name] = tuple(factors[slot.first : slot.first + slot.count])
+    return replace(stage, **drawn) if drawn else stage
 
 
 def move(stage: Stage, device: torch.device) -> Stage:

@@ -25,6 +25,7 @@ from learned_transforms.layers.pooling import AveragePooling, PooledResampling
 from learned_transforms.layers.rank import Ranking
 from learned_transforms.layers.resize import Picking, Resampling
 from learned_transforms.layers.unsharp import UnsharpMasking
+from learned_transforms.layers.warp import LAYERS as WARPING
 from learned_transforms.plain import Fields, integer, listed, one_of, positive
 
 
@@ -299,6 +300,7 @@ SINGLE = (Matrices, FixedResampling, PositionalGain, Scattered, Unstructured)
 LAYERS: dict[str, type[Layer]] = {
     **COLOR,
     **FRAMING,
+    **WARPING,
     **{
         layer.stored_name(): layer
         for layer in (

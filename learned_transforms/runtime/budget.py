@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from learned_transforms.kernels import cpu
 
-
 MOST_BETWEEN = 32
 """Calls that are kept until memory between them, where results lay that were larger, is given back."""
 

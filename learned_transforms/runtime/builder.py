@@ -5,7 +5,7 @@ from typing import Any
 
 from learned_transforms.errors import InputTypeError, warn_antialias
 from learned_transforms.images.formats import Form
-from learned_transforms.ir.ops import Slot
+from learned_transforms.ir.ops import Slot, Slots
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.geometry import Windowing
 from learned_transforms.layers.given import WHOLE, Cutting
@@ -134,4 +134,10 @@ def form_behind(network: Network, form: Form) -> Form:
 
 def moved(params: Params, slots: int) -> Params:
     """Count the slots in params from the first of a segment, of which so many lie before."""
-    return {name: Slot(v.number + slots) if isinstance(v, Slot) else v for name, v in params.items()}
+
+    def behind(value: Any) -> Any:
+        if isinstance(value, Slots):
+            return Slots(value.first + slots, value.count)
+        return Slot(value.number + slots) if isinstance(value, Slot) else value
+
+    return {name: behind(value) for name, value in params.items()}

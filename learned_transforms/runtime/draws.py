@@ -32,8 +32,8 @@ class Draws:
         chances: where all that is drawn are coins, each whatever the others: of each. They are tossed together.
         tossing: whether that is so.
         factored: positions of those that draw factors.
-        tracking: some draw where the image goes from the size that those before them left: ever another place.
-        following: some draw from that size.
+        varying: some draw where the image goes, and hardly ever the same twice.
+        tracking: some of these or others draw from the size that those before them left.
     """
 
     def __init__(self, leaves: Sequence[Leaf], given: Sequence[Form], drawer: int | None) -> None:
@@ -45,8 +45,9 @@ class Draws:
         self.chances = [spec.chance() for spec in self.specs if spec.coin]
         self.tossing = all(leaf.within is None for leaf in leaves) and len(self.chances) == len(self.random)
         self.factored = [position for position in self.random if self.specs[position].factors]
-        self.tracking = any(spec.placing or (n != drawer and spec.windowing) for n, spec in enumerate(self.specs))
-        self.following = self.tracking or any(spec.measuring for spec in self.specs)
+        self.varying = any(spec.placing or (n != drawer and spec.windowing) for n, spec in enumerate(self.specs))
+        self.tracking = self.varying or any(spec.measuring for spec in self.specs)
+        self.containers = [form.container for form in given]
         self.sampler = None if self.tossing or self.tracking else sampler_of(leaves, self.random)
 
     def __call__(self, image: Any, beside: Any = None) -> Drawn:
@@ -62,7 +63,7 @@ class Draws:
         seen, known = Seen(shape), 0
         for position in self.random:
             spec = self.specs[position]
-            if self.following:
+            if self.tracking:
                 shape, known = self.shape_behind(shape, known, position, outcomes), position
                 seen = Seen(shape, self.limited[position] or (beside is not None and beside.masked))
             if not self.reached(position, outcomes):
@@ -110,16 +111,22 @@ class Draws:
         for position in range(first, stop):
             outcome = self.applied(position, outcomes)
             if outcome is not False:
-                size = self.specs[position].size_after(size, outcome)
+                size = self.specs[position].size_behind(size, outcome, self.containers[position])
         return shape[0], *size
 
-    def split(self, outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, ...], tuple[float, ...]]:
-        """Take the factors, which go to the plan beside the image, out of outcomes; the rest decides on the plan."""
+    def split(self, outcomes: Sequence[Outcome], shape: Shape) -> tuple[tuple[Outcome, ...], tuple[float, ...]]:
+        """Take the factors, which go to the plan beside the image, out of outcomes; the rest decides on the plan.
+
+        Args:
+            shape: (C, H, W) of the image.
+        """
         structure: list[Outcome] = []
         factors: list[float] = []
-        for position, outcome in zip(self.random, outcomes, strict=True):
+        known, last = self.by_position(outcomes), 0
+        for position, outcome in known.items():
             if position in self.factored:
-                outcome, own = self.specs[position].split(outcome)
+                shape, last = self.shape_behind(shape, last, position, known), position
+                outcome, own = self.specs[position].split(outcome, shape[1:], self.containers[position])
                 factors += own
             structure.append(outcome)
         return tuple(structure), tuple(factors)

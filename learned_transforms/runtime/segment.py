@@ -316,7 +316,7 @@ class Lane:
         if made is None:
             made = segment.program(image, shape, outcomes)
             # Drawn from what those before leave, the next draw is another.
-            if made.plan.size is None and not (self.draws.tracking or segment.trainable):
+            if made.plan.size is None and not (self.draws.varying or segment.trainable):
                 if len(self.programs) >= MOST_PROGRAMS:
                     self.programs.clear()
                 self.programs[outcomes] = made
@@ -326,7 +326,7 @@ class Lane:
         else:
             roaming = made.compiled.roam(image, specialize.interleaved(made, image))
             call, keeps = roaming or specialize.bind(made, image, shape, window is not None), roaming is not None
-        if keeps and not self.draws.tracking:
+        if keeps and not self.draws.varying:
             segment.budget.keep()
             if self.kept:
                 segment.budget.spend(made.compiled.held - before + BYTES_OF_CALL)
@@ -343,7 +343,7 @@ class Lane:
         outcomes, window = drawn
         factors: tuple[float, ...] = ()
         if self.draws.factored:
-            outcomes, factors = self.draws.split(outcomes)
+            outcomes, factors = self.draws.split(outcomes, shape_of(given))
         if self.segment.posterizing:
             outcomes = self.segment.noted(plain, outcomes)
         key = outcomes, window is None

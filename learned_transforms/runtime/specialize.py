@@ -15,6 +15,7 @@ from learned_transforms.kernels import Compiled
 from learned_transforms.layers.color import Turning
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Arranging
+from learned_transforms.layers.warp import Warping
 from learned_transforms.runtime.draws import Draws
 from learned_transforms.runtime.views import spans_of, viewing
 from learned_transforms.transforms.convert import ToImage, ToPILImage
@@ -101,7 +102,7 @@ class Specializer:
         """Return whether a member gives contiguous tensors in torchvision, too, whatever it takes."""
         layer, params = self.network.members[member], self.network.params[member] or {}
         return (
-            isinstance(layer, Arranging)
+            isinstance(layer, Arranging | Warping)
             or (isinstance(layer, Turning) and spec.api == "v2")
             or params.get("border") == "symmetric"
             or spec.expanding  # what follows keeps the order of what it expands

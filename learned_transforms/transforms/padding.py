@@ -12,6 +12,8 @@ from learned_transforms.images.formats import Form
 BORDERS = {"constant": "zero", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
 """Our names of torchvision's padding modes."""
 
+CLASSES = "a fill for each class of PIL images is not learned"
+
 TYPES = {
     **{"tensor": torch.Tensor, "numpy": torch.Tensor, "image": tv_tensors.Image},
     **{"video": tv_tensors.Video, "mask": tv_tensors.Mask},
@@ -43,9 +45,9 @@ def surroundings(transform: Any, form: Form, api: str) -> dict[str, Any] | str:
 def filled(fill: Any, border: str, form: Form, api: str) -> dict[str, Any] | str:
     """Return the same for one of our borders."""
     if isinstance(fill, dict):
-        if form.container == "pil" and any(isinstance(k, type) and issubclass(k, Image.Image) for k in fill):
-            return "a fill for each class of PIL images is not learned"
-        fill = fill.get(TYPES.get(form.container), fill.get("others"))
+        if by_class(fill, form):
+            return CLASSES
+        fill = fill_for(fill, form)
     fill = 0 if fill is None else fill
     if form.container == "mask":
         own = mask_fill(fill, form)
@@ -64,6 +66,38 @@ def filled(fill: Any, border: str, form: Form, api: str) -> dict[str, Any] | str
         return f"torchvision refuses a fill beyond {form.dtype}"
     # Levels are cut off behind the point.
     return {"border": border, "fill": tuple(float(int(f) if level else f) for f in fill)}
+
+
+def by_class(fill: Any, form: Form) -> bool:
+    """Return whether a fill depends on the class of PIL images."""
+    return form.container == "pil" and any(isinstance(k, type) and issubclass(k, Image.Image) for k in fill)
+
+
+def fill_for(fill: Any, form: Form) -> Any:
+    """Return what a dictionary says of images of a form, as v2 looks it up."""
+    return fill.get(TYPES.get(form.container), fill.get("others"))
+
+
+def outside(fill: Any, form: Form, api: str) -> tuple[float, ...] | str:
+    """Return the fill of what a warp finds outside of an image, one value or one a channel; nothing, where torch leaves
+    zeros there. Or say why torchvision must fill.
+    """
+    if isinstance(fill, dict):
+        if by_class(fill, form):
+            return CLASSES
+        fill = fill_for(fill, form)
+    if form.container == "mask":
+        own = mask_fill(0 if fill is None else fill, form)
+        return "this fill of masks is not learned" if own is None else own
+    pil = form.container == "pil"
+    if fill is None:
+        return (0.0,) if pil or api == "v1" else ()
+    values = list(fill) if isinstance(fill, list | tuple) else [fill]
+    if any(isinstance(f, bool) or not isinstance(f, int | float) or not math.isfinite(f) for f in values):
+        return f"a fill of {fill!r} is not learned"
+    if form.dtype == "uint8" and not all(0 <= f <= 255 for f in values):
+        return "a fill beyond 0 to 255 is not learned"
+    return tuple(float(int(f) if pil else f) for f in values)
 
 
 def mask_fill(fill: Any, form: Form) -> tuple[float, ...] | None:

@@ -11,12 +11,13 @@ from torchvision.transforms import autoaugment, v2
 from torchvision.transforms import functional as v1_functional
 
 from learned_transforms.images.formats import Form
-from learned_transforms.ir.ops import Slot
+from learned_transforms.ir.ops import Slot, Slots
 from learned_transforms.layers.pointwise import Selecting
 from learned_transforms.transforms.color import equalized, permitted
 from learned_transforms.transforms.pointwise import table_step, tabled
 from learned_transforms.transforms.rng import below, draw, round_float32
 from learned_transforms.transforms.spec import Outcome, Seen, Size, Spec, Step, kind_of, names_are
+from learned_transforms.transforms.warp import Placement, affine, rotation, warped
 
 Operation = tuple[str, float]
 """Of a policy that was drawn: name and magnitude."""
@@ -24,11 +25,20 @@ Operation = tuple[str, float]
 Magnitudes = tuple[tuple[float, ...] | None, bool]
 """Of an operation: those in its table, if it has any; and whether a sign is drawn."""
 
+Settled = tuple[str, tuple[float, ...]]
+"""Of an operation on an image: the label of the layer that runs, if one does, and its numbers."""
+
 BLENDED = {"Brightness": "brightness", "Color": "saturation", "Contrast": "contrast", "Sharpness": "sharpness"}
 """Operations that move an image towards another, by 1 and their magnitude: the layers."""
 
 TABLES = {"Posterize": ("posterize", range(1, 9)), "Solarize": ("solarize", range(256))}
 """Operations that map levels: torchvision's functionals, and their arguments."""
+
+MOVED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+"""Operations that move pixels."""
+
+WARP, COPY = "Warp", "Copy"
+"""Labels of the layers that do."""
 
 MOST_PLACES = 8
 """Operations, one after another, of a policy."""
@@ -42,17 +52,17 @@ class Chain(Spec):
 
     Attributes:
         places: how many there may be.
-        operations: names of those that do anything.
+        labels: of the layers that run them; several operations may share one.
     """
 
     random = default_dtype = shallow = True
     alone = measuring = True
     names = ("ops",)
-    slots: ClassVar[int] = 2
+    slots: ClassVar[int] = 6
     """Numbers that an operation may have."""
 
     places: int
-    operations: Sequence[str]
+    labels: Sequence[str]
 
     @property
     def factors(self) -> Sequence[str]:  # type: ignore[override]
@@ -69,10 +79,10 @@ class Chain(Spec):
             return odd
         parts: list[Step] = []
         for place in range(self.places):
-            for name in self.operations:
-                part = self.operation(name, form, place * self.slots)
+            for label in self.labels:
+                part = self.layer(label, form, place * self.slots)
                 if isinstance(part, str):
-                    return f"{name}: {part}"
+                    return f"{label}: {part}"
                 parts.append(part)
         return Step(form, parts=tuple(parts), given=("draws", "magnitudes"))
 
@@ -80,36 +90,35 @@ class Chain(Spec):
         """Return what it may draw that no layer takes; None: nothing."""
         return None
 
-    def operation(self, name: str, form: Form, slot: int) -> Step | str:
-        """Lower one operation, whose numbers begin at a slot."""
+    def layer(self, label: str, form: Form, slot: int) -> Step | str:
+        """Lower the operations of a label, whose numbers begin at a slot."""
         raise NotImplementedError
 
-    def numbers(self, name: str, magnitude: float) -> tuple[float, ...]:
-        """Return the numbers of an operation, as its layer takes them."""
+    def settled(self, drawn: Operation, size: Size, container: str) -> Settled:
+        """Return what an operation does to an image of ``size`` in a container."""
         raise NotImplementedError
 
-    def effective(self, drawn: Any) -> list[Operation]:
-        """Return the operations that were drawn and do anything."""
-        return [one for one in drawn[0][1] if one[0] in self.operations]
-
-    def split(self, drawn: Outcome) -> tuple[Outcome, tuple[float, ...]]:
+    def split(self, drawn: Outcome, size: Size, container: str) -> tuple[Outcome, tuple[float, ...]]:
         if isinstance(drawn, bool):
             return drawn, (0.0,) * len(self.factors)
-        numbers: list[float] = []
-        found = self.effective(drawn)
-        for name, magnitude in found:
-            own = self.numbers(name, magnitude)
-            numbers += (*own, *(0.0,) * (self.slots - len(own)))
+        ((_, ops),) = drawn
+        found = [settled for one in ops if (settled := self.settled(one, size, container))[0]]
+        numbers = [number for _, own in found for number in (*own, *(0.0,) * (self.slots - len(own)))]
         numbers += (0.0,) * (len(self.factors) - len(numbers))
-        return (("ops", tuple(name for name, _ in found)),), tuple(numbers)
+        return (("ops", tuple(label for label, _ in found)),), tuple(numbers)
 
     def parts(self, drawn: Any) -> tuple[Outcome, ...]:
-        found = [one if isinstance(one, str) else one[0] for one in drawn[0][1]]
-        found += [""] * (self.places - len(found))
-        return tuple(name == chosen for chosen in found for name in self.operations)
+        ((_, ops),) = drawn
+        chosen = (*ops, *("",) * (self.places - len(ops)))
+        return tuple(label == one for one in chosen for label in self.labels)
 
     def takes_effect(self, drawn: Any) -> bool:
-        return drawn is not False and bool(drawn is True or self.effective(drawn))
+        return drawn is not False and (drawn is True or any(name != "Identity" for name, _ in drawn[0][1]))
+
+
+def placed(placement: Placement) -> Settled:
+    """Return the layer of a warp, and its numbers."""
+    return COPY if placement.copied else WARP, placement.matrix
 
 
 class Policy(Chain):
@@ -119,12 +128,12 @@ class Policy(Chain):
     bins: int
     """Magnitudes in a table."""
 
-    def roles(self) -> tuple[str, ...]:
-        return (*BLENDED.values(), "autocontrast", "equalize")
-
     def __init__(self, transform: Any) -> None:
         super().__init__(transform)
         self.known: dict[tuple[str, Size | None], Magnitudes] = {}
+
+    def roles(self) -> tuple[str, ...]:
+        return (*BLENDED.values(), "autocontrast", "equalize", "warp_")
 
     def space(self, name: str, size: Size) -> Magnitudes:
         """Return the magnitudes of an operation on images of ``size``, out of torchvision's table."""
@@ -154,8 +163,9 @@ class Policy(Chain):
         return tuple(self.table((1, 1)) if self.api == "v1" else self.transform._AUGMENTATION_SPACE)
 
     @cached_property
-    def operations(self) -> Sequence[str]:  # type: ignore[override]
-        return tuple(name for name in self.choices if name != "Identity")
+    def labels(self) -> Sequence[str]:  # type: ignore[override]
+        found = [label for name in self.choices for label in ((WARP, COPY) if name in MOVED else (name,))]
+        return tuple(label for label in dict.fromkeys(found) if label != "Identity")
 
     def drawable(self, name: str) -> Sequence[float]:
         """Return the magnitudes of an operation, on images of one pixel, that it may draw."""
@@ -163,10 +173,10 @@ class Policy(Chain):
 
     def odd(self) -> str | None:
         try:
-            drawn = {name: self.drawable(name) for name in self.operations}
+            drawn = ((name, one) for name in self.choices for one in self.drawable(name))
+            odd = next((name for name, one in drawn if not self.fits(name, one)), None)
         except (IndexError, OverflowError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
             return f"its magnitudes cannot be read ({error})"
-        odd = next((name for name, values in drawn.items() for one in values if not self.fits(name, one)), None)
         return None if odd is None else f"{odd} has a magnitude that torchvision refuses"
 
     def negated(self) -> bool:
@@ -204,42 +214,64 @@ class Policy(Chain):
 
     def fits(self, name: str, magnitude: float) -> bool:
         """Return whether layers take a magnitude."""
+        if not math.isfinite(magnitude):
+            return False
         if name in BLENDED:
-            return -1 <= magnitude < math.inf
+            return magnitude >= -1
         if name in TABLES:
-            return all(one in TABLES[name][1] for one in self.levels_of(name, magnitude))
-        return math.isfinite(magnitude)
+            return all(self.argument_of(name, magnitude, one) in TABLES[name][1] for one in ("pil", "tensor"))
+        return True
 
-    def operation(self, name: str, form: Form, slot: int) -> Step | str:
-        if name in BLENDED:
-            return Step(form, f"{kind_of(form, self.api)}/{BLENDED[name]}", None, {"factor": Slot(slot)})
-        if name in TABLES:
-            function, arguments = TABLES[name]
-            pil, functional = form.container == "pil", v1_functional if self.api == "v1" else v2.functional
-            params = {"number": Slot(slot if pil else slot + 1), **permitted(form, self.api)}
-            return Step(form, layer=selecting(getattr(functional, function), arguments, pil), params=params)
-        if name == "AutoContrast":
+    def layer(self, label: str, form: Form, slot: int) -> Step | str:
+        if label in BLENDED:
+            return Step(form, f"{kind_of(form, self.api)}/{BLENDED[label]}", None, {"factor": Slot(slot)})
+        if label in TABLES:
+            function, arguments = TABLES[label]
+            functional = v1_functional if self.api == "v1" else v2.functional
+            layer = selecting(getattr(functional, function), arguments, form.container == "pil")
+            return Step(form, layer=layer, params={"number": Slot(slot), **permitted(form, self.api)})
+        if label == "AutoContrast":
             return Step(form, f"{kind_of(form, self.api)}/autocontrast", None, {})
-        if name == "Equalize":
+        if label == "Equalize":
             return equalized(form, self.api)
-        if name == "Invert":
+        if label == "Invert":
             return table_step(form, self.api, "invert")
-        return "its warps are not learned yet"
+        # Where nothing is said, v1's functions leave zeros around tensors.
+        none = self.transform.fill is None and form.container != "pil"
+        found = warped(
+            form, self.api, self.transform.interpolation, () if none else self.transform.fill, Slots(slot, 6)
+        )
+        return found if isinstance(found, str) else found[(WARP, COPY).index(label)]
 
-    def numbers(self, name: str, magnitude: float) -> tuple[float, ...]:
+    def settled(self, drawn: Operation, size: Size, container: str) -> Settled:
+        name, magnitude = drawn
+        if name in MOVED:
+            return placed(self.moved(name, magnitude, size, container))
         if name in BLENDED:
-            return (1.0 + magnitude,)
+            return name, (1.0 + magnitude,)
         if name in TABLES:
-            pil, tensor = (float(TABLES[name][1].index(one)) for one in self.levels_of(name, magnitude))
-            return pil, tensor
-        return ()
+            return name, (float(TABLES[name][1].index(self.argument_of(name, magnitude, container))),)
+        return "" if name == "Identity" else name, ()
 
-    def levels_of(self, name: str, magnitude: float) -> tuple[int, int]:
-        """Return the arguments of the tables of PIL images, and of tensors, which torch compares as float32."""
+    def moved(self, name: str, magnitude: float, size: Size, container: str) -> Placement:
+        """Return where the pixels come from of an image that an operation moves."""
+        if name == "Rotate":
+            return rotation(magnitude, size, container, self.api)
+        across = name.endswith("X")
+        if name.startswith("Shear"):
+            angle = math.degrees(math.atan(magnitude))
+            shear = (angle, 0.0) if across else (0.0, angle)
+            return affine(0.0, (0, 0), 1.0, shear, size, container, self.api, (0, 0))
+        shift = int(magnitude)
+        return affine(0.0, (shift, 0) if across else (0, shift), 1.0, (0.0, 0.0), size, container, self.api)
+
+    def argument_of(self, name: str, magnitude: float, container: str) -> int:
+        """Return the argument of the table of an operation."""
         if name == "Posterize":
-            return int(magnitude), int(magnitude)
+            return int(magnitude)
         threshold = magnitude * 255.0 if self.api == "v2" else magnitude
-        return math.ceil(threshold), math.ceil(round_float32(threshold))
+        # Torch compares levels as float32.
+        return math.ceil(threshold if container == "pil" else round_float32(threshold))
 
     def carry(self, drawn: Any, pixel: Image.Image, size: Size) -> Image.Image:
         for name, magnitude in drawn[0][1]:

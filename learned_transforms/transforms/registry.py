@@ -20,6 +20,7 @@ from learned_transforms.transforms import (
     pointwise,
     policies,
     resize,
+    warp,
 )
 from learned_transforms.transforms.clients import moves, twins
 from learned_transforms.transforms.clients import policies as clients_policies
@@ -35,6 +36,9 @@ BOTH: dict[str, type[Spec]] = {
     "Pad": geometry.Pad,
     "RandomHorizontalFlip": geometry.RandomHorizontalFlip,
     "RandomVerticalFlip": geometry.RandomVerticalFlip,
+    "RandomRotation": warp.RandomRotation,
+    "RandomAffine": warp.RandomAffine,
+    "RandomPerspective": warp.RandomPerspective,
     "Grayscale": color.Grayscale,
     "RandomGrayscale": color.RandomGrayscale,
     "RandomInvert": pointwise.RandomInvert,

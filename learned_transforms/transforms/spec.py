@@ -110,13 +110,15 @@ class Spec:
         optional: it may be left out, by what is drawn.
         looks: it must see the image before it draws, and so begins a segment.
         windowing: it draws the part of the image to use.
-        measuring: it draws from the size that those before left.
         placing: it draws where the image goes, from the size that those before left, and from boxes: anywhere.
+        measuring: it draws from the size that those before left, anywhere, and the plan is the same for all that it
+            draws.
         same_size: it asks that all that lies together has one size.
         alike: v2's draws for images of one shape.
         alone: v2's takes one image, or video, in a sample, and nothing that lies on it.
         names: of what it draws, in params.
-        factors: of these, the numbers that go to the network beside the image, one for each ``Slot``.
+        factors: of these, the numbers that go to the network beside the image, one for each ``Slot``; or such as follow
+            from them and the size of the image.
 
     What it does:
         geometric: it moves pixels, and masks follow.
@@ -135,7 +137,7 @@ class Spec:
     arguments: ClassVar[Sequence[str]] = ()
     tensors: ClassVar[Sequence[str]] = ()
     default_dtype = half = shallow = writes = takes_arrays = False
-    random = coin = optional = looks = windowing = measuring = placing = same_size = alike = alone = False
+    random = coin = optional = looks = windowing = placing = measuring = same_size = alike = alone = False
     names: ClassVar[Sequence[str]] = ()
     factors: ClassVar[Sequence[str]] = ()
     geometric = converting = numeric = erasing = several = unmarking = False
@@ -202,8 +204,13 @@ class Spec:
         """Draw a window for an image of ``size``; ``limited`` as in :class:`Seen`."""
         raise NotImplementedError
 
-    def split(self, drawn: Outcome) -> tuple[Outcome, tuple[float, ...]]:
-        """Take the factors, 0 for those that are not used, out of what was drawn; the rest decides on the plan."""
+    def split(self, drawn: Outcome, size: Size, container: str) -> tuple[Outcome, tuple[float, ...]]:
+        """Take the factors, 0 for those that are not used, out of what was drawn; the rest decides on the plan.
+
+        Args:
+            size: of the image that it gets.
+            container: of that image.
+        """
         if isinstance(drawn, bool):
             return drawn, (0.0,) * len(self.factors)
         used = [(name, True if name in self.factors and value is not None else value) for name, value in drawn]
@@ -233,6 +240,10 @@ class Spec:
     def size_after(self, size: Size, drawn: Outcome = True) -> Size:
         """Return the size of what it makes of an image, from what it drew."""
         return size
+
+    def size_behind(self, size: Size, drawn: Outcome, container: str) -> Size:
+        """Return the same for images of one container, where that matters."""
+        return self.size_after(size, drawn)
 
     def carry(self, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
         """Do to ``Image.info`` what it does to an image: on ``pixel``, which stands for one of ``size``."""
@@ -268,7 +279,7 @@ class Factored(Spec):
     def takes_effect(self, drawn: Outcome) -> bool:
         if isinstance(drawn, bool):
             return drawn
-        return any(part is not False for part in self.parts(self.split(drawn)[0]))
+        return any(part is not False for part in self.parts(self.split(drawn, (0, 0), "")[0]))
 
     def replay(self, entry: Any) -> Outcome | None:
         if not isinstance(entry, Mapping) or entry.keys() != self.types.keys():

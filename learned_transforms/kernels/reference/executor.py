@@ -34,12 +34,14 @@ from learned_transforms.ir.ops import (
     Table,
     Tables,
     Turn,
+    Warp,
     number,
 )
 from learned_transforms.ir.passes import at, fold
 from learned_transforms.ir.plan import Around, Plan, settled
 from learned_transforms.kernels.reference import color
 from learned_transforms.kernels.reference.rounding import DTYPES, multiply_add, shift_down, to_levels
+from learned_transforms.kernels.reference.warp import warp
 from learned_transforms.modes import out_of_sight, shape_of
 
 MOST_SIZES = 16
@@ -335,4 +337,5 @@ STAGES: dict[type, Callable[[Tensor, Any], Tensor]] = {
     Turn: color.turn,
     Blur: color.blur,
     BoxBlur: color.box_blur,
+    Warp: warp,
 }

@@ -8,15 +8,26 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
+from torchvision.transforms import InterpolationMode
 
 from learned_transforms.images.formats import Form
-from learned_transforms.ir.ops import Slot
+from learned_transforms.ir.ops import Slot, Slots
 from learned_transforms.transforms.clients.layers import Boxing
 from learned_transforms.transforms.clients.twins import PIL_ONLY
 from learned_transforms.transforms.color import equalized
 from learned_transforms.transforms.pointwise import table_step
-from learned_transforms.transforms.policies import BLENDED, Chain, Operation, selecting
+from learned_transforms.transforms.policies import (
+    BLENDED,
+    COPY,
+    WARP,
+    Chain,
+    Operation,
+    Settled,
+    placed,
+    selecting,
+)
 from learned_transforms.transforms.spec import Outcome, Seen, Size, Step, Twin
+from learned_transforms.transforms.warp import Placement, rotation, warped
 
 FUNCTIONS = {
     **{"AutoContrast": "auto_contrast", "Equalize": "equalize", "Invert": "invert", "Rotate": "rotate"},
@@ -45,6 +56,10 @@ ARGUMENTS = {"posterize": range(1, 9), "solarize": range(257), "solarize_add": r
 """Those of levels, and what they take."""
 
 
+INTERPOLATIONS = {int(getattr(Image.Resampling, one.name)): one for one in InterpolationMode if one.name != "NEAREST_EXACT"}
+"""torchvision's names of Pillow's."""
+
+
 class Augmenting(Twin, Chain):
     """Operations of timm's, one after another.
 
@@ -56,34 +71,42 @@ class Augmenting(Twin, Chain):
     def __init__(self, ops: Sequence[Any], places: int) -> None:
         self.ops, self.places = list(ops), places
         self.functions = {FUNCTIONS[op.name]: op.aug_fn for op in self.ops}
-        self.fills = {FUNCTIONS[op.name]: op.kwargs["fillcolor"] for op in self.ops}
-        self.operations = tuple(dict.fromkeys(kind for op in self.ops for kind in kinds(op)))
+        self.fills = [op.kwargs["fillcolor"] for op in self.ops]
+        self.labels = tuple(dict.fromkeys(label for op in self.ops for label in labels_of(op)))
 
     def roles(self) -> tuple[str, ...]:
-        return (*dict.fromkeys(BLENDING.values()), "autocontrast", "equalize")
+        return (*dict.fromkeys(BLENDING.values()), "autocontrast", "equalize", "warp_")
 
     def lower(self, form: Form) -> Step | str:
         return super().lower(form) if form.container == "pil" else PIL_ONLY
 
-    def operation(self, name: str, form: Form, slot: int) -> Step | str:
-        function = name.partition("/")[0]
-        if function in BLENDING:
-            return Step(form, f"pil/{BLENDING[function]}", None, {"factor": Slot(slot)})
-        if function in ARGUMENTS:
-            layer = selecting(self.functions[function], ARGUMENTS[function], True)
+    def layer(self, label: str, form: Form, slot: int) -> Step | str:
+        if label in BLENDING:
+            return Step(form, f"pil/{BLENDING[label]}", None, {"factor": Slot(slot)})
+        if label in ARGUMENTS:
+            layer = selecting(self.functions[label], ARGUMENTS[label], True)
             return Step(form, layer=layer, params={"number": Slot(slot)})
-        if function in BLURRING:
+        if label in BLURRING:
             return Step(form, layer=Boxing(), params={"sigma": Slot(slot)})
-        if function == "auto_contrast":
+        if label == "auto_contrast":
             return Step(form, "pil/autocontrast", None, {})
-        if function == "equalize":
+        if label == "equalize":
             return equalized(form, self.api)
-        if function == "invert":
+        if label == "invert":
             return table_step(form, self.api, "invert")
-        return "its warps are not learned yet"
+        kind, _, how = label.partition("/")
+        if len(set(self.fills)) > 1:
+            return "its operations fill with several colors"
+        found = warped(form, self.api, INTERPOLATIONS[int(how)], self.fills[0], Slots(slot, self.slots))
+        return found if isinstance(found, str) else found[(WARP, COPY).index(kind)]
 
-    def numbers(self, name: str, magnitude: float) -> tuple[float, ...]:
-        return (float(ARGUMENTS[name].index(int(magnitude))) if name in ARGUMENTS else magnitude,)
+    def settled(self, drawn: Operation, size: Size, container: str) -> Settled:
+        name, argument = drawn
+        function, _, how = name.partition("/")
+        if how:
+            label, numbers = placed(moved(function, argument, size))
+            return f"{label}/{how}", numbers
+        return name, (float(ARGUMENTS[name].index(int(argument))) if name in ARGUMENTS else argument,)
 
     def drawn(self, ops: Sequence[Any]) -> Outcome:
         """Draw what operations do, one after another."""
@@ -97,7 +120,7 @@ class Augmenting(Twin, Chain):
             elif function == "desaturate":
                 pixel = ImageEnhance.Color(pixel).enhance(argument)
             else:
-                moving = {"resample": int(how), "fillcolor": self.fills[function]} if how else {}
+                moving = {"resample": int(how), "fillcolor": self.fills[0]} if how else {}
                 given = int(argument) if function in ARGUMENTS else argument
                 alone = function in ("auto_contrast", "equalize", "invert")
                 pixel = self.functions[function](pixel, *(() if alone else (given,)), **moving)
@@ -138,12 +161,27 @@ class AutoAugment(Augmenting):
         return self.drawn(random.choice(self.rows))
 
 
-def kinds(op: Any) -> list[str]:
-    """Return the names under which an operation is drawn: one for each way to interpolate."""
+def labels_of(op: Any) -> list[str]:
+    """Return the labels of the layers that run an operation: of each way to interpolate."""
     name, how = FUNCTIONS[op.name], op.kwargs["resample"]
     if name not in MOVING:
         return [name]
-    return [f"{name}/{int(one)}" for one in (how if isinstance(how, list | tuple) else (how,))]
+    ways = how if isinstance(how, list | tuple) else (how,)
+    return [f"{label}/{int(one)}" for one in ways for label in (WARP, COPY)]
+
+
+def moved(function: str, argument: float, size: Size) -> Placement:
+    """Return where the pixels come from of an image of ``size`` that a function of timm's moves."""
+    rows, columns = size
+    if function == "rotate":
+        return rotation(argument, size, "pil", "v1")
+    if function == "shear_x":
+        return Placement((1.0, argument, 0.0, 0.0, 1.0, 0.0), size)
+    if function == "shear_y":
+        return Placement((1.0, 0.0, 0.0, argument, 1.0, 0.0), size)
+    across = function.startswith("translate_x")
+    shift = argument * (columns if across else rows) if function.endswith("rel") else argument
+    return Placement((1.0, 0.0, shift if across else 0.0, 0.0, 1.0, 0.0 if across else shift), size)
 
 
 def drawn_operation(op: Any) -> Operation | None:
