@@ -237,10 +237,8 @@ class Policy(Chain):
         if label == "Invert":
             return table_step(form, self.api, "invert")
         # Where nothing is said, v1's functions leave zeros around tensors.
-        none = self.transform.fill is None and form.container != "pil"
-        found = warped(
-            form, self.api, self.transform.interpolation, () if none else self.transform.fill, Slots(slot, 6)
-        )
+        fill = () if self.transform.fill is None and form.container != "pil" else self.transform.fill
+        found = warped(form, self.api, self.transform.interpolation, fill, Slots(slot, self.slots))
         return found if isinstance(found, str) else found[(WARP, COPY).index(label)]
 
     def settled(self, drawn: Operation, size: Size, container: str) -> Settled:

@@ -56,7 +56,9 @@ ARGUMENTS = {"posterize": range(1, 9), "solarize": range(257), "solarize_add": r
 """Those of levels, and what they take."""
 
 
-INTERPOLATIONS = {int(getattr(Image.Resampling, one.name)): one for one in InterpolationMode if one.name != "NEAREST_EXACT"}
+INTERPOLATIONS = {
+    int(getattr(Image.Resampling, one.name)): one for one in InterpolationMode if one.name != "NEAREST_EXACT"
+}
 """torchvision's names of Pillow's."""
 
 
