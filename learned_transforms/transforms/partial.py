@@ -1,16 +1,14 @@
 """Objects that layers run only in part: copies of them that hold pipelines in place of the transforms in them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
 from learned_transforms.layers.network import Network
 from learned_transforms.transforms.clients.known import Views, flattened
 from learned_transforms.transforms.containers import Applying, container_of, leaves
-from learned_transforms.transforms.registry import SPECS, Altered, name_of
-
-Making = Callable[[Sequence[Any]], Any]
-"""From transforms to a pipeline of them."""
+from learned_transforms.transforms.registry import SPECS, Altered, name_of, spec_of
+from learned_transforms.transforms.spec import Making
 
 
 def foreign(read: Any) -> list[str]:
@@ -37,6 +35,9 @@ def stand_in(transform: Any, read: Any, make: Making) -> Any:
     if isinstance(read, Views):
         held = {name: viewed(vars(transform)[name], make, {}) for name in read.names if name in vars(transform)}
         return copied(transform, held) if held else None
+    own = spec_of(read).held(make)
+    if own:
+        return copied(transform, own)
     container = container_of(read)
     if container is None or not hasattr(transform, "transforms"):
         return None

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
+from types import FunctionType, MethodType
 from typing import Any, ClassVar
 
 import torch
+import torchvision.transforms as v1
 from PIL import Image
 from torchvision.transforms import autoaugment, v2
-from torchvision.transforms import functional as v1_functional
 
 from learned_transforms.images.formats import Form
 from learned_transforms.ir.ops import Slot, Slots
@@ -16,7 +17,7 @@ from learned_transforms.layers.pointwise import Selecting
 from learned_transforms.transforms.color import equalized, permitted
 from learned_transforms.transforms.pointwise import table_step, tabled
 from learned_transforms.transforms.rng import below, draw, round_float32
-from learned_transforms.transforms.spec import Outcome, Seen, Size, Spec, Step, kind_of, names_are
+from learned_transforms.transforms.spec import Making, Outcome, Seen, Size, Spec, Step, kind_of, names_are
 from learned_transforms.transforms.warp import Placement, affine, rotation, warped
 
 Operation = tuple[str, float]
@@ -31,8 +32,8 @@ Settled = tuple[str, tuple[float, ...]]
 BLENDED = {"Brightness": "brightness", "Color": "saturation", "Contrast": "contrast", "Sharpness": "sharpness"}
 """Operations that move an image towards another, by 1 and their magnitude: the layers."""
 
-TABLES = {"Posterize": ("posterize", range(1, 9)), "Solarize": ("solarize", range(256))}
-"""Operations that map levels: torchvision's functionals, and their arguments."""
+TABLES = {"Posterize": ("posterize", 9), "Solarize": ("solarize", 256)}
+"""Operations that map levels: torchvision's functionals, and how many arguments they take, from 0 on."""
 
 MOVED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 """Operations that move pixels."""
@@ -219,16 +220,15 @@ class Policy(Chain):
         if name in BLENDED:
             return magnitude >= -1
         if name in TABLES:
-            return all(self.argument_of(name, magnitude, one) in TABLES[name][1] for one in ("pil", "tensor"))
+            return self.argument_of(name, magnitude, "tensor") in arguments_of(name, "tensor")
         return True
 
     def layer(self, label: str, form: Form, slot: int) -> Step | str:
         if label in BLENDED:
             return Step(form, f"{kind_of(form, self.api)}/{BLENDED[label]}", None, {"factor": Slot(slot)})
         if label in TABLES:
-            function, arguments = TABLES[label]
-            functional = v1_functional if self.api == "v1" else v2.functional
-            layer = selecting(getattr(functional, function), arguments, form.container == "pil")
+            function = getattr(v1.functional if self.api == "v1" else v2.functional, TABLES[label][0])
+            layer = selecting(function, arguments_of(label, form.container), form.container == "pil")
             return Step(form, layer=layer, params={"number": Slot(slot), **permitted(form, self.api)})
         if label == "AutoContrast":
             return Step(form, f"{kind_of(form, self.api)}/autocontrast", None, {})
@@ -248,7 +248,8 @@ class Policy(Chain):
         if name in BLENDED:
             return name, (1.0 + magnitude,)
         if name in TABLES:
-            return name, (float(TABLES[name][1].index(self.argument_of(name, magnitude, container))),)
+            argument = self.argument_of(name, magnitude, container)
+            return name, (float(arguments_of(name, container).index(argument)),)
         return "" if name == "Identity" else name, ()
 
     def moved(self, name: str, magnitude: float, size: Size, container: str) -> Placement:
@@ -356,6 +357,37 @@ class AutoAugment(Policy):
             negated = signed and (signs[place] if early else self.negated())
             found.append((name, -magnitude if negated else magnitude))
         return (("ops", tuple(found)),)
+
+
+def arguments_of(name: str, container: str) -> range:
+    """Return the arguments of the tables of an operation; Pillow keeps at least one bit."""
+    return range(1 if container == "pil" and name == "Posterize" else 0, TABLES[name][1])
+
+
+class AugMix(Spec):
+    """Chains of operations side by side, mixed as torchvision mixes them: layers run the operations."""
+
+    arguments = ("severity", "mixture_width", "chain_depth", "alpha", "all_ops", "interpolation", "fill")
+
+    def lower(self, form: Form) -> Step | str:
+        return "it mixes several images"
+
+    def held(self, make: Making) -> Mapping[str, Any]:
+        """Return what has the same code run the operations in a pipeline."""
+        own = self.transform
+        carrier = v1.RandAugment if self.api == "v1" else v2.RandAugment
+        player = make([carrier(1, interpolation=own.interpolation, fill=own.fill)])
+        theirs = autoaugment._apply_op if self.api == "v1" else own._apply_image_or_video_transform
+
+        def play(image: Any, name: str, magnitude: float, **given: Any) -> Any:
+            if not player.covers(image):
+                return theirs(image, name, magnitude, **given)
+            return player(image, params=[{"ops": [(name, magnitude)]}])
+
+        if self.api == "v2":
+            return {"_apply_image_or_video_transform": play, "transforms": [player]}
+        forward = FunctionType(v1.AugMix.forward.__code__, {**vars(autoaugment), "_apply_op": play})
+        return {"forward": MethodType(forward, own), "transforms": [player]}
 
 
 @lru_cache(maxsize=32)

@@ -50,6 +50,7 @@ BOTH: dict[str, type[Spec]] = {
     "ColorJitter": color.ColorJitter,
     "GaussianBlur": color.GaussianBlur,
     "AutoAugment": policies.AutoAugment,
+    "AugMix": policies.AugMix,
     "RandAugment": policies.RandAugment,
     "TrivialAugmentWide": policies.TrivialAugmentWide,
     "RandomErasing": erasing.RandomErasing,

@@ -5,7 +5,7 @@ of torchvision's has which. What clients' transforms do is told by objects that 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,6 +18,9 @@ from learned_transforms.images.layout import PIXELS, PLANES, UNKNOWN
 from learned_transforms.ir.ops import Shape
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.transforms.rng import round_float32, toss
+
+Making = Callable[[Sequence[Any]], Any]
+"""From transforms to a pipeline of them."""
 
 Outcome = bool | tuple[tuple[str, Any], ...]
 """What was drawn for a transform: whether it is applied; or, where it is, params for its layer."""
@@ -235,6 +238,14 @@ class Spec:
 
     def v2_params(self, outcome: Outcome, window: Window | None, shape: Shape) -> dict[str, Any]:
         """Write what was drawn as v2's own ``make_params`` does, for an image of ``shape`` (C, H, W)."""
+        return {}
+
+    def held(self, make: "Making") -> "Mapping[str, Any]":
+        """Of a transform that layers run only in part, return other attributes, by which its own code has them do it.
+
+        Args:
+            make: makes pipelines of transforms.
+        """
         return {}
 
     def size_after(self, size: Size, drawn: Outcome = True) -> Size:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
-from torchvision.transforms import InterpolationMode
 
 from learned_transforms.images.formats import Form
 from learned_transforms.ir.ops import Slot, Slots
@@ -56,12 +55,6 @@ ARGUMENTS = {"posterize": range(1, 9), "solarize": range(257), "solarize_add": r
 """Those of levels, and what they take."""
 
 
-INTERPOLATIONS = {
-    int(getattr(Image.Resampling, one.name)): one for one in InterpolationMode if one.name != "NEAREST_EXACT"
-}
-"""torchvision's names of Pillow's."""
-
-
 class Augmenting(Twin, Chain):
     """Operations of timm's, one after another.
 
@@ -99,7 +92,7 @@ class Augmenting(Twin, Chain):
         kind, _, how = label.partition("/")
         if len(set(self.fills)) > 1:
             return "its operations fill with several colors"
-        found = warped(form, self.api, INTERPOLATIONS[int(how)], self.fills[0], Slots(slot, self.slots))
+        found = warped(form, self.api, int(how), self.fills[0], Slots(slot, self.slots))
         return found if isinstance(found, str) else found[(WARP, COPY).index(kind)]
 
     def settled(self, drawn: Operation, size: Size, container: str) -> Settled:
