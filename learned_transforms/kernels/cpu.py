@@ -31,6 +31,7 @@ from learned_transforms.ir.ops import (
     Stretch,
     Table,
     Turn,
+    Warp,
 )
 from learned_transforms.ir.passes import at
 from learned_transforms.ir.plan import Plan
@@ -228,7 +229,9 @@ class Program:
     def dtype(self, dtype: torch.dtype) -> torch.dtype:
         """Return the dtype that the plan gives for input of one."""
         for stage in self.plan.stages:
-            if isinstance(stage, Resample | Resize | Sparse | Filter | Mix | Blend | Stretch | Turn | Blur):
+            if isinstance(stage, Warp) and stage.taps is None:
+                continue
+            if isinstance(stage, Resample | Resize | Sparse | Filter | Mix | Blend | Stretch | Turn | Blur | Warp):
                 dtype = torch.float32 if stage.arithmetic.rounding == "none" else torch.uint8
             elif isinstance(stage, Table):
                 dtype = stage.values.dtype

@@ -27,12 +27,14 @@ from learned_transforms.ir.ops import (
     Resample,
     Resize,
     Slot,
+    Slots,
     Sparse,
     Stage,
     Stretch,
     Table,
     Tables,
     Turn,
+    Warp,
 )
 from learned_transforms.kernels.extension import _native
 
@@ -63,6 +65,8 @@ def unfit(stage: Stage) -> str | None:
         reason = unfit(stage.other)
         if reason is not None:
             return reason
+    if isinstance(stage, Warp) and stage.taps is not None and (stage.form == "cut") != (arithmetic.number == "float64"):
+        return "it weighs pixels around places in pixels in float64, and in no other warp"
     if isinstance(stage, Turn) and stage.steps not in (0, 255):
         return "it counts hue in 255 steps, or none"
     if isinstance(stage, Turn) and (stage.centres[1] - stage.centres[0]) % 6 != 2:
@@ -174,6 +178,12 @@ def blur_of(stage: Blur) -> Any:
     return _native.blur(stage.coefficients.tolist(), sigma, stage.size, *how)
 
 
+def warp_of(stage: Warp) -> Any:
+    matrix = tuple(stage.matrix) if isinstance(stage.matrix, Slots) else list(stage.matrix)
+    taps = [] if stage.taps is None else stage.taps.tolist()
+    return _native.warp(matrix, stage.size, taps, stage.fill, stage.form, arithmetic_of(stage.arithmetic), stage.fused)
+
+
 NATIVE: dict[type, Callable[[Any], Any]] = {
     Resample: resample_of,
     Resize: resize_of,
@@ -192,6 +202,7 @@ NATIVE: dict[type, Callable[[Any], Any]] = {
     Turn: turn_of,
     Blur: blur_of,
     BoxBlur: lambda stage: _native.box_blur(factor_of(stage.sigma), stage.passes),
+    Warp: warp_of,
 }
 """By stage: what makes the native code's own."""
 

@@ -275,6 +275,28 @@ lt::Blur blur_of(const std::vector<double>& coefficients, const FactorTuple& sig
 
 lt::BoxBlur box_blur_of(const FactorTuple& sigma, int64_t passes) { return {factor_of(sigma), passes}; }
 
+const std::pair<const char*, lt::Warp::Form> WARPS[] = {
+    {"cut", lt::Warp::cut}, {"from_fill", lt::Warp::from_fill}, {"sum", lt::Warp::sum}};
+
+// `matrix`: its numbers, or where they are drawn: the first of the factors, and how many.
+lt::Warp warp_of(const std::variant<std::vector<double>, std::tuple<int64_t, int64_t>>& matrix,
+                 const std::optional<std::array<int64_t, 2>>& size, const std::vector<std::vector<double>>& taps,
+                 const std::vector<float>& fill, const std::string& form, const ArithmeticTuple& arithmetic,
+                 int64_t fused) {
+    lt::Warp warp{{}, {}, size, flat(taps), static_cast<int64_t>(taps.size()),
+                  taps.empty() ? 0 : static_cast<int64_t>(taps[0].size()), fill, named(WARPS, form),
+                  arithmetic_of(arithmetic), fused};
+    if (const auto* numbers = std::get_if<std::vector<double>>(&matrix)) {
+        warp.matrix = *numbers;
+    } else {
+        const auto [first, count] = std::get<1>(matrix);
+        if (count != 6 && count != 8) throw std::invalid_argument("a matrix has 6 numbers, or 8");
+        warp.slot = first;
+        warp.matrix.resize(static_cast<size_t>(count));
+    }
+    return warp;
+}
+
 // Give what makes an operation, of what makes one of its kind.
 template <class Made, class... Args>
 auto stage(Made (*make)(Args...)) {
@@ -307,6 +329,7 @@ void lt::define_stages(nb::module_& m) {
     m.def("turn", stage(&turn_of), "centres"_a, "factor"_a, "span"_a, "form"_a, "steps"_a, "ceiling"_a,
           "arithmetic"_a);
     m.def("box_blur", stage(&box_blur_of), "sigma"_a, "passes"_a);
+    m.def("warp", stage(&warp_of), "matrix"_a, "size"_a.none(), "taps"_a, "fill"_a, "form"_a, "arithmetic"_a, "fused"_a);
     m.def("blur", stage(&blur_of), "coefficients"_a, "sigma"_a, "size"_a, "border"_a, "arithmetic"_a, "limited"_a);
     m.def("taps", [](const AxisTuple& axis, int64_t n_in, const ArithmeticTuple& arithmetic, const std::string& simd) {
         if (n_in < 1) throw std::invalid_argument("an axis needs at least one pixel");

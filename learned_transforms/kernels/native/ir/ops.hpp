@@ -317,8 +317,29 @@ struct BoxBlur {
     int64_t passes;
 };
 
+// Each output pixel is what lies at a place of the image, which a matrix gives; see ir/ops.py.
+struct Warp {
+    enum Form { cut, from_fill, sum };
+
+    std::vector<double> matrix;    // of an affine map, or a perspective; of drawn numbers, as many
+    std::optional<int64_t> slot;   // of the first of these among the factors
+    std::optional<Size> size;      // of the output
+    std::vector<double> taps;      // [pixels, terms]; empty: the nearest pixel is taken
+    int64_t pixels, terms;
+    std::vector<float> fill;       // for each channel; empty: 0
+    Form form;
+    Arithmetic arithmetic;
+    int64_t fused;                 // pixels of output from which on products of places are fused; 0: never
+
+    bool nearest() const { return taps.empty(); }
+    bool perspective() const { return matrix.size() == 8; }
+    // Weights 1 - t and t.
+    bool linear() const { return taps == std::vector<double>{1, -1, 0, 1}; }
+    Size of(const Size& before) const { return size ? *size : before; }
+};
+
 using Stage = std::variant<Resample, Resize, Sparse, Filter, Gather, Mix, Table, Tables, Normalize, Cast, Blend, Stretch,
-                           Equalize, Turn, Blur, BoxBlur>;
+                           Equalize, Turn, Blur, BoxBlur, Warp>;
 
 // Stages are shared: by programs, and by what programs come to for images of one size.
 using Shared = std::shared_ptr<const Stage>;

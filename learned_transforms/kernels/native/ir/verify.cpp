@@ -207,6 +207,24 @@ void check(const BoxBlur& blur) {
     require(blur.passes > 0 && blur.passes <= 16, "a blur takes 1 to 16 boxes");
 }
 
+void check(const Warp& warp, int64_t channels) {
+    check(warp.arithmetic);
+    require(warp.matrix.size() == 6 || warp.matrix.size() == 8, "a matrix has 6 numbers, or 8");
+    require(!warp.slot || (*warp.slot >= 0 && *warp.slot < MOST_SLOTS), "factors are counted from 0 to 2^16");
+    for (const double number : warp.matrix) require(std::isfinite(number), "a number of a matrix is not finite");
+    for (const int64_t length : warp.of({1, 1}))
+        require(length > 0 && length <= LONGEST, "an output needs at least one pixel, and at most 2^24 along an axis");
+    require(warp.pixels >= 0 && warp.pixels <= 16 && warp.pixels % 2 == 0 && warp.terms >= 0 && warp.terms <= 64 &&
+                static_cast<int64_t>(warp.taps.size()) == warp.pixels * warp.terms,
+            "taps are [pixels, terms], up to 16 pixels and 64 terms");
+    for (const double tap : warp.taps) require(std::isfinite(tap), "a coefficient is no finite number");
+    require(warp.form == Warp::cut ? warp.nearest() || warp.arithmetic.number == Number::float64
+                                   : warp.arithmetic.number == Number::float32,
+            "places in pixels are weighed in float64, others in float32");
+    require(warp.fused >= 0, "no output has fewer than no pixels");
+    check_fill(warp.fill, channels);
+}
+
 }  // namespace
 
 const Factor* factor_of(const Stage& stage) {
@@ -303,6 +321,8 @@ int64_t check(const Stage& stage, int64_t channels) {
         check(*box);
     } else if (const auto* cast = std::get_if<Cast>(&stage)) {
         require(size_of(cast->dtype) == 2, "floats are rounded to 16 bits only");
+    } else if (const auto* warp = std::get_if<Warp>(&stage)) {
+        check(*warp, channels);
     } else {
         const auto& normalize = std::get<Normalize>(stage);
         require(normalize.dtype != Dtype::uint8, "mean and std are for float images");
@@ -328,6 +348,8 @@ const char* misfit(const Stage& stage, Dtype dtype) {
     }
     if (std::holds_alternative<Equalize>(stage) && floats) return "a histogram is of uint8 images";
     if (std::holds_alternative<BoxBlur>(stage) && floats) return "boxes are for uint8 images";
+    if (arithmetic && std::holds_alternative<Warp>(stage) && arithmetic->number == Number::float64 && floats)
+        return "pixels are weighed in float64 for uint8 images";
     if ((std::holds_alternative<Table>(stage) || std::holds_alternative<Tables>(stage)) && floats)
         return "a table is for uint8 images";
     if (std::holds_alternative<Cast>(stage) && !floats) return "only floats are rounded to 16 bits";

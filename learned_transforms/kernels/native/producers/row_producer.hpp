@@ -63,6 +63,7 @@ Source filtered(const Filter& filter, const Blending* blending, const View& from
                 Scratch& scratch);
 Source blurred(const Blur& blur, const std::vector<float>& down, const std::vector<float>& along, const View& from,
                int64_t begin, const Kernels& kernels, Scratch& scratch);
+Source warped(const Warping& warping, const View& from, const Kernels& kernels, Scratch& scratch);
 Source boxed(const Box& box, int64_t passes, const View& from, int64_t begin, int64_t end, const Kernels& kernels,
              Scratch& scratch);
 

@@ -18,6 +18,7 @@ const Arithmetic* arithmetic_of(const Stage& stage) {
     if (const auto* stretch = std::get_if<Stretch>(&stage)) return &stretch->arithmetic;
     if (const auto* turn = std::get_if<Turn>(&stage)) return &turn->arithmetic;
     if (const auto* blur = std::get_if<Blur>(&stage)) return &blur->arithmetic;
+    if (const auto* warp = std::get_if<Warp>(&stage)) return warp->nearest() ? nullptr : &warp->arithmetic;
     return nullptr;
 }
 
@@ -140,6 +141,7 @@ Source source_of(const Pass& pass, const View& from, const Geometry* geometry, i
         return blurred(*blur, settled.down, settled.along, from, begin, kernels, scratch);
     if (const auto* box = changes<BoxBlur>(change))
         return boxed(settled.box, box->passes, from, begin, end, kernels, scratch);
+    if (changes<Warp>(change)) return warped(settled.warping, from, kernels, scratch);
     const auto* gather = std::get_if<Gather>(&change);
     return copied(gather ? *gather : EVERYTHING, from, kernels, scratch);
 }
@@ -158,6 +160,8 @@ Dtype Pass::dtype_between(Dtype dtype) const {
             if constexpr (std::is_same_v<How, std::monostate> || std::is_same_v<How, Gather> ||
                           std::is_same_v<How, const BoxBlur*>)
                 return dtype;
+            else if constexpr (std::is_same_v<How, const Warp*>)
+                return how->nearest() ? dtype : dtype_of(how->arithmetic.rounding);
             else if constexpr (std::is_pointer_v<How>)
                 return dtype_of(how->arithmetic.rounding);
             else
@@ -177,6 +181,9 @@ Target Pass::output(int64_t channels, int64_t height, int64_t width, Dtype dtype
     } else if (const auto* blur = changes<Blur>(change)) {
         require(blur->border != Border::reflect || (blur->height / 2 < height && blur->width / 2 < width),
                 "a blur reaches further beyond the image than it can be reflected");
+    } else if (const auto* warp = changes<Warp>(change)) {
+        const Size size = warp->of({height, width});
+        height = size[0], width = size[1];
     } else if (const auto* gather = std::get_if<Gather>(&change)) {
         height = gather->rows ? gather->rows->count : height;
         width = gather->columns ? gather->columns->count : width;

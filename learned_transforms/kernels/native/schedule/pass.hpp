@@ -98,7 +98,7 @@ int64_t channels_after(const Stage& stage, int64_t channels);
 
 // Gather: of rows and columns. Blend: with a filter. What is pointed to belongs to the pass's `changing`.
 using Change = std::variant<std::monostate, Gather, Resample, const Sparse*, const Filter*, const Blend*, const Blur*,
-                            const BoxBlur*>;
+                            const BoxBlur*, const Warp*>;
 
 // Of those, the one that a pass has; null: another.
 template <class What>

@@ -23,7 +23,7 @@ bool changes_geometry(const Stage& stage) {
     const auto* blend = std::get_if<Blend>(&stage);
     return std::holds_alternative<Resample>(stage) || std::holds_alternative<Sparse>(stage) ||
            std::holds_alternative<Filter>(stage) || std::holds_alternative<Blur>(stage) ||
-           std::holds_alternative<BoxBlur>(stage) || (blend && blend->of_filter()) ||
+           std::holds_alternative<BoxBlur>(stage) || std::holds_alternative<Warp>(stage) || (blend && blend->of_filter()) ||
            (gather && (gather->rows || gather->columns));
 }
 
@@ -92,6 +92,8 @@ Passes::Passes(const std::vector<Shared>& stages, int64_t channels, Size size, D
         if (const char* why = misfit(*stage, dtype)) throw std::invalid_argument(why);
         dtype = dtype_after(*stage, dtype);
         if (const Factor* factor = factor_of(*stage); factor && factor->slot) slots_.push_back(*factor->slot);
+        if (const auto* warp = std::get_if<Warp>(stage.get()); warp && warp->slot)
+            slots_.push_back(*warp->slot + static_cast<int64_t>(warp->matrix.size()) - 1);
         add(stage);
     }
     for (const Pass& pass : passes_)
@@ -130,6 +132,8 @@ void Passes::add(const Shared& stage) {
         last->change = blur;
     } else if (const auto* box = std::get_if<BoxBlur>(stage.get())) {
         last->change = box;
+    } else if (const auto* warp = std::get_if<Warp>(stage.get())) {
+        last->change = warp;
     } else {
         last->change = Gather{std::nullopt, gather->rows, gather->columns, gather->fill};
         if (gather->channels)

@@ -112,6 +112,7 @@ Size size_after(const Stage& stage, Size size) {
     if (const auto* resample = std::get_if<Resample>(&stage))
         return {resample->rows.keep.count, resample->columns.keep.count};
     if (const auto* sparse = std::get_if<Sparse>(&stage)) return sparse->to;
+    if (const auto* warp = std::get_if<Warp>(&stage)) return warp->of(size);
     if (const auto* gather = std::get_if<Gather>(&stage)) {
         if (gather->rows) size[0] = gather->rows->count;
         if (gather->columns) size[1] = gather->columns->count;

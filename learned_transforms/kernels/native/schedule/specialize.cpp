@@ -254,6 +254,10 @@ void Settled::settle(const Pass& pass, const View& from, const std::vector<doubl
         along = taps_of(*blur, sigma, blur->width, levels);
     } else if (const auto* blur = changes<BoxBlur>(pass.change)) {
         box = box_of(blur->sigma.of(factors), blur->passes);
+    } else if (const auto* warp = changes<Warp>(pass.change)) {
+        warping.stage = warp;
+        for (size_t n = 0; n < warp->matrix.size(); ++n)
+            warping.matrix[n] = warp->slot ? factors[static_cast<size_t>(*warp->slot) + n] : warp->matrix[n];
     } else if (const auto* blend = changes<Blend>(pass.change)) {
         blending = blending_of(*blend, factors);
     }

@@ -32,6 +32,7 @@ class Settled {
     Blending blending;               // with a filter
     std::vector<float> down, along;  // taps of a blur
     Box box;
+    Warping warping;
 
   private:
     friend struct Settler;

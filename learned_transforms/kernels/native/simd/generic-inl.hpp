@@ -361,6 +361,8 @@ constexpr Kernels PLAIN = {
     blur_down<float>,
     blur_along,
     box,
+    nullptr,
+    nullptr,
     weighed,
     {windows<float, float>, weights<float, float>, quantize<float>},
     {windows<float, double>, weights<float, double>, quantize<float>},

@@ -91,6 +91,28 @@ struct Box {
     uint32_t inside, beyond;
 };
 
+// A warp with the matrix of one image.
+struct Warping {
+    const Warp* stage;
+    std::array<double, 8> matrix;
+};
+
+// An image of up to three channels as pixels of four bytes, the last 1, in a frame of FRAME pixels: copies of those at
+// the edge, or zeros, the last byte too.
+constexpr int64_t FRAME = 2;
+struct Framed {
+    const uint32_t* pixels;  // the first of the image
+    int64_t stride, height, width;
+};
+
+// Line y of a warp, of `size` (rows, columns): `plane` bytes from a channel to the next, or 0: side by side.
+struct WarpedLine {
+    Size size;
+    int64_t y, channels, plane;
+    const int32_t* columns;  // where each pixel lies along the row at `row`, or -1, where no other matters; or null
+    int64_t row;
+};
+
 // Rows of a blur that are summed at a time.
 constexpr int BLURRED = 4;
 
@@ -217,6 +239,10 @@ struct Kernels {
                        float* out);
     // n values of which the first box begins at in[0], its pixels `step` values apart; it writes whole vectors.
     void (*box)(const Box& box, const uint8_t* in, int64_t step, int64_t n, uint8_t* out);
+
+    // Rows to pixels of four bytes, and a line of these warped; null: there are none.
+    void (*frame)(const uint8_t* const* planes, int64_t channels, int64_t step, int64_t n, uint32_t* out);
+    void (*warp)(const Warping& how, const Framed& from, const WarpedLine& line, uint8_t* out);
 
     // Two images as one: each value of either weighed, then both added, each rounded by itself.
     void (*weighed)(const float* one, float weight, const float* other, float rest, int64_t n, float* out);

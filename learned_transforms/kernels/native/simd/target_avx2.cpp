@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include "simd/generic-inl.hpp"
+#include "simd/warp-inl.hpp"
 
 namespace lt {
 namespace {
@@ -335,6 +336,7 @@ constexpr Kernels make() {
     made.table = table;
     made.levels = levels;
     made.cast = cast;
+    made.frame = frame, made.warp = warp;
     return made;
 }
 

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "simd/generic-inl.hpp"
+#include "simd/warp-inl.hpp"
 
 namespace lt {
 namespace {
@@ -374,6 +375,7 @@ constexpr Kernels make() {
     made.levels = levels;
     made.words = words;
     made.cast = cast;
+    made.frame = frame, made.warp = warp;
     return made;
 }
 
