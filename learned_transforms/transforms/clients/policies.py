@@ -103,9 +103,10 @@ class Augmenting(Twin, Chain):
             return f"{label}/{how}", numbers
         return name, (float(ARGUMENTS[name].index(int(argument))) if name in ARGUMENTS else argument,)
 
-    def drawn(self, ops: Sequence[Any]) -> Outcome:
+    def drawn(self, ops: Sequence[Any], seen: Seen) -> Outcome:
         """Draw what operations do, one after another."""
-        return (("ops", tuple(found for op in ops if (found := drawn_operation(op)) is not None)),)
+        found = (drawn_operation(op, seen.shape[0]) for op in ops)
+        return (("ops", tuple(one for one in found if one is not None)),)
 
     def carry(self, drawn: Any, pixel: Image.Image, size: Size) -> Image.Image:
         for name, argument in drawn[0][1]:
@@ -129,7 +130,7 @@ class AugmentOp(Augmenting):
         super().__init__([op], 1)
 
     def sample(self, seen: Seen) -> Outcome:
-        return self.drawn(self.ops)
+        return self.drawn(self.ops, seen)
 
 
 class RandAugment(Augmenting):
@@ -142,7 +143,7 @@ class RandAugment(Augmenting):
     def sample(self, seen: Seen) -> Outcome:
         count = len(self.ops)
         chosen = np.random.choice(count, self.places, replace=self.weights is None, p=self.weights)
-        return self.drawn([self.ops[number] for number in chosen])
+        return self.drawn([self.ops[number] for number in chosen], seen)
 
 
 class AutoAugment(Augmenting):
@@ -153,7 +154,7 @@ class AutoAugment(Augmenting):
         self.rows = list(rows)
 
     def sample(self, seen: Seen) -> Outcome:
-        return self.drawn(random.choice(self.rows))
+        return self.drawn(random.choice(self.rows), seen)
 
 
 def labels_of(op: Any) -> list[str]:
@@ -179,11 +180,11 @@ def moved(function: str, argument: float, size: Size) -> Placement:
     return Placement((1.0, 0.0, shift if across else 0.0, 0.0, 1.0, 0.0 if across else shift), size)
 
 
-def drawn_operation(op: Any) -> Operation | None:
-    """Draw whether an operation is applied, and its argument, as timm's AugmentOp does.
+def drawn_operation(op: Any, channels: int) -> Operation | None:
+    """Draw whether an operation is applied to an image of so many channels, and its argument, as timm's AugmentOp does.
 
     Raises:
-        ValueError: Pillow refuses the argument.
+        TypeError, ValueError: Pillow refuses the argument, or fill of another number of channels.
     """
     if op.prob < 1.0 and random.random() > op.prob:
         return None
@@ -201,8 +202,11 @@ def drawn_operation(op: Any) -> Operation | None:
     elif name == "gaussian_blur_rand":
         argument = random.uniform(0.1, 2.0 * argument)
     elif name in MOVING:
-        how = op.kwargs["resample"]
-        name = f"{name}/{int(random.choice(how) if isinstance(how, list | tuple) else how)}"
+        how, fill = op.kwargs["resample"], op.kwargs["fillcolor"]
+        how = random.choice(how) if isinstance(how, list | tuple) else how
+        if isinstance(fill, list | tuple) and len(fill) != channels:
+            op.aug_fn(Image.new("L" if channels == 1 else "RGB", (1, 1)), *given, resample=how, fillcolor=fill)
+        name = f"{name}/{int(how)}"
     elif name in ARGUMENTS and argument not in ARGUMENTS[name]:
         op.aug_fn(Image.new("L", (1, 1)), *given)
     return name, argument
