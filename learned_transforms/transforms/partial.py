@@ -1,6 +1,6 @@
 """Objects that layers run only in part: copies of them that hold pipelines in place of the transforms in them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -62,7 +62,7 @@ def viewed(value: Any, make: Making, made: dict[int, Any]) -> Any:
     return made.get(id(value), value)
 
 
-def copied(transform: Any, changes: dict[str, Any]) -> Any:
+def copied(transform: Any, changes: Mapping[str, Any]) -> Any:
     """Return an object of the same class with other attributes, none of which it registers."""
     found: Any = object.__new__(type(transform))
     found.__dict__.update({**vars(transform), **changes})
