@@ -158,7 +158,8 @@ def cut(image: Image, stage: Warp, taps: Tensor, fill: Tensor, x: Tensor, y: Ten
     for step in steps:
         line = (row.long() + step).clamp(0, image.height - 1)
         lines.append(polynomial([image.at(line, place).to(dtype) for place in columns], taps, along.to(dtype)))
-    value = to_levels(polynomial(lines, taps, down.to(dtype)), stage.arithmetic.rounding)
+    total = polynomial(lines, taps, down.to(dtype))
+    value = total.float() if stage.arithmetic.rounding == "none" else to_levels(total, stage.arithmetic.rounding)
     return torch.where(inside, value, fill.to(value.dtype))
 
 

@@ -29,7 +29,8 @@ from learned_transforms.trainer.zoo.color import learn_colors
 from learned_transforms.trainer.zoo.model_card import readme
 from learned_transforms.trainer.zoo.parallel import all_threads, side_by_side
 from learned_transforms.trainer.zoo.resize import IMPULSE_SIZES, learn_resizes, marks
-from learned_transforms.trainer.zoo.teachers import KINDS, NAMES, TAKEN, TINTED, opaque, resize, seed_pipeline
+from learned_transforms.trainer.zoo.teachers import KINDS, NAMES, TAKEN, TINTED, WARPED, opaque, resize, seed_pipeline
+from learned_transforms.trainer.zoo.warp import learn_warps
 
 NAME, TWIN, EVERYTHING = "cifar10_gray28", "cifar10_gray28_upright", "torchvision"
 SEEDS = {NAME: SEED, TWIN: UPRIGHT}
@@ -149,18 +150,21 @@ def completed(start: Weights, progress: bool = True, again: Sequence[str] = ()) 
     """Return the layers of a file, some learned again, and every layer that it lacks; nothing is certified yet."""
     layers, trials = dict(start.layers), dict(start.about.get("trials", {}))
     provenance = {key: mark for key, mark in start.provenance.items() if key.rpartition(".")[0] in layers}
-    resizes, colors = (
+    resizes, colors, warps = (
         {
             name: [role for role in roles if f"{name}/{role}" not in layers or f"{name}/{role}" in again]
             for name, roles in taken.items()
         }
-        for taken in (TAKEN, TINTED)
+        for taken in (TAKEN, TINTED, WARPED)
     )
     # The last digits of kernels, and positions without antialiasing, depend on the number of threads.
     tasks = [all_threads(partial(gathered, learn_resizes, part)) for part in by_role(resizes)]
     tasks += [partial(gathered, learn_colors, {name: [role]}) for name, roles in colors.items() for role in roles]
+    tasks += [partial(gathered, learn_warps, part) for part in by_role(warps)]
     found = {key: (layer, tried) for part in side_by_side(tasks, "layers", progress) for key, layer, tried in part}
-    for key in (f"{name}/{role}" for taken in (resizes, colors) for name, roles in taken.items() for role in roles):
+    for key in (
+        f"{name}/{role}" for taken in (resizes, colors, warps) for name, roles in taken.items() for role in roles
+    ):
         layers[key], tried = found[key]
         trials[key] = [asdict(trial) for trial in tried]
         provenance |= {f"{key}.{number}": mark for number, mark in marks(layers[key]).items()}
@@ -234,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--certified", type=int, default=2_000, help="held-out images of each group")
     parser.add_argument("--only", choices=SHIPPED, help="rebuild this file alone; the page tells of the others as well")
     parser.add_argument("--add", action="store_true", help="keep the layers of torchvision's file; learn what it lacks")
-    keys = [f"{name}/{role}" for taken in (TAKEN, TINTED) for name, roles in taken.items() for role in roles]
+    keys = [f"{name}/{role}" for taken in (TAKEN, TINTED, WARPED) for name, roles in taken.items() for role in roles]
     parser.add_argument(
         "--again", action="append", default=[], choices=keys, metavar="KEY", help="with --add: learn this layer again"
     )

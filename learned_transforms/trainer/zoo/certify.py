@@ -34,6 +34,8 @@ from learned_transforms.trainer.zoo.teachers import (
     KINDS,
     NAMES,
     RESIZES,
+    WARPS,
+    Move,
     api_of,
     color,
     evaluation_pipeline,
@@ -41,6 +43,7 @@ from learned_transforms.trainer.zoo.teachers import (
     resize,
     seed_pipeline,
     to_float,
+    warp,
 )
 
 SIZES = ((28, 28), (224, 224), (100, 133), (57, 640), (400, 31), (256,))
@@ -59,6 +62,15 @@ PARAMS: Mapping[str, Sequence[Params]] = {
     "gaussian_blur": tuple({"sigma": sigma, "size": size} for sigma, size in BLURS),
 }
 """What layers of color are certified with."""
+
+MOVED = (
+    (Move(30.0, 1.0, (0.0, 0.0), (45.0, 30.5)), (0,)),
+    (Move(-77.5, 0.8125, (10.0, 0.0), (20.0, 41.0)), (114,)),
+    (Move(171.0, 1.6875, (-15.0, 25.0), (33.25, 9.0)), (12, 34, 56)),
+    (Move(0.0, 0.4375, (0.0, 0.0), (50.0, 20.0)), (255,)),
+    (Move(1.5, 3.125, (0.0, -30.0), (10.0, 60.0)), (0,)),
+)
+"""Affine maps that warps are certified with, and what fills the outside."""
 
 COLORED = {"saturation": (0.0, 1.5), "hue": (-0.2, 0.1)}
 """Factors with which they are certified on all colors."""
@@ -143,7 +155,9 @@ def layer_comparisons(name: str, role: str, count: int, runs: Sequence[Path], we
     """Yield a layer alone: resizes to several sizes, gray on all 2^24 colors (floats: random ones), table on all
     levels."""
     api = api_of(name)
-    if role in RESIZES or role in COLORS:
+    if role in WARPS:
+        yield from warp_comparisons(name, role, count, runs, weights)
+    elif role in RESIZES or role in COLORS:
         compared = color_comparisons if role in COLORS else resize_comparisons
         if role.startswith("nearest"):
             compared = nearest_comparisons
@@ -199,6 +213,17 @@ def color_comparisons(name: str, role: str, count: int, runs: Sequence[Path], la
     sorts += [({"factor": factor}, {every: colors}) for factor in COLORED.get(role, ())]
     for params, images in sorts:
         yield each_alone(layer, name, params, runs), partial(answer, color(name, role), params), images
+
+
+def warp_comparisons(name: str, role: str, count: int, runs: Sequence[Path], weights: Weights) -> Iterable[Comparison]:
+    """Whole photos, and patches, patterns and images of other sizes, under every one of ``MOVED``."""
+    each = max(1, count // 7)
+    groups: dict[str, Sequence[Tensor]] = {"whole photos": photos()[:: max(1, 100 // max(1, count))]}
+    groups |= {group: list(images) for group, images in held_out_images(each, (61, 90), seed=3).items()}
+    groups["other sizes"] = other_sizes(each)
+    for move, fill in MOVED:
+        transforms = [warp(name, role, move, fill)]
+        yield learned(transforms, runs, weights), opaque(transforms), groups
 
 
 def answer(teacher: Callable[..., Any], params: Params, image: Any) -> Any:

@@ -96,11 +96,7 @@ def fit(parts: Sequence[Part], support: int, degree: int) -> tuple[float, Tensor
     """
     designs = []
     for weights, distance in parts:
-        piece = distance.floor().long()
-        u = distance - piece
-        basis = torch.cos(torch.arange(degree + 1) * torch.arccos((2 * u - 1).clamp(-1, 1))[..., None])
-        inside = piece[..., None] == torch.arange(support)
-        phi = (inside[..., None] * basis[..., None, :]).flatten(2)
+        phi = pieces_at(distance, support, degree)
         designs.append((weights[..., None] * phi.sum(1, keepdim=True) - phi).flatten(0, 1))
     design = torch.cat(designs)
     # The peak, u = 0 in the first interval, is 1; it also bars the solution 0.
@@ -111,6 +107,16 @@ def fit(parts: Sequence[Part], support: int, degree: int) -> tuple[float, Tensor
     found = torch.linalg.lstsq(system, wanted, driver="gelsd", rcond=1e-15).solution[:, 0]
     error = float((design @ found).square().mean().sqrt())
     return error, torch.stack([monomials(row) for row in found.view(support, degree + 1)])
+
+
+def pieces_at(distance: Tensor, support: int, degree: int) -> Tensor:
+    """Return what each coefficient of a kernel's Chebyshev polynomials counts at distances ``[...]``:
+    ``[..., support * (degree + 1)]``."""
+    piece = distance.floor().long()
+    u = distance - piece
+    basis = torch.cos(torch.arange(degree + 1) * torch.arccos((2 * u - 1).clamp(-1, 1))[..., None])
+    inside = piece[..., None] == torch.arange(support)
+    return (inside[..., None] * basis[..., None, :]).flatten(-2)
 
 
 def monomials(coefficients: Tensor) -> Tensor:

@@ -7,10 +7,11 @@ from learned_transforms.artifacts.weights import Weights
 from learned_transforms.certificate import Certificate
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.resize import Resampling
-from learned_transforms.trainer.zoo.certify import COLORED, EVERY, LARGER, LARGEST, PARAMS, SIZES
+from learned_transforms.trainer.zoo.certify import COLORED, EVERY, LARGER, LARGEST, MOVED, PARAMS, SIZES
 from learned_transforms.trainer.zoo.color import BLURS
 from learned_transforms.trainer.zoo.resize import IMPULSE_SIZES
-from learned_transforms.trainer.zoo.teachers import COLORS, RESIZES
+from learned_transforms.trainer.zoo.teachers import COLORS, RESIZES, WARPS
+from learned_transforms.trainer.zoo.warp import STRAIGHT
 
 
 def readme(seeds: Mapping[str, Weights], everything: Weights, alone: Mapping[str, Weights]) -> str:
@@ -58,6 +59,9 @@ can go without.
   come back. Where several forms were equal on all images, all 2^24 colors decided.
 - Of autocontrast, the ends are the least and the largest value that come back. Of equalize, levels and offset are those
   that every entry of every table of the teacher allows.
+- Kernels of warps were learned from answers to impulses under {", ".join(str(move.scale) for move in STRAIGHT)} times as large, without antialiasing;
+  the matrix of each map is torchvision's rule for its draws, and given. Where places are, how sums are computed and
+  how fill joins them, was selected as one form, with the arithmetic.
 - The taps of gaussian_blur were learned from float64 impulses at {blurs} (sigma, size).
 
 {numbers(everything)}
@@ -76,6 +80,12 @@ Certificates of color, on the same photos, patches, patterns and sizes: factors 
 {colored[0]} and {colored[1]}.
 
 {by_layer({key: c for key, c in everything.certificates.items() if role(key) in COLORS})}
+
+Certificates of warps, on the same photos, patches, patterns and sizes, under {len(MOVED)} affine maps: angles
+{", ".join(str(move.angle) for move, _ in MOVED)}; scales {", ".join(str(move.scale) for move, _ in MOVED)}; shears
+{", ".join(str(move.shear) for move, _ in MOVED)}.
+
+{by_layer({key: c for key, c in everything.certificates.items() if role(key) in WARPS})}
 
 ## {" and ".join(seeds)}
 

@@ -4,7 +4,7 @@ What is learned comes from the answers of :func:`opaque` callables, never from t
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ import torchvision.transforms as v1
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
+
+from learned_transforms.transforms.warp import affine
 
 KINDS = {"uint8": "uint8", "pil": "pil", "uint8_v1": "uint8", "float32": "float32"}
 """By name of the teacher that weights are learned from: how it takes images."""
@@ -64,6 +66,12 @@ COLORS = {
 
 TINTED = {name: tuple(r for r in COLORS if name != "float32" or r != "equalize") for name in KINDS}
 """Roles of color that a teacher has: there is no histogram of floats."""
+
+WARPS = {"warp_nearest": "nearest", "warp_bilinear": "bilinear", "warp_bicubic": "bicubic"}
+"""By role: the interpolation of a warp."""
+
+WARPED = {name: tuple(WARPS)[: 3 if name == "pil" else 2] for name in KINDS}
+"""Roles of warps that a teacher has."""
 
 INT32 = 2**30
 """What stands for 1 in images of 32-bit integers."""
@@ -131,9 +139,62 @@ def resize_float64(role: str, image: Tensor, size: int) -> Tensor:
 def resize_int32(role: str, image: Tensor, size: int) -> Tensor:
     """Return the same in Pillow on images of 32-bit integers, which keep nine digits: float64 ``[1, H, W]`` of 0 to
     1."""
-    levels = Image.fromarray((image[0] * INT32).round().to(torch.int32).numpy())
-    made = np.array(resize("pil", role, (size, size))(levels))
+    made = np.array(resize("pil", role, (size, size))(whole_numbers(image)))
     return torch.from_numpy(made).double()[None] / INT32
+
+
+class Move(NamedTuple):
+    """An affine map.
+
+    Attributes:
+        angle: in degrees.
+        scale: how much larger all becomes.
+        shear: along x and y, in degrees.
+        center: (x, y), in pixels, which stays where it is.
+    """
+
+    angle: float
+    scale: float
+    shear: tuple[float, float]
+    center: tuple[float, float]
+
+
+def warp(name: str, role: str, move: Move, fill: Sequence[float] = (0,)) -> Any:
+    """torchvision's transform behind a warp, which draws nothing but this ``move``."""
+    api = api_of(name)
+    angle, scale, (x, y), center = move
+    return api.RandomAffine(
+        (angle, angle),
+        scale=(scale, scale),
+        shear=(x, x, y, y),
+        interpolation=api.InterpolationMode(WARPS[role]),
+        fill=list(fill),
+        center=list(center),
+    )
+
+
+def matrix_of(name: str, move: Move, size: tuple[int, int]) -> tuple[float, ...]:
+    """Return the matrix of a move for images of ``size`` (rows, columns): the rule of torchvision's draws, given."""
+    api = "v1" if api_of(name) is v1 else "v2"
+    how = move.angle, (0, 0), move.scale, move.shear, size, KINDS[name], api, move.center
+    return affine(*how).matrix
+
+
+def warp_float64(role: str, image: Tensor, move: Move) -> Tensor:
+    """Warp float64 tensors ``[1, H, W]``, which torch rounds nowhere."""
+    made: Tensor = warp("float32", role, move)(image)
+    return made
+
+
+def warp_int32(role: str, image: Tensor, move: Move) -> Tensor:
+    """Return the same in Pillow on images of 32-bit integers."""
+    made = np.array(warp("pil", role, move)(whole_numbers(image)))
+    return torch.from_numpy(made).double()[None] / INT32
+
+
+def whole_numbers(image: Tensor) -> Image.Image:
+    """Return an image ``[1, H, W]`` of 0 to 1 as 32-bit integers."""
+    return Image.fromarray((image[0] * INT32).round().to(torch.int32).numpy())
 
 
 def opaque(transforms: Sequence[Any]) -> Callable[[Any], Any]:

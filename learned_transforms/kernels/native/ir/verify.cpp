@@ -348,8 +348,6 @@ const char* misfit(const Stage& stage, Dtype dtype) {
     }
     if (std::holds_alternative<Equalize>(stage) && floats) return "a histogram is of uint8 images";
     if (std::holds_alternative<BoxBlur>(stage) && floats) return "boxes are for uint8 images";
-    if (arithmetic && std::holds_alternative<Warp>(stage) && arithmetic->number == Number::float64 && floats)
-        return "pixels are weighed in float64 for uint8 images";
     if ((std::holds_alternative<Table>(stage) || std::holds_alternative<Tables>(stage)) && floats)
         return "a table is for uint8 images";
     if (std::holds_alternative<Cast>(stage) && !floats) return "only floats are rounded to 16 bits";

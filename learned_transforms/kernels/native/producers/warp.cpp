@@ -53,10 +53,10 @@ class Warped final : public Lines {
             grid_[6] = static_cast<float>(m[6]), grid_[7] = static_cast<float>(m[7]);
             fuses_ = stage_.fused > 0 && size[0] * size[1] >= stage_.fused;
         }
+        const Rounding rounding = stage_.form == Warp::cut ? Rounding::truncate : Rounding::half_even;
         const bool fast = kernels.warp && !from.floating() && from.element() == 1 && from.channels <= 3 &&
                           steps_.kind != Steps::sums && from.height < FARTHEST && from.width < FARTHEST &&
-                          (stage_.nearest() || (stage_.linear() && (stage_.form == Warp::cut ||
-                                                stage_.arithmetic.rounding == Rounding::half_even)));
+                          (stage_.nearest() || (stage_.linear() && stage_.arithmetic.rounding == rounding));
         if (fast) enframe(scratch);
     }
 
