@@ -27,6 +27,8 @@ ARGUMENTS = {
     "RandomAdjustSharpness": (1.5,),
     "ColorJitter": (0.4, 0.3, 0.2, 0.1),
     "GaussianBlur": (3,),
+    "RandomRotation": (30,),
+    "RandomAffine": (30, (0.1, 0.2), (0.5, 2.0), (10, 20)),
     "LinearTransformation": (torch.eye(12), torch.zeros(12)),
     "Normalize": ([0.5] * 3, [0.2] * 3),
     "ConvertImageDtype": (torch.float32,),
@@ -76,7 +78,7 @@ def test_what_is_drawn_is_read_again(kind):
         assert drawn is True or drawn is False or [name for name, _ in drawn] == list(spec.names)
         assert from_params(spec, json.loads(json.dumps(to_params(drawn)))) == drawn
         if spec.factors:
-            structure, factors = spec.split(drawn)
+            structure, factors = spec.split(drawn, (37, 46), "tensor")
             assert len(factors) == len(spec.factors)
             assert len(spec.parts(structure)) == max(1, len(spec.parts(drawn)))
     for odd in (7, {"nothing": 1}, [None]):
