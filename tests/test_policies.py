@@ -1,4 +1,4 @@
-"""Policies of augmentation against torchvision: each operation alone, whole policies over many draws, samples, replay."""
+"""Policies of augmentation against torchvision: each operation alone, policies over many draws, samples, replay."""
 
 import json
 import random
@@ -115,7 +115,7 @@ def test_what_was_drawn_is_played_back(name: str, api: Any) -> None:
         params = json.loads(json.dumps(learned.make_params(image)))
         assert learned(image, params=params).equal(expected)
     for odd in ([["Twist", 1.0]], [["Rotate", "much"]], [["Solarize", 300.0]], [["Posterize", 9]], [["Rotate"]] * 9, 3):
-        with pytest.raises(PipelineValueError, match="AutoAugment|RandAugment|TrivialAugmentWide"):
+        with pytest.raises(PipelineValueError, match=r"AutoAugment|RandAugment|TrivialAugmentWide"):
             learned(image, params=[params[0], {"ops": odd}, params[2]])
 
 
@@ -154,7 +154,7 @@ def test_samples(name: str) -> None:
     pair = (tv_tensors.Image(image), tv_tensors.Image(image))
     for sample in (pair, (tv_tensors.Image(image), BOXES), (FORMS["pil"](image), tv_tensors.Mask(image[0]))):
         for made in (policy, lt.LearnedCompose([v2.RandomHorizontalFlip(), policy])):
-            with pytest.raises(TypeError, match="image|BoundingBoxes|Mask"):
+            with pytest.raises(TypeError, match=r"image|BoundingBoxes|Mask"):
                 made(sample)
         lt.LearnedCompose([v2.RandomApply([policy], p=0)])(sample)
 
