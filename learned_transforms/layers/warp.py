@@ -69,6 +69,11 @@ class Warping(Layer):
         self.learn(kernel=kernel.double())
         self.form, self.arithmetic = form, arithmetic
 
+    @property
+    def nearest(self) -> bool:
+        """Whether it takes the pixel at a place, and sums nothing."""
+        return self.kernel.numel() == 1
+
     def describe(self) -> dict[str, Any]:
         return {"form": self.form, **super().describe()}
 
@@ -78,7 +83,7 @@ class Warping(Layer):
     def effective(self, relaxed: bool) -> Arithmetic:
         """Sums are fused where the installed torch does it; the nearest pixel is taken as it is, and needs no
         relaxing."""
-        if relaxed and self.kernel.numel() > 1:
+        if relaxed and not self.nearest:
             return SMOOTH
         return replace(self.arithmetic, fma=self.arithmetic.fma and fuses_samples())
 
@@ -88,7 +93,7 @@ class Warping(Layer):
             Warp(
                 matrix if isinstance(matrix, Slots) else tuple(float(value) for value in matrix),
                 None if size is None else (size[0], size[1]),
-                None if self.kernel.numel() == 1 else taps_of(self.kernel),
+                None if self.nearest else taps_of(self.kernel),
                 fill_of(fill, channels) if fill else (),
                 self.form,
                 self.effective(relaxed),

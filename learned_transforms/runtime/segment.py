@@ -28,6 +28,7 @@ from learned_transforms.layers.given import Cutting, Posterizing, erased
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Mixing
 from learned_transforms.layers.resize import Picking
+from learned_transforms.layers.warp import Replacing, Warping
 from learned_transforms.runtime.budget import Budget
 from learned_transforms.runtime.draws import Drawn, Draws
 from learned_transforms.runtime.specialize import Owner, Specialized, Specializer, plain
@@ -55,8 +56,10 @@ BYTES_OF_CALL = 2**11
 def slight(layer: Layer) -> bool:
     """Return whether Pillow is faster at what a layer does to its images: copies of pixels, or one gray channel of
     them."""
-    return isinstance(layer, Picking | Flipping | Cropping | Windowing | Padding) or (
-        isinstance(layer, Mixing) and len(layer.weight) == 1
+    return (
+        isinstance(layer, Picking | Flipping | Cropping | Windowing | Padding | Replacing)
+        or (isinstance(layer, Mixing) and len(layer.weight) == 1)
+        or (isinstance(layer, Warping) and layer.nearest)
     )
 
 

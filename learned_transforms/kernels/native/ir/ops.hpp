@@ -335,6 +335,10 @@ struct Warp {
     bool perspective() const { return matrix.size() == 8; }
     // Weights 1 - t and t.
     bool linear() const { return taps == std::vector<double>{1, -1, 0, 1}; }
+    // Those of Keys' cubic whose slope at 1 is -1.
+    bool cubic() const {
+        return taps == std::vector<double>{0, -1, 2, -1, 1, 0, -2, 1, 0, 1, 1, -1, 0, 0, -1, 1};
+    }
     Size of(const Size& before) const { return size ? *size : before; }
 };
 

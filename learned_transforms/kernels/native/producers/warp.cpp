@@ -21,12 +21,6 @@ struct Spot {
     bool inside;
 };
 
-// A number in units of 2^-bits, rounded half up, modulo 2^32.
-uint32_t whole(double value, int bits) {
-    const double rounded = std::floor(std::ldexp(value, bits) + 0.5);
-    return std::abs(rounded) < 9e18 ? static_cast<uint32_t>(static_cast<int64_t>(rounded)) : 0;
-}
-
 float fused(float a, float b, float c, bool fma) { return fma ? std::fma(a, b, c) : a * b + c; }
 
 // Of an affine map of nearest pixels, to whose places steps are added one by one: how, and where lines begin.
@@ -56,7 +50,9 @@ class Warped final : public Lines {
         const Rounding rounding = stage_.form == Warp::cut ? Rounding::truncate : Rounding::half_even;
         const bool fast = kernels.warp && !from.floating() && from.element() == 1 && from.channels <= 3 &&
                           steps_.kind != Steps::sums && from.height < FARTHEST && from.width < FARTHEST &&
-                          (stage_.nearest() || (stage_.linear() && stage_.arithmetic.rounding == rounding));
+                          (stage_.nearest() ||
+                           (stage_.arithmetic.rounding == rounding &&
+                            (stage_.linear() || (stage_.cubic() && stage_.form == Warp::cut))));
         if (fast) enframe(scratch);
     }
 
@@ -183,8 +179,8 @@ class Warped final : public Lines {
         if (steps_.kind == Steps::whole_numbers) {
             const int bits = stage_.arithmetic.bits;
             const auto at = [&](double start, double across, double down) {
-                const uint32_t place = whole(start, bits) + static_cast<uint32_t>(y) * whole(down, bits) +
-                                       static_cast<uint32_t>(x) * whole(across, bits);
+                const uint32_t place = in_units(start, bits) + static_cast<uint32_t>(y) * in_units(down, bits) +
+                                       static_cast<uint32_t>(x) * in_units(across, bits);
                 return static_cast<double>(static_cast<int32_t>(place) >> bits);
             };
             return spot(at(m[5] + m[3] * 0.5 + m[4] * 0.5, m[3], m[4]), at(m[2] + m[0] * 0.5 + m[1] * 0.5, m[0], m[1]));

@@ -2,6 +2,7 @@
 // time. All give the same values.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -96,6 +97,12 @@ struct Warping {
     const Warp* stage;
     std::array<double, 8> matrix;
 };
+
+// A number in units of 2^-bits, rounded half up, modulo 2^32.
+static inline uint32_t in_units(double value, int bits) {
+    const double rounded = std::floor(std::ldexp(value, bits) + 0.5);
+    return std::abs(rounded) < 9e18 ? static_cast<uint32_t>(static_cast<int64_t>(rounded)) : 0;
+}
 
 // An image of up to three channels as pixels of four bytes, the last 1, in a frame of FRAME pixels: copies of those at
 // the edge, or zeros, the last byte too.
