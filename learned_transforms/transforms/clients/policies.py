@@ -90,9 +90,12 @@ class Augmenting(Twin, Chain):
         if label == "invert":
             return table_step(form, self.api, "invert")
         kind, _, how = label.partition("/")
+        fill = self.fills[0]
         if len(set(self.fills)) > 1:
             return "its operations fill with several colors"
-        found = warped(form, self.api, int(how), self.fills[0], Slots(slot, self.slots))
+        if fill and not isinstance(fill, list | tuple):
+            return "Pillow fills the first channel alone with a number"
+        found = warped(form, self.api, int(how), fill, Slots(slot, self.slots))
         return found if isinstance(found, str) else found[(WARP, COPY).index(kind)]
 
     def settled(self, drawn: Operation, size: Size, container: str) -> Settled:
