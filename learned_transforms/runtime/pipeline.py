@@ -34,7 +34,7 @@ from learned_transforms.modes import out_of_sight
 from learned_transforms.runtime.budget import Budget
 from learned_transforms.runtime.builder import Builder, looks
 from learned_transforms.runtime.segment import MOST_LANES, Lane, Segment
-from learned_transforms.transforms.clients.known import Views
+from learned_transforms.transforms.clients.entries import Views
 from learned_transforms.transforms.containers import CONTAINERS, leaves
 from learned_transforms.transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
 from learned_transforms.transforms.partial import foreign, stand_in

@@ -16,7 +16,7 @@ from learned_transforms.transforms.clients import known as clients
 from learned_transforms.transforms.containers import COMPOSES, CONTAINERS
 from learned_transforms.transforms.convert import ToTensorIfPIL
 from learned_transforms.transforms.registry import SPECS, Altered
-from learned_transforms.transforms.spec import kept_as
+from learned_transforms.transforms.spec import Twin, kept_as
 from learned_transforms.transforms.watch import watch_values
 
 SEQUENCES = (nn.Sequential, nn.ModuleList)
@@ -146,6 +146,8 @@ def read(transform: Any) -> Any:
     An exact published class whose arguments are plain comes back itself. Where arguments are tensors, arrays or other
     sequences, or the class is a plain subclass, it is a twin of the published class with numbers and tuples.
     """
+    if isinstance(transform, Twin):
+        return transform
     base = published_class(type(transform))
     if base is None:
         inner = clients.opened(transform)

@@ -5,7 +5,8 @@ from itertools import groupby
 from typing import Any
 
 from learned_transforms.layers.network import Network
-from learned_transforms.transforms.clients.known import Views, flattened
+from learned_transforms.transforms.clients.entries import Views
+from learned_transforms.transforms.clients.known import flattened
 from learned_transforms.transforms.containers import Applying, container_of, leaves
 from learned_transforms.transforms.registry import SPECS, Altered, name_of, spec_of
 from learned_transforms.transforms.spec import Making

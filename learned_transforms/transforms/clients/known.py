@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from learned_transforms.transforms.clients import lightly, open_clip, others, pillow, references, selfsupervised, timm
-from learned_transforms.transforms.clients.entries import Entry, Table
+from learned_transforms.transforms.clients.entries import Entry, Table, Views
 from learned_transforms.transforms.clients.source import ASIDE, BASES, changed, getter
 from learned_transforms.transforms.registry import Altered
 from learned_transforms.transforms.spec import Twin
@@ -28,17 +28,6 @@ HARMLESS = {*ASIDE, "__module__", "__doc__", "__qualname__", "__annotations__", 
 """What a subclass of a known class may define and still do what that does."""
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-class Views:
-    """A client's object that runs its own code between pipelines that it holds.
-
-    Args:
-        names: of the attributes that hold them.
-    """
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.names = names
 
 
 class Known(NamedTuple):

@@ -3,14 +3,18 @@
 import math
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageEnhance, ImageFilter
+from torchvision.transforms import v2
 
-from learned_transforms.images.formats import Form
+from learned_transforms.images.formats import Form, from_tensor
 from learned_transforms.ir.ops import Slot, Slots
+from learned_transforms.transforms.clients.entries import Views
 from learned_transforms.transforms.clients.layers import Boxing
 from learned_transforms.transforms.clients.twins import PIL_ONLY
 from learned_transforms.transforms.color import equalized
@@ -25,7 +29,7 @@ from learned_transforms.transforms.policies import (
     placed,
     selecting,
 )
-from learned_transforms.transforms.spec import Outcome, Seen, Size, Step, Twin
+from learned_transforms.transforms.spec import Making, Outcome, Seen, Size, Step, Twin
 from learned_transforms.transforms.warp import Placement, rotation, warped
 
 FUNCTIONS = {
@@ -160,6 +164,53 @@ class AutoAugment(Augmenting):
         return self.drawn(random.choice(self.rows), seen)
 
 
+class MixedChain(Augmenting):
+    """One of the chains of an AugMix.
+
+    Args:
+        depth: of operations; 0 or below: one to three.
+    """
+
+    def __init__(self, ops: Sequence[Any], depth: int) -> None:
+        super().__init__(ops, depth if depth > 0 else 3)
+        self.depth = depth
+
+    def __call__(self, image: Any) -> Any:
+        """Have timm do it, where no layers do."""
+        return reduce(lambda made, op: op(made), self.chosen(), image)
+
+    def chosen(self) -> list[Any]:
+        """Draw the operations."""
+        depth = self.depth if self.depth > 0 else np.random.randint(1, 4)
+        return [self.ops[number] for number in np.random.choice(len(self.ops), depth, replace=True)]
+
+    def sample(self, seen: Seen) -> Outcome:
+        return self.drawn(self.chosen(), seen)
+
+
+class AugMix(Twin):
+    """Chains of operations side by side, mixed as timm mixes them: layers run the chains."""
+
+    def __init__(self, own: Any) -> None:
+        self.own = own
+
+    def lower(self, form: Form) -> Step | str:
+        return "it mixes several images"
+
+    def held(self, make: Making) -> Mapping[str, Any]:
+        own = self.own
+        chain = make([MixedChain(own.ops, own.depth), v2.PILToTensor()])
+
+        def mix(image: Any, weights: Any, share: Any) -> Any:
+            if not chain.covers(image):
+                return own._apply_basic(image, weights, share)
+            parts = (chain(image).mul(weight) for weight in weights.tolist())
+            mixed = reduce(lambda total, part: total.add_(part), parts).clamp_(0, 255)
+            return Image.blend(image, from_tensor(mixed.to(torch.uint8), "pil"), share)
+
+        return {"_apply_basic": mix, "transforms": [chain]}
+
+
 def labels_of(op: Any) -> list[str]:
     """Return the labels of the layers that run an operation: of each way to interpolate."""
     name, how = FUNCTIONS[op.name], op.kwargs["resample"]
@@ -234,5 +285,11 @@ def read_auto(policy: Any, read: Any) -> Any:
     return AutoAugment(policy.policy)
 
 
-ALL = (AugmentOp, RandAugment, AutoAugment)
+def read_mixed(policy: Any, read: Any) -> Any:
+    if not all(isinstance(read(op), AugmentOp) for op in policy.ops):
+        return "one of its operations is none of timm's"
+    return Views(("ops",)) if policy.blended else AugMix(policy)
+
+
+ALL = (AugmentOp, RandAugment, AutoAugment, MixedChain, AugMix)
 """All of these classes."""

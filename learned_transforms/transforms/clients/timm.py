@@ -20,7 +20,7 @@ from learned_transforms.transforms.clients.moves import (
     RandomKeepRatio,
     Trim,
 )
-from learned_transforms.transforms.clients.policies import HELPERS, read_auto, read_op, read_rand
+from learned_transforms.transforms.clients.policies import HELPERS, read_auto, read_mixed, read_op, read_rand
 from learned_transforms.transforms.clients.twins import MaybePILToTensor, MaybeToTensor, Unscaled
 from learned_transforms.transforms.containers import OneOf
 
@@ -114,6 +114,6 @@ TABLE: Table = {
     "timm.data.auto_augment.AugmentOp": entry("2dededfac93059ff", read_op, helpers=HELPERS),
     "timm.data.auto_augment.RandAugment": entry("e5669cf299c740c2", read_rand),
     "timm.data.auto_augment.AutoAugment": entry("ce6104b5d01bf8dc", read_auto),
-    "timm.data.auto_augment.AugMixAugment": entry("ba9ab1894b03b7f7", views=("ops",)),
+    "timm.data.auto_augment.AugMixAugment": entry("ba9ab1894b03b7f7", read_mixed),
     "timm.data.random_erasing.RandomErasing": entry("34d49f5412a3e14d", erasing, helpers=("_get_pixels",)),
 }
