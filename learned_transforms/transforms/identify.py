@@ -196,7 +196,7 @@ def watch_pieces(watch: Any, transforms: Sequence[Any]) -> None:
     What runs outside of learned layers may change as it likes.
     """
     classes: set[type] = set()
-    watch_all(watch, transforms, classes)
+    watch_all(watch, transforms, classes, set())
     bases = {kind: published_class(kind) for kind in classes}
     if any(SPECS[base].default_dtype for base in bases.values() if base in SPECS):
         watch.result(torch.get_default_dtype, torch.get_default_dtype())
@@ -205,22 +205,23 @@ def watch_pieces(watch: Any, transforms: Sequence[Any]) -> None:
         watch.attributes(kind, {name: getattr(kind, name, None) for name in names})
 
 
-def watch_all(watch: Any, transforms: Iterable[Any], classes: set[type]) -> None:
-    """Watch the attributes of transforms, and of those in them; add their classes to ``classes``."""
+def watch_all(watch: Any, transforms: Iterable[Any], classes: set[type], owners: set[tuple[str, Any]]) -> None:
+    """Watch the attributes of transforms, and of those in them; add their classes to ``classes``, those of clients to
+    ``owners``."""
     watch_sequence(watch, transforms)
     for transform in transforms:
         base = published_class(type(transform))
         if base is None:
-            clients.watch(watch, transform, IDLE)
-            watch_all(watch, tuple(clients.held(transform)), classes)
+            clients.watch(watch, transform, IDLE, owners)
+            watch_all(watch, tuple(clients.held(transform)), classes, owners)
             continue
         classes.add(type(transform))
         watch_values(watch, vars(transform), IDLE)
         if base is nn.Sequential:
             watch_values(watch, transform._modules)
-            watch_all(watch, tuple(transform), classes)
+            watch_all(watch, tuple(transform), classes, owners)
         elif base in (*CONTAINERS, *COMPOSES) and isinstance(transform.transforms, HOLDERS):
-            watch_all(watch, transform.transforms, classes)
+            watch_all(watch, transform.transforms, classes, owners)
 
 
 def watch_sequence(watch: Any, transforms: Any) -> None:

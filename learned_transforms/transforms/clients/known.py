@@ -141,21 +141,27 @@ def flattened(value: Any) -> Iterator[Any]:
         yield value
 
 
-def watch(watched: Any, transform: Any, idle: set[str]) -> None:
-    """Watch what decides on how an object is read: its attributes, its class, and what that relies on."""
+def watch(watched: Any, transform: Any, idle: set[str], owners: set[tuple[str, Any]]) -> None:
+    """Watch what decides on how an object is read: its attributes, its class, and what that relies on.
+
+    Args:
+        owners: whose attributes are watched already, and on whose helpers one is.
+    """
     found = known(transform)
     if isinstance(transform, partial):
         watch_values(watched, transform.keywords)
     if pillow.is_lambda(transform):
-        watch(watched, transform.lambd, idle)
+        watch(watched, transform.lambd, idle, owners)
     if pillow.is_lambda(transform) or type(transform) is nn.Identity:
         watch_values(watched, vars(transform), idle)
     if found is None:
         return
     if isinstance(found.owner, type):
         watch_values(watched, vars(transform), idle)
+    if isinstance(found.owner, type) and ("class", type(transform)) not in owners:
         names = [name for name in vars(found.owner) if callable(getattr(type(transform), name)) and name not in ASIDE]
         watched.attributes(type(transform), {name: getattr(type(transform), name) for name in names})
-    if found.entry.helpers and found.owner.__module__ in sys.modules:
+    if found.entry.helpers and found.owner.__module__ in sys.modules and ("helpers", found.owner) not in owners:
         function = getter(found.owner, found.entry.helpers)
         watched.result(function, function())
+    owners |= {("class", type(transform)), ("helpers", found.owner)}

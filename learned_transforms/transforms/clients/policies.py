@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageEnhance, ImageFilter
+from torch import Tensor
 from torchvision.transforms import v2
 
-from learned_transforms.images.formats import Form, from_tensor
+from learned_transforms.images.formats import Form
 from learned_transforms.ir.ops import Slot, Slots
+from learned_transforms.layers.given import Quantizing
 from learned_transforms.transforms.clients.entries import Views
 from learned_transforms.transforms.clients.layers import Boxing
 from learned_transforms.transforms.clients.twins import PIL_ONLY
@@ -164,6 +166,16 @@ class AutoAugment(Augmenting):
         return self.drawn(random.choice(self.rows), seen)
 
 
+class Cut(Twin):
+    """Floats as the levels below them, clamped."""
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return image.clamp(0, 255).to(torch.uint8)
+
+    def lower(self, form: Form) -> Step | str:
+        return Step(form._replace(dtype="uint8", fresh=True), layer=Quantizing(), params={"factor": 1.0})
+
+
 class MixedChain(Augmenting):
     """One of the chains of an AugMix.
 
@@ -199,14 +211,14 @@ class AugMix(Twin):
 
     def held(self, make: Making) -> Mapping[str, Any]:
         own = self.own
-        chain = make([MixedChain(own.ops, own.depth), v2.PILToTensor()])
+        chain = make([MixedChain(own.ops, own.depth), v2.PILToTensor(), v2.ToDtype(torch.float32)])
+        picture = make([Cut(), v2.ToPILImage()])
 
         def mix(image: Any, weights: Any, share: Any) -> Any:
             if not chain.covers(image):
                 return own._apply_basic(image, weights, share)
-            parts = (chain(image).mul(weight) for weight in weights.tolist())
-            mixed = reduce(lambda total, part: total.add_(part), parts).clamp_(0, 255)
-            return Image.blend(image, from_tensor(mixed.to(torch.uint8), "pil"), share)
+            parts = (chain(image).mul_(weight) for weight in weights.tolist())
+            return Image.blend(image, picture(reduce(Tensor.add_, parts)), share)
 
         return {"_apply_basic": mix, "transforms": [chain]}
 
@@ -291,5 +303,5 @@ def read_mixed(policy: Any, read: Any) -> Any:
     return Views(("ops",)) if policy.blended else AugMix(policy)
 
 
-ALL = (AugmentOp, RandAugment, AutoAugment, MixedChain, AugMix)
+ALL = (AugmentOp, RandAugment, AutoAugment, MixedChain, Cut, AugMix)
 """All of these classes."""
