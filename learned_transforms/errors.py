@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from torch import nn
-from torch.linalg import LinAlgError
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 from torch.utils import _contextlib
 
 LONGEST_TEXT = 4000
@@ -111,7 +111,7 @@ class UnevenBatchError(InputShapeError, RuntimeError):
     """Images of different sizes behind a pipeline or a processor, which make no batch."""
 
 
-class SingularMatrixError(LearnedTransformsError, LinAlgError):
+class SingularMatrixError(LearnedTransformsError, LinAlgError):  # type: ignore[misc]
     """Corners on a line, which no perspective moves anywhere else."""
 
 

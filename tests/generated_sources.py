@@ -92,6 +92,7 @@ STD = mostly(
     among([0.25], (0.229, 0.224, 0.225), (0.1, 0.2), [0.5, 0.5, 0.5, 0.5]),
     st.one_of(several((0.25,), (0.229, 0.224, 0.225), (0.5, 0, 0.5)), scalar(0.5)),
 )
+CENTER = among(None, None, (3, 4.5))
 DTYPE = among(*(f"torch.{d}" for d in ("float32", "uint8", "float32", "float64", "float16", "int32", "uint16", "bool")))
 
 
@@ -112,6 +113,7 @@ def policies(api: str) -> list[Source]:
 def catalogued(api: str) -> list[Source]:
     """Transforms that layers stand for."""
     resized = {"interpolation": MODE, "antialias": among(True, False, None)}
+    warped = {"interpolation": MODE, "fill": FILL}
     scaled = {"scale": among((0.3, 1.0), [0.08, 1]), "ratio": among((0.5, 2.0), (1, 1))}
     if api == "v2":
         resized["antialias"] = FLAG
@@ -144,6 +146,17 @@ def catalogued(api: str) -> list[Source]:
         call(f"{api}.Pad", PADDING, fill=FILL, padding_mode=PADDING_MODE),
         call(f"{api}.RandomHorizontalFlip", p=CHANCE),
         call(f"{api}.RandomVerticalFlip", p=CHANCE),
+        call(f"{api}.RandomRotation", among(30, (10, 20), (90, 90)), expand=FLAG, center=CENTER, **warped),
+        call(
+            f"{api}.RandomAffine",
+            among(0, 10),
+            translate=among(None, (0.1, 0.2)),
+            scale=among(None, (0.8, 1.1)),
+            shear=among(None, 7, (1, 2, 3, 4)),
+            center=CENTER,
+            **warped,
+        ),
+        call(f"{api}.RandomPerspective", among(0.1, 0.5, 1), p=CHANCE, **warped),
         call(f"{api}.Grayscale", num_output_channels=mostly(among(1, 3), scalar(1, 3))),
         call(f"{api}.RandomGrayscale", p=CHANCE),
         call(f"{api}.RandomInvert", p=CHANCE),
@@ -181,16 +194,12 @@ def catalogued(api: str) -> list[Source]:
 @cache
 def uncatalogued(api: str) -> list[Source]:
     """Transforms of torchvision that no layer stands for."""
-    warped = {"interpolation": among("v2.InterpolationMode.BILINEAR", "v2.InterpolationMode.NEAREST"), "fill": FILL}
     own = [
         call("v2.GaussianNoise", sigma=among(0.1)),
         call("v2.JPEG", among(50, (20, 90))),
         call("v2.UniformTemporalSubsample", among(2)),
     ]
     return [
-        call(f"{api}.RandomRotation", among(30, (10, 20)), expand=FLAG, **warped),
-        call(f"{api}.RandomAffine", among(10), translate=among((0.1, 0.2)), scale=among((0.8, 1.1)), **warped),
-        call(f"{api}.RandomPerspective", p=CHANCE, **warped),
         call(f"{api}.ElasticTransform", alpha=among(5.0)),
         *(own if api == "v2" else []),
     ]

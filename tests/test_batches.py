@@ -191,6 +191,7 @@ def test_lists_of_arrays_give_arrays():
 @pytest.mark.parametrize(
     "steps",
     [
+        [v2.ElasticTransform(30.0, 1.0), v2.Resize((20, 20))],
         [v2.RandomRotation(30), v2.Resize((20, 20))],
         [v2.Resize((20, 20)), v2.RandomRotation(30), v2.RandomHorizontalFlip()],
         [v2.Resize((30, 30)), lambda image: image + torch.rand(1), v2.RandomVerticalFlip()],

@@ -164,7 +164,7 @@ def test_every_other_transform_comes_back(known):
     assert describe(again) == describe(transform)
 
 
-class Foreign(v2.RandomRotation):
+class Foreign(v2.ElasticTransform):
     """A subclass may do anything."""
 
 
@@ -172,7 +172,7 @@ def test_foreign_transforms_are_refused_by_name(tmp_path):
     def shout(image):
         return image
 
-    for foreign, name in ((Foreign(3), "Foreign"), (shout, "shout"), (v2.Lambda(shout), "Lambda")):
+    for foreign, name in ((Foreign(3.0), "Foreign"), (shout, "shout"), (v2.Lambda(shout), "Lambda")):
         with pytest.raises(PipelineTypeError, match=name):
             lt.LearnedCompose([v2.Resize(9), foreign], fallback="torchvision").save_pretrained(tmp_path / "no")
     with pytest.raises(PipelineTypeError, match=r"v2.SanitizeBoundingBoxes cannot be saved: .*shout"):

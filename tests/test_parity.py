@@ -50,6 +50,11 @@ RESIZED: dict[str, Make] = {
     for antialias in (True, False)
     if antialias or mode in ("bilinear", "bicubic")
 }
+BILINEAR, BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
+ROTATED = "RandomRotation expand", "RandomRotation center", "RandomRotation quarter"
+SUMMED = ("RandomAffine bilinear", "RandomPerspective bilinear", *ROTATED)
+"""Warps that sum, of which v1's fill on floats is not learned."""
+
 CASES: dict[str, Make] = {
     **RESIZED,
     **PADDED,
@@ -71,6 +76,15 @@ CASES: dict[str, Make] = {
     "RandomResizedCrop nearest-exact": lambda api: api.RandomResizedCrop(
         (50, 31), scale=(0.2, 1), interpolation=InterpolationMode.NEAREST_EXACT
     ),
+    "RandomRotation": lambda api: api.RandomRotation(180),
+    "RandomRotation expand": lambda api: api.RandomRotation((20, 70), BILINEAR, expand=True, fill=9),
+    "RandomRotation quarter": lambda api: api.RandomRotation((90, 90), BILINEAR, expand=True),
+    "RandomRotation half": lambda api: api.RandomRotation((180, 180), fill=50),
+    "RandomRotation center": lambda api: api.RandomRotation(30, BILINEAR, center=(5, 7.5)),
+    "RandomAffine": lambda api: api.RandomAffine(30, (0.1, 0.3), (0.5, 2), (3, 9, -20, 5), fill=77),
+    "RandomAffine bilinear": lambda api: api.RandomAffine(30, (0.1, 0.3), (0.5, 2), 20, BILINEAR),
+    "RandomPerspective": lambda api: api.RandomPerspective(0.4, 0.8, InterpolationMode.NEAREST, fill=3),
+    "RandomPerspective bilinear": lambda api: api.RandomPerspective(0.5, 0.8),
     "RandomHorizontalFlip": lambda api: api.RandomHorizontalFlip(),
     "RandomVerticalFlip": lambda api: api.RandomVerticalFlip(0.3),
     "Grayscale": lambda api: api.Grayscale(3),
@@ -114,6 +128,7 @@ ON_PIL: dict[str, Make] = {
     "Resize hamming": lambda api: api.Resize((20, 31), interpolation=InterpolationMode.HAMMING),
     "Resize box": lambda api: api.Resize((20, 31), interpolation=InterpolationMode.BOX),
     "Pad by channel": lambda api: api.Pad(3, fill=(10, 20, 30)),
+    "RandomAffine bicubic": lambda api: api.RandomAffine(30, shear=20, interpolation=BICUBIC, fill=99),
 }
 LAST: dict[str, Make] = {
     "float": lambda api: v2.ToDtype(torch.float32, scale=True) if api is v2 else v1.ConvertImageDtype(torch.float32),
@@ -135,7 +150,7 @@ def test_row(name: str, api: Any, form: str) -> None:
     passes = api is v1 and (
         (form != "pil" and "lanczos" in name)
         or (form == "pil" and "Erasing" in name)
-        or (form == "float32" and "Posterize" in name)
+        or (form == "float32" and ("Posterize" in name or name in SUMMED))
     )
     options: dict[str, str] = {} if passes else {"fallback": "error"}
     # Behind several images v1 raises what it does, in torchvision.

@@ -247,10 +247,10 @@ class Slot(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """Numbers that are drawn for every image: ``count`` entries from number ``first`` on of those that come with it."""
+    """Numbers that are drawn for every image: ``length`` entries, from number ``first`` on, of its factors."""
 
     first: int
-    count: int
+    length: int
 
 
 Factor = float | Slot

@@ -69,8 +69,8 @@ def settled(stage: Stage, factors: Sequence[float]) -> Stage:
         slot = getattr(stage, field.name)
         if isinstance(slot, Slot) and slot.number < len(factors):
             drawn[field.name] = factors[slot.number]
-        elif isinstance(slot, Slots) and slot.first + slot.count <= len(factors):
-            drawn[field.name] = tuple(factors[slot.first : slot.first + slot.count])
+        elif isinstance(slot, Slots) and slot.first + slot.length <= len(factors):
+            drawn[field.name] = tuple(factors[slot.first : slot.first + slot.length])
     return replace(stage, **drawn) if drawn else stage
 
 

@@ -139,6 +139,15 @@ def turn(
     ceiling: float,
     arithmetic: tuple[Any, ...],
 ) -> Stage: ...
+def warp(
+    matrix: Sequence[float] | tuple[int, int],
+    size: tuple[int, int] | None,
+    taps: Sequence[Sequence[float]],
+    fill: Sequence[float],
+    form: str,
+    arithmetic: tuple[Any, ...],
+    fused: int,
+) -> Stage: ...
 def box_blur(sigma: tuple[float, int | None], passes: int) -> Stage: ...
 def blur(
     coefficients: Sequence[float],

@@ -40,6 +40,8 @@ from learned_transforms.kernels.extension import _native
 
 NAMES = {**DTYPES, **HALVES}
 """The native code's names of dtypes."""
+MOST_AROUND = 16
+"""Pixels along an axis that a warp weighs for each of the output's."""
 MADE: WeakKeyDictionary[Stage, Any] = WeakKeyDictionary()
 """The native code's own of stages that are in use: plans share them."""
 
@@ -65,8 +67,11 @@ def unfit(stage: Stage) -> str | None:
         reason = unfit(stage.other)
         if reason is not None:
             return reason
-    if isinstance(stage, Warp) and stage.taps is not None and (stage.form == "cut") != (arithmetic.number == "float64"):
-        return "it weighs pixels around places in pixels in float64, and in no other warp"
+    if isinstance(stage, Warp) and stage.taps is not None:
+        if (stage.form == "cut") != (stage.arithmetic.number == "float64"):
+            return "it weighs pixels around places in pixels in float64, and in no other warp"
+        if len(stage.taps) > MOST_AROUND:
+            return f"it weighs up to {MOST_AROUND} pixels along an axis of a warp"
     if isinstance(stage, Turn) and stage.steps not in (0, 255):
         return "it counts hue in 255 steps, or none"
     if isinstance(stage, Turn) and (stage.centres[1] - stage.centres[0]) % 6 != 2:

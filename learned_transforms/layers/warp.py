@@ -22,7 +22,7 @@ COPIES = Arithmetic("int", bits=16, rounding="half_up", running=True)
 
 TAKEN = Fields(
     {
-        "matrix": listed(number, 6, 8),
+        "matrix": lambda value: listed(number, 6)(value) or listed(number, 8)(value),
         "size": maybe(listed(integer(1), 2)),
         "fill": listed(number, 0, MOST_CHANNELS),
     },
@@ -63,8 +63,8 @@ class Warping(Layer):
             or (form != "cut" and arithmetic.number != "float32")
         ):
             raise PipelineValueError(
-                f"Expected a form out of {', '.join(WARPS)}, in float32 but for the first, which finds the nearest pixel "
-                f"in integers; got {form!r}, {arithmetic}."
+                f"Expected a form out of {', '.join(WARPS)}, in float32 but for the first, which finds nearest "
+                f"pixels in integers, too; got {form!r}, {arithmetic}."
             )
         self.learn(kernel=kernel.double())
         self.form, self.arithmetic = form, arithmetic

@@ -137,7 +137,7 @@ def moved(params: Params, slots: int) -> Params:
 
     def behind(value: Any) -> Any:
         if isinstance(value, Slots):
-            return Slots(value.first + slots, value.count)
+            return Slots(value.first + slots, value.length)
         return Slot(value.number + slots) if isinstance(value, Slot) else value
 
     return {name: behind(value) for name, value in params.items()}

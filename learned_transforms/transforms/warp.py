@@ -307,18 +307,18 @@ class RandomAffine(Warped):
 
     def sample(self, seen: Seen) -> Outcome:
         transform, (height, width) = self.transform, seen.shape[1:]
-        angle, shift = between(*transform.degrees), (0, 0)
+        angle, shift = between(*transform.degrees), [0, 0]
         if transform.translate is not None:
             most = transform.translate[0] * width, transform.translate[1] * height
-            shift = tuple(round(between(-float(length), float(length))) for length in most)
+            shift = [round(between(-float(length), float(length))) for length in most]
         scale = 1.0 if transform.scale is None else between(*transform.scale)
         shear = transform.shear or ()
         drawn = [between(*shear[k : k + 2]) for k in range(0, len(shear), 2)]
-        return ("angle", angle), ("translate", shift), ("scale", scale), ("shear", (*drawn, 0.0, 0.0)[:2])
+        return ("angle", angle), ("translate", tuple(shift)), ("scale", scale), ("shear", (*drawn, 0.0, 0.0)[:2])
 
     def placed(self, drawn: Mapping[str, Any], size: Size, container: str) -> Placement:
-        values = (drawn[name] for name in self.names)
-        return affine(*values, size, container, self.api, self.transform.center)
+        angle, translate, scale, shear = (drawn[name] for name in self.names)
+        return affine(angle, translate, scale, shear, size, container, self.api, self.transform.center)
 
     def fits(self, entry: Mapping[str, Any]) -> bool:
         pairs = listed(number, 2)
@@ -351,10 +351,10 @@ class RandomPerspective(Warped):
             else:
                 image = torch.empty((), device="cpu").expand(seen.shape)  # One number: its size is all that counts.
                 coefficients = self.transform.make_params([image])["coefficients"]
-        except torch.linalg.LinAlgError as error:
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise SingularMatrixError(
                 f"RandomPerspective with distortion_scale={self.transform.distortion_scale} moved the corners of an "
-                f"image of {(height, width)} (rows, columns) onto a line. Pass a smaller one, or larger images. ({error})"
+                f"image of {(height, width)} (rows, columns) onto a line. Pass a smaller one, or larger images: {error}"
             ) from error
         return (("coefficients", tuple(coefficients)),)
 

@@ -25,7 +25,8 @@ class Image(NamedTuple):
     def at(self, row: Tensor, column: Tensor) -> Tensor:
         """Return the pixels at places ``[H', W']`` inside."""
         index = (row * self.width + column).flatten()
-        return self.values.flatten(-2).index_select(-1, index).unflatten(-1, row.shape)
+        found = self.values.flatten(-2).index_select(-1, index)
+        return found.view(*found.shape[:-1], *row.shape)
 
     def holds(self, row: Tensor, column: Tensor) -> Tensor:
         """Return which places lie inside; what is no number does not."""
@@ -34,16 +35,13 @@ class Image(NamedTuple):
 
 def warp(image: Tensor, stage: Warp) -> Tensor:
     if isinstance(stage.matrix, Slots):
-        raise PipelineValueError(
-            f"Expected factors from number {stage.matrix.first} on: they are drawn for each image."
-        )
+        raise PipelineValueError(f"Expected factors from number {stage.matrix.first} on: they come with each image.")
     height, width = image.shape[-2:]
     size = stage.size or (height, width)
     fill = image.new_tensor(stage.fill or (0.0,), dtype=torch.float32).view(-1, 1, 1)
     taken = Image(image, height, width)
-    x, y = (cut_places if stage.form == "cut" else grid_places)(
-        stage, stage.matrix, (height, width), size, image.device
-    )
+    place = cut_places if stage.form == "cut" else grid_places
+    x, y = place(stage, stage.matrix, (height, width), size, image.device)
     if stage.taps is None:
         return nearest(taken, stage, fill, x, y)
     return (cut if stage.form == "cut" else sampled)(taken, stage, stage.taps, fill, x, y)
@@ -98,7 +96,7 @@ def added_places(
         return x, y
     starts = c + b * 0.5 + a * 0.5, f + e * 0.5 + d * 0.5
     x, y = (
-        torch.stack([*accumulate(repeat(p, columns - 1), initial=added(start, q, rows, device))], 1)
+        torch.stack([added(float(first), p, columns, device) for first in added(start, q, rows, device)])
         for start, p, q in zip(starts, (a, d), (b, e), strict=True)
     )
     return x, y

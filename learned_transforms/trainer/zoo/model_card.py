@@ -27,6 +27,7 @@ def readme(seeds: Mapping[str, Weights], everything: Weights, alone: Mapping[str
     blurs = ", ".join(f"({sigma}, {length})" for sigma, length in BLURS)
     factors, turns = (", ".join(str(p["factor"]) for p in PARAMS[name]) for name in ("contrast", "hue"))
     windows = ", ".join(f"({p['sigma']}, {p['size'][0]}, {p['size'][1]})" for p in PARAMS["gaussian_blur"])
+    scales = ", ".join(str(move.scale) for move in STRAIGHT)
     colored = [", ".join(str(factor) for factor in COLORED[name]) for name in ("saturation", "hue")]
     sections = "\n\n".join(section(name, made) for name, made in seeds.items())
     kernels = "\n".join(
@@ -59,7 +60,7 @@ can go without.
   come back. Where several forms were equal on all images, all 2^24 colors decided.
 - Of autocontrast, the ends are the least and the largest value that come back. Of equalize, levels and offset are those
   that every entry of every table of the teacher allows.
-- Kernels of warps were learned from answers to impulses under {", ".join(str(move.scale) for move in STRAIGHT)} times as large, without antialiasing;
+- Kernels of warps were learned from answers to impulses under {scales} times as large;
   the matrix of each map is torchvision's rule for its draws, and given. Where places are, how sums are computed and
   how fill joins them, was selected as one form, with the arithmetic.
 - The taps of gaussian_blur were learned from float64 impulses at {blurs} (sigma, size).

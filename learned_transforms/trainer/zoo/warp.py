@@ -1,6 +1,7 @@
 """The warps of the shipped weights: kernels from opaque teachers, arithmetic and form selected by kind."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -12,7 +13,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import phi
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.warp import COPIES, Warping
-from learned_transforms.trainer.data.sources import as_kind, noise
+from learned_transforms.trainer.data.sources import noise
 from learned_transforms.trainer.optim.snap import snap
 from learned_transforms.trainer.search.problem import Trial, labelled, select
 from learned_transforms.trainer.zoo.impulse import SHAPES, WIDEST, monomials, pieces_at
@@ -90,13 +91,13 @@ def weights_under(teacher: Callable[[Tensor, Move], Tensor], move: Move) -> tupl
 
 def candidates(kernel: Tensor, levels: bool) -> list[Warping]:
     """Return a kernel in every form and arithmetic that may explain images of levels, or of floats."""
-    roundings = ("truncate", "half_up", "half_even") if levels and kernel.numel() > 1 else ("half_even",)
-    if not levels:
-        roundings = ("none",)
+    one = [Arithmetic("float32", rounding="half_even" if levels else "none")]
+    several = [replace(one[0], rounding="truncate"), replace(one[0], rounding="half_up"), *one]
+    rounded = several if levels and kernel.numel() > 1 else one
     made = [Warping(kernel, "cut", COPIES)] if kernel.numel() == 1 else []
-    made += [Warping(kernel, "cut", Arithmetic("float64", rounding=rounding)) for rounding in roundings]
-    for form, fma, rounding in product(("from_fill", "sum"), (True, False), roundings):
-        made.append(Warping(kernel, form, Arithmetic("float32", fma=fma, rounding=rounding)))
+    made += [Warping(kernel, "cut", replace(arithmetic, number="float64")) for arithmetic in rounded]
+    for form, fma, arithmetic in product(("from_fill", "sum"), (True, False), rounded):
+        made.append(Warping(kernel, form, replace(arithmetic, fma=fma)))
     return made
 
 
