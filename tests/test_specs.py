@@ -30,8 +30,6 @@ ARGUMENTS = {
     "RandomAdjustSharpness": (1.5,),
     "ColorJitter": (0.4, 0.3, 0.2, 0.1),
     "GaussianBlur": (3,),
-    "RandomRotation": (30,),
-    "RandomAffine": (30, (0.1, 0.2), (0.5, 2.0), (10, 20)),
     "LinearTransformation": (torch.eye(12), torch.zeros(12)),
     "Normalize": ([0.5] * 3, [0.2] * 3),
     "ConvertImageDtype": (torch.float32,),
