@@ -183,8 +183,15 @@ def test_altered_policies_are_their_own() -> None:
     own, replaced = v1.AutoAugment(), v2.RandAugment()
     own.policies = [(("Invert", 1.0, None), ("Color", 0.5, 3))]
     replaced._get_random_item = lambda table: ("Invert", table["AutoContrast"])
-    for policy in (Gentle(), own, replaced):
+    longer, odd, unknown = v2.AutoAugment(), v1.AutoAugment(), v2.AutoAugment()
+    longer._policies = [(("Rotate", 1.0, 3), ("Invert", 0.5, None), ("Color", 1.0, 9))]
+    odd.policies = [(("Rotate", "often", 3), ("Invert", 0.5, None))]
+    unknown._policies = [(("Twist", 1.0, 3),)]
+    for policy in (Gentle(), own, replaced, longer, odd):
         same([policy], BATCH[0], "exact", seeds=8)
+    for made in (unknown, lt.LearnedCompose([unknown])):
+        with pytest.raises(KeyError, match="Twist"):
+            made(BATCH[0])
     learned = lt.LearnedCompose([own], fallback="error")
     learned(BATCH[0])
     own.policies.append((("Solarize", 1.0, 2), ("Equalize", 1.0, None)))

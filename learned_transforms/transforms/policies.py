@@ -73,11 +73,11 @@ class Chain(Spec):
         """Take, for each place, the layers of all operations, of which one runs."""
         if form.dtype != "uint8":
             return "policies of floats are not learned"
-        if type(self.places) is not int or not 0 <= self.places <= MOST_PLACES:
-            return f"layers take up to {MOST_PLACES} operations in a row"
         odd = self.odd()
         if odd is not None:
             return odd
+        if type(self.places) is not int or not 0 <= self.places <= MOST_PLACES:
+            return f"layers take up to {MOST_PLACES} operations in a row"
         parts: list[Step] = []
         for place in range(self.places):
             for label in self.labels:
@@ -176,7 +176,7 @@ class Policy(Chain):
         try:
             drawn = ((name, one) for name in self.choices for one in self.drawable(name))
             odd = next((name for name, one in drawn if not self.fits(name, one)), None)
-        except (IndexError, OverflowError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
+        except (LookupError, OverflowError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
             return f"its magnitudes cannot be read ({error})"
         return None if odd is None else f"{odd} has a magnitude that torchvision refuses"
 
@@ -327,11 +327,16 @@ class AutoAugment(Policy):
     """One of several pairs of operations, each with its chance and magnitude."""
 
     arguments = ("policy", *Policy.arguments)
-    places, bins = 2, 10
+    bins = 10
 
-    def __init__(self, transform: Any) -> None:
-        super().__init__(transform)
-        self.pairs = transform.policies if self.api == "v1" else transform._policies
+    @cached_property
+    def pairs(self) -> Sequence[Any]:
+        """Operations with their chances and numbers in their tables."""
+        return tuple(self.transform.policies if self.api == "v1" else self.transform._policies)
+
+    @cached_property
+    def places(self) -> int:  # type: ignore[override]
+        return max(map(len, self.pairs), default=0)
 
     @cached_property
     def choices(self) -> Sequence[str]:
@@ -339,8 +344,8 @@ class AutoAugment(Policy):
 
     def drawable(self, name: str) -> Sequence[float]:
         values, _ = self.space(name, (1, 1))
-        numbers = [number for pair in self.pairs for one, _, number in pair if one == name and number is not None]
-        return [] if values is None else [values[number] for number in numbers]
+        drawn = [(float(chance), number) for pair in self.pairs for one, chance, number in pair if one == name]
+        return [] if values is None else [values[number] for _, number in drawn if number is not None]
 
     def sample(self, seen: Seen) -> Outcome:
         """v1 draws all of it at once."""
