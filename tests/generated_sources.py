@@ -96,6 +96,19 @@ CENTER = among(None, None, (3, 4.5))
 DTYPE = among(*(f"torch.{d}" for d in ("float32", "uint8", "float32", "float64", "float16", "int32", "uint16", "bool")))
 
 
+def policies(api: str) -> list[Source]:
+    """Policies of augmentation."""
+    moved = {"interpolation": MODE, "fill": FILL}
+    names = among(*(f"v2.AutoAugmentPolicy.{name}" for name in ("IMAGENET", "CIFAR10", "SVHN")))
+    bins = mostly(among(31, 5, 2), among(1, 0, 2.5))
+    return [
+        call(f"{api}.AutoAugment", policy=names, **moved),
+        call(f"{api}.RandAugment", num_ops=among(1, 2, 3, 0), magnitude=among(9, 1), num_magnitude_bins=bins, **moved),
+        call(f"{api}.TrivialAugmentWide", num_magnitude_bins=bins, **moved),
+        call(f"{api}.AugMix", severity=among(3, 10), mixture_width=among(1, 2), all_ops=FLAG, **moved),
+    ]
+
+
 @cache
 def catalogued(api: str) -> list[Source]:
     """Transforms that layers stand for."""
@@ -165,6 +178,7 @@ def catalogued(api: str) -> list[Source]:
             value=mostly(among(0, 7.5, "'random'", (1, 2, 3)), st.one_of(scalar(9), several((1, 2, 3)))),
             inplace=FLAG,
         ),
+        *policies(api),
         call(f"{api}.LinearTransformation", among("torch.eye(12)", "torch.eye(48) * 2"), among("torch.zeros(12)")),
         call(f"{api}.FiveCrop", SIZE),
         call(f"{api}.TenCrop", SIZE, vertical_flip=FLAG),
@@ -187,10 +201,6 @@ def uncatalogued(api: str) -> list[Source]:
     ]
     return [
         call(f"{api}.ElasticTransform", alpha=among(5.0)),
-        call(f"{api}.AutoAugment"),
-        call(f"{api}.RandAugment", num_ops=among(1, 2)),
-        call(f"{api}.TrivialAugmentWide"),
-        call(f"{api}.AugMix", mixture_width=among(1, 2)),
         *(own if api == "v2" else []),
     ]
 

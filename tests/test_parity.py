@@ -23,6 +23,7 @@ from learned_transforms.transforms.torch_ops import OPERATIONS
 Make = Callable[[Any], Any]
 
 SIZES = ((1, 1), (1, 9), (37, 46), (90, 33), (64, 64), (128, 201))
+POLICIES = {"AugMix", "AutoAugment", "RandAugment", "TrivialAugmentWide"}
 COLORS = {
     *("ColorJitter", "RandomPhotometricDistort", "GaussianBlur"),
     *("RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize"),
@@ -297,6 +298,7 @@ def test_every_row_is_tried() -> None:
     }
     converted = {"Normalize", "ToTensor", "ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPureTensor"}
     elsewhere = {"LinearTransformation", *COLORS}  # In test_given.py and test_parity_color.py.
+    elsewhere |= POLICIES  # In test_policies.py.
     elsewhere |= {kind.__name__ for kind, spec in SPECS.items() if spec.placing or spec.numeric}  # In test_samples.py.
     elsewhere |= {kind.__name__ for kind in OPERATIONS}  # In test_noise.py and test_mixing.py.
     # Presets' own class is in test_identify.py, those of clients are in test_known.py.

@@ -23,8 +23,8 @@ MOST_LEAVES = 1024
 """Transforms that a file may hold; those whose order is drawn count once for each place."""
 
 BESIDES = {
-    v1: ("AugMix", "AutoAugment", "ElasticTransform", "RandAugment", "TrivialAugmentWide"),
-    v2: ("AugMix", "AutoAugment", "ElasticTransform", "RandAugment", "TrivialAugmentWide"),
+    v1: ("ElasticTransform",),
+    v2: ("ElasticTransform",),
 }
 """Names of torchvision's transforms outside the catalogue that keep their arguments; older releases lack some."""
 

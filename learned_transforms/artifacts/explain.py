@@ -8,7 +8,7 @@ from learned_transforms.certificate import Certificate
 from learned_transforms.images.formats import Form
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.network import Network
-from learned_transforms.layers.pointwise import Lookup
+from learned_transforms.layers.pointwise import Lookup, Selecting
 from learned_transforms.transforms.containers import CONTAINERS, leaves
 from learned_transforms.transforms.convert import OWN
 from learned_transforms.transforms.partial import members
@@ -160,7 +160,7 @@ def named(name: str, done: Step) -> list[tuple[str, Step]]:
     """Return the step of a transform; or of several layers first the transform, then each layer once."""
     used = [part for part in done.parts if part.key is not None or part.layer is not None]
     parts = {f"{name[: len(name) - len(name.lstrip())]}  {role_of(part)}": part for part in used}
-    return [(name, Step(done.form) if done.parts else done), *parts.items()]
+    return [(name, Step(done.form, given=done.given) if done.parts else done), *parts.items()]
 
 
 def role_of(step: Step) -> str:
@@ -178,9 +178,9 @@ def step_row(
 ) -> Row:
     runs: Layer | None = step.layer if step.key is None else layers[step.key]
     if runs is None:
-        return Row(kind, name, "-", "-", {}, "-")
+        return Row(kind, name, "-", "-", dict.fromkeys(step.given, "given"), "-")
     # A table that was read off the transform itself holds for every level that there is.
-    tier = "proved" if isinstance(runs, Lookup) and step.key is None else "-"
+    tier = "proved" if isinstance(runs, Lookup | Selecting) and step.key is None else "-"
     tier = tier if step.key is None else tier_of(certificates, step.key)
     row = layer_row(kind, name, runs, step.params, (), tier, backend)
     # The file knows more than the layer: what was given when a number was learned.

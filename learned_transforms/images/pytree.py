@@ -84,6 +84,18 @@ def check_shapes(values: Sequence[Any]) -> None:
         )
 
 
+def check_alone(values: Sequence[Any]) -> None:
+    """Require one image or video, and nothing that lies on it.
+
+    Raises:
+        InputTypeError: otherwise, as torchvision's policies.
+    """
+    odd = next((value for value in values if isinstance(value, BESIDE)), None)
+    if odd is not None or len(values) > 1:
+        found = f"{len(values)} images" if odd is None else type(odd).__name__
+        raise InputTypeError(f"Policies take one image or video in a sample, and nothing on it; found {found}.")
+
+
 def check_cut(values: Sequence[Any]) -> None:
     """Require nothing that cannot be cut into several parts.
 

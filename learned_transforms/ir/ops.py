@@ -277,6 +277,14 @@ def number(factor: Factor) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class Tables(Alike):
+    """One of several tables, for uint8 input: ``values[number, level]``, uint8 ``[K, 256]``."""
+
+    values: Tensor
+    number: Factor
+
+
+@dataclass(frozen=True, eq=False)
 class Blend(Alike):
     """``image * a + other * b``, clamped to [0, ``ceiling``]; ``(a, b) = terms @ (1, factor)``, each float32.
 
@@ -434,6 +442,7 @@ Stage = (
     | Gather
     | Mix
     | Table
+    | Tables
     | Normalize
     | Cast
     | Apply

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from learned_transforms.ir.indexing import Keep, follow, follows
-from learned_transforms.ir.ops import Cast, Gather, Mix, Normalize, Resample, Shape, Stage, Table
+from learned_transforms.ir.ops import Cast, Gather, Mix, Normalize, Resample, Shape, Stage, Table, Tables
 
 
 def at(stages: Iterable[Stage], shape: Shape) -> list[Stage]:
@@ -40,7 +40,7 @@ def fold(stages: Sequence[Stage]) -> list[Stage]:
 
 def passes_through(stage: Gather, before: Stage) -> bool:
     """Return whether a copy of rows and columns may as well come before a pointwise stage; fill may not."""
-    return isinstance(before, Mix | Table | Normalize | Cast) and not stage.outside
+    return isinstance(before, Mix | Table | Tables | Normalize | Cast) and not stage.outside
 
 
 def merge(before: Stage, stage: Stage) -> Stage | None:

@@ -32,6 +32,7 @@ from learned_transforms.ir.ops import (
     Stage,
     Stretch,
     Table,
+    Tables,
     Turn,
     Warp,
 )
@@ -198,6 +199,7 @@ NATIVE: dict[type, Callable[[Any], Any]] = {
     Gather: gather_of,
     Mix: lambda stage: _native.mix(*mix_of(stage)),
     Table: table_of,
+    Tables: lambda stage: _native.tables(stage.values.numpy(), factor_of(stage.number)),
     Normalize: lambda stage: _native.normalize(stage.mean.tolist(), stage.std.tolist(), NAMES[stage.mean.dtype]),
     Cast: lambda stage: _native.cast(NAMES[stage.dtype]),
     Blend: blend_of,

@@ -21,7 +21,7 @@ from learned_transforms.modes import out_of_sight
 FLOATS = ("float32", *HALVES.values())
 """Kinds of images of floats."""
 
-MOST_PLANS = 256
+MOST_PLANS = 1024
 """Plans kept per network: one for each input shape and set of params lately seen."""
 
 MOST_LOWERED = 1024

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from learned_transforms.errors import PipelineValueError, check_channels
 from learned_transforms.images.formats import HALVES
 from learned_transforms.ir.arithmetic import SMOOTH, Arithmetic
-from learned_transforms.ir.ops import Cast, Gather, Mix, Normalize, Shape, Stage, Table
+from learned_transforms.ir.ops import Cast, Gather, Mix, Normalize, Shape, Stage, Table, Tables
 from learned_transforms.layers.base import MOST_CHANNELS, MOST_SUM, SUMMED, Layer, Params, check_weight
 from learned_transforms.plain import Fields, integer, listed, number, switch
 
@@ -90,6 +90,23 @@ class Lookup(Layer):
         low, high = self.values[:, 0].float(), self.values[:, -1].float()
         slope = ((high - low) / 255).expand(shape[0])
         return [Mix(torch.diag(slope), low.expand(shape[0]), SMOOTH), *half]
+
+
+class Selecting(Layer):
+    """Map levels by one of several tables, ``values [K, 256]``, uint8. Params: ``number``, of the table."""
+
+    fixed = False
+    values: nn.Parameter
+    pointwise = True
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        self.learn(values=values)
+
+    def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
+        if relaxed:
+            raise PipelineValueError("A table of levels passes no gradients; a pipeline with one cannot be trained.")
+        return [Tables(self.values.detach(), params["number"])]
 
 
 class Casting(Layer):

@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 from learned_transforms.kernels import cpu
 
+MOST_BETWEEN = 32
+"""Calls that are kept until memory between them, where results lay that were larger, is given back."""
+
 
 class Budget:
     """Memory that compiled calls may hold.
@@ -14,7 +17,13 @@ class Budget:
     """
 
     def __init__(self, most: int, release: Callable[[], None]) -> None:
-        self.most, self.release, self.spent = most, release, 0
+        self.most, self.release, self.spent, self.kept = most, release, 0, 0
+
+    def keep(self) -> None:
+        """Count one more call that is kept."""
+        self.kept += 1
+        if self.kept % MOST_BETWEEN == 0:
+            cpu.trim()
 
     def spend(self, held: int) -> None:
         """Count what one more call holds."""

@@ -108,6 +108,12 @@ class Draws:
         applied = ((spec, self.applied(position, known)) for position, spec in enumerate(self.specs))
         return [(spec, what) for spec, what in applied if not isinstance(spec, Container) and spec.takes_effect(what)]
 
+    def alone(self, outcomes: Sequence[Outcome]) -> bool:
+        """Return whether a transform runs that takes one image in a sample."""
+        found = [position for position, spec in enumerate(self.specs) if spec.alone]
+        known = self.by_position(outcomes) if found else {}
+        return any(self.applied(position, known) is not False for position in found)
+
     def shape_behind(self, shape: Shape, first: int, stop: int, outcomes: Mapping[int, Outcome]) -> Shape:
         """Return (C, H, W) of an image behind the transforms from number ``first`` up to ``stop``, excluded."""
         size = shape[1:]

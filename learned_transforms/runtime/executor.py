@@ -27,6 +27,7 @@ from learned_transforms.images.formats import (
 from learned_transforms.images.layout import PIXELS, by_pixels, order_of
 from learned_transforms.images.pytree import (
     BESIDE,
+    check_alone,
     check_cut,
     check_shapes,
     check_sizes,
@@ -288,6 +289,8 @@ class Run:
         specs = segment.draws.specs
         if specs and specs[0].alike and drawn[0][0] is not False:
             check_shapes([values[i] for i in taken])
+        if segment.draws.alone(drawn[0]):
+            check_alone([values[i] for i in taken])
         beside.finish(drawn)
         for i in images:
             values[i] = segment(values[i], drawn)

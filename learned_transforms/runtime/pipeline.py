@@ -23,7 +23,7 @@ from learned_transforms.errors import (
     check_keywords,
     warn_fallback,
 )
-from learned_transforms.images.formats import Form, kind_of
+from learned_transforms.images.formats import Form, form_of, kind_of, place_of
 from learned_transforms.images.layout import UNKNOWN
 from learned_transforms.ir.ops import Shape
 from learned_transforms.kernels import BACKENDS, fast
@@ -35,7 +35,7 @@ from learned_transforms.modes import out_of_sight
 from learned_transforms.runtime.budget import Budget
 from learned_transforms.runtime.builder import Builder, looks
 from learned_transforms.runtime.segment import MOST_LANES, Lane, Segment
-from learned_transforms.transforms.clients.known import Views
+from learned_transforms.transforms.clients.entries import Views
 from learned_transforms.transforms.containers import CONTAINERS, leaves
 from learned_transforms.transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
 from learned_transforms.transforms.partial import foreign, stand_in
@@ -192,6 +192,13 @@ class Pipeline(Lowered):
         if segment is None:
             segment = self.segments[form, start, observed] = self.gather(form, start, observed)
         return segment
+
+    def covers(self, image: Any) -> bool:
+        """Return whether layers run all of it on an image, where that lies."""
+        form, place = form_of(image), place_of(image)
+        if form is None or place is None or self.why_torchvision(place) is not None or self.partial(place):
+            return False
+        return self.segment(form, 0).stop == len(self.pieces)
 
     def left_to_pillow(self, form: Form, start: int) -> bool:
         """Return whether Pillow is faster at what layers would do from ``start`` on to images of ``form``, its own."""

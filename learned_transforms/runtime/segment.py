@@ -44,10 +44,10 @@ MOST_LANES = 32
 """Signatures, and kinds, of images that a segment remembers: few, and only where two images of one follow each other.
 What is kept lies between results that are freed, so that the next ones may need fresh memory."""
 
-MOST_CALLS = 512
+MOST_CALLS = 1024
 """Outcomes of draws for which a signature remembers what runs."""
 
-MOST_PROGRAMS = 256
+MOST_PROGRAMS = 1024
 """Outcomes of draws for which a kind of images remembers its programs."""
 
 BYTES_OF_CALL = 2**11
@@ -334,6 +334,7 @@ class Lane:
             roaming = made.compiled.roam(image, specialize.interleaved(made, image))
             call, keeps = roaming or specialize.bind(made, image, shape, window is not None), roaming is not None
         if keeps and not self.draws.varying:
+            segment.budget.keep()
             if self.kept:
                 segment.budget.spend(made.compiled.held - before + BYTES_OF_CALL)
             if len(self.calls) >= MOST_CALLS:

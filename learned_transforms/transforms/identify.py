@@ -16,7 +16,7 @@ from learned_transforms.transforms.clients import known as clients
 from learned_transforms.transforms.containers import COMPOSES, CONTAINERS
 from learned_transforms.transforms.convert import ToTensorIfPIL
 from learned_transforms.transforms.registry import SPECS, Altered
-from learned_transforms.transforms.spec import kept_as
+from learned_transforms.transforms.spec import Twin, kept_as
 from learned_transforms.transforms.watch import watch_values
 
 SEQUENCES = (nn.Sequential, nn.ModuleList)
@@ -27,7 +27,9 @@ PRESETS = (presets.ImageClassification, presets.SemanticSegmentation, presets.Ob
 PUBLISHED = (*SPECS, *COMPOSES, *PRESETS, nn.Sequential)
 
 METHODS = ("forward", "get_params", "make_params", "_get_params", "transform", "check_inputs",
-           "_call_kernel", "_needs_transform_list", "_transformed_types")  # fmt: skip
+           "_call_kernel", "_needs_transform_list", "_transformed_types", "_augmentation_space", "_AUGMENTATION_SPACE",
+           "_get_policies", "_get_random_item", "_apply_image_or_video_transform",
+           "_flatten_and_extract_image_or_video", "_unflatten_and_insert_image_or_video")  # fmt: skip
 """What decides on what a transform does. Whoever replaces one of these gets what they wrote."""
 
 
@@ -144,6 +146,8 @@ def read(transform: Any) -> Any:
     An exact published class whose arguments are plain comes back itself. Where arguments are tensors, arrays or other
     sequences, or the class is a plain subclass, it is a twin of the published class with numbers and tuples.
     """
+    if isinstance(transform, Twin):
+        return transform
     base = published_class(type(transform))
     if base is None:
         inner = clients.opened(transform)
@@ -192,7 +196,7 @@ def watch_pieces(watch: Any, transforms: Sequence[Any]) -> None:
     What runs outside of learned layers may change as it likes.
     """
     classes: set[type] = set()
-    watch_all(watch, transforms, classes)
+    watch_all(watch, transforms, classes, set())
     bases = {kind: published_class(kind) for kind in classes}
     if any(SPECS[base].default_dtype for base in bases.values() if base in SPECS):
         watch.result(torch.get_default_dtype, torch.get_default_dtype())
@@ -201,22 +205,23 @@ def watch_pieces(watch: Any, transforms: Sequence[Any]) -> None:
         watch.attributes(kind, {name: getattr(kind, name, None) for name in names})
 
 
-def watch_all(watch: Any, transforms: Iterable[Any], classes: set[type]) -> None:
-    """Watch the attributes of transforms, and of those in them; add their classes to ``classes``."""
+def watch_all(watch: Any, transforms: Iterable[Any], classes: set[type], owners: set[tuple[str, Any]]) -> None:
+    """Watch the attributes of transforms, and of those in them; add their classes to ``classes``, those of clients to
+    ``owners``."""
     watch_sequence(watch, transforms)
     for transform in transforms:
         base = published_class(type(transform))
         if base is None:
-            clients.watch(watch, transform, IDLE)
-            watch_all(watch, tuple(clients.held(transform)), classes)
+            clients.watch(watch, transform, IDLE, owners)
+            watch_all(watch, tuple(clients.held(transform)), classes, owners)
             continue
         classes.add(type(transform))
         watch_values(watch, vars(transform), IDLE)
         if base is nn.Sequential:
             watch_values(watch, transform._modules)
-            watch_all(watch, tuple(transform), classes)
+            watch_all(watch, tuple(transform), classes, owners)
         elif base in (*CONTAINERS, *COMPOSES) and isinstance(transform.transforms, HOLDERS):
-            watch_all(watch, transform.transforms, classes)
+            watch_all(watch, transform.transforms, classes, owners)
 
 
 def watch_sequence(watch: Any, transforms: Any) -> None:

@@ -28,7 +28,7 @@ def plain(value: Any) -> Any:
         UnsupportedTransformError: noise that was drawn from another generator.
     """
     if not isinstance(value, Noise):
-        return list(value) if isinstance(value, tuple) else value
+        return [plain(one) for one in value] if isinstance(value, tuple) else value
     if value.state is None:
         raise UnsupportedTransformError(
             "The noise of a RandomErasing was drawn on another device, under another default dtype, or where torch "

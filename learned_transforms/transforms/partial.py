@@ -1,16 +1,15 @@
 """Objects that layers run only in part: copies of them that hold pipelines in place of the transforms in them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
 from learned_transforms.layers.network import Network
-from learned_transforms.transforms.clients.known import Views
+from learned_transforms.transforms.clients.entries import Views
+from learned_transforms.transforms.clients.known import flattened
 from learned_transforms.transforms.containers import Applying, container_of, leaves
-from learned_transforms.transforms.registry import SPECS, Altered, name_of
-
-Making = Callable[[Sequence[Any]], Any]
-"""From transforms to a pipeline of them."""
+from learned_transforms.transforms.registry import SPECS, Altered, name_of, spec_of
+from learned_transforms.transforms.spec import Making
 
 
 def foreign(read: Any) -> list[str]:
@@ -37,6 +36,9 @@ def stand_in(transform: Any, read: Any, make: Making) -> Any:
     if isinstance(read, Views):
         held = {name: viewed(vars(transform)[name], make, {}) for name in read.names if name in vars(transform)}
         return copied(transform, held) if held else None
+    own = spec_of(read).held(make)
+    if own:
+        return copied(transform, own)
     container = container_of(read)
     if container is None or not hasattr(transform, "transforms"):
         return None
@@ -61,7 +63,7 @@ def viewed(value: Any, make: Making, made: dict[int, Any]) -> Any:
     return made.get(id(value), value)
 
 
-def copied(transform: Any, changes: dict[str, Any]) -> Any:
+def copied(transform: Any, changes: Mapping[str, Any]) -> Any:
     """Return an object of the same class with other attributes, none of which it registers."""
     found: Any = object.__new__(type(transform))
     found.__dict__.update({**vars(transform), **changes})
@@ -72,11 +74,3 @@ def members(found: Any, read: Any) -> Iterator[Any]:
     """Yield the pipelines, and what is foreign between them, in what :func:`stand_in` gave."""
     names = read.names if isinstance(read, Views) else ("transforms",)
     yield from dict.fromkeys(one for name in names for one in flattened(vars(found).get(name)))
-
-
-def flattened(value: Any) -> Iterator[Any]:
-    if isinstance(value, list | tuple):
-        for one in value:
-            yield from flattened(one)
-    elif callable(value):
-        yield value

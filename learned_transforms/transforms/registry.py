@@ -10,8 +10,20 @@ from torchvision.transforms import v2
 
 from learned_transforms.images.formats import Form
 from learned_transforms.layers.given import Cutting
-from learned_transforms.transforms import boxes, color, convert, erasing, geometry, places, pointwise, resize, warp
+from learned_transforms.transforms import (
+    boxes,
+    color,
+    convert,
+    erasing,
+    geometry,
+    places,
+    pointwise,
+    policies,
+    resize,
+    warp,
+)
 from learned_transforms.transforms.clients import moves, twins
+from learned_transforms.transforms.clients import policies as clients_policies
 from learned_transforms.transforms.containers import CONTAINERS, Container, Leaf, leaves
 from learned_transforms.transforms.spec import Spec, Step
 from learned_transforms.transforms.torch_ops import OPERATIONS
@@ -37,6 +49,10 @@ BOTH: dict[str, type[Spec]] = {
     "RandomEqualize": color.RandomEqualize,
     "ColorJitter": color.ColorJitter,
     "GaussianBlur": color.GaussianBlur,
+    "AutoAugment": policies.AutoAugment,
+    "AugMix": policies.AugMix,
+    "RandAugment": policies.RandAugment,
+    "TrivialAugmentWide": policies.TrivialAugmentWide,
     "RandomErasing": erasing.RandomErasing,
     "LinearTransformation": pointwise.LinearTransformation,
     "FiveCrop": geometry.FiveCrop,
@@ -72,7 +88,7 @@ SPECS: dict[type, type[Spec]] = {
     v2.SanitizeKeyPoints: boxes.SanitizeKeyPoints,
     convert.ToTensorIfPIL: convert.PresetToTensor,
     **CONTAINERS,
-    **{twin: twin for twin in (*twins.ALL, *moves.ALL)},
+    **{twin: twin for twin in (*twins.ALL, *moves.ALL, *clients_policies.ALL)},
     **OPERATIONS,
 }
 """What transforms are, by class; those of the clients' are their own."""

@@ -5,7 +5,7 @@ of torchvision's has which. What clients' transforms do is told by objects that 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,6 +18,9 @@ from learned_transforms.images.layout import PIXELS, PLANES, UNKNOWN
 from learned_transforms.ir.ops import Shape
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.transforms.rng import round_float32, toss
+
+Making = Callable[[Sequence[Any]], Any]
+"""From transforms to a pipeline of them."""
 
 Outcome = bool | tuple[tuple[str, Any], ...]
 """What was drawn for a transform: whether it is applied; or, where it is, params for its layer."""
@@ -62,6 +65,7 @@ class Step:
         layer: a layer without learned weights, or learned on the spot; None with no key: the values stay as they are.
         params: what the constructor gave, for the layer; a ``Slot`` in it counts the factors of the transform alone.
         parts: of a transform of several layers, those instead.
+        given: what else decides on what it does, and is its own: names of tables and rules.
     """
 
     form: Form
@@ -69,6 +73,7 @@ class Step:
     layer: Layer | None = None
     params: Params | None = None
     parts: "tuple[Step, ...]" = ()
+    given: tuple[str, ...] = ()
 
     def layers(self) -> "tuple[tuple[int | None, Step], ...]":
         """Return the steps of one layer, with their numbers where there are several."""
@@ -113,6 +118,7 @@ class Spec:
             draws.
         same_size: it asks that all that lies together has one size.
         alike: v2's draws for images of one shape.
+        alone: v2's takes one image, or video, in a sample, and nothing that lies on it.
         names: of what it draws, in params.
         factors: of these, the numbers that go to the network beside the image, one for each ``Slot``; or such as follow
             from them and, if it is ``relative``, the size of the image.
@@ -134,7 +140,7 @@ class Spec:
     arguments: ClassVar[Sequence[str]] = ()
     tensors: ClassVar[Sequence[str]] = ()
     default_dtype = half = shallow = writes = takes_arrays = False
-    random = coin = optional = looks = windowing = placing = measuring = relative = same_size = alike = False
+    random = coin = optional = looks = windowing = placing = measuring = relative = same_size = alike = alone = False
     names: ClassVar[Sequence[str]] = ()
     factors: ClassVar[Sequence[str]] = ()
     geometric = converting = numeric = erasing = several = unmarking = False
@@ -232,6 +238,14 @@ class Spec:
 
     def v2_params(self, outcome: Outcome, window: Window | None, shape: Shape) -> dict[str, Any]:
         """Write what was drawn as v2's own ``make_params`` does, for an image of ``shape`` (C, H, W)."""
+        return {}
+
+    def held(self, make: "Making") -> "Mapping[str, Any]":
+        """Of a transform that layers run only in part, return other attributes, by which its own code has them do it.
+
+        Args:
+            make: makes pipelines of transforms.
+        """
         return {}
 
     def size_after(self, size: Size, drawn: Outcome = True) -> Size:

@@ -40,6 +40,11 @@ def erasing(**options: Any) -> Case:
     return Case("timm.data.random_erasing", lambda t: t.RandomErasing(device="cpu", **options), ("float",))
 
 
+def policy(make: Callable[[Any], Any], *inputs: str) -> Case:
+    """On images of three channels, for which the colors around them are."""
+    return Case("timm.data.auto_augment", make, inputs or ("pil",))
+
+
 def clip(make: Callable[[Any], Any], *inputs: str) -> Case:
     return Case("open_clip.transform", make, inputs or ("pil", "digit"))
 
@@ -48,6 +53,7 @@ def lightly(module: str, make: Callable[[Any], Any], *inputs: str) -> Case:
     return Case(f"lightly.transforms.{module}", make, inputs or ("pil", "digit"))
 
 
+COLORS = {"img_mean": (124, 116, 104), "translate_const": 20}
 RANDOM_SIZE = {"random_scale_prob": 0.5, "random_aspect_prob": 0.7, "random_scale_range": (0.6, 1.2)}
 CASES = {
     "timm MaybeToTensor": timm(lambda t: t.MaybeToTensor()),
@@ -73,6 +79,17 @@ CASES = {
     "timm erasing": erasing(probability=0.7),
     "timm erasing, rand": erasing(probability=0.7, mode="rand", max_count=3),
     "timm erasing, pixel": erasing(probability=0.9, mode="pixel", min_count=2, max_count=4, max_aspect=2),
+    "timm RandAugment": policy(lambda t: t.rand_augment_transform("rand-m8-mstd0.5-inc1", dict(COLORS))),
+    "timm RandAugment, uniform": policy(lambda t: t.rand_augment_transform("rand-m6-n3-mstd101-p0.8")),
+    "timm RandAugment, weights": policy(lambda t: t.rand_augment_transform("rand-m9-n4-tweights-mmax12-inc1")),
+    "timm RandAugment, 3a": policy(lambda t: t.rand_augment_transform("rand-m8-t3a"), "pil", "digit"),
+    "timm AutoAugment": policy(lambda t: t.auto_augment_transform("original-mstd0.5", dict(COLORS))),
+    "timm AutoAugment, v0r": policy(lambda t: t.auto_augment_transform("v0r", {**COLORS, "interpolation": 2})),
+    "timm AutoAugment, 3a": policy(lambda t: t.auto_augment_transform("3a"), "pil", "digit"),
+    "timm AugMix": policy(lambda t: t.augment_and_mix_transform("augmix-m4-w2", dict(COLORS))),
+    "timm AugMix, deep": policy(lambda t: t.augment_and_mix_transform("augmix-m3-w3-d4-mstd0.5", dict(COLORS))),
+    "timm AugMix, blended": policy(lambda t: t.augment_and_mix_transform("augmix-m3-w3-b1", dict(COLORS))),
+    "timm one operation": policy(lambda t: t.AugmentOp("TranslateXRel", 0.7, 9, {"img_mean": (7,)}), "digit"),
     "open_clip MaybeConvertMode": clip(lambda t: t.MaybeConvertMode(), "pil", "digit", "uint8"),
     "open_clip MaybeConvertMode, L": clip(lambda t: t.MaybeConvertMode("L")),
     "open_clip MaybeToTensor": clip(lambda t: t.MaybeToTensor(), "pil", "digit", "uint8"),

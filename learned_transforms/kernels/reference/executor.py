@@ -33,8 +33,10 @@ from learned_transforms.ir.ops import (
     Stage,
     Stretch,
     Table,
+    Tables,
     Turn,
     Warp,
+    number,
 )
 from learned_transforms.ir.passes import at, fold
 from learned_transforms.ir.plan import Around, Plan, settled
@@ -307,6 +309,11 @@ def table(image: Tensor, stage: Table) -> Tensor:
     return torch.stack(planes, -3)
 
 
+def tables(image: Tensor, stage: Tables) -> Tensor:
+    chosen = stage.values[int(number(stage.number))]
+    return chosen.index_select(0, image.int().flatten()).view(image.shape)
+
+
 def normalize(image: Tensor, stage: Normalize) -> Tensor:
     mean, std = (value.view(-1, 1, 1) for value in (stage.mean, stage.std))
     return (image - mean) / std
@@ -330,6 +337,7 @@ STAGES: dict[type, Callable[[Tensor, Any], Tensor]] = {
     Gather: gather,
     Mix: mix,
     Table: table,
+    Tables: tables,
     Normalize: normalize,
     Cast: cast,
     Apply: apply,

@@ -8,6 +8,17 @@ Reading = Callable[[Any, Callable[[Any], Any]], Any]
 stands for it."""
 
 
+class Views:
+    """A client's object that runs its own code between pipelines that it holds.
+
+    Args:
+        names: of the attributes that hold them.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+
+
 class Entry(NamedTuple):
     """One class or function, held to what was checked.
 

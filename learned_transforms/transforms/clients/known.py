@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from learned_transforms.transforms.clients import lightly, open_clip, others, pillow, references, selfsupervised, timm
-from learned_transforms.transforms.clients.entries import Entry, Table
+from learned_transforms.transforms.clients.entries import Entry, Table, Views
 from learned_transforms.transforms.clients.source import ASIDE, BASES, changed, getter
 from learned_transforms.transforms.registry import Altered
 from learned_transforms.transforms.spec import Twin
@@ -28,17 +28,6 @@ HARMLESS = {*ASIDE, "__module__", "__doc__", "__qualname__", "__annotations__", 
 """What a subclass of a known class may define and still do what that does."""
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-class Views:
-    """A client's object that runs its own code between pipelines that it holds.
-
-    Args:
-        names: of the attributes that hold them.
-    """
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.names = names
 
 
 class Known(NamedTuple):
@@ -140,24 +129,39 @@ def held(transform: Any) -> Iterator[Any]:
     if found is None or found.entry.views or not isinstance(found.owner, type):
         return
     for value in vars(transform).values():
-        yield from (one for one in (value if isinstance(value, list | tuple) else (value,)) if callable(one))
+        yield from flattened(value)
 
 
-def watch(watched: Any, transform: Any, idle: set[str]) -> None:
-    """Watch what decides on how an object is read: its attributes, its class, and what that relies on."""
+def flattened(value: Any) -> Iterator[Any]:
+    """Yield what can be called in a value, and in lists in it."""
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from flattened(one)
+    elif callable(value):
+        yield value
+
+
+def watch(watched: Any, transform: Any, idle: set[str], owners: set[tuple[str, Any]]) -> None:
+    """Watch what decides on how an object is read: its attributes, its class, and what that relies on.
+
+    Args:
+        owners: whose attributes are watched already, and on whose helpers one is.
+    """
     found = known(transform)
     if isinstance(transform, partial):
         watch_values(watched, transform.keywords)
     if pillow.is_lambda(transform):
-        watch(watched, transform.lambd, idle)
+        watch(watched, transform.lambd, idle, owners)
     if pillow.is_lambda(transform) or type(transform) is nn.Identity:
         watch_values(watched, vars(transform), idle)
     if found is None:
         return
     if isinstance(found.owner, type):
         watch_values(watched, vars(transform), idle)
+    if isinstance(found.owner, type) and ("class", type(transform)) not in owners:
         names = [name for name in vars(found.owner) if callable(getattr(type(transform), name)) and name not in ASIDE]
         watched.attributes(type(transform), {name: getattr(type(transform), name) for name in names})
-    if found.entry.helpers and found.owner.__module__ in sys.modules:
+    if found.entry.helpers and found.owner.__module__ in sys.modules and ("helpers", found.owner) not in owners:
         function = getter(found.owner, found.entry.helpers)
         watched.result(function, function())
+    owners |= {("class", type(transform)), ("helpers", found.owner)}

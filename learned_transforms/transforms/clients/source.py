@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
+import PIL.ImageEnhance
 import PIL.ImageFilter
 import PIL.ImageOps
 import torch
@@ -34,6 +35,7 @@ ASIDE = ("__init__", "__repr__", "__str__", "extra_repr")
 TRUSTED: dict[str, tuple[Any, ...]] = {
     "F": (v1.functional, v2.functional, nn.functional),
     "Image": (PIL.Image, PIL.Image.Image),
+    "ImageEnhance": (PIL.ImageEnhance,),
     "ImageFilter": (PIL.ImageFilter,),
     "ImageOps": (PIL.ImageOps,),
     "Sequence": (typing.Sequence, Sequence),
@@ -45,8 +47,15 @@ TRUSTED: dict[str, tuple[Any, ...]] = {
     "torch": (torch,),
     "transforms": (v1,),
     "warnings": (warnings,),
+    "_DEFAULT_INTERPOLATION": (PIL.Image.Resampling.BICUBIC,),
 }
 """What names that clients' code relies on may stand for."""
+
+CONSTANTS = {
+    "_LEVEL_DENOM": 10.0,
+    "_PIL_VER": tuple(int(part) for part in PIL.__version__.split(".")[:2]),
+}
+"""And numbers."""
 
 BASES = (object, nn.Module, v1.ToTensor)
 """What clients' classes may inherit from besides those that were checked."""
@@ -180,7 +189,7 @@ def unknown_names(function: FunctionType, helpers: Sequence[str]) -> Iterator[st
     for name in names_in(function.__code__):
         if name in function.__globals__ and name not in helpers:
             value = function.__globals__[name]
-            if not any(value is one for one in TRUSTED.get(name, ())):
+            if not any(value is one for one in TRUSTED.get(name, ())) and not same_constant(value, CONSTANTS.get(name)):
                 yield name
 
 

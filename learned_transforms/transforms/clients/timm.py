@@ -1,4 +1,4 @@
-"""timm: what ``create_transform`` is made of, policies and NaFlex left out."""
+"""timm: what ``create_transform`` is made of, NaFlex left out."""
 
 import math
 import random
@@ -20,6 +20,7 @@ from learned_transforms.transforms.clients.moves import (
     RandomKeepRatio,
     Trim,
 )
+from learned_transforms.transforms.clients.policies import HELPERS, read_auto, read_mixed, read_op, read_rand
 from learned_transforms.transforms.clients.twins import MaybePILToTensor, MaybeToTensor, Unscaled
 from learned_transforms.transforms.containers import OneOf
 
@@ -110,5 +111,9 @@ TABLE: Table = {
         "6e1fbd01405f0bf0", crop_or_pad(RandomCropOrPad), helpers=("crop_or_pad",)
     ),
     "timm.data.transforms.TrimBorder": entry("f856e54ba92b9a10", lambda transform, read: Trim(transform.border_size)),
+    "timm.data.auto_augment.AugmentOp": entry("2dededfac93059ff", read_op, helpers=HELPERS),
+    "timm.data.auto_augment.RandAugment": entry("e5669cf299c740c2", read_rand),
+    "timm.data.auto_augment.AutoAugment": entry("ce6104b5d01bf8dc", read_auto),
+    "timm.data.auto_augment.AugMixAugment": entry("ba9ab1894b03b7f7", read_mixed),
     "timm.data.random_erasing.RandomErasing": entry("34d49f5412a3e14d", erasing, helpers=("_get_pixels",)),
 }

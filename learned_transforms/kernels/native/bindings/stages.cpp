@@ -216,6 +216,11 @@ lt::Table table_of(const std::variant<Array<float, 2>, Array<uint8_t, 2>, Array<
     return std::visit(made, values);
 }
 
+lt::Tables tables_of(const Array<uint8_t, 2>& values, const FactorTuple& number) {
+    if (values.shape(1) != 256) throw std::invalid_argument("a table has 256 levels");
+    return {static_cast<int64_t>(values.shape(0)), values_of(values), factor_of(number)};
+}
+
 lt::Resample resample_of(const AxisTuple& rows, const AxisTuple& columns, const ArithmeticTuple& arithmetic) {
     return {axis_of(rows), axis_of(columns), arithmetic_of(arithmetic)};
 }
@@ -314,6 +319,7 @@ void lt::define_stages(nb::module_& m) {
     m.def("filter", stage(&filter_of), "size"_a, "places"_a, "weights"_a, "border"_a, "arithmetic"_a);
     m.def("mix", stage(&mix_of), "weight"_a, "bias"_a, "whole_weight"_a, "whole_bias"_a, "arithmetic"_a);
     m.def("table", stage(&table_of), "values"_a, "dtype"_a);
+    m.def("tables", stage(&tables_of), "values"_a, "number"_a);
     m.def("normalize", stage(&normalize_of), "mean"_a, "std"_a, "dtype"_a);
     m.def("cast", stage(&cast_of), "dtype"_a);
     m.def("blend", stage(&blend_of), "terms"_a, "factor"_a, "other"_a.none(), "mean"_a.none(), "form"_a, "ceiling"_a,

@@ -255,6 +255,13 @@ struct Factor {
     double of(const std::vector<double>& factors) const { return slot ? factors[static_cast<size_t>(*slot)] : value; }
 };
 
+// One of several tables of levels: the number of it, a whole number, may be drawn.
+struct Tables {
+    int64_t count;
+    std::vector<uint8_t> levels;  // [count, 256]
+    Factor number;
+};
+
 // image * a + other * b, in one of three orders, where (a, b) = terms * (1, factor).
 struct Blend {
     enum Form { sum, from_image, from_other };
@@ -338,8 +345,8 @@ struct Warp {
     Size of(const Size& before) const { return size ? *size : before; }
 };
 
-using Stage = std::variant<Resample, Resize, Sparse, Filter, Gather, Mix, Table, Normalize, Cast, Blend, Stretch, Equalize,
-                           Turn, Blur, BoxBlur, Warp>;
+using Stage = std::variant<Resample, Resize, Sparse, Filter, Gather, Mix, Table, Tables, Normalize, Cast, Blend, Stretch,
+                           Equalize, Turn, Blur, BoxBlur, Warp>;
 
 // Stages are shared: by programs, and by what programs come to for images of one size.
 using Shared = std::shared_ptr<const Stage>;

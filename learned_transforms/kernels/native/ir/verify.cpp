@@ -138,6 +138,12 @@ void check(const Factor& factor) {
     require(!factor.slot || (*factor.slot >= 0 && *factor.slot < MOST_SLOTS), "factors are numbered from 0 to 65535");
 }
 
+void check(const Tables& tables) {
+    check(tables.number);
+    require(tables.count >= 1 && static_cast<int64_t>(tables.levels.size()) == tables.count * 256,
+            "a table has 256 levels");
+}
+
 // Of a stage of color, whose values end at `ceiling`.
 void check(const Arithmetic& arithmetic, double ceiling) {
     check(arithmetic);
@@ -223,6 +229,7 @@ void check(const Warp& warp, int64_t channels) {
 
 const Factor* factor_of(const Stage& stage) {
     if (const auto* blend = std::get_if<Blend>(&stage)) return &blend->factor;
+    if (const auto* tables = std::get_if<Tables>(&stage)) return &tables->number;
     if (const auto* turn = std::get_if<Turn>(&stage)) return &turn->factor;
     if (const auto* blur = std::get_if<Blur>(&stage)) return &blur->sigma;
     if (const auto* blur = std::get_if<BoxBlur>(&stage)) return &blur->sigma;
@@ -304,6 +311,8 @@ int64_t check(const Stage& stage, int64_t channels) {
         channels = mix->outputs;
     } else if (const auto* table = std::get_if<Table>(&stage)) {
         require(table->channels == 1 || table->channels == channels, "a table is for another number of channels");
+    } else if (const auto* tables = std::get_if<Tables>(&stage)) {
+        check(*tables);
     } else if (const auto* blend = std::get_if<Blend>(&stage)) {
         check(*blend, channels);
     } else if (const auto* stretch = std::get_if<Stretch>(&stage)) {
@@ -345,7 +354,8 @@ const char* misfit(const Stage& stage, Dtype dtype) {
     }
     if (std::holds_alternative<Equalize>(stage) && floats) return "a histogram is of uint8 images";
     if (std::holds_alternative<BoxBlur>(stage) && floats) return "boxes are for uint8 images";
-    if (std::holds_alternative<Table>(stage) && floats) return "a table is for uint8 images";
+    if ((std::holds_alternative<Table>(stage) || std::holds_alternative<Tables>(stage)) && floats)
+        return "a table is for uint8 images";
     if (std::holds_alternative<Cast>(stage) && !floats) return "only floats are rounded to 16 bits";
     return nullptr;
 }

@@ -153,9 +153,14 @@ void Passes::check_factors(const Factors& factors) const {
         if (const auto* box = changes<BoxBlur>(pass.change))
             require(box->sigma.of(factors) > 0 && box->sigma.of(factors) <= MOST_SIGMA,
                     "Expected a sigma above 0, and of 64 at most.");
-        for (const Shared& stage : pass.pointwise)
+        for (const Shared& stage : pass.pointwise) {
+            if (const auto* tables = std::get_if<Tables>(stage.get())) {
+                const double number = tables->number.of(factors);
+                require(number >= 0 && number < static_cast<double>(tables->count), "Expected the number of a table.");
+            }
             if (const auto* turn = std::get_if<Turn>(stage.get()))
                 require(std::abs(turn->factor.of(factors)) <= MOST_TURNS, "Expected a turn of hue of 2^20 at most.");
+        }
     }
 }
 

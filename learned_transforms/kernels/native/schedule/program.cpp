@@ -142,7 +142,7 @@ Size size_after(const Stage& stage, Size size) {
 // Whether it is only the pixel itself that each becomes something of.
 bool pointwise(const Stage& stage) {
     return std::holds_alternative<Mix>(stage) || std::holds_alternative<Table>(stage) ||
-           std::holds_alternative<Normalize>(stage) || std::holds_alternative<Cast>(stage);
+           std::holds_alternative<Tables>(stage) || std::holds_alternative<Normalize>(stage) || std::holds_alternative<Cast>(stage);
 }
 
 std::optional<Keep> followed(const std::optional<Keep>& first, const std::optional<Keep>& then) {

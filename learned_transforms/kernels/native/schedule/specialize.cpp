@@ -194,6 +194,12 @@ struct Settler {
     void operator()(const Normalize& normalize) { push(&normalize, channels, normalize.dtype); }
     void operator()(const Cast& cast) { push(&cast, channels, cast.dtype); }
 
+    void operator()(const Tables& tables) {
+        const auto number = static_cast<size_t>(tables.number.of(factors));
+        tabulate(1, Dtype::uint8,
+                 [&](int64_t, void* out) { std::copy_n(tables.levels.data() + number * 256, 256, static_cast<uint8_t*>(out)); });
+    }
+
     void operator()(const Blend& blend) {
         Blending how = blending_of(blend, factors);
         const Dtype after = dtype_of(how.rounding);
