@@ -15,6 +15,9 @@
 #define BLOCK emulated::at
 #define UNROLL
 #define ROLLED
+#define UNROLL_BY_FOUR
+#define GIVEN const
+#define ADD(to, value) (*(to) += (value))
 #define BARRIER() emulated::barrier()
 #define SHARED() unsigned char* shared = emulated::memory
 

@@ -10,10 +10,22 @@ from pathlib import Path
 
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.cuda import backend as cuda
-from learned_transforms.kernels.cuda import driver
+from learned_transforms.kernels.cuda import driver, launches
 
 COMPILER = shutil.which("g++")
-FLAGS = ("-O2", "-std=c++17", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-x", "c++")
+FLAGS = (
+    "-O2",
+    "-std=c++17",
+    "-ffp-contract=off",
+    "-mfma",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-shared",
+    "-fPIC",
+    "-x",
+    "c++",
+)
 
 
 @cache
@@ -35,7 +47,7 @@ class Emulated:
 
     def launch(self, name, blocks, shared, arguments):
         assert 0 < blocks < 2**31
-        assert 0 <= shared <= cuda.SHARED
+        assert 0 <= shared <= launches.SHARED
         self.launched[name] += 1
         pointers = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
         getattr(self.library, f"launch_{name}")(blocks, pointers)

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 from learned_transforms.errors import InputTypeError, UnevenBatchError
 from learned_transforms.images.formats import Window
 from learned_transforms.kernels import cpu
+from learned_transforms.kernels.cuda import backend as cuda
 from learned_transforms.kernels.memory import TORCH
 from learned_transforms.modes import shape_of
 
@@ -52,6 +53,8 @@ class Rows:
             InputTypeError: they are neither tensors nor arrays, or differ in type.
             PipelineValueError: what was drawn for an image does not fit what runs on it.
         """
+        if self.calls and isinstance(self.calls[0][0], cuda.Job):
+            return self.launched()
         if not self.calls:
             return tree_map(stacked, *self.values.values())
         kinds = [kind_of_call(call) for call in dict.fromkeys(call for call, *_ in self.calls)]
@@ -59,6 +62,17 @@ class Rows:
         made = cpu.fresh((len(self.places) + len(self.values), *kind.size), kind.dtype)
         self.write(made)
         return made.numpy() if kind.array else made
+
+    def launched(self) -> Any:
+        """The rows of a GPU, all in the same launches, or where they are not alike, one by one; with the others."""
+        jobs = [job for job, *_ in self.calls]
+        made = cuda.run_all(jobs)
+        if made is not None and not self.values:
+            return made
+        values = self.values | dict(
+            zip(self.places, [job.run(()) for job in jobs] if made is None else made, strict=True)
+        )
+        return tree_map(stacked, *(values[place] for place in sorted(values)))
 
     def write(self, made: Tensor) -> None:
         """Fill memory ``[N, ...]``, contiguous; a value smaller than its row has zeros below and to the right.

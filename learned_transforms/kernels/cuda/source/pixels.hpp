@@ -4,10 +4,29 @@
 #ifdef __CUDACC__
 #define PIXEL __device__ __forceinline__
 #else
+#include <cmath>
 #define PIXEL inline
 #endif
 
 namespace px {
+
+// x * y + z, rounded once. Nothing else is fused.
+PIXEL float fused(float x, float y, float z) {
+#ifdef __CUDACC__
+    return __fmaf_rn(x, y, z);
+#else
+    return std::fma(x, y, z);
+#endif
+}
+
+// The nearest integer, halves to even.
+PIXEL int nearest(float x) {
+#ifdef __CUDACC__
+    return __float2int_rn(x);
+#else
+    return static_cast<int>(std::nearbyint(x));
+#endif
+}
 
 // Two int16 weights (of a word) times two bytes of a word, the lower or the upper ones, plus a sum.
 template <bool upper>

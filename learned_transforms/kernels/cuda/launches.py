@@ -1,0 +1,244 @@
+"""The launches of a batch: records filled in, memory between them, and what each kernel is told."""
+
+import ctypes
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from learned_transforms.images.formats import Window
+from learned_transforms.ir.ops import Blur, Slot
+from learned_transforms.kernels.cuda.driver import THREADS, Driver
+from learned_transforms.kernels.cuda.phases import Phase
+from learned_transforms.kernels.cuda.recipes import Recipe
+from learned_transforms.kernels.cuda.records import REACH, ROW, Batch, Made, Resample, Row
+
+TILE = 56, 32
+"""Rows and columns of outputs that a block makes of a resample."""
+BLURRED, PITCH = (32, 64), 68
+"""The same of a blur; and values from row to row of them."""
+SHARED = 48 << 10
+"""Bytes of shared memory that a block has without asking for more."""
+SHARE = 4 * THREADS
+"""Pixels that a block copies."""
+RECORD = -(-ctypes.sizeof(Row) // 16) * 16
+BEFORE = RECORD + 4 * (3 * 256 + THREADS)
+"""Bytes of shared memory for a record; and also for a table, and a sum of each thread."""
+
+
+class Source(NamedTuple):
+    """Where images lie: the first of them, bytes from one to the next, and where their memory ends.
+
+    Attributes:
+        strides: in bytes, of channels, rows and pixels.
+    """
+
+    data: int
+    image: int
+    end: int
+    strides: tuple[int, ...]
+
+
+def source_of(images: Tensor) -> Source:
+    """Return where uint8 images ``[N, C, H, W]`` lie."""
+    storage = images.untyped_storage()
+    image, *strides = images.stride()
+    return Source(images.data_ptr(), image, storage.data_ptr() + storage.nbytes(), tuple(strides))
+
+
+class Given(NamedTuple):
+    """What a launch is told of its images.
+
+    Attributes:
+        one: the record of all of them, where it is one.
+        rows: else the address of the records of each.
+        stride: bytes from one image to the next.
+        outputs: columns and rows that are made of an image, at most.
+        stretches: input pixels to one output, across and down, at most.
+        window: of a blur, across and down, at most.
+    """
+
+    one: Row
+    rows: int
+    stride: int
+    outputs: Sequence[int]
+    stretches: Sequence[float]
+    window: Sequence[int]
+
+
+def alike(recipe: Recipe, sources: Sequence[Source], window: Window | None, factors: Sequence[float]) -> list[Given]:
+    """Return what the launches are told of images that are all treated alike.
+
+    Args:
+        sources: where the images of each launch lie.
+        window: the part of them that is resampled, if that was drawn.
+        factors: what else was.
+    """
+    made = []
+    for number, (bare, source) in enumerate(zip(recipe.rows, sources, strict=True)):
+        row = Row.from_buffer_copy(bare)
+        top, left, down, right = recipe.offsets[number]
+        if window is not None and not number:
+            top, left, height, width = window
+            row.inputs = width, height
+        channel, line, pixel = source.strides
+        row.data, row.end = source.data + top * line + left * pixel, source.end
+        row.channel, row.row, row.pixel = channel if row.channels > 1 else 0, line * down, pixel * right
+        if factors:
+            row.factors[: len(factors)] = factors
+        blur = recipe.phases[number].blur
+        if blur is not None:
+            ctypes.memmove(
+                row.weights, weights_of(blur, [sigma_of(blur, factors)]).ctypes.data, ctypes.sizeof(row.weights)
+            )
+        stretches = [n / max(size, 1) for n, size in zip(row.inputs, row.size, strict=True)]
+        made.append(Given(row, 0, source.image, row.outputs, stretches, row.window))
+    return made
+
+
+def each(
+    recipes: Sequence[Recipe],
+    sources: Sequence[Sequence[Source]],
+    windows: Sequence[Window | None],
+    factors: Sequence[Sequence[float]],
+) -> tuple[list[Given], Tensor]:
+    """Return what the launches are told of images with a recipe each, and the memory that it lies in.
+
+    Args:
+        sources: for each launch, where its images lie: all together, or each by itself.
+        windows, factors: as for :func:`alike`, for each image.
+    """
+    count, device = len(recipes), recipes[0].device
+    size = len(sources) * count * ROW.itemsize
+    host = torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=device.type == "cuda")
+    records = host.numpy().view(ROW).reshape(len(sources), count)
+    drawn = np.array(factors, dtype=np.float64)
+    for number, (rows, given) in enumerate(zip(records, sources, strict=True)):
+        rows[:] = np.frombuffer(b"".join([recipe.rows[number] for recipe in recipes]), ROW)
+        places = np.array([(one.data, one.end, *one.strides) for one in given], dtype=np.int64)
+        if len(given) == 1:
+            places = np.repeat(places, count, axis=0)
+            places[:, 0] += np.arange(count) * given[0].image
+        offsets = np.array([recipe.offsets[number] for recipe in recipes], dtype=np.int64)
+        if not number and windows[0] is not None:
+            parts = np.array(windows, dtype=np.int64)
+            offsets[:, :2], rows["inputs"] = parts[:, :2], parts[:, :1:-1]
+        rows["data"] = places[:, 0] + (offsets[:, :2] * places[:, 3:]).sum(1)
+        rows["end"], rows["channel"] = places[:, 1], places[:, 2] * (rows["channels"] > 1)
+        rows["row"], rows["pixel"] = (places[:, 3:] * offsets[:, 2:]).T
+        rows["factors"][:, : drawn.shape[1]] = drawn
+        blurs = {id(recipe.phases[number].blur): recipe.phases[number].blur for recipe in recipes}
+        for blur in blurs.values():
+            if blur is not None:
+                own = [n for n, recipe in enumerate(recipes) if recipe.phases[number].blur is blur]
+                rows["weights"][own] = weights_of(blur, [sigma_of(blur, factors[n]) for n in own])
+    table = host.to(device, non_blocking=True)
+    made = []
+    for number, rows in enumerate(records):
+        most = [rows[name].max(0).tolist() for name in ("outputs", "window")]
+        stretches = (rows["inputs"] / np.maximum(rows["size"], 1)).max(0).tolist()
+        made.append(Given(Row(), table.data_ptr() + number * rows.nbytes, 0, most[0], stretches, most[1]))
+    return made, table
+
+
+def sigma_of(blur: Blur, factors: Sequence[float]) -> float:
+    return factors[blur.sigma.number] if isinstance(blur.sigma, Slot) else blur.sigma
+
+
+def weights_of(blur: Blur, sigmas: Sequence[float]) -> Any:
+    """Return the weights of blurs, float32 ``[N, 2, REACH]``: across and down, from the middle on."""
+    square = (np.arange(REACH) / np.array(sigmas, dtype=np.float64)[:, None]) ** 2
+    exponent, power = np.zeros_like(square), np.ones_like(square)
+    for coefficient in blur.coefficients.tolist():
+        power = power * square
+        exponent = exponent + coefficient * power
+    taps, made = np.exp(exponent), np.zeros((len(square), 2, REACH), dtype=np.float32)
+    for side, length in enumerate(reversed(blur.size)):
+        total = reduce(np.add, [taps[:, abs(k)] for k in range(-(length // 2), length // 2 + 1)])
+        made[:, side] = taps / total[:, None]
+    return made
+
+
+def launch(
+    driver: Driver, recipe: Recipe, given: Sequence[Given], summed: Sequence[bool], targets: Sequence[Tensor]
+) -> None:
+    """Launch on the current stream.
+
+    Args:
+        recipe: of the images, or of one of them.
+        given: for each launch, what it is told of its images.
+        summed: whether it sums their gray.
+        targets: ``[N, C, H, W]``, what it makes.
+    """
+    count, device = len(targets[0]), targets[0].device
+    sums = torch.empty((sum(summed), count), dtype=torch.int64, device=device) if any(summed) else None
+    before = after = used = 0
+    for number, (phase, one, target) in enumerate(zip(recipe.phases, given, targets, strict=True)):
+        fill = recipe.fills[number]
+        if fill is not None:
+            target.copy_(fill)
+        before, after = after, 0
+        if summed[number] and sums is not None:
+            after, used = sums[used].data_ptr(), used + 1
+            if phase.axes is None:
+                sums[used - 1].zero_()
+        if all(one.outputs):
+            launch_one(driver, recipe, number, one, Batch(one.rows, one.stride, before, after), target)
+
+
+def launch_one(driver: Driver, recipe: Recipe, number: int, given: Given, batch: Batch, target: Tensor) -> None:
+    phase, count, (columns, rows) = recipe.phases[number], len(target), given.outputs
+    made = Made(target.data_ptr(), *target.stride(), target.element_size())
+    if phase.kernel == "copy":
+        blocks = -(-columns * rows // SHARE)
+        driver.launch(
+            "copy", count * blocks, BEFORE, (given.one, batch, ctypes.c_int(blocks), ctypes.c_int(SHARE), made)
+        )
+        return
+    high, wide = BLURRED if phase.kernel == "blur" else TILE
+    across = -(-columns // wide)
+    tiles = across * -(-rows // high)
+    shape = ctypes.c_int(across), ctypes.c_int(tiles)
+    if phase.kernel == "blur":
+        driver.launch("blur", count * tiles, memory_of_blur(given.window), (given.one, batch, *shape, made))
+        return
+    how = resample_of(phase, given, recipe.terms[number])
+    images = count if given.rows else 1
+    taps = torch.empty(2 * images * how.room, dtype=torch.int32, device=target.device)
+    address = ctypes.c_void_p(taps.data_ptr())
+    first = given.one, batch, how, ctypes.c_int(count), address
+    driver.launch("axis_taps", 2 * images, RECORD + 8 * THREADS, first)
+    lines, shared = chunk_of(how, phase.channels, given.stretches[1])
+    then = given.one, batch, address, ctypes.c_int(how.room), *shape, ctypes.c_int(lines), made
+    driver.launch(phase.kernel, count * tiles, shared, then)
+
+
+def resample_of(phase: Phase, given: Given, terms: Tensor | None) -> Resample:
+    """Return the resample of a launch; room for weights is for the image that shrinks most."""
+    if phase.axes is None or terms is None:
+        raise ValueError("a launch resamples nothing")
+    (down, across), (support, count) = phase.axes, terms.shape
+    pairs = (int(2 * support * max(*given.stretches, 1)) + 8) // 4 * 2
+    room = 1 + max(given.outputs) * (2 + pairs)
+    return Resample(terms.data_ptr(), (float(across.shift), float(down.shift)), support, count, phase.bits, room)
+
+
+def chunk_of(how: Resample, channels: int, stretch: float) -> tuple[int, int]:
+    """Lines of an image that a block takes at once, and the bytes of shared memory for it."""
+    line, made, sums = channels * TILE[1], channels * TILE[0] * TILE[1], 4 * channels * TILE[0] * TILE[1]
+    stretch, before = max(stretch, 1), BEFORE + made
+    lines = (int(TILE[0] * stretch) + int(2 * how.support * stretch) + 12) // 4 * 4
+    if before + lines * line <= SHARED:
+        return lines, before + lines * line
+    lines = (SHARED - before - sums) // line // 4 * 4
+    return lines, before + lines * line + sums
+
+
+def memory_of_blur(window: Sequence[int]) -> int:
+    """Bytes of shared memory for a blur."""
+    (high, wide), (across, down) = BLURRED, window
+    columns, lines = wide + across - 1, high + down - 1
+    return BEFORE + 3 * high * PITCH + 4 * (across + down) + 4 * high * (columns | 1) + lines * columns
