@@ -260,7 +260,7 @@ class LearnedCompose(Pipeline):
         if not is_compiling() and not self.watch.same():
             self.renew()
         seen = is_compiling() or observed()
-        rows, lane = Rows(), None
+        rows, lane = Rows(inputs[0] if alike else None), None
         with use_generator(generator):
             for image in images:
                 if not (alike and lane is not None and lane.kept):

@@ -26,9 +26,14 @@ class Kind(NamedTuple):
 
 
 class Rows:
-    """The rows of a batch in the making, in order: values, and native calls that are put off until all are known."""
+    """The rows of a batch in the making, in order: values, and native calls that are put off until all are known.
 
-    def __init__(self) -> None:
+    Args:
+        given: the batch that the images are rows of; None: each lies by itself.
+    """
+
+    def __init__(self, given: Tensor | None = None) -> None:
+        self.given = given
         self.calls: list[tuple[Any, int, Window | None, Sequence[float]]] = []
         self.memory: list[Any] = []  # What they read: it must live as long.
         self.places: list[int] = []
@@ -53,7 +58,7 @@ class Rows:
             InputTypeError: they are neither tensors nor arrays, or differ in type.
             PipelineValueError: what was drawn for an image does not fit what runs on it.
         """
-        if self.calls and isinstance(self.calls[0][0], cuda.Job):
+        if self.calls and isinstance(self.calls[0][0], cuda.Bound):
             return self.launched()
         if not self.calls:
             return tree_map(stacked, *self.values.values())
@@ -65,13 +70,14 @@ class Rows:
 
     def launched(self) -> Any:
         """The rows of a GPU, all in the same launches, or where they are not alike, one by one; with the others."""
-        jobs = [job for job, *_ in self.calls]
-        made = cuda.run_all(jobs)
+        batch = None if self.values else self.given
+        made: Any = cuda.run_all(self.calls, self.memory, batch)
         if made is not None and not self.values:
             return made
-        values = self.values | dict(
-            zip(self.places, [job.run(()) for job in jobs] if made is None else made, strict=True)
-        )
+        if made is None:
+            every = zip(self.calls, self.memory, strict=True)
+            made = [bound(image, window, factors) for (bound, _, window, factors), image in every]
+        values = self.values | dict(zip(self.places, made, strict=True))
         return tree_map(stacked, *(values[place] for place in sorted(values)))
 
     def write(self, made: Tensor) -> None:

@@ -6,8 +6,9 @@ The kernels lie in ``source/``; ``driver.py`` has them compiled and launched. ``
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,6 +62,8 @@ class Program:
         first = self.plan.stages[0]
         # A window that is resized to one size: launches are the same for all of them.
         self.resizing = isinstance(first, Resample) or (isinstance(first, Resize) and first.sizing.fixed)
+        # Images of this size it leaves as they are.
+        self.still = first.sizing.wanted if isinstance(first, Resize) and first.still else (-1, -1)
         self.recipes: dict[Any, Recipe] = {}
 
     def bind(self, image: Any, interleaved: bool = False, windowed: bool = False) -> Call:
@@ -70,13 +73,7 @@ class Program:
         if image.dtype != torch.uint8 or 0 in image.shape:
             return Reference(self.plan.to(image.device)).run
 
-        def run(
-            image: Tensor, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
-        ) -> Any:
-            job = Job(self, readable(image), window, factors, interleaved)
-            return job.run(image.shape[:-3]) if later is None else later(job, 0, image, window, factors)
-
-        return run
+        return Bound(self, interleaved)
 
     def roam(self, image: Any, interleaved: bool = False) -> Call | None:
         """Return what runs on images of any size."""
@@ -101,14 +98,9 @@ class Program:
 
     def resized(self, window: Window, size: tuple[int, int]) -> bool:
         """Return whether a window lies in images of ``size``, and is not of the size that it is resized to."""
-        first, (top, left, height, width) = self.plan.stages[0], window
-        still = isinstance(first, Resize) and first.sizing.wanted == (height, width)
-        return (
-            not still
-            and min(top, left) >= 0 < min(height, width)
-            and top + height <= size[0]
-            and left + width <= size[1]
-        )
+        top, left, height, width = window
+        inside = min(top, left) >= 0 < min(height, width) and top + height <= size[0] and left + width <= size[1]
+        return inside and (height, width) != self.still
 
     def settle(self, image: Tensor, window: Window | None, causes: tuple[str, ...] | None) -> Recipe:
         """Return the same, worked out."""
@@ -123,28 +115,27 @@ class Program:
         return made
 
 
-class Job(NamedTuple):
-    """What is to be done to images.
+class Bound:
+    """What runs a plan on uint8 images: see ``formats.Call``.
 
-    Attributes:
-        images: uint8 ``[N, C, H, W]``, as the kernels read them.
-        window, factors: what was drawn for them.
+    Args:
         interleaved: the channels of a pixel of the result shall lie side by side.
     """
 
-    program: Program
-    images: Tensor
-    window: Window | None
-    factors: Sequence[float]
-    interleaved: bool
+    def __init__(self, program: Program, interleaved: bool) -> None:
+        self.program, self.interleaved = program, interleaved
 
-    def run(self, lead: Sequence[int]) -> Tensor:
-        """Return images ``[*lead, C, H, W]``."""
-        recipe, window = self.program.recipe(self.images, self.window)
-        made, targets = memory_for(recipe, lead, self.images, self.interleaved)
-        sources = [source_of(one) for one in (self.images, *targets[:-1])]
-        given = alike(recipe, sources, window, self.factors)
-        launch(driver.gpu(index_of(self.images.device)), recipe, given, recipe.summed, targets)
+    def __call__(
+        self, image: Tensor, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
+    ) -> Any:
+        if later is not None:
+            return later(self, image.data_ptr(), image, window, factors)
+        images = readable(image)
+        recipe, window = self.program.recipe(images, window)
+        made, targets = memory_for(recipe, image.shape[:-3], images, self.interleaved)
+        sources = [source_of(one) for one in (images, *targets[:-1])]
+        given = alike(recipe, sources, window, factors)
+        launch(driver.gpu(index_of(images.device)), recipe, given, recipe.summed, targets)
         return made
 
 
@@ -159,25 +150,62 @@ def memory_for(recipe: Recipe, lead: Sequence[int], images: Tensor, interleaved:
     return made, [*between, batch]
 
 
-def run_all(jobs: Sequence[Job]) -> Tensor | None:
-    """Return images ``[N, C, H, W]``, one of each job, made in as many launches as one takes; None: they are not alike
-    enough."""
-    found = [job.program.recipe(job.images, job.window) for job in jobs]
+Drawn = tuple[Bound, int, Window | None, Sequence[float]]
+"""What runs on an image, where that lies, and what was drawn for it."""
+
+
+def run_all(drawn: Sequence[Drawn], images: Sequence[Tensor], batch: Tensor | None) -> Tensor | None:
+    """Return images ``[N, C, H, W]`` in as many launches as one takes; None: they are not alike enough.
+
+    Args:
+        images: uint8, ``[C, H, W]``.
+        batch: the images are its rows; None: each lies by itself.
+    """
+    bounds, places, windows, factors = (list(column) for column in zip(*drawn, strict=True))
+    whole = None if batch is None else readable(batch)
+    if whole is not None and places != [whole.data_ptr() + n * whole.stride(0) for n in range(len(images))]:
+        whole = None
+    given = [readable(image) for image in images] if whole is None else [whole]
+    parts = None if None in windows else np.array(windows, dtype=np.int64)
+
+    def cook(causes: tuple[str, ...] | None) -> list[tuple[Recipe, Window | None]]:
+        if whole is not None and (parts is None or resized(bounds, parts, whole)):
+            # Windows that are resized to one size make no difference.
+            known = {
+                one: one.program.recipe(whole, window, causes)
+                for one, window in dict(zip(bounds, windows, strict=True)).items()
+            }
+            return [known[bound] for bound in bounds]
+        each_image = given * len(bounds) if whole is not None else given
+        every = zip(bounds, each_image, windows, strict=True)
+        return [bound.program.recipe(image, window, causes) for bound, image, window in every]
+
+    found = cook(None)
     causes = reduce(merged, dict.fromkeys(recipe.causes for recipe, _ in found))
     if any(recipe.causes != causes for recipe, _ in found):
-        found = [job.program.recipe(job.images, job.window, causes) for job in jobs]
-    recipes, windows = [recipe for recipe, _ in found], [window for _, window in found]
+        found = cook(causes)
+    recipes = [recipe for recipe, _ in found]
     first, *others = dict.fromkeys(recipes)
-    told = {window is None for window in windows}
+    told = {window is not None for _, window in found}
     if len(told) > 1 or not all(first.goes_with(other) for other in others):
         return None
-    device, interleaved = first.device, jobs[0].interleaved
-    made, targets = memory_for(first, (len(jobs),), jobs[0].images, interleaved)
-    sources = [[source_of(job.images) for job in jobs], *([source_of(one)] for one in targets[:-1])]
-    given, _held = each(recipes, sources, windows, [job.factors for job in jobs])
+    made, targets = memory_for(first, (len(images),), given[0], bounds[0].interleaved)
+    sources = [[source_of(one) for one in given], *([source_of(one)] for one in targets[:-1])]
+    records, _table = each(recipes, sources, parts if True in told else None, factors)
     summed = [any(recipe.summed[n] for recipe in (first, *others)) for n in range(len(first.phases))]
-    launch(driver.gpu(index_of(device)), first, given, summed, targets)
+    launch(driver.gpu(index_of(first.device)), first, records, summed, targets)
     return made
+
+
+def resized(bounds: Sequence[Bound], windows: Any, images: Tensor) -> bool:
+    """Return whether windows ``[N, 4]`` are told to the kernels, whatever they are: see :meth:`Program.resized`."""
+    programs = [bound.program for bound in dict.fromkeys(bounds)]
+    sizes = {program.still for program in programs}
+    if len(sizes) > 1 or not all(program.resizing for program in programs):
+        return False
+    ends = windows[:, :2] + windows[:, 2:]
+    inside = (windows[:, :2] >= 0).all() and (windows[:, 2:] > 0).all() and (ends <= images.shape[-2:]).all()
+    return bool(inside and not (windows[:, 2:] == sizes.pop()).all(1).any())
 
 
 def readable(image: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import ctypes
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +9,10 @@ import torch
 from torch import Tensor
 
 from learned_transforms.images.formats import Window
-from learned_transforms.ir.ops import Blur, Slot
+from learned_transforms.ir.ops import Slot
 from learned_transforms.kernels.cuda.driver import THREADS, Driver
 from learned_transforms.kernels.cuda.phases import Phase
-from learned_transforms.kernels.cuda.recipes import Recipe
+from learned_transforms.kernels.cuda.recipes import Blurring, Recipe
 from learned_transforms.kernels.cuda.records import REACH, ROW, Batch, Made, Resample, Row
 
 TILE = 56, 32
@@ -24,6 +23,7 @@ SHARED = 48 << 10
 """Bytes of shared memory that a block has without asking for more."""
 SHARE = 4 * THREADS
 """Pixels that a block copies."""
+DISTANCES = np.arange(REACH, dtype=np.float64)
 RECORD = -(-ctypes.sizeof(Row) // 16) * 16
 BEFORE = RECORD + 4 * (3 * 256 + THREADS)
 """Bytes of shared memory for a record; and also for a table, and a sum of each thread."""
@@ -89,11 +89,10 @@ def alike(recipe: Recipe, sources: Sequence[Source], window: Window | None, fact
         row.channel, row.row, row.pixel = channel if row.channels > 1 else 0, line * down, pixel * right
         if factors:
             row.factors[: len(factors)] = factors
-        blur = recipe.phases[number].blur
+        blur = recipe.blurs[number]
         if blur is not None:
-            ctypes.memmove(
-                row.weights, weights_of(blur, [sigma_of(blur, factors)]).ctypes.data, ctypes.sizeof(row.weights)
-            )
+            weights = weights_of(blur, [factors])
+            ctypes.memmove(row.weights, weights.ctypes.data, weights.nbytes)
         stretches = [n / max(size, 1) for n, size in zip(row.inputs, row.size, strict=True)]
         made.append(Given(row, 0, source.image, row.outputs, stretches, row.window))
     return made
@@ -102,14 +101,15 @@ def alike(recipe: Recipe, sources: Sequence[Source], window: Window | None, fact
 def each(
     recipes: Sequence[Recipe],
     sources: Sequence[Sequence[Source]],
-    windows: Sequence[Window | None],
+    windows: Any,
     factors: Sequence[Sequence[float]],
 ) -> tuple[list[Given], Tensor]:
     """Return what the launches are told of images with a recipe each, and the memory that it lies in.
 
     Args:
         sources: for each launch, where its images lie: all together, or each by itself.
-        windows, factors: as for :func:`alike`, for each image.
+        windows: the part of each that is resampled, ``[N, 4]``; None: the whole.
+        factors: what else was drawn for each.
     """
     count, device = len(recipes), recipes[0].device
     size = len(sources) * count * ROW.itemsize
@@ -123,18 +123,17 @@ def each(
             places = np.repeat(places, count, axis=0)
             places[:, 0] += np.arange(count) * given[0].image
         offsets = np.array([recipe.offsets[number] for recipe in recipes], dtype=np.int64)
-        if not number and windows[0] is not None:
-            parts = np.array(windows, dtype=np.int64)
-            offsets[:, :2], rows["inputs"] = parts[:, :2], parts[:, :1:-1]
+        if not number and windows is not None:
+            offsets[:, :2], rows["inputs"] = windows[:, :2], windows[:, :1:-1]
         rows["data"] = places[:, 0] + (offsets[:, :2] * places[:, 3:]).sum(1)
         rows["end"], rows["channel"] = places[:, 1], places[:, 2] * (rows["channels"] > 1)
         rows["row"], rows["pixel"] = (places[:, 3:] * offsets[:, 2:]).T
         rows["factors"][:, : drawn.shape[1]] = drawn
-        blurs = {id(recipe.phases[number].blur): recipe.phases[number].blur for recipe in recipes}
-        for blur in blurs.values():
+        blurs = [recipe.blurs[number] for recipe in recipes]
+        for blur in dict.fromkeys(blurs):
             if blur is not None:
-                own = [n for n, recipe in enumerate(recipes) if recipe.phases[number].blur is blur]
-                rows["weights"][own] = weights_of(blur, [sigma_of(blur, factors[n]) for n in own])
+                own = [n for n, other in enumerate(blurs) if other == blur]
+                rows["weights"][own] = weights_of(blur, [factors[n] for n in own])
     table = host.to(device, non_blocking=True)
     made = []
     for number, rows in enumerate(records):
@@ -144,21 +143,21 @@ def each(
     return made, table
 
 
-def sigma_of(blur: Blur, factors: Sequence[float]) -> float:
-    return factors[blur.sigma.number] if isinstance(blur.sigma, Slot) else blur.sigma
-
-
-def weights_of(blur: Blur, sigmas: Sequence[float]) -> Any:
+def weights_of(blur: Blurring, factors: Sequence[Sequence[float]]) -> Any:
     """Return the weights of blurs, float32 ``[N, 2, REACH]``: across and down, from the middle on."""
-    square = (np.arange(REACH) / np.array(sigmas, dtype=np.float64)[:, None]) ** 2
+    sigma = blur.sigma
+    sigmas = [drawn[sigma.number] if isinstance(sigma, Slot) else sigma for drawn in factors]
+    square = (DISTANCES / np.array(sigmas, dtype=np.float64)[:, None]) ** 2
     exponent, power = np.zeros_like(square), np.ones_like(square)
-    for coefficient in blur.coefficients.tolist():
+    for coefficient in blur.coefficients:
         power = power * square
         exponent = exponent + coefficient * power
-    taps, made = np.exp(exponent), np.zeros((len(square), 2, REACH), dtype=np.float32)
-    for side, length in enumerate(reversed(blur.size)):
-        total = reduce(np.add, [taps[:, abs(k)] for k in range(-(length // 2), length // 2 + 1)])
-        made[:, side] = taps / total[:, None]
+    taps = np.exp(exponent)
+    made = np.empty((len(sigmas), 2, REACH), dtype=np.float32)
+    for side, length in enumerate(blur.size[::-1]):
+        # One after the other, from one end to the other.
+        window = taps[:, np.abs(np.arange(-(length // 2), length // 2 + 1))]
+        made[:, side] = taps / window.cumsum(1)[:, -1:]
     return made
 
 

@@ -1,5 +1,7 @@
 """What the kernels do not run, and why."""
 
+from weakref import WeakKeyDictionary
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,8 @@ from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels.cuda.records import FACTORS, REACH
 
 CHANNELS = 1, 3
+KNOWN: WeakKeyDictionary[Stage, str | None] = WeakKeyDictionary()
+"""Of stages in use, why they are not for this backend: plans share them."""
 
 
 def unfit(plan: Plan) -> str | None:
@@ -40,7 +44,7 @@ def unfit(plan: Plan) -> str | None:
         return f"it fills in one value, not {plan.around.border}"
     floating = False
     for stage in plan.stages:
-        reason = unfit_stage(stage)
+        reason = known(stage)
         if reason is not None:
             return reason
         if isinstance(stage, Table | Normalize | Cast):
@@ -48,6 +52,13 @@ def unfit(plan: Plan) -> str | None:
         elif floating and not isinstance(stage, Gather):
             return f"its {type(stage).__name__} takes levels only"
     return None
+
+
+def known(stage: Stage) -> str | None:
+    """Return :func:`unfit_stage`; kept."""
+    if stage not in KNOWN:
+        KNOWN[stage] = unfit_stage(stage)
+    return KNOWN[stage]
 
 
 def unfit_stage(stage: Stage) -> str | None:

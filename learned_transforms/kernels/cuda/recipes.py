@@ -1,17 +1,31 @@
 """A plan's launches on one device, as records that only lack an image."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from learned_transforms.ir.ops import Blend, Gather, Mix, Slot, Stage, Turn
+from learned_transforms.ir.ops import Blend, Blur, Factor, Gather, Mix, Slot, Stage, Turn
 from learned_transforms.kernels.cuda.phases import Phase
 from learned_transforms.kernels.cuda.records import KINDS, Op, Row
 from learned_transforms.kernels.cuda.spans import Span
 
 WORDS = {torch.uint8: torch.uint8, torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 """By dtype: whole numbers of the same bits."""
+
+
+MOST_PLACED = 1024
+"""Tables and kernels kept on devices: recipes share them."""
+
+
+class Blurring(NamedTuple):
+    """A blur: the sigma, or which of the factors it is, and how it weighs; equal ones are done at once."""
+
+    sigma: Factor
+    coefficients: tuple[float, ...]
+    size: tuple[int, int]
 
 
 class Recipe:
@@ -22,7 +36,8 @@ class Recipe:
         causes: of all but the first.
         rows: for each, the record of an image, as bytes.
         fills: for each, what is filled in, on the device; None: nothing is.
-        terms: of the learned kernel, on the device; None: nothing is resampled.
+        terms: for each, of the learned kernel, on the device; None: nothing is resampled.
+        blurs: for each, how it blurs; None: it does not.
         offsets: for each, where it begins to read, row and column, and which way it goes from there.
     """
 
@@ -32,15 +47,14 @@ class Recipe:
         self.kernels = tuple(phase.kernel for phase in phases)
         self.shapes = tuple(phase.shape for phase in phases)
         self.dtype = phases[-1].levels.dtype
-        self.tables: list[Tensor] = []
+        self.held: list[Tensor] = []
         self.device = device
         self.fills = [phase.fill.to(device) if phase.fills and phase.fill is not None else None for phase in phases]
-        self.terms = [
-            None if phase.axes is None else phase.axes[0].kernel.detach().double().contiguous().to(device)
-            for phase in phases
-        ]
+        kernels = [None if phase.axes is None else phase.axes[0].kernel.detach().double() for phase in phases]
+        self.terms = [None if kernel is None else placed(kernel, device) for kernel in kernels]
         self.rows = [bytes(self.row(phase)) for phase in phases]
         self.offsets = [offset_of(phase) for phase in phases]
+        self.blurs = [None if phase.blur is None else blurring(phase.blur) for phase in phases]
         self.summed = tuple(phase.summed is not None for phase in phases)
 
     def goes_with(self, other: "Recipe") -> bool:
@@ -56,16 +70,16 @@ class Recipe:
             one is two or (one is not None and two is not None and one.equal(two)) for one, two in fills
         )
 
-    def held(self, table: Tensor) -> int:
-        """Return where a table ``[3, 256]`` of whole numbers lies on the device, as long as this lives."""
-        self.tables.append(table.contiguous().to(self.device))
-        return self.tables[-1].data_ptr()
+    def place(self, table: Tensor) -> int:
+        """Return where a table ``[3, 256]`` lies on the device, as long as this lives."""
+        self.held.append(placed(table, self.device))
+        return self.held[-1].data_ptr()
 
     def row(self, phase: Phase) -> Row:
         """Return the record of an image, without what is drawn, and where the image lies."""
         rows, columns = phase.made
         row = Row(
-            table=self.held(whole(phase.levels)),
+            table=self.place(whole(phase.levels)),
             channels=phase.channels,
             inputs=(phase.taken[1].length, phase.taken[0].length),
             size=(0, 0) if phase.axes is None else (phase.axes[1].size, phase.axes[0].size),
@@ -87,7 +101,7 @@ class Recipe:
 
     def op(self, stage: Stage | Tensor) -> Op:
         if isinstance(stage, Tensor):
-            return Op(kind=KINDS.index("look_up"), slot=-1, table=self.held(stage))
+            return Op(kind=KINDS.index("look_up"), slot=-1, table=self.place(stage))
         if isinstance(stage, Gather):
             order = tuple(stage.channels or ())
             return Op(kind=KINDS.index("arrange"), slot=-1, channels=order * (3 // len(order)))
@@ -114,6 +128,20 @@ def offset_of(phase: Phase) -> tuple[int, int, int, int]:
     if phase.axes is not None:
         return rows.start, columns.start, rows.step, columns.step
     return (0, 0, 1, 1) if phase.cause == "blur" else (rows.first, columns.first, 1, 1)
+
+
+def blurring(blur: Blur) -> Blurring:
+    return Blurring(blur.sigma, tuple(blur.coefficients.tolist()), blur.size)
+
+
+def placed(values: Tensor, device: torch.device) -> Tensor:
+    """Return values on a device; equal ones are the same."""
+    return of_bytes(values.contiguous().numpy().tobytes(), values.dtype, tuple(values.shape), device)
+
+
+@lru_cache(MOST_PLACED)
+def of_bytes(data: bytes, dtype: torch.dtype, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=dtype).view(shape).to(device)
 
 
 def whole(levels: Tensor) -> Tensor:
