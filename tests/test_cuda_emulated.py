@@ -116,6 +116,30 @@ def test_launches_of_a_batch(monkeypatch, name):
         assert most in counts
 
 
+RESIZED_CROP = v2.RandomResizedCrop(224)
+MOVED = {
+    "eval": ([v2.Resize(256), v2.CenterCrop(224), *FLOATS], 1.3),
+    "train": ([RESIZED_CROP, v2.RandomHorizontalFlip(), *FLOATS], 1.3),
+    "MoCo": ([RESIZED_CROP, JITTER, v2.GaussianBlur(23, (0.1, 2.0)), *FLOATS], 4),
+}
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("name", MOVED)
+def test_bytes_moved_for_a_photo(monkeypatch, name, layout):
+    """Against reading what is needed once, and writing the result once."""
+    (transforms, bar), emulated = MOVED[name], emulate(monkeypatch, counting=True)
+    photo = image_of(3, (427, 640))[None].contiguous(memory_format=layout)
+    learned = lt.LearnedCompose(transforms, backend="cuda")
+    for seed in range(1 if name == "eval" else 4):
+        seeded(seed)
+        params = learned.make_params(photo)
+        emulated.library.bytes_moved()
+        made = learned(photo, params=params)
+        pixels = 427 * 427 * (224 / 256) ** 2 if name == "eval" else params[0]["height"] * params[0]["width"]
+        assert 1 < emulated.library.bytes_moved() / (3 * pixels + made.nbytes) < bar
+
+
 def test_draws_for_each_image_and_given_ones(monkeypatch):
     emulate(monkeypatch)
     transforms = [v2.RandomResizedCrop(28), v2.RandomHorizontalFlip(), *FLOATS]

@@ -14,6 +14,7 @@
 #define UNROLL _Pragma("unroll")
 #define ROLLED _Pragma("unroll 1")
 #define UNROLL_BY_FOUR _Pragma("unroll 4")
+#define WROTE(bytes)
 #define EMULATED(name)
 #else
 #include "emulate.hpp"
@@ -99,6 +100,7 @@ PIXEL void store(const unsigned* levels, const int (&v)[3], int made, i64 at, co
 PIXEL unsigned put(const Row& row, float mean, const unsigned* levels, int (&v)[3], const Made& out, int image, int x,
                    int y) {
     ROLLED for (int n = 0; n < row.count; ++n) px::operate(row.ops[n], mean, v);
+    WROTE(row.made * out.bytes);
     const i64 at = image * out.image + i64(row.start[1] + y * row.step[1]) * out.row +
                    i64(row.start[0] + x * row.step[0]) * out.pixel;
     if (out.bytes == 4)

@@ -83,6 +83,7 @@ PIXEL unsigned read_word(const unsigned char* at) {
 #ifdef __CUDACC__
     return __ldg(reinterpret_cast<const unsigned*>(at));
 #else
+    emulated::read(at, 4);
     return *reinterpret_cast<const unsigned*>(at);
 #endif
 }
@@ -91,6 +92,7 @@ PIXEL unsigned read_byte(const unsigned char* at) {
 #ifdef __CUDACC__
     return __ldg(at);
 #else
+    emulated::read(at, 1);
     return *at;
 #endif
 }
