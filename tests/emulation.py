@@ -34,7 +34,16 @@ def library(threads, counting=False):
     folder = Path(tempfile.mkdtemp())
     where = f"-I{Path(__file__).parent}"
     made = folder / "kernels.so"
-    command = [COMPILER, *FLAGS, f"-DTHREADS={threads}", *["-DCOUNTING"] * counting, where, driver.SOURCES / driver.MAIN, "-o", made]
+    command = [
+        COMPILER,
+        *FLAGS,
+        f"-DTHREADS={threads}",
+        *["-DCOUNTING"] * counting,
+        where,
+        driver.SOURCES / driver.MAIN,
+        "-o",
+        made,
+    ]
     subprocess.run(command, check=True)
     return ctypes.CDLL(str(made))
 
