@@ -16,13 +16,11 @@ from learned_transforms.kernels.cuda.recipes import Blurring, Recipe
 from learned_transforms.kernels.cuda.records import REACH, ROW, Batch, Made, Resample, Row
 
 TILE = 56, 32
-"""Rows and columns of outputs that a block makes of a resample."""
+"""Rows and columns of outputs that a block makes."""
 BLURRED, PITCH = (32, 64), 68
-"""The same of a blur; and values from row to row of them."""
+"""The same of those that blur; and values from row to row of them."""
 SHARED = 48 << 10
 """Bytes of shared memory that a block has without asking for more."""
-SHARE = 4 * THREADS
-"""Pixels that a block copies."""
 DISTANCES = np.arange(REACH, dtype=np.float64)
 RECORD = -(-ctypes.sizeof(Row) // 16) * 16
 BEFORE = RECORD + 4 * (3 * 256 + THREADS)
@@ -191,18 +189,13 @@ def launch(
 def launch_one(driver: Driver, recipe: Recipe, number: int, given: Given, batch: Batch, target: Tensor) -> None:
     phase, count, (columns, rows) = recipe.phases[number], len(target), given.outputs
     made = Made(target.data_ptr(), *target.stride(), target.element_size())
-    if phase.kernel == "copy":
-        blocks = -(-columns * rows // SHARE)
-        driver.launch(
-            "copy", count * blocks, BEFORE, (given.one, batch, ctypes.c_int(blocks), ctypes.c_int(SHARE), made)
-        )
-        return
     high, wide = BLURRED if phase.kernel == "blur" else TILE
     across = -(-columns // wide)
     tiles = across * -(-rows // high)
     shape = ctypes.c_int(across), ctypes.c_int(tiles)
-    if phase.kernel == "blur":
-        driver.launch("blur", count * tiles, memory_of_blur(given.window), (given.one, batch, *shape, made))
+    if phase.axes is None:
+        shared = memory_of_blur(given.window) if phase.kernel == "blur" else BEFORE
+        driver.launch(phase.kernel, count * tiles, shared, (given.one, batch, *shape, made))
         return
     how = resample_of(phase, given, recipe.terms[number])
     images = count if given.rows else 1

@@ -27,6 +27,7 @@ typedef long long i64;
 typedef unsigned long long u64;
 
 namespace {
+constexpr int LANES = THREADS < 32 ? THREADS : 32, STEP = THREADS / LANES;  // A thread keeps its x where it can.
 constexpr int OPS = 6, FACTORS = 12, REACH = 32, LEVELS = 3 * 256;
 }
 
@@ -82,39 +83,8 @@ PIXEL const Row& opened(const Row& one, const Batch& batch, int image, unsigned 
     return row;
 }
 
-PIXEL float mean_of(const Row& row, const Batch& batch, int image) {
-    return batch.before ? static_cast<float>(batch.before[image]) / static_cast<float>(row.pixels) : 0.0f;
-}
-
-template <class Value>
-PIXEL void store(const unsigned* levels, const int (&v)[3], int made, i64 at, const Made& out) {
-    Value* to = static_cast<Value*>(out.data) + at;
-    to[0] = static_cast<Value>(levels[v[0]]);
-    if (made == 1) return;
-    to[out.channel] = static_cast<Value>(levels[256 + v[1]]);
-    to[2 * out.channel] = static_cast<Value>(levels[512 + v[2]]);
-}
-
-// One pixel through the operations, then through the table `levels` [3, 256] to output (x, y). Gives its gray, if that
-// is summed.
-PIXEL unsigned put(const Row& row, float mean, const unsigned* levels, int (&v)[3], const Made& out, int image, int x,
-                   int y) {
-    ROLLED for (int n = 0; n < row.count; ++n) px::operate(row.ops[n], mean, v);
-    WROTE(row.made * out.bytes);
-    const i64 at = image * out.image + i64(row.start[1] + y * row.step[1]) * out.row +
-                   i64(row.start[0] + x * row.step[0]) * out.pixel;
-    if (out.bytes == 4)
-        store<unsigned>(levels, v, row.made, at, out);
-    else if (out.bytes == 2)
-        store<unsigned short>(levels, v, row.made, at, out);
-    else
-        store<unsigned char>(levels, v, row.made, at, out);
-    return row.summed ? static_cast<unsigned>(px::mixed(row.fused != 0, row.gray, v)) : 0;
-}
-
-// What the threads of a block have summed joins the sum of its image. `parts`: shared memory, an int for each.
-PIXEL void add_up(const Row& row, const Batch& batch, int image, unsigned mine, unsigned* parts) {
-    if (!row.summed) return;
+// What the threads of a block have summed joins the sum of its image. `parts`: shared memory, a number for each.
+PIXEL void add_up(const Batch& batch, int image, unsigned mine, unsigned* parts) {
     parts[THREAD] = mine;
     BARRIER();
     for (int half = THREADS / 2; half > 0; half /= 2) {
@@ -126,6 +96,44 @@ PIXEL void add_up(const Row& row, const Batch& batch, int image, unsigned mine, 
 
 PIXEL void read_table(const Row& row, unsigned* levels) {
     for (int i = THREAD; i < LEVELS; i += THREADS) levels[i] = row.table[i];
+}
+
+template <class Value>
+PIXEL void store(const unsigned* levels, const int (&v)[3], int made, Value* to, int channel) {
+    to[0] = static_cast<Value>(levels[v[0]]);
+    if (made == 1) return;
+    to[channel] = static_cast<Value>(levels[256 + v[1]]);
+    to[2 * channel] = static_cast<Value>(levels[512 + v[2]]);
+}
+
+// A tile of w x h pixels goes through the operations, then through the table `levels` [3, 256], to outputs from (x0, y0)
+// on. level(c, x, y) gives what is there; `parts` is memory for sums.
+template <class Level>
+PIXEL void leave(const Row& row, const Batch& batch, int image, const unsigned* levels, unsigned* parts, const Made& out,
+                 int x0, int y0, int w, int h, const Level& level) {
+    const int count = row.count, made = row.made, channel = out.channel, bytes = out.bytes;
+    const bool summed = row.summed != 0;
+    const float mean = batch.before ? static_cast<float>(batch.before[image]) / static_cast<float>(row.pixels) : 0.0f;
+    const i64 first = image * out.image;
+    const int down = STEP * row.step[1] * out.row;
+    unsigned mine = 0;
+    for (int x = THREAD % LANES; x < w; x += LANES) {
+        int at = (row.start[1] + (y0 + THREAD / LANES) * row.step[1]) * out.row +
+                 (row.start[0] + (x0 + x) * row.step[0]) * out.pixel;
+        ROLLED for (int y = THREAD / LANES; y < h; y += STEP, at += down) {
+            int v[3] = {level(0, x, y), level(1, x, y), level(2, x, y)};
+            ROLLED for (int n = 0; n < count; ++n) px::operate(row.ops[n], mean, v);
+            WROTE(made * bytes);
+            if (bytes == 4)
+                store(levels, v, made, static_cast<unsigned*>(out.data) + first + at, channel);
+            else if (bytes == 2)
+                store(levels, v, made, static_cast<unsigned short*>(out.data) + first + at, channel);
+            else
+                store(levels, v, made, static_cast<unsigned char*>(out.data) + first + at, channel);
+            if (summed) mine += static_cast<unsigned>(px::mixed(row.fused != 0, row.gray, v));
+        }
+    }
+    if (summed) add_up(batch, image, mine, parts);
 }
 
 }  // namespace

@@ -87,15 +87,7 @@ KERNEL blur(GIVEN Row one, Batch batch, int across, int tiles, Made out) {
         }
         BARRIER();
     }
-    const float mean = mean_of(in, batch, image);
-    unsigned mine = 0;
-    ROLLED for (int i = THREAD; i < BH * BW; i += THREADS) {
-        const int x = i % BW, y = i / BW;
-        if (x0 + x >= nx || y0 + y >= ny) continue;
-        int v[3];
-        UNROLL for (int c = 0; c < 3; ++c) v[c] = made[((c < in.channels ? c : 0) * BH + y) * PITCH + x];
-        mine += put(in, mean, levels, v, out, image, x0 + x, y0 + y);
-    }
-    add_up(in, batch, image, mine, parts);
+    leave(in, batch, image, levels, parts, out, x0, y0, nx - x0 < BW ? nx - x0 : BW, ny - y0 < BH ? ny - y0 : BH,
+          [&](int c, int x, int y) { return static_cast<int>(made[((c < in.channels ? c : 0) * BH + y) * PITCH + x]); });
 }
 EMULATED(blur)

@@ -41,7 +41,11 @@ PIXEL void turn(const Op& op, int (&v)[3]) {
     const float high = r > most ? r : most, low = r < least ? r : least;
     const bool flat = high == low;
     const float extent = flat ? 1.0f : high - low, saturation = (high - low) / (flat ? 1.0f : high);
-    const float from_r = (high - r) / extent, from_g = (high - g) / extent, from_b = (high - b) / extent;
+    // Of the distances from the highest channel, divided by that of the lowest, only one is neither 0 nor 1.
+    const float less = r < g ? r : g, more = r < g ? g : r, middle = b < less ? less : b < more ? b : more;
+    const float part_of = (high - middle) / extent;
+    const float from_r = r == high ? 0.0f : r == low ? 1.0f : part_of, from_g = g == high ? 0.0f : g == low ? 1.0f : part_of;
+    const float from_b = b == high ? 0.0f : b == low ? 1.0f : part_of;
     float hue = high == r ? from_b - from_g : high == g ? (from_r + 2.0f) - from_b : (from_g + 4.0f) - from_r;
     hue = (op.divides ? hue / 6.0f : hue * sixth) + 1.0f;
     hue = hue - static_cast<float>(static_cast<int>(hue)) + op.a;

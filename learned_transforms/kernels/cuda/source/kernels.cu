@@ -2,26 +2,20 @@
 #include "blur.hpp"
 #include "resample.hpp"
 
-// Each pixel by itself. Blocks: of each image in turn, so many that each has `share` pixels.
-KERNEL copy(GIVEN Row one, Batch batch, int blocks, int share, Made out) {
+// Each pixel by itself. Blocks: tiles of each image in turn, `across` of them side by side.
+KERNEL copy(GIVEN Row one, Batch batch, int across, int tiles, Made out) {
     SHARED();
-    const int image = BLOCK / blocks, begin = BLOCK % blocks * share;
+    const int image = BLOCK / tiles, tile = BLOCK % tiles;
     const Row& in = opened(one, batch, image, shared);
+    const int nx = in.outputs[0], ny = in.outputs[1], x0 = tile % across * TW, y0 = tile / across * TH;
+    if (x0 >= nx || y0 >= ny) return;
     unsigned* levels = reinterpret_cast<unsigned*>(shared + ROW);  // [3, 256]
     unsigned* parts = levels + LEVELS;                             // [THREADS]
-    const int columns = in.outputs[0], pixels = columns * in.outputs[1];
-    const int end = begin + share < pixels ? begin + share : pixels;
     read_table(in, levels);
     BARRIER();
-    const float mean = mean_of(in, batch, image);
-    unsigned mine = 0;
-    ROLLED for (int i = begin + THREAD; i < end; i += THREADS) {
-        const int y = i / columns, x = i - y * columns;
-        const unsigned char* from = in.data + i64(y) * in.row + i64(x) * in.pixel;
-        int v[3];
-        UNROLL for (int c = 0; c < 3; ++c) v[c] = static_cast<int>(px::read_byte(from + c * in.channel));
-        mine += put(in, mean, levels, v, out, image, x, y);
-    }
-    add_up(in, batch, image, mine, parts);
+    const unsigned char* data = in.data + i64(y0) * in.row + i64(x0) * in.pixel;
+    const int channel = in.channel, row = in.row, pixel = in.pixel;
+    leave(in, batch, image, levels, parts, out, x0, y0, nx - x0 < TW ? nx - x0 : TW, ny - y0 < TH ? ny - y0 : TH,
+          [&](int c, int x, int y) { return static_cast<int>(px::read_byte(data + i64(y) * row + x * pixel + c * channel)); });
 }
 EMULATED(copy)

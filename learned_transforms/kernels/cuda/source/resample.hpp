@@ -5,7 +5,6 @@
 
 namespace {
 constexpr int TW = 32, TH = 56;  // of a tile of outputs
-constexpr int LANES = THREADS < TW ? THREADS : TW, STEP = THREADS / LANES;  // A thread keeps its x where there are enough.
 }  // namespace
 
 // Of all images of a batch.
@@ -185,16 +184,8 @@ PIXEL void resample(const Row& one, const Batch& batch, const int* taps, int roo
         }
         BARRIER();
     }
-    const float mean = mean_of(in, batch, image);
-    unsigned mine = 0;
-    ROLLED for (int i = THREAD; i < h * TW; i += THREADS) {
-        const int x = i % TW, y = i / TW;
-        if (x >= w) continue;
-        int v[3];
-        UNROLL for (int c = 0; c < 3; ++c) v[c] = made[(c < C ? c : 0) * TH * TW + i];
-        mine += put(in, mean, levels, v, out, image, x0 + x, y0 + y);
-    }
-    add_up(in, batch, image, mine, parts);
+    leave(in, batch, image, levels, parts, out, x0, y0, w, h,
+          [&](int c, int x, int y) { return static_cast<int>(made[((c < C ? c : 0) * TH + y) * TW + x]); });
 }
 }  // namespace
 
