@@ -55,7 +55,13 @@ class Emulated:
         self.library, self.launched = library(threads, counting), Counter()
         self.library.bytes_moved.restype = ctypes.c_longlong
 
-    def launch(self, name, blocks, shared, arguments):
+    def stream(self):
+        return 0
+
+    def keeps(self):
+        return True
+
+    def launch(self, name, blocks, shared, arguments, stream):
         assert 0 < blocks < 2**31
         assert 0 <= shared <= launches.SHARED
         self.launched[name] += 1

@@ -98,6 +98,9 @@ LAUNCHES = {
 }
 
 
+STEADY = {"seed", "eval"}
+
+
 @pytest.mark.parametrize("name", LAUNCHES)
 def test_launches_of_a_batch(monkeypatch, name):
     transforms, most = LAUNCHES[name]
@@ -111,9 +114,10 @@ def test_launches_of_a_batch(monkeypatch, name):
             emulated.launched.clear()
             learned(batch, per_sample=per_sample)
             counts.append(dict(emulated.launched))
-        # What was not drawn takes no launch.
+        # What was not drawn takes no launch, and weights that are always the same are kept.
         assert all(set(count) <= set(most) and max(count.values()) == 1 for count in counts[1:])
-        assert most in counts
+        kept = {} if per_sample or name not in STEADY else {"axis_taps": 1}
+        assert {kernel: n for kernel, n in most.items() if kernel not in kept} in counts
 
 
 RESIZED_CROP = v2.RandomResizedCrop(224)

@@ -135,7 +135,7 @@ class Bound:
         made, targets = memory_for(recipe, image.shape[:-3], images, self.interleaved)
         sources = [source_of(one) for one in (images, *targets[:-1])]
         given = alike(recipe, sources, window, factors)
-        launch(driver.gpu(index_of(images.device)), recipe, given, recipe.summed, targets)
+        launch(driver.gpu(index_of(images.device)), recipe, given, recipe.summed, targets, steady=window is None)
         return made
 
 

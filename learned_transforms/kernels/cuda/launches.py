@@ -11,7 +11,6 @@ from torch import Tensor
 from learned_transforms.images.formats import Window
 from learned_transforms.ir.ops import Slot
 from learned_transforms.kernels.cuda.driver import THREADS, Driver
-from learned_transforms.kernels.cuda.phases import Phase
 from learned_transforms.kernels.cuda.recipes import Blurring, Recipe
 from learned_transforms.kernels.cuda.records import REACH, ROW, Batch, Made, Resample, Row
 
@@ -160,7 +159,12 @@ def weights_of(blur: Blurring, factors: Sequence[Sequence[float]]) -> Any:
 
 
 def launch(
-    driver: Driver, recipe: Recipe, given: Sequence[Given], summed: Sequence[bool], targets: Sequence[Tensor]
+    driver: Driver,
+    recipe: Recipe,
+    given: Sequence[Given],
+    summed: Sequence[bool],
+    targets: Sequence[Tensor],
+    steady: bool = False,
 ) -> None:
     """Launch on the current stream.
 
@@ -169,60 +173,68 @@ def launch(
         given: for each launch, what it is told of its images.
         summed: whether it sums their gray.
         targets: ``[N, C, H, W]``, what it makes.
+        steady: all images that this recipe is for have the same weights, which are kept.
     """
-    count, device = len(targets[0]), targets[0].device
+    count, device, stream = len(targets[0]), targets[0].device, driver.stream()
     sums = torch.empty((sum(summed), count), dtype=torch.int64, device=device) if any(summed) else None
     before = after = used = 0
-    for number, (phase, one, target) in enumerate(zip(recipe.phases, given, targets, strict=True)):
-        fill = recipe.fills[number]
+    for number, (one, target) in enumerate(zip(given, targets, strict=True)):
+        fill, resample = recipe.fills[number], recipe.resamples[number]
         if fill is not None:
             target.copy_(fill)
         before, after = after, 0
         if summed[number] and sums is not None:
             after, used = sums[used].data_ptr(), used + 1
-            if phase.axes is None:
+            if resample is None or steady:
                 sums[used - 1].zero_()
-        if all(one.outputs):
-            launch_one(driver, recipe, number, one, Batch(one.rows, one.stride, before, after), target)
+        if not all(one.outputs):
+            continue
+        kernel, (columns, rows) = recipe.kernels[number], one.outputs
+        high, wide = BLURRED if kernel == "blur" else TILE
+        across = -(-columns // wide)
+        tiles = across * -(-rows // high)
+        batch = Batch(one.rows, one.stride, before, after)
+        shape = ctypes.c_int(across), ctypes.c_int(tiles)
+        made = Made(target.data_ptr(), *target.stride(), target.element_size())
+        if resample is None:
+            shared = memory_of_blur(one.window) if kernel == "blur" else BEFORE
+            driver.launch(kernel, count * tiles, shared, (one.one, batch, *shape, made), stream)
+            continue
+        room, channels = room_of(resample.support, one), recipe.channels[number]
+        taps = recipe.taps.get((number, stream)) if steady else None
+        if taps is None:
+            how = Resample.from_buffer_copy(resample)
+            how.room = room
+            taps = weigh(driver, how, one, batch, count, device, stream)
+            if steady and driver.keeps():
+                recipe.taps[number, stream] = taps
+        lines, shared = chunk_of(resample.support, channels, one.stretches[1])
+        told = one.one, batch, ctypes.c_void_p(taps.data_ptr()), ctypes.c_int(room), *shape, ctypes.c_int(lines), made
+        driver.launch(kernel, count * tiles, shared, told, stream)
 
 
-def launch_one(driver: Driver, recipe: Recipe, number: int, given: Given, batch: Batch, target: Tensor) -> None:
-    phase, count, (columns, rows) = recipe.phases[number], len(target), given.outputs
-    made = Made(target.data_ptr(), *target.stride(), target.element_size())
-    high, wide = BLURRED if phase.kernel == "blur" else TILE
-    across = -(-columns // wide)
-    tiles = across * -(-rows // high)
-    shape = ctypes.c_int(across), ctypes.c_int(tiles)
-    if phase.axes is None:
-        shared = memory_of_blur(given.window) if phase.kernel == "blur" else BEFORE
-        driver.launch(phase.kernel, count * tiles, shared, (given.one, batch, *shape, made))
-        return
-    how = resample_of(phase, given, recipe.terms[number])
+def weigh(
+    driver: Driver, how: Resample, given: Given, batch: Batch, count: int, device: torch.device, stream: int
+) -> Tensor:
+    """Launch what works out the weights of a resample, and return their memory."""
     images = count if given.rows else 1
-    taps = torch.empty(2 * images * how.room, dtype=torch.int32, device=target.device)
-    address = ctypes.c_void_p(taps.data_ptr())
-    first = given.one, batch, how, ctypes.c_int(count), address
-    driver.launch("axis_taps", 2 * images, RECORD + 8 * THREADS, first)
-    lines, shared = chunk_of(how, phase.channels, given.stretches[1])
-    then = given.one, batch, address, ctypes.c_int(how.room), *shape, ctypes.c_int(lines), made
-    driver.launch(phase.kernel, count * tiles, shared, then)
+    taps = torch.empty(2 * images * how.room, dtype=torch.int32, device=device)
+    told = given.one, batch, how, ctypes.c_int(count), ctypes.c_void_p(taps.data_ptr())
+    driver.launch("axis_taps", 2 * images, RECORD + 8 * THREADS, told, stream)
+    return taps
 
 
-def resample_of(phase: Phase, given: Given, terms: Tensor | None) -> Resample:
-    """Return the resample of a launch; room for weights is for the image that shrinks most."""
-    if phase.axes is None or terms is None:
-        raise ValueError("a launch resamples nothing")
-    (down, across), (support, count) = phase.axes, terms.shape
+def room_of(support: int, given: Given) -> int:
+    """Return the room for weights of an axis, in ints: for the image that shrinks most."""
     pairs = (int(2 * support * max(*given.stretches, 1)) + 8) // 4 * 2
-    room = 1 + max(given.outputs) * (2 + pairs)
-    return Resample(terms.data_ptr(), (float(across.shift), float(down.shift)), support, count, phase.bits, room)
+    return 1 + max(given.outputs) * (2 + pairs)
 
 
-def chunk_of(how: Resample, channels: int, stretch: float) -> tuple[int, int]:
+def chunk_of(support: int, channels: int, stretch: float) -> tuple[int, int]:
     """Lines of an image that a block takes at once, and the bytes of shared memory for it."""
     line, made, sums = channels * TILE[1], channels * TILE[0] * TILE[1], 4 * channels * TILE[0] * TILE[1]
     stretch, before = max(stretch, 1), BEFORE + made
-    lines = (int(TILE[0] * stretch) + int(2 * how.support * stretch) + 12) // 4 * 4
+    lines = (int(TILE[0] * stretch) + int(2 * support * stretch) + 12) // 4 * 4
     if before + lines * line <= SHARED:
         return lines, before + lines * line
     lines = (SHARED - before - sums) // line // 4 * 4

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from learned_transforms.ir.interpolation import Axis
 from learned_transforms.ir.ops import Blend, Blur, Factor, Gather, Mix, Slot, Stage, Turn
 from learned_transforms.kernels.cuda.phases import Phase
-from learned_transforms.kernels.cuda.records import KINDS, Op, Row
+from learned_transforms.kernels.cuda.records import KINDS, Op, Resample, Row
 from learned_transforms.kernels.cuda.spans import Span
 
 WORDS = {torch.uint8: torch.uint8, torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
@@ -36,7 +37,7 @@ class Recipe:
         causes: of all but the first.
         rows: for each, the record of an image, as bytes.
         fills: for each, what is filled in, on the device; None: nothing is.
-        terms: for each, of the learned kernel, on the device; None: nothing is resampled.
+        resamples: for each, how it resamples, without the room for weights; None: it does not.
         blurs: for each, how it blurs; None: it does not.
         offsets: for each, where it begins to read, row and column, and which way it goes from there.
     """
@@ -45,13 +46,15 @@ class Recipe:
         self.phases = phases
         self.causes = tuple(phase.cause for phase in phases[1:])
         self.kernels = tuple(phase.kernel for phase in phases)
+        self.channels = tuple(phase.channels for phase in phases)
         self.shapes = tuple(phase.shape for phase in phases)
         self.dtype = phases[-1].levels.dtype
         self.held: list[Tensor] = []
         self.device = device
         self.fills = [phase.fill.to(device) if phase.fills and phase.fill is not None else None for phase in phases]
-        kernels = [None if phase.axes is None else phase.axes[0].kernel.detach().double() for phase in phases]
-        self.terms = [None if kernel is None else placed(kernel, device) for kernel in kernels]
+        self.resamples = [None if phase.axes is None else self.resample(phase.axes, phase.bits) for phase in phases]
+        # By number of a launch and stream: weights that are the same for every image.
+        self.taps: dict[tuple[int, int], Tensor] = {}
         self.rows = [bytes(self.row(phase)) for phase in phases]
         self.offsets = [offset_of(phase) for phase in phases]
         self.blurs = [None if phase.blur is None else blurring(phase.blur) for phase in phases]
@@ -70,8 +73,15 @@ class Recipe:
             one is two or (one is not None and two is not None and one.equal(two)) for one, two in fills
         )
 
+    def resample(self, axes: tuple[Axis, Axis], bits: int) -> Resample:
+        """Return a resample, of which the room for weights is still to be told."""
+        rows, columns = axes
+        support, count = rows.kernel.shape
+        terms = self.place(rows.kernel.detach().double())
+        return Resample(terms, (float(columns.shift), float(rows.shift)), support, count, bits, 0)
+
     def place(self, table: Tensor) -> int:
-        """Return where a table ``[3, 256]`` lies on the device, as long as this lives."""
+        """Return where numbers lie on the device, as long as this lives."""
         self.held.append(placed(table, self.device))
         return self.held[-1].data_ptr()
 
