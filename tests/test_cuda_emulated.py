@@ -17,7 +17,13 @@ from torch import nn
 from torchvision.transforms import InterpolationMode, v2
 
 import learned_transforms as lt
-from learned_transforms.errors import BackendError, FallbackWarning, InputShapeError, UnsupportedTransformError
+from learned_transforms.errors import (
+    BackendError,
+    FallbackWarning,
+    InputShapeError,
+    UnevenBatchError,
+    UnsupportedTransformError,
+)
 from learned_transforms.kernels import BACKENDS, backends, cpu
 from learned_transforms.kernels.cuda import backend as cuda
 from learned_transforms.kernels.cuda import driver
@@ -118,6 +124,40 @@ def test_launches_of_a_batch(monkeypatch, name):
         assert all(set(count) <= set(most) and max(count.values()) == 1 for count in counts[1:])
         kept = {} if per_sample or name not in STEADY else {"axis_taps": 1}
         assert {kernel: n for kernel, n in most.items() if kernel not in kept} in counts
+
+
+@pytest.mark.parametrize("name", ["seed", "train", "jitter", "MoCo"])
+def test_images_of_several_sizes_go_through_the_same_launches(monkeypatch, name):
+    transforms, _ = LAUNCHES[name]
+    images = [image_of(3, (60 + 7 * n, 90 - 3 * n), n) for n in range(6)]
+    images[3] = images[3].movedim(0, -1).contiguous().movedim(-1, 0)
+    emulated, learned, own = emulate(monkeypatch), *(lt.LearnedCompose(transforms, backend=b) for b in ("cuda", "cpu"))
+    learned(images, per_sample=True)
+    for seed in range(4):
+        emulated.launched.clear()
+        seeded(seed)
+        found = learned(images, per_sample=True)
+        assert set(emulated.launched.values()) == {1}
+        seeded(seed)
+        assert found.equal(own(images, per_sample=True))
+
+
+def test_rows_that_do_not_go_together(monkeypatch):
+    """A part that has the size of the result is not resized; and sizes that differ make no batch."""
+    emulate(monkeypatch)
+    cut = v2.RandomResizedCrop(20, (1.0, 1.0), (1.0, 1.0))
+    images = [image_of(3, size, 1) for size in ((20, 20), (50, 50), (20, 20), (31, 31))]
+    for transforms in ([cut], [cut, *FLOATS], [cut, JITTER, *FLOATS]):
+        learned, own = (lt.LearnedCompose(transforms, backend=backend) for backend in ("cuda", "cpu"))
+        for seed in range(3):
+            seeded(seed)
+            expected = own(images, per_sample=True)
+            seeded(seed)
+            assert learned(images, per_sample=True).equal(expected)
+    uneven = lt.LearnedCompose([v2.RandomHorizontalFlip()], backend="cuda")
+    for _ in range(2):
+        with pytest.raises(UnevenBatchError):
+            uneven(images, per_sample=True)
 
 
 RESIZED_CROP = v2.RandomResizedCrop(224)

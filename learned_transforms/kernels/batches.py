@@ -58,8 +58,12 @@ class Rows:
             InputTypeError: they are neither tensors nor arrays, or differ in type.
             PipelineValueError: what was drawn for an image does not fit what runs on it.
         """
-        if self.calls and isinstance(self.calls[0][0], cuda.Bound):
-            return self.launched()
+        launched = [isinstance(call, cuda.Bound) for call, *_ in self.calls]
+        if any(launched):
+            made = cuda.run_all(self.calls, self.memory, self.given) if all(launched) and not self.values else None
+            if made is not None:
+                return made
+            self.launch()
         if not self.calls:
             return tree_map(stacked, *self.values.values())
         kinds = [kind_of_call(call) for call in dict.fromkeys(call for call, *_ in self.calls)]
@@ -68,17 +72,16 @@ class Rows:
         self.write(made)
         return made.numpy() if kind.array else made
 
-    def launched(self) -> Any:
-        """The rows of a GPU, all in the same launches, or where they are not alike, one by one; with the others."""
-        batch = None if self.values else self.given
-        made: Any = cuda.run_all(self.calls, self.memory, batch)
-        if made is not None and not self.values:
-            return made
-        if made is None:
-            every = zip(self.calls, self.memory, strict=True)
-            made = [bound(image, window, factors) for (bound, _, window, factors), image in every]
-        values = self.values | dict(zip(self.places, made, strict=True))
-        return tree_map(stacked, *(values[place] for place in sorted(values)))
+    def launch(self) -> None:
+        """Have a GPU make its rows one by one, where they do not go together."""
+        rows = list(zip(self.places, self.calls, self.memory, strict=True))
+        for place, (call, _, window, factors), image in rows:
+            if isinstance(call, cuda.Bound):
+                self.values[place] = call(image, window, factors)
+        self.values = dict(sorted(self.values.items()))
+        left = [row for row in rows if row[0] not in self.values]
+        self.places, self.calls = [place for place, _, _ in left], [call for _, call, _ in left]
+        self.memory = [image for _, _, image in left]
 
     def write(self, made: Tensor) -> None:
         """Fill memory ``[N, ...]``, contiguous; a value smaller than its row has zeros below and to the right.

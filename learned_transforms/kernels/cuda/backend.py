@@ -163,8 +163,9 @@ def run_all(drawn: Sequence[Drawn], images: Sequence[Tensor], batch: Tensor | No
     """
     bounds, places, windows, factors = (list(column) for column in zip(*drawn, strict=True))
     whole = None if batch is None else readable(batch)
-    if whole is not None and places != [whole.data_ptr() + n * whole.stride(0) for n in range(len(images))]:
-        whole = None
+    if whole is not None:
+        start, step = whole.data_ptr(), whole.stride(0)
+        whole = whole if places == [start + n * step for n in range(len(images))] else None
     given = [readable(image) for image in images] if whole is None else [whole]
     parts = None if None in windows else np.array(windows, dtype=np.int64)
 
@@ -187,7 +188,7 @@ def run_all(drawn: Sequence[Drawn], images: Sequence[Tensor], batch: Tensor | No
     recipes = [recipe for recipe, _ in found]
     first, *others = dict.fromkeys(recipes)
     told = {window is not None for _, window in found}
-    if len(told) > 1 or not all(first.goes_with(other) for other in others):
+    if len(told) > 1 or any(other.alike != first.alike for other in others):
         return None
     made, targets = memory_for(first, (len(images),), given[0], bounds[0].interleaved)
     sources = [[source_of(one) for one in given], *([source_of(one)] for one in targets[:-1])]

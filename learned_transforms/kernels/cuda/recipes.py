@@ -58,20 +58,10 @@ class Recipe:
         self.rows = [bytes(self.row(phase)) for phase in phases]
         self.offsets = [offset_of(phase) for phase in phases]
         self.blurs = [None if phase.blur is None else blurring(phase.blur) for phase in phases]
+        # Images whose recipes are equal in this may go through the same launches.
+        fills = tuple(str(phase.fill.tolist()) for phase in phases if phase.fills and phase.fill is not None)
+        self.alike = self.kernels, self.shapes, self.dtype, device, fills
         self.summed = tuple(phase.summed is not None for phase in phases)
-
-    def goes_with(self, other: "Recipe") -> bool:
-        """Return whether images with either recipe may go through the same launches."""
-        same = (self.kernels, self.shapes, self.dtype, self.device) == (
-            other.kernels,
-            other.shapes,
-            other.dtype,
-            other.device,
-        )
-        fills = zip(self.fills, other.fills, strict=True)
-        return same and all(
-            one is two or (one is not None and two is not None and one.equal(two)) for one, two in fills
-        )
 
     def resample(self, axes: tuple[Axis, Axis], bits: int) -> Resample:
         """Return a resample, of which the room for weights is still to be told."""
