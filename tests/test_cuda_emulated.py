@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision.transforms as v1
 from emulation import COMPILER, emulate
 from helpers import compare, image_of, seeded, states, to_pil
 from kernel_cases import FLOATS, MODES, random_image, random_pipeline
@@ -92,6 +93,22 @@ def test_scales_at_which_one_chunk_of_lines_is_not_all(monkeypatch, size, mode):
     image = image_of(3, size)
     for transforms in ([v2.Resize((7, 5), mode)], [v2.Resize((150, 80), mode), *FLOATS]):
         compare(lt.LearnedCompose(transforms, backend="cuda")(image), lt.LearnedCompose(transforms)(image), "exact")
+
+
+COLORS = {
+    "v2": [v2.ColorJitter(saturation=(1.37, 1.37), hue=(-0.37, -0.37))],
+    "v1": [v1.ColorJitter(saturation=(0.2, 0.2), hue=(0.1, 0.1))],
+    "gray": [v2.Grayscale(1)],
+}
+
+
+@pytest.mark.parametrize("name", COLORS)
+def test_every_color(monkeypatch, name):
+    emulate(monkeypatch)
+    number = torch.arange(2**24, dtype=torch.int32).view(4096, 4096)
+    every = torch.stack([number & 255, number >> 8 & 255, number >> 16]).to(torch.uint8)
+    (expected, _), (found, _) = (run_on(backend, COLORS[name], every, 1) for backend in ("cpu", "cuda"))
+    assert found.equal(expected)
 
 
 LAUNCHES = {

@@ -31,7 +31,7 @@ MOST, SECONDS = 1000, 95
 
 
 def parity(device: str) -> dict[str, object]:
-    """How many values differ, of so many pipelines as there is time for."""
+    """How many values differ, of so many pipelines as there is time for, and of all colors turned."""
     begun, ran, values, differing, failed = time.perf_counter(), 0, 0, 0, []
     for seed in range(MOST):
         if time.perf_counter() - begun > SECONDS:
@@ -62,6 +62,12 @@ def parity(device: str) -> dict[str, object]:
                     f"{seed} {each} {wrong} {tuple(image.shape)} {transforms} {found if not same else ''}"[:400]
                 )
         ran += 1
+    number = torch.arange(2**24, dtype=torch.int32).view(4096, 4096)
+    every = torch.stack([number & 255, number >> 8 & 255, number >> 16]).to(torch.uint8)
+    turned = [v2.ColorJitter(saturation=(1.37, 1.37), hue=(-0.37, -0.37))]
+    here, there = (lt.LearnedCompose(turned, backend=backend) for backend in ("cpu", "cuda"))
+    differing += int((there(every.to(device)).cpu() != here(every)).sum())
+    values += every.numel()
     spent = time.perf_counter() - begun
     return {"pipelines": ran, "values": values, "differing": differing, "seconds": spent, "failed": failed}
 
