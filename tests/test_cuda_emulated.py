@@ -159,6 +159,20 @@ def test_images_of_several_sizes_go_through_the_same_launches(monkeypatch, name)
         assert found.equal(own(images, per_sample=True))
 
 
+def test_crops_of_which_some_take_the_whole_image(monkeypatch):
+    emulate(monkeypatch)
+    batch = torch.stack([image_of(3, (8, 9), seed) for seed in range(40)])
+    learned, own = (
+        lt.LearnedCompose([v2.RandomCrop((8, 9), 1), JITTER], backend=backend) for backend in ("cuda", "cpu")
+    )
+    for seed in range(3):
+        (found, state), (expected, after) = (
+            (seeded(seed), one(batch, per_sample=True), states())[1:] for one in (learned, own)
+        )
+        assert found.equal(expected)
+        assert state == after
+
+
 def test_rows_that_do_not_go_together(monkeypatch):
     """A part that has the size of the result is not resized; and sizes that differ make no batch."""
     emulate(monkeypatch)

@@ -168,17 +168,17 @@ def run_all(drawn: Sequence[Drawn], images: Sequence[Tensor], batch: Tensor | No
         whole = whole if places == [start + n * step for n in range(len(images))] else None
     given = [readable(image) for image in images] if whole is None else [whole]
     parts = None if None in windows else np.array(windows, dtype=np.int64)
+    # What is cut out of the rows of a batch makes no difference if that is nothing, or resized to one size.
+    same = whole is not None and (
+        windows.count(None) == len(windows) or (parts is not None and resized(bounds, parts, whole))
+    )
 
     def cook(causes: tuple[str, ...] | None) -> list[tuple[Recipe, Window | None]]:
-        if whole is not None and (parts is None or resized(bounds, parts, whole)):
-            # Windows that are resized to one size make no difference.
-            known = {
-                one: one.program.recipe(whole, window, causes)
-                for one, window in dict(zip(bounds, windows, strict=True)).items()
-            }
+        if same:
+            some = dict(zip(bounds, windows, strict=True))
+            known = {bound: bound.program.recipe(given[0], window, causes) for bound, window in some.items()}
             return [known[bound] for bound in bounds]
-        each_image = given * len(bounds) if whole is not None else given
-        every = zip(bounds, each_image, windows, strict=True)
+        every = zip(bounds, given * (len(bounds) // len(given)), windows, strict=True)
         return [bound.program.recipe(image, window, causes) for bound, image, window in every]
 
     found = cook(None)

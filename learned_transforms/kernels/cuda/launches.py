@@ -88,7 +88,7 @@ def alike(recipe: Recipe, sources: Sequence[Source], window: Window | None, fact
             row.factors[: len(factors)] = factors
         blur = recipe.blurs[number]
         if blur is not None:
-            weights = weights_of(blur, [factors])
+            weights = weights_of(blur, np.array([factors], dtype=np.float64))
             ctypes.memmove(row.weights, weights.ctypes.data, weights.nbytes)
         stretches = [n / max(size, 1) for n, size in zip(row.inputs, row.size, strict=True)]
         made.append(Given(row, 0, source.image, row.outputs, stretches, row.window))
@@ -109,28 +109,30 @@ def each(
         factors: what else was drawn for each.
     """
     count, device = len(recipes), recipes[0].device
+    known = {recipe: n for n, recipe in enumerate(dict.fromkeys(recipes))}
+    which = np.array([known[recipe] for recipe in recipes])
     size = len(sources) * count * ROW.itemsize
     host = torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=device.type == "cuda")
     records = host.numpy().view(ROW).reshape(len(sources), count)
     drawn = np.array(factors, dtype=np.float64)
     for number, (rows, given) in enumerate(zip(records, sources, strict=True)):
-        rows[:] = np.frombuffer(b"".join([recipe.rows[number] for recipe in recipes]), ROW)
+        rows[:] = np.frombuffer(b"".join([recipe.rows[number] for recipe in known]), ROW)[which]
         places = np.array([(one.data, one.end, *one.strides) for one in given], dtype=np.int64)
         if len(given) == 1:
             places = np.repeat(places, count, axis=0)
             places[:, 0] += np.arange(count) * given[0].image
-        offsets = np.array([recipe.offsets[number] for recipe in recipes], dtype=np.int64)
+        offsets = np.array([recipe.offsets[number] for recipe in known], dtype=np.int64)[which]
         if not number and windows is not None:
             offsets[:, :2], rows["inputs"] = windows[:, :2], windows[:, :1:-1]
         rows["data"] = places[:, 0] + (offsets[:, :2] * places[:, 3:]).sum(1)
         rows["end"], rows["channel"] = places[:, 1], places[:, 2] * (rows["channels"] > 1)
         rows["row"], rows["pixel"] = (places[:, 3:] * offsets[:, 2:]).T
         rows["factors"][:, : drawn.shape[1]] = drawn
-        blurs = [recipe.blurs[number] for recipe in recipes]
+        blurs = [recipe.blurs[number] for recipe in known]
         for blur in dict.fromkeys(blurs):
             if blur is not None:
-                own = [n for n, other in enumerate(blurs) if other == blur]
-                rows["weights"][own] = weights_of(blur, [factors[n] for n in own])
+                own = np.flatnonzero(np.array([other == blur for other in blurs])[which])
+                rows["weights"][own] = weights_of(blur, drawn[own])
     table = host.to(device, non_blocking=True)
     made = []
     for number, rows in enumerate(records):
@@ -140,17 +142,18 @@ def each(
     return made, table
 
 
-def weights_of(blur: Blurring, factors: Sequence[Sequence[float]]) -> Any:
-    """Return the weights of blurs, float32 ``[N, 2, REACH]``: across and down, from the middle on."""
+def weights_of(blur: Blurring, factors: Any) -> Any:
+    """Return the weights of blurs with factors ``[N, K]``, float32 ``[N, 2, REACH]``: across and down, from the middle
+    on."""
     sigma = blur.sigma
-    sigmas = [drawn[sigma.number] if isinstance(sigma, Slot) else sigma for drawn in factors]
-    square = (DISTANCES / np.array(sigmas, dtype=np.float64)[:, None]) ** 2
+    sigmas = factors[:, sigma.number] if isinstance(sigma, Slot) else np.full(len(factors), sigma)
+    square = (DISTANCES / sigmas[:, None]) ** 2
     exponent, power = np.zeros_like(square), np.ones_like(square)
     for coefficient in blur.coefficients:
         power = power * square
         exponent = exponent + coefficient * power
     taps = np.exp(exponent)
-    made = np.empty((len(sigmas), 2, REACH), dtype=np.float32)
+    made = np.empty((len(taps), 2, REACH), dtype=np.float32)
     for side, length in enumerate(blur.size[::-1]):
         # One after the other, from one end to the other.
         window = taps[:, np.abs(np.arange(-(length // 2), length // 2 + 1))]
