@@ -159,18 +159,29 @@ def test_images_of_several_sizes_go_through_the_same_launches(monkeypatch, name)
         assert found.equal(own(images, per_sample=True))
 
 
-def test_crops_of_which_some_take_the_whole_image(monkeypatch):
-    emulate(monkeypatch)
+CROPS = {
+    "padded": v2.RandomCrop((8, 9), 1, fill=7),
+    "some of it": v2.RandomCrop((5, 6)),
+    "or larger": v2.RandomCrop((12, 7), pad_if_needed=True),
+    "or not at all": v2.RandomCrop((8, 9), pad_if_needed=True),
+}
+
+
+@pytest.mark.parametrize("name", CROPS)
+def test_crops_take_one_recipe_wherever_they_are(monkeypatch, name):
+    emulated = emulate(monkeypatch)
     batch = torch.stack([image_of(3, (8, 9), seed) for seed in range(40)])
-    learned, own = (
-        lt.LearnedCompose([v2.RandomCrop((8, 9), 1), JITTER], backend=backend) for backend in ("cuda", "cpu")
-    )
-    for seed in range(3):
-        (found, state), (expected, after) = (
-            (seeded(seed), one(batch, per_sample=True), states())[1:] for one in (learned, own)
-        )
-        assert found.equal(expected)
-        assert state == after
+    flips = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
+    for transforms, most in (([CROPS[name], *flips, *FLOATS], 1), ([CROPS[name], JITTER, *flips, *FLOATS], 3)):
+        learned, own = (lt.LearnedCompose(transforms, backend=backend) for backend in ("cuda", "cpu"))
+        for seed in range(4):
+            emulated.launched.clear()
+            seeded(seed)
+            found, state = learned(batch, per_sample=True), states()
+            assert not seed or sum(emulated.launched.values()) <= most
+            seeded(seed)
+            assert found.equal(own(batch, per_sample=True))
+            assert states() == state
 
 
 def test_rows_that_do_not_go_together(monkeypatch):

@@ -20,7 +20,7 @@ from learned_transforms.kernels.cuda import driver
 from learned_transforms.kernels.cuda.launches import alike, each, launch, source_of
 from learned_transforms.kernels.cuda.limits import unfit
 from learned_transforms.kernels.cuda.phases import merged, phases_of
-from learned_transforms.kernels.cuda.recipes import Recipe
+from learned_transforms.kernels.cuda.recipes import Recipe, fills_of
 from learned_transforms.kernels.memory import in_memory
 from learned_transforms.kernels.reference.executor import Reference
 from learned_transforms.modes import out_of_sight
@@ -79,35 +79,40 @@ class Program:
         """Return what runs on images of any size."""
         return self.bind(image, interleaved)
 
-    def recipe(
-        self, image: Tensor, window: Window | None, causes: tuple[str, ...] | None = None
-    ) -> tuple[Recipe, Window | None]:
-        """Return the launches for images like this one; kept. And the window, if they are to be told of it."""
+    def recipe(self, image: Tensor, window: Window | None, causes: tuple[str, ...] | None = None) -> Recipe:
+        """Return the launches for images like this one, or a window of them; kept.
+
+        Raises:
+            InputShapeError: the window does not lie in them, and it is not known what does around.
+        """
         channels, height, width = image.shape[-3:]
-        size = height, width
-        told = window is not None and self.resizing and self.resized(window, size)
-        key = image.device, causes, channels, None if told else size, None if told else window
+        size, padded = (height, width), False
+        if window is not None:
+            top, left, rows, columns = window
+            padded = top < 0 or left < 0 or top + rows > height or left + columns > width
+            if min(rows, columns) < 1 or (padded and self.plan.around is None):
+                raise InputShapeError(
+                    f"The window {window} (top, left, height, width) does not lie in the image of {size} (rows, "
+                    "columns)."
+                )
+            size = rows, columns
+        told = window is not None and self.resizing and not padded and size != self.still
+        key = image.device, causes, channels, None if told else size, padded
         found = self.recipes.get(key)
         if found is None:
             with torch.inference_mode(False), out_of_sight():
-                found = self.settle(image, window, causes)
+                found = self.settle(image, size, padded, causes)
             if len(self.recipes) >= MOST_RECIPES:
                 self.recipes.clear()
             self.recipes[key] = found
-        return found, window if told else None
+        return found
 
-    def resized(self, window: Window, size: tuple[int, int]) -> bool:
-        """Return whether a window lies in images of ``size``, and is not of the size that it is resized to."""
-        top, left, height, width = window
-        inside = min(top, left) >= 0 < min(height, width) and top + height <= size[0] and left + width <= size[1]
-        return inside and (height, width) != self.still
-
-    def settle(self, image: Tensor, window: Window | None, causes: tuple[str, ...] | None) -> Recipe:
+    def settle(self, image: Tensor, size: tuple[int, int], padded: bool, causes: tuple[str, ...] | None) -> Recipe:
         """Return the same, worked out."""
         channels, height, width = image.shape[-3:]
         if channels != self.plan.channels:
             raise InputShapeError(f"Expected images of {self.plan.channels} channels, got {channels}.")
-        made = Recipe(phases_of(self.plan, (height, width), window, causes), image.device)
+        made = Recipe(phases_of(self.plan, size, padded, causes), image.device)
         if max(channels * height * width, *(c * h * w for c, h, w in made.shapes)) >= MOST_VALUES:
             raise InputShapeError(
                 f"On a GPU, an image has less than 2^31 values, got {tuple(image.shape)}. Crop it first."
@@ -131,11 +136,12 @@ class Bound:
         if later is not None:
             return later(self, image.data_ptr(), image, window, factors)
         images = readable(image)
-        recipe, window = self.program.recipe(images, window)
+        recipe = self.program.recipe(images, window)
         made, targets = memory_for(recipe, image.shape[:-3], images, self.interleaved)
         sources = [source_of(one) for one in (images, *targets[:-1])]
-        given = alike(recipe, sources, window, factors)
-        launch(driver.gpu(index_of(images.device)), recipe, given, recipe.summed, targets, steady=window is None)
+        given = alike(recipe, sources, (images.shape[-2], images.shape[-1]), window, factors)
+        on, steady = driver.gpu(index_of(images.device)), window is None
+        launch(on, recipe, given, recipe.summed, recipe.fills, targets, steady)
         return made
 
 
@@ -167,13 +173,15 @@ def run_all(drawn: Sequence[Drawn], images: Sequence[Tensor], batch: Tensor | No
         start, step = whole.data_ptr(), whole.stride(0)
         whole = whole if places == [start + n * step for n in range(len(images))] else None
     given = [readable(image) for image in images] if whole is None else [whole]
-    parts = None if None in windows else np.array(windows, dtype=np.int64)
+    bare = windows.count(None) == len(windows)
+    if None in windows and not bare:
+        whole_ones = [(0, 0, image.shape[-2], image.shape[-1]) for image in images]
+        windows = [whole if window is None else window for window, whole in zip(windows, whole_ones, strict=True)]
+    parts = None if bare else np.array(windows, dtype=np.int64)
     # What is cut out of the rows of a batch makes no difference if that is nothing, or resized to one size.
-    same = whole is not None and (
-        windows.count(None) == len(windows) or (parts is not None and resized(bounds, parts, whole))
-    )
+    same = whole is not None and (bare or (parts is not None and resized(bounds, parts, whole)))
 
-    def cook(causes: tuple[str, ...] | None) -> list[tuple[Recipe, Window | None]]:
+    def cook(causes: tuple[str, ...] | None) -> list[Recipe]:
         if same:
             some = dict(zip(bounds, windows, strict=True))
             known = {bound: bound.program.recipe(given[0], window, causes) for bound, window in some.items()}
@@ -181,25 +189,25 @@ def run_all(drawn: Sequence[Drawn], images: Sequence[Tensor], batch: Tensor | No
         every = zip(bounds, given * (len(bounds) // len(given)), windows, strict=True)
         return [bound.program.recipe(image, window, causes) for bound, image, window in every]
 
-    found = cook(None)
-    causes = reduce(merged, dict.fromkeys(recipe.causes for recipe, _ in found))
-    if any(recipe.causes != causes for recipe, _ in found):
-        found = cook(causes)
-    recipes = [recipe for recipe, _ in found]
-    first, *others = dict.fromkeys(recipes)
-    told = {window is not None for _, window in found}
-    if len(told) > 1 or any(other.alike != first.alike for other in others):
+    recipes = cook(None)
+    causes = reduce(merged, dict.fromkeys(recipe.causes for recipe in recipes))
+    if any(recipe.causes != causes for recipe in recipes):
+        recipes = cook(causes)
+    known = list(dict.fromkeys(recipes))
+    first, fills = known[0], fills_of(known) if len({recipe.causes for recipe in known}) == 1 else None
+    if fills is None:
         return None
     made, targets = memory_for(first, (len(images),), given[0], bounds[0].interleaved)
     sources = [[source_of(one) for one in given], *([source_of(one)] for one in targets[:-1])]
-    records, _table = each(recipes, sources, parts if True in told else None, factors)
-    summed = [any(recipe.summed[n] for recipe in (first, *others)) for n in range(len(first.phases))]
-    launch(driver.gpu(index_of(first.device)), first, records, summed, targets)
+    sizes = np.array([image.shape[-2:] for image in given])
+    records, _table = each(recipes, sources, sizes, parts, factors)
+    summed = [any(recipe.summed[n] for recipe in known) for n in range(len(first.phases))]
+    launch(driver.gpu(index_of(first.device)), first, records, summed, fills, targets)
     return made
 
 
 def resized(bounds: Sequence[Bound], windows: Any, images: Tensor) -> bool:
-    """Return whether windows ``[N, 4]`` are told to the kernels, whatever they are: see :meth:`Program.resized`."""
+    """Return whether windows ``[N, 4]`` have one recipe, whatever they are: see :meth:`Program.recipe`."""
     programs = [bound.program for bound in dict.fromkeys(bounds)]
     sizes = {program.still for program in programs}
     if len(sizes) > 1 or not all(program.resizing for program in programs):

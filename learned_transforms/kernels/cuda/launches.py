@@ -66,21 +66,54 @@ class Given(NamedTuple):
     window: Sequence[int]
 
 
-def alike(recipe: Recipe, sources: Sequence[Source], window: Window | None, factors: Sequence[float]) -> list[Given]:
+def clip(window: Any, size: Any, first: Any, count: Any) -> tuple[Any, Any]:
+    """Return which of the pixels of a window there are, along one axis, of those that are taken.
+
+    Args:
+        window: its start, and its length.
+        size: of the image.
+        first, count: pixels that are taken of the window.
+
+    Returns:
+        the first of them in the window, and how many.
+    """
+    start, length = window
+    begin = np.maximum(np.maximum(-start, 0), first)
+    end = np.minimum(np.minimum(size - start, length), first + count)
+    return begin, np.maximum(end - begin, 0)
+
+
+def alike(
+    recipe: Recipe,
+    sources: Sequence[Source],
+    size: tuple[int, int],
+    window: Window | None,
+    factors: Sequence[float],
+) -> list[Given]:
     """Return what the launches are told of images that are all treated alike.
 
     Args:
         sources: where the images of each launch lie.
-        window: the part of them that is resampled, if that was drawn.
-        factors: what else was.
+        size: (rows, columns) of the images.
+        window: the part of them that is used.
+        factors: what else was drawn.
     """
     made = []
     for number, (bare, source) in enumerate(zip(recipe.rows, sources, strict=True)):
         row = Row.from_buffer_copy(bare)
         top, left, down, right = recipe.offsets[number]
         if window is not None and not number:
-            top, left, height, width = window
-            row.inputs = width, height
+            if recipe.resamples[0] is not None:
+                row.inputs = window[3], window[2]
+            if recipe.padded:
+                (top, rows), (left, columns) = (
+                    clip((window[axis], window[axis + 2]), size[axis], first, row.outputs[1 - axis])
+                    for axis, first in ((0, top), (1, left))
+                )
+                moved = left - recipe.offsets[0][1], top - recipe.offsets[0][0]
+                row.start = tuple(int(row.start[n] + row.step[n] * moved[n]) for n in range(2))
+                row.outputs = int(columns), int(rows)
+            top, left = int(window[0] + top), int(window[1] + left)
         channel, line, pixel = source.strides
         row.data, row.end = source.data + top * line + left * pixel, source.end
         row.channel, row.row, row.pixel = channel if row.channels > 1 else 0, line * down, pixel * right
@@ -98,6 +131,7 @@ def alike(recipe: Recipe, sources: Sequence[Source], window: Window | None, fact
 def each(
     recipes: Sequence[Recipe],
     sources: Sequence[Sequence[Source]],
+    sizes: Any,
     windows: Any,
     factors: Sequence[Sequence[float]],
 ) -> tuple[list[Given], Tensor]:
@@ -105,14 +139,15 @@ def each(
 
     Args:
         sources: for each launch, where its images lie: all together, or each by itself.
-        windows: the part of each that is resampled, ``[N, 4]``; None: the whole.
+        sizes: of each image, ``[N or 1, 2]``.
+        windows: the part of each that is used, ``[N, 4]``; None: the whole.
         factors: what else was drawn for each.
     """
     count, device = len(recipes), recipes[0].device
     known = {recipe: n for n, recipe in enumerate(dict.fromkeys(recipes))}
     which = np.array([known[recipe] for recipe in recipes])
-    size = len(sources) * count * ROW.itemsize
-    host = torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=device.type == "cuda")
+    nbytes = len(sources) * count * ROW.itemsize
+    host = torch.empty(nbytes, dtype=torch.uint8, device="cpu", pin_memory=device.type == "cuda")
     records = host.numpy().view(ROW).reshape(len(sources), count)
     drawn = np.array(factors, dtype=np.float64)
     for number, (rows, given) in enumerate(zip(records, sources, strict=True)):
@@ -123,7 +158,7 @@ def each(
             places[:, 0] += np.arange(count) * given[0].image
         offsets = np.array([recipe.offsets[number] for recipe in known], dtype=np.int64)[which]
         if not number and windows is not None:
-            offsets[:, :2], rows["inputs"] = windows[:, :2], windows[:, :1:-1]
+            cut(rows, offsets, sizes, windows, any(recipe.padded for recipe in known))
         rows["data"] = places[:, 0] + (offsets[:, :2] * places[:, 3:]).sum(1)
         rows["end"], rows["channel"] = places[:, 1], places[:, 2] * (rows["channels"] > 1)
         rows["row"], rows["pixel"] = (places[:, 3:] * offsets[:, 2:]).T
@@ -140,6 +175,19 @@ def each(
         stretches = (rows["inputs"] / np.maximum(rows["size"], 1)).max(0).tolist()
         made.append(Given(Row(), table.data_ptr() + number * rows.nbytes, 0, most[0], stretches, most[1]))
     return made, table
+
+
+def cut(rows: Any, offsets: Any, sizes: Any, windows: Any, padded: bool) -> None:
+    """Have records, and offsets ``[N, 4]``, begin in windows ``[N, 4]`` of images of ``sizes [N or 1, 2]``."""
+    resampled = rows["size"][:, :1] > 0
+    rows["inputs"] = np.where(resampled, windows[:, :1:-1], rows["inputs"])
+    if padded:
+        for axis in range(2):
+            side, first = 1 - axis, offsets[:, axis].copy()
+            begin, count = clip(windows[:, axis::2].T, sizes[:, axis], first, rows["outputs"][:, side])
+            rows["start"][:, side] += (rows["step"][:, side] * (begin - first)).astype(np.int32)
+            rows["outputs"][:, side], offsets[:, axis] = count, begin
+    offsets[:, :2] += windows[:, :2]
 
 
 def weights_of(blur: Blurring, factors: Any) -> Any:
@@ -166,6 +214,7 @@ def launch(
     recipe: Recipe,
     given: Sequence[Given],
     summed: Sequence[bool],
+    fills: Sequence[Tensor | None],
     targets: Sequence[Tensor],
     steady: bool = False,
 ) -> None:
@@ -175,6 +224,7 @@ def launch(
         recipe: of the images, or of one of them.
         given: for each launch, what it is told of its images.
         summed: whether it sums their gray.
+        fills: what is filled in before; None: nothing is.
         targets: ``[N, C, H, W]``, what it makes.
         steady: all images that this recipe is for have the same weights, which are kept.
     """
@@ -182,7 +232,7 @@ def launch(
     sums = torch.empty((sum(summed), count), dtype=torch.int64, device=device) if any(summed) else None
     before = after = used = 0
     for number, (one, target) in enumerate(zip(given, targets, strict=True)):
-        fill, resample = recipe.fills[number], recipe.resamples[number]
+        fill, resample = fills[number], recipe.resamples[number]
         if fill is not None:
             target.copy_(fill)
         before, after = after, 0

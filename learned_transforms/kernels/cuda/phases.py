@@ -12,8 +12,6 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from learned_transforms.errors import InputShapeError
-from learned_transforms.images.formats import Window
 from learned_transforms.ir.indexing import Keep
 from learned_transforms.ir.interpolation import Axis
 from learned_transforms.ir.ops import Blend, Blur, Cast, Gather, Mix, Normalize, Resample, Stage, Table, Turn
@@ -43,6 +41,7 @@ class Phase:
         levels: ``[C, 1, 256]``: what becomes of each level behind them.
         fill: ``[C, 1, 1]``, what is filled in where nothing is made; None: nothing is.
         summed: the gray whose mean the next launch wants; None: it wants none.
+        padded: the images reach beyond what there is of them.
     """
 
     cause: str
@@ -57,6 +56,7 @@ class Phase:
     levels: Tensor = field(default_factory=lambda: every(1))
     fill: Tensor | None = None
     summed: Mix | None = None
+    padded: bool = False
 
     @property
     def pristine(self) -> bool:
@@ -70,7 +70,7 @@ class Phase:
     @property
     def fills(self) -> bool:
         """Whether something is to be filled in."""
-        return any(span.inner < span.length for span in self.made)
+        return self.padded or any(span.inner < span.length for span in self.made)
 
     @property
     def empty(self) -> bool:
@@ -102,40 +102,22 @@ def of_fill(fill: Sequence[float], like: Tensor) -> Tensor:
     return like.new_tensor(fill or (0.0,)).view(-1, 1, 1).expand(len(like), 1, 1)
 
 
-def see(plan: Plan, size: tuple[int, int], window: Window | None) -> tuple[Span, Span]:
-    """Return what is seen of images of ``size`` (rows, columns) through a window, which may reach beyond them where the
-    plan knows what is there.
-
-    Raises:
-        InputShapeError: it does otherwise.
-    """
-    if window is None:
-        return entire(size[0]), entire(size[1])
-    top, left, height, width = window
-    inside = top >= 0 and left >= 0 and top + height <= size[0] and left + width <= size[1]
-    if not inside and (plan.around is None or height < 1 or width < 1):
-        raise InputShapeError(
-            f"The window {window} (top, left, height, width) does not lie in the image of {size} (rows, columns)."
-        )
-    return entire(size[0]).then(Keep(top, 1, height)), entire(size[1]).then(Keep(left, 1, width))
-
-
 class Phases:
-    """The launches of a plan for images of one size, through one window.
+    """The launches of a plan for images of one size.
 
     Args:
+        padded: they are windows that reach beyond images, where the first launch fills in what is around.
         causes: of all launches but the first, with those that other images need besides; None: only those that this
             plan needs.
     """
 
-    def __init__(
-        self, plan: Plan, size: tuple[int, int], window: Window | None, causes: tuple[str, ...] | None
-    ) -> None:
-        seen = see(plan, size, window)
+    def __init__(self, plan: Plan, size: tuple[int, int], padded: bool, causes: tuple[str, ...] | None) -> None:
+        seen = entire(size[0]), entire(size[1])
         self.waiting = None if causes is None else list(causes)
         self.done: list[Phase] = []
         self.now = Phase("copy", plan.channels, seen, seen, size, levels=every(plan.channels))
-        if self.now.fills and plan.around is not None:
+        self.now.padded = padded
+        if padded and plan.around is not None:
             self.now.fill = of_fill(plan.around.fill, self.now.levels)
         stages = at(plan.stages, (plan.channels, seen[0].length, seen[1].length))
         hard = [n for n, stage in enumerate(stages) if not movable(stage)]
@@ -223,10 +205,10 @@ class Phases:
 
 
 def phases_of(
-    plan: Plan, size: tuple[int, int], window: Window | None = None, causes: tuple[str, ...] | None = None
+    plan: Plan, size: tuple[int, int], padded: bool = False, causes: tuple[str, ...] | None = None
 ) -> list[Phase]:
     """Return the launches of a plan on the CPU, see :class:`Phases`."""
-    return Phases(plan, size, window, causes).done
+    return Phases(plan, size, padded, causes).done
 
 
 @lru_cache

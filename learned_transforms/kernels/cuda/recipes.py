@@ -58,9 +58,13 @@ class Recipe:
         self.rows = [bytes(self.row(phase)) for phase in phases]
         self.offsets = [offset_of(phase) for phase in phases]
         self.blurs = [None if phase.blur is None else blurring(phase.blur) for phase in phases]
-        # Images whose recipes are equal in this may go through the same launches.
-        fills = tuple(str(phase.fill.tolist()) for phase in phases if phase.fills and phase.fill is not None)
-        self.alike = self.kernels, self.shapes, self.dtype, device, fills
+        # Images whose recipes are equal in this, and in what they fill in, may go through the same launches.
+        self.alike = self.kernels, self.shapes, self.dtype, device
+        # As numbers, which tell whether others fill in the same.
+        self.filled = [
+            tuple(phase.fill.flatten().tolist()) if phase.fills and phase.fill is not None else None for phase in phases
+        ]
+        self.padded = phases[0].padded
         self.summed = tuple(phase.summed is not None for phase in phases)
 
     def resample(self, axes: tuple[Axis, Axis], bits: int) -> Resample:
@@ -120,6 +124,17 @@ class Recipe:
             return Op(kind=KINDS.index("scale"), slot=slot, terms=terms)
         kind = KINDS.index("blend_gray" if stage.mean is None else "blend_mean")
         return Op(kind=kind, slot=slot, terms=terms, fused=stage.arithmetic.fma, gray=gray_of(stage.other))
+
+
+def fills_of(recipes: Sequence[Recipe]) -> list[Tensor | None] | None:
+    """Return what each launch fills in for images of several recipes; None: these do not go together."""
+    made: list[Tensor | None] = []
+    for number in range(len(recipes[0].phases)):
+        values = {recipe.filled[number]: recipe.fills[number] for recipe in recipes if recipe.fills[number] is not None}
+        if len(values) > 1:
+            return None
+        made.append(next(iter(values.values()), None))
+    return made if all(recipe.alike == recipes[0].alike for recipe in recipes) else None
 
 
 def offset_of(phase: Phase) -> tuple[int, int, int, int]:
