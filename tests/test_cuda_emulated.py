@@ -27,7 +27,7 @@ from learned_transforms.errors import (
 )
 from learned_transforms.kernels import BACKENDS, backends, cpu
 from learned_transforms.kernels.cuda import backend as cuda
-from learned_transforms.kernels.cuda import driver
+from learned_transforms.kernels.cuda import driver, launches
 from learned_transforms.kernels.reference.executor import Reference
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.resize import Resampling
@@ -182,6 +182,22 @@ def test_crops_take_one_recipe_wherever_they_are(monkeypatch, name):
             seeded(seed)
             assert found.equal(own(batch, per_sample=True))
             assert states() == state
+
+
+def test_graphs_capture_one_draw_for_all(monkeypatch):
+    emulated = emulate(monkeypatch)
+    batch = torch.stack([image_of(3, (30, 40), seed) for seed in range(4)])
+    learned = lt.LearnedCompose([v2.Resize(20), *FLOATS], backend="cuda")
+    expected = learned(batch)
+    learned(batch, per_sample=True)
+    monkeypatch.setattr(emulated, "keeps", lambda: False)
+    launches.CAPTURED.clear()
+    assert learned(batch).equal(expected)
+    assert len(launches.CAPTURED) == 1
+    assert emulated.launched["axis_taps"] > 1  # In memory of the graph's own.
+    with pytest.raises(BackendError, match="without per_sample"):
+        learned(batch, per_sample=True)
+    launches.CAPTURED.clear()
 
 
 def test_rows_that_do_not_go_together(monkeypatch):
@@ -519,7 +535,7 @@ def test_a_gpu_that_is_too_old_is_told_of(monkeypatch, forgetful):
 UNTOUCHED = """
 import torch, learned_transforms as lt
 from torchvision.transforms import v2
-from learned_transforms.kernels.cuda import driver
+from learned_transforms.kernels.cuda import driver, launches
 v2.Resize(3)(torch.zeros(3, 9, 9, dtype=torch.uint8))
 learned = lt.LearnedCompose([v2.Resize(3)])
 learned(torch.zeros(3, 9, 9, dtype=torch.uint8))

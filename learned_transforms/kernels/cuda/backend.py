@@ -166,7 +166,13 @@ def run_all(drawn: Sequence[Drawn], images: Sequence[Tensor], batch: Tensor | No
     Args:
         images: uint8, ``[C, H, W]``.
         batch: the images are its rows; None: each lies by itself.
+
+    Raises:
+        BackendError: a graph is being captured, which would read what was drawn out of memory that is no more.
     """
+    gpu = driver.gpu(index_of(images[0].device))
+    if not gpu.keeps():
+        raise BackendError("A graph captures one draw for all images of a batch, not one for each: without per_sample.")
     bounds, places, windows, factors = (list(column) for column in zip(*drawn, strict=True))
     whole = None if batch is None else readable(batch)
     if whole is not None:
@@ -202,7 +208,7 @@ def run_all(drawn: Sequence[Drawn], images: Sequence[Tensor], batch: Tensor | No
     sizes = np.array([image.shape[-2:] for image in given])
     records, _table = each(recipes, sources, sizes, parts, factors)
     summed = [any(recipe.summed[n] for recipe in known) for n in range(len(first.phases))]
-    launch(driver.gpu(index_of(first.device)), first, records, summed, fills, targets)
+    launch(gpu, first, records, summed, fills, targets)
     return made
 
 

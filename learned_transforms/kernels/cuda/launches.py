@@ -20,6 +20,8 @@ BLURRED, PITCH = (32, 64), 68
 """The same of those that blur; and values from row to row of them."""
 SHARED = 48 << 10
 """Bytes of shared memory that a block has without asking for more."""
+CAPTURED: set[Recipe] = set()
+"""What graphs have captured: they read its tables whenever they are replayed."""
 DISTANCES = np.arange(REACH, dtype=np.float64)
 RECORD = -(-ctypes.sizeof(Row) // 16) * 16
 BEFORE = RECORD + 4 * (3 * 256 + THREADS)
@@ -230,6 +232,9 @@ def launch(
     """
     count, device, stream = len(targets[0]), targets[0].device, driver.stream()
     sums = torch.empty((sum(summed), count), dtype=torch.int64, device=device) if any(summed) else None
+    keeps = driver.keeps()
+    if not keeps:
+        CAPTURED.add(recipe)
     before = after = used = 0
     for number, (one, target) in enumerate(zip(given, targets, strict=True)):
         fill, resample = fills[number], recipe.resamples[number]
@@ -254,12 +259,12 @@ def launch(
             driver.launch(kernel, count * tiles, shared, (one.one, batch, *shape, made), stream)
             continue
         room, channels = room_of(resample.support, one), recipe.channels[number]
-        taps = recipe.taps.get((number, stream)) if steady else None
+        taps = recipe.taps.get((number, stream)) if steady and keeps else None
         if taps is None:
             how = Resample.from_buffer_copy(resample)
             how.room = room
             taps = weigh(driver, how, one, batch, count, device, stream)
-            if steady and driver.keeps():
+            if steady and keeps:
                 recipe.taps[number, stream] = taps
         lines, shared = chunk_of(resample.support, channels, one.stretches[1])
         told = one.one, batch, ctypes.c_void_p(taps.data_ptr()), ctypes.c_int(room), *shape, ctypes.c_int(lines), made
