@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -198,17 +199,22 @@ def weights_of(blur: Blurring, factors: Any) -> Any:
     sigma = blur.sigma
     sigmas = factors[:, sigma.number] if isinstance(sigma, Slot) else np.full(len(factors), sigma)
     square = (DISTANCES / sigmas[:, None]) ** 2
-    exponent, power = np.zeros_like(square), np.ones_like(square)
-    for coefficient in blur.coefficients:
+    exponent, power = blur.coefficients[0] * square, square
+    for coefficient in blur.coefficients[1:]:
         power = power * square
         exponent = exponent + coefficient * power
     taps = np.exp(exponent)
+    # Sums go from one end of the window to the other.
+    sides = {length: taps / taps[:, away_from(length)].cumsum(1)[:, -1:] for length in set(blur.size)}
     made = np.empty((len(taps), 2, REACH), dtype=np.float32)
-    for side, length in enumerate(blur.size[::-1]):
-        # One after the other, from one end to the other.
-        window = taps[:, np.abs(np.arange(-(length // 2), length // 2 + 1))]
-        made[:, side] = taps / window.cumsum(1)[:, -1:]
+    made[:, 0], made[:, 1] = sides[blur.size[1]], sides[blur.size[0]]
     return made
+
+
+@cache
+def away_from(length: int) -> Any:
+    """Return how far each pixel of a window lies from its middle."""
+    return np.abs(np.arange(length) - length // 2)
 
 
 def launch(
