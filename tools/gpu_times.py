@@ -75,6 +75,17 @@ def timed(contenders: Sequence[Sequence[Callable[[], object]]], wait: Callable[[
     return [statistics.median(spent) for spent in found]
 
 
+def issuing(run: Callable[[Tensor], object], batch: Tensor, wait: Callable[[], None]) -> float:
+    """Median microseconds until a call returns, on a GPU that has nothing else to do."""
+    found = []
+    for _ in range(20):
+        wait()
+        start = time.perf_counter()
+        run(batch)
+        found.append(1e6 * (time.perf_counter() - start))
+    return statistics.median(found)
+
+
 def copying(moved: int, device: str) -> list[Callable[[], Tensor]]:
     """What copies half of so many bytes, so that all are moved."""
     pairs = [torch.empty(2, moved // 2, dtype=torch.uint8, device=device) for _ in range(TURNS)]
@@ -132,6 +143,7 @@ def row(name: str, count: int, device: str, wait: Callable[[], None]) -> dict[st
         "batch": count,
         **{f"{what}, us an image": 1e3 * ms / count for what, ms in found.items()},
         "times as fast as torchvision": found["torchvision"] / found["ours"],
+        "us until a call of ours returns": issuing(run["ours"], batches[0], wait),
         "with a draw for each": found["torchvision"] / found["per_sample"] if name in DRAWING else "",
         "share of a copy": found["copy"] / found["ours"],
         "share for float16": found["copy for float16"] / found["float16"],
