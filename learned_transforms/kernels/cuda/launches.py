@@ -253,45 +253,60 @@ def launch(
                 sums[used - 1].zero_()
         if not all(one.outputs):
             continue
-        kernel, (columns, rows) = recipe.kernels[number], one.outputs
-        high, wide = BLURRED if kernel == "blur" else TILE
-        across = -(-columns // wide)
-        tiles = across * -(-rows // high)
         batch = Batch(one.rows, one.stride, before, after)
-        shape = ctypes.c_int(across), ctypes.c_int(tiles)
+        grid = grid_of(recipe.kernels[number], one, resample, recipe.channels[number])
+        told: tuple[Any, ...] = ctypes.c_int(grid.across), ctypes.c_int(grid.tiles)
+        if resample is not None:
+            taps = recipe.taps.get((number, stream)) if steady and keeps else None
+            if taps is None:
+                taps = weigh(driver, resample, grid.room, one, batch, target, stream)
+                if steady and keeps:
+                    recipe.taps[number, stream] = taps
+            told = ctypes.c_void_p(taps.data_ptr()), ctypes.c_int(grid.room), *told, ctypes.c_int(grid.lines)
         made = Made(target.data_ptr(), *target.stride(), target.element_size())
-        if resample is None:
-            shared = memory_of_blur(one.window) if kernel == "blur" else BEFORE
-            driver.launch(kernel, count * tiles, shared, (one.one, batch, *shape, made), stream)
-            continue
-        room, channels = room_of(resample.support, one), recipe.channels[number]
-        taps = recipe.taps.get((number, stream)) if steady and keeps else None
-        if taps is None:
-            how = Resample.from_buffer_copy(resample)
-            how.room = room
-            taps = weigh(driver, how, one, batch, count, device, stream)
-            if steady and keeps:
-                recipe.taps[number, stream] = taps
-        lines, shared = chunk_of(resample.support, channels, one.stretches[1])
-        told = one.one, batch, ctypes.c_void_p(taps.data_ptr()), ctypes.c_int(room), *shape, ctypes.c_int(lines), made
-        driver.launch(kernel, count * tiles, shared, told, stream)
+        driver.launch(recipe.kernels[number], count * grid.tiles, grid.shared, (one.one, batch, *told, made), stream)
 
 
 def weigh(
-    driver: Driver, how: Resample, given: Given, batch: Batch, count: int, device: torch.device, stream: int
+    driver: Driver, resample: Resample, room: int, given: Given, batch: Batch, target: Tensor, stream: int
 ) -> Tensor:
     """Launch what works out the weights of a resample, and return their memory."""
-    images = count if given.rows else 1
-    taps = torch.empty(2 * images * how.room, dtype=torch.int32, device=device)
+    count = len(target)
+    images, how = count if given.rows else 1, Resample.from_buffer_copy(resample)
+    how.room = room
+    taps = torch.empty(2 * images * room, dtype=torch.int32, device=target.device)
     told = given.one, batch, how, ctypes.c_int(count), ctypes.c_void_p(taps.data_ptr())
     driver.launch("axis_taps", 2 * images, RECORD + 8 * THREADS, told, stream)
     return taps
 
 
-def room_of(support: int, given: Given) -> int:
-    """Return the room for weights of an axis, in ints: for the image that shrinks most."""
-    pairs = (int(2 * support * max(*given.stretches, 1)) + 8) // 4 * 2
-    return 1 + max(given.outputs) * (2 + pairs)
+class Grid(NamedTuple):
+    """The blocks of a launch.
+
+    Attributes:
+        across, tiles: of an image: blocks side by side, and all.
+        shared: bytes of shared memory of each.
+        room: of a resample, ints for the weights of an axis.
+        lines: of a resample, lines of an image that a block takes at once.
+    """
+
+    across: int
+    tiles: int
+    shared: int
+    room: int = 0
+    lines: int = 0
+
+
+def grid_of(kernel: str, given: Given, resample: Resample | None, channels: int) -> Grid:
+    """Return the blocks of a launch; room is for the image that shrinks most."""
+    (columns, rows), (high, wide) = given.outputs, BLURRED if kernel == "blur" else TILE
+    across = -(-columns // wide)
+    tiles = across * -(-rows // high)
+    if resample is None:
+        return Grid(across, tiles, memory_of_blur(given.window) if kernel == "blur" else BEFORE)
+    pairs = (int(2 * resample.support * max(*given.stretches, 1)) + 8) // 4 * 2
+    lines, shared = chunk_of(resample.support, channels, given.stretches[1])
+    return Grid(across, tiles, shared, 1 + max(columns, rows) * (2 + pairs), lines)
 
 
 def chunk_of(support: int, channels: int, stretch: float) -> tuple[int, int]:
