@@ -177,30 +177,31 @@ def run_all(drawn: Sequence[Drawn], images: Sequence[Tensor], batch: Tensor | No
     whole = None if batch is None else readable(batch)
     if whole is not None:
         start, step = whole.data_ptr(), whole.stride(0)
-        whole = whole if places == [start + n * step for n in range(len(images))] else None
+        whole = whole if places == [start + n * step for n in range(len(places))] else None
     given = [readable(image) for image in images] if whole is None else [whole]
-    bare = windows.count(None) == len(windows)
-    if None in windows and not bare:
-        whole_ones = [(0, 0, image.shape[-2], image.shape[-1]) for image in images]
-        windows = [whole if window is None else window for window, whole in zip(windows, whole_ones, strict=True)]
-    parts = None if bare else np.array(windows, dtype=np.int64)
+    parts = None
+    if any(windows):
+        every = zip(windows, images, strict=True)
+        windows = [window or (0, 0, image.shape[-2], image.shape[-1]) for window, image in every]
+        parts = np.array(windows, dtype=np.int64)
     # What is cut out of the rows of a batch makes no difference if that is nothing, or resized to one size.
-    same = whole is not None and (bare or (parts is not None and resized(bounds, parts, whole)))
+    same = whole is not None and (parts is None or resized(bounds, parts, whole))
+    seen = given * len(bounds) if whole is not None else given
 
     def cook(causes: tuple[str, ...] | None) -> list[Recipe]:
-        if same:
-            some = dict(zip(bounds, windows, strict=True))
-            known = {bound: bound.program.recipe(given[0], window, causes) for bound, window in some.items()}
-            return [known[bound] for bound in bounds]
-        every = zip(bounds, given * (len(bounds) // len(given)), windows, strict=True)
-        return [bound.program.recipe(image, window, causes) for bound, image, window in every]
+        every = zip(bounds, seen, windows, strict=True)
+        if not same:
+            return [bound.program.recipe(image, window, causes) for bound, image, window in every]
+        some = {bound: (image, window) for bound, image, window in every}
+        known = {bound: bound.program.recipe(*those, causes) for bound, those in some.items()}
+        return [known[bound] for bound in bounds]
 
     recipes = cook(None)
     causes = reduce(merged, dict.fromkeys(recipe.causes for recipe in recipes))
     if any(recipe.causes != causes for recipe in recipes):
         recipes = cook(causes)
     known = list(dict.fromkeys(recipes))
-    first, fills = known[0], fills_of(known) if len({recipe.causes for recipe in known}) == 1 else None
+    first, fills = known[0], fills_of(known)
     if fills is None:
         return None
     made, targets = memory_for(first, (len(images),), given[0], bounds[0].interleaved)

@@ -73,11 +73,6 @@ class Phase:
         return self.padded or any(span.inner < span.length for span in self.made)
 
     @property
-    def empty(self) -> bool:
-        """Whether no output is made of pixels."""
-        return not all(span.inner for span in self.made)
-
-    @property
     def kernel(self) -> str:
         return "blur" if self.cause == "blur" else f"resample_{self.channels}" if self.axes else "copy"
 

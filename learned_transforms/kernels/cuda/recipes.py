@@ -128,13 +128,15 @@ class Recipe:
 
 def fills_of(recipes: Sequence[Recipe]) -> list[Tensor | None] | None:
     """Return what each launch fills in for images of several recipes; None: these do not go together."""
+    if any(recipe.alike != recipes[0].alike for recipe in recipes):
+        return None
     made: list[Tensor | None] = []
     for number in range(len(recipes[0].phases)):
         values = {recipe.filled[number]: recipe.fills[number] for recipe in recipes if recipe.fills[number] is not None}
         if len(values) > 1:
             return None
         made.append(next(iter(values.values()), None))
-    return made if all(recipe.alike == recipes[0].alike for recipe in recipes) else None
+    return made
 
 
 def offset_of(phase: Phase) -> tuple[int, int, int, int]:
