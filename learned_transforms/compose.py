@@ -275,7 +275,7 @@ class LearnedCompose(Pipeline):
         if not is_compiling() and not self.watch.same():
             self.renew()
         seen = is_compiling() or observed()
-        rows, lane = Rows(), None
+        rows, lane = Rows(inputs[0] if alike else None), None
         with use_generator(generator):
             for number in range(len(images)):
                 image = images[number]

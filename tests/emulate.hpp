@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 #include <type_traits>
+#include <unordered_set>
 #include <utility>
 
 #define KERNEL extern "C" void
@@ -15,12 +16,33 @@
 #define BLOCK emulated::at
 #define UNROLL
 #define ROLLED
+#define UNROLL_BY_FOUR
+#define GIVEN const
+#define ADD(to, value) (*(to) += (value))
+#define WROTE(bytes) emulated::wrote(bytes)
 #define BARRIER() emulated::barrier()
 #define SHARED() unsigned char* shared = emulated::memory
 
 namespace emulated {
 
 static int thread, at;
+
+// Bytes moved: images are read by sectors of 32 bytes, each once a block, which a cache holds, and results are written.
+// Built with COUNTING, that is; records, tables and weights are not counted.
+static long long moved;
+#ifdef COUNTING
+static std::unordered_set<unsigned long long> sectors;
+static void read(const void* from, int bytes) {
+    const auto first = reinterpret_cast<unsigned long long>(from);
+    for (unsigned long long sector : {first / 32, (first + bytes - 1) / 32}) moved += sectors.insert(sector).second * 32;
+}
+static void wrote(int bytes) { moved += bytes; }
+static void forget() { sectors.clear(); }
+#else
+static void read(const void*, int) {}
+static void wrote(int) {}
+static void forget() {}
+#endif
 alignas(16) static unsigned char memory[48 << 10];
 
 #if THREADS == 1
@@ -68,6 +90,7 @@ void launch(void (*kernel)(A...), int blocks, void** args, std::index_sequence<I
     for (int n = 0; n < blocks; ++n) {
         std::memset(memory, 0xa5, sizeof memory);  // Nothing is left over from the block before.
         at = n;
+        forget();
         run([&] { kernel(*static_cast<std::remove_reference_t<A>*>(args[I])...); });
     }
 }
@@ -78,6 +101,8 @@ void launch(void (*kernel)(A...), int blocks, void** args) {
 }
 
 }  // namespace emulated
+
+extern "C" long long bytes_moved() { return std::exchange(emulated::moved, 0); }
 
 #define EMULATED(name) \
     extern "C" void launch_##name(int blocks, void** args) { emulated::launch(name, blocks, args); }

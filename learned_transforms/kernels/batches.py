@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 from learned_transforms.errors import InputTypeError, UnevenBatchError
 from learned_transforms.images.formats import Window
 from learned_transforms.kernels import cpu
+from learned_transforms.kernels.cuda import backend as cuda
 from learned_transforms.kernels.memory import TORCH
 from learned_transforms.modes import shape_of
 
@@ -25,9 +26,14 @@ class Kind(NamedTuple):
 
 
 class Rows:
-    """The rows of a batch in the making, in order: values, and native calls that are put off until all are known."""
+    """The rows of a batch in the making, in order: values, and native calls that are put off until all are known.
 
-    def __init__(self) -> None:
+    Args:
+        given: the batch that the images are rows of; None: each lies by itself.
+    """
+
+    def __init__(self, given: Tensor | None = None) -> None:
+        self.given = given
         self.calls: list[tuple[Any, int, Window | None, Sequence[float]]] = []
         self.memory: list[Any] = []  # What they read: it must live as long.
         self.places: list[int] = []
@@ -61,6 +67,12 @@ class Rows:
             InputTypeError: they are neither tensors nor arrays, or differ in type.
             PipelineValueError: what was drawn for an image does not fit what runs on it.
         """
+        launched = [isinstance(call, cuda.Bound) for call, *_ in self.calls]
+        if any(launched):
+            made = cuda.run_all(self.calls, self.memory, self.given) if all(launched) and not self.values else None
+            if made is not None:
+                return made
+            self.launch()
         if not self.calls:
             return tree_map(stacked, *self.values.values())
         kinds = [kind_of_call(call) for call in dict.fromkeys(call for call, _, _, _ in self.calls)]
@@ -68,6 +80,17 @@ class Rows:
         made = cpu.fresh((len(self.places) + len(self.values), *kind.size), kind.dtype)
         self.write(made)
         return made.numpy() if kind.array else made
+
+    def launch(self) -> None:
+        """Have a GPU make its rows one by one, where they do not go together."""
+        rows = list(zip(self.places, self.calls, self.memory, strict=True))
+        for place, (call, _, window, factors), image in rows:
+            if isinstance(call, cuda.Bound):
+                self.values[place] = call(image, window, factors)
+        self.values = dict(sorted(self.values.items()))
+        left = [row for row in rows if row[0] not in self.values]
+        self.places, self.calls = [place for place, _, _ in left], [call for _, call, _ in left]
+        self.memory = [image for _, _, image in left]
 
     def write(self, made: Tensor) -> None:
         """Fill memory ``[N, ...]``, contiguous; a value smaller than its row has zeros below and to the right.

@@ -27,9 +27,10 @@ from learned_transforms.images.formats import Form, form_of, kind_of, place_of
 from learned_transforms.images.layout import UNKNOWN
 from learned_transforms.ir.ops import Shape
 from learned_transforms.kernels import BACKENDS, fast
+from learned_transforms.layers.color import Blending, Blurring, Turning
 from learned_transforms.layers.geometry import Cropping, Flipping, Padding, Windowing
 from learned_transforms.layers.network import Lowered, Network
-from learned_transforms.layers.pointwise import Casting, Lookup, Normalizing
+from learned_transforms.layers.pointwise import Arranging, Casting, Lookup, Mixing, Normalizing
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.modes import out_of_sight
 from learned_transforms.runtime.budget import Budget
@@ -44,7 +45,10 @@ from learned_transforms.transforms.torch_ops import operates
 from learned_transforms.transforms.watch import UNWATCHED, make_watch
 
 FALLBACKS = get_args(Fallback)
-STEADY = (Resampling, Cropping, Windowing, Flipping, Padding, Lookup, Normalizing, Casting)
+STEADY = (
+    *(Resampling, Cropping, Windowing, Flipping, Padding),
+    *(Lookup, Normalizing, Casting, Mixing, Arranging, Blending, Turning, Blurring),
+)
 """Layers that lower alike whatever is drawn: one lowering tells whether a backend runs them."""
 
 MOST_BYTES = 2**21

@@ -37,14 +37,21 @@ OUT_OF_MEMORY = 2
 class Driver(Protocol):
     """What launches kernels by name on one device."""
 
-    def launch(self, name: str, blocks: int, shared: int, arguments: Sequence[Any]) -> None:
-        """Launch on the current stream.
+    def stream(self) -> int:
+        """Return the current stream of torch."""
+
+    def keeps(self) -> bool:
+        """Return whether memory lives on behind what is launched now: no graph captures it."""
+
+    def launch(self, name: str, blocks: int, shared: int, arguments: Sequence[Any], stream: int) -> None:
+        """Launch on a stream.
 
         Args:
             name: of the kernel.
             blocks: how many.
             shared: bytes of shared memory for each.
             arguments: values of ctypes.
+            stream: the current one, as :meth:`stream` gives it.
         """
 
 
@@ -88,10 +95,28 @@ class Gpu:
             self.functions[name] = found
         return found
 
-    def launch(self, name: str, blocks: int, shared: int, arguments: Sequence[Any]) -> None:
-        stream = ctypes.c_void_p(torch.cuda.current_stream(self.device).cuda_stream)
+    def stream(self) -> int:
+        return torch.cuda.current_stream(self.device).cuda_stream
+
+    def keeps(self) -> bool:
+        return not torch.cuda.is_current_stream_capturing()
+
+    def launch(self, name: str, blocks: int, shared: int, arguments: Sequence[Any], stream: int) -> None:
         pointers = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
-        self.within("cuLaunchKernel", self.function(name), blocks, 1, 1, THREADS, 1, 1, shared, stream, pointers, None)
+        self.within(
+            "cuLaunchKernel",
+            self.function(name),
+            blocks,
+            1,
+            1,
+            THREADS,
+            1,
+            1,
+            shared,
+            ctypes.c_void_p(stream),
+            pointers,
+            None,
+        )
 
 
 def ask(library: ctypes.CDLL, name: str, *arguments: Any) -> None:

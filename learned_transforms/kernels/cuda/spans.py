@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from learned_transforms.ir.indexing import Keep
-from learned_transforms.ir.interpolation import Axis
 
 
 class Span(NamedTuple):
@@ -45,27 +44,3 @@ class Span(NamedTuple):
 def entire(length: int) -> Span:
     """Return an axis as it is."""
     return Span(0, 1, 0, length, length)
-
-
-class Geometry(NamedTuple):
-    """What a plan comes to for images, or windows, of one size: spans of rows and columns.
-
-    Attributes:
-        taken: of the image: pixels that are looked up, or resampled.
-        axes: of the resample, rows and columns; None: there is none.
-        made: of outputs: those that the axes keep, or that are taken.
-    """
-
-    taken: tuple[Span, Span]
-    axes: tuple[Axis, Axis] | None
-    made: tuple[Span, Span]
-
-    @property
-    def fills(self) -> bool:
-        """Whether something is to be filled in."""
-        return any(span.inner < span.length for span in self.made)
-
-    @property
-    def empty(self) -> bool:
-        """Whether no output is made of pixels."""
-        return not all(span.inner for span in self.made)

@@ -4,10 +4,29 @@
 #ifdef __CUDACC__
 #define PIXEL __device__ __forceinline__
 #else
+#include <cmath>
 #define PIXEL inline
 #endif
 
 namespace px {
+
+// x * y + z, rounded once. Nothing else is fused.
+PIXEL float fused(float x, float y, float z) {
+#ifdef __CUDACC__
+    return __fmaf_rn(x, y, z);
+#else
+    return std::fma(x, y, z);
+#endif
+}
+
+// The nearest integer, halves to even.
+PIXEL int nearest(float x) {
+#ifdef __CUDACC__
+    return __float2int_rn(x);
+#else
+    return static_cast<int>(std::nearbyint(x));
+#endif
+}
 
 // Two int16 weights (of a word) times two bytes of a word, the lower or the upper ones, plus a sum.
 template <bool upper>
@@ -64,6 +83,7 @@ PIXEL unsigned read_word(const unsigned char* at) {
 #ifdef __CUDACC__
     return __ldg(reinterpret_cast<const unsigned*>(at));
 #else
+    emulated::read(at, 4);
     return *reinterpret_cast<const unsigned*>(at);
 #endif
 }
@@ -72,6 +92,7 @@ PIXEL unsigned read_byte(const unsigned char* at) {
 #ifdef __CUDACC__
     return __ldg(at);
 #else
+    emulated::read(at, 1);
     return *at;
 #endif
 }
