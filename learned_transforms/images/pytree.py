@@ -24,7 +24,7 @@ KNOWN = (Tensor, tv_tensors.Image, tv_tensors.Video, *BESIDE)
 
 
 def key_of(values: Sequence[Any]) -> Any:
-    """Return what samples share whose parts are taken in one way, whatever their sizes; None: of some, nothing is known."""
+    """Return what samples share whose parts are taken in one way, whatever their sizes; None: too little is known."""
     key: list[Any] = []
     for value in values:
         kind = type(value)
