@@ -11,7 +11,7 @@ from learned_transforms.transforms.params import from_params, to_params
 from learned_transforms.transforms.registry import spec_of
 from learned_transforms.transforms.rng import toss, toss_many
 from learned_transforms.transforms.sampler import sampler_of
-from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Spec
+from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Size, Spec
 
 Drawn = tuple[tuple[Outcome, ...], Window | None]
 """Outcomes of the random transforms of a segment, in order; and the part of the image that the first one drew."""
@@ -32,6 +32,7 @@ class Draws:
         chances: where all that is drawn are coins, each whatever the others: of each. They are tossed together.
         tossing: whether that is so.
         factored: positions of those that draw factors.
+        relative: of these, of which the size of the image decides on the factors.
         varying: some draw where the image goes, and hardly ever the same twice.
         tracking: some of these or others draw from the size that those before them left.
     """
@@ -46,6 +47,7 @@ class Draws:
         self.tossing = all(leaf.within is None for leaf in leaves) and len(self.chances) == len(self.random)
         others = [position for position in self.random if position != drawer]
         self.factored = [position for position in others if self.specs[position].factors]
+        self.relative = [position for position in self.factored if self.specs[position].relative]
         drawing = [self.specs[position] for position in others]
         self.varying = any(spec.placing or (spec.windowing and not spec.measuring) for spec in drawing)
         self.tracking = self.varying or any(spec.measuring for spec in drawing)
@@ -123,23 +125,26 @@ class Draws:
                 size = self.specs[position].size_behind(size, outcome, self.containers[position])
         return shape[0], *size
 
-    def split(self, outcomes: Sequence[Outcome], shape: Shape) -> tuple[tuple[Outcome, ...], tuple[float, ...]]:
-        """Take the factors, which go to the plan beside the image, out of outcomes; the rest decides on the plan.
-
-        Args:
-            shape: (C, H, W) of the image.
-        """
+    def split(self, outcomes: Sequence[Outcome], image: Any) -> tuple[tuple[Outcome, ...], tuple[float, ...]]:
+        """Take the factors, which go to the plan beside the image, out of outcomes; the rest decides on the plan."""
         structure: list[Outcome] = []
         factors: list[float] = []
-        known, last = self.by_position(outcomes), 0
-        for position, outcome in known.items():
+        sizes = self.sizes_before(shape_of(image), outcomes) if self.relative else {}
+        for position, outcome in zip(self.random, outcomes, strict=True):
             if position in self.factored:
-                if self.specs[position].relative:
-                    shape, last = self.shape_behind(shape, last, position, known), position
-                outcome, own = self.specs[position].split(outcome, shape[1:], self.containers[position])
+                size = sizes.get(position, (0, 0))
+                outcome, own = self.specs[position].split(outcome, size, self.containers[position])
                 factors += own
             structure.append(outcome)
         return tuple(structure), tuple(factors)
+
+    def sizes_before(self, shape: Shape, outcomes: Sequence[Outcome]) -> dict[int, Size]:
+        """Return (rows, columns) of what transforms get whose factors follow from that, of an image of ``shape``."""
+        known, last, sizes = self.by_position(outcomes), 0, {}
+        for position in self.relative:
+            shape, last = self.shape_behind(shape, last, position, known), position
+            sizes[position] = shape[1:]
+        return sizes
 
     def without_whole(self, position: int, outcomes: tuple[Outcome, ...], shape: Shape) -> tuple[Outcome, ...]:
         """Leave a crop of all that is there out of outcomes, for an image of ``shape`` (C, H, W)."""

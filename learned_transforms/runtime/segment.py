@@ -350,7 +350,7 @@ class Lane:
         outcomes, window = drawn
         factors: tuple[float, ...] = ()
         if self.draws.factored:
-            outcomes, factors = self.draws.split(outcomes, shape_of(given))
+            outcomes, factors = self.draws.split(outcomes, given)
         if self.segment.posterizing:
             outcomes = self.segment.noted(plain, outcomes)
         key = outcomes, window is None
