@@ -231,7 +231,9 @@ def readable(image: Tensor) -> Tensor:
     Raises:
         InputShapeError: the storage was taken away.
     """
-    needed = image.storage_offset() + 1 + sum((n - 1) * s for n, s in zip(image.shape, image.stride(), strict=True))
+    needed = image.storage_offset() + 1
+    for n, s in zip(image.shape, image.stride(), strict=True):
+        needed += (n - 1) * s
     if image.untyped_storage().nbytes() < needed:
         image = in_memory(image).to(image.device)
     image = image[None] if image.ndim == 3 else image if image.ndim == 4 else image.flatten(0, -4)

@@ -68,6 +68,7 @@ class Gpu:
     def __init__(self, device: int) -> None:
         self.device, self.library = device, driver_library()
         self.functions: dict[str, ctypes.c_void_p] = {}
+        self.popped = ctypes.byref(ctypes.c_void_p())
         capability = torch.cuda.get_device_capability(device)
         if capability < OLDEST:
             raise BackendError(f"it takes GPUs from compute capability 7.5 on, not of {capability[0]}.{capability[1]}")
@@ -84,7 +85,7 @@ class Gpu:
         try:
             ask(self.library, name, *arguments)
         finally:
-            self.library.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+            self.library.cuCtxPopCurrent_v2(self.popped)
 
     def function(self, name: str) -> ctypes.c_void_p:
         """Return a kernel; kept."""
@@ -96,26 +97,16 @@ class Gpu:
         return found
 
     def stream(self) -> int:
-        return torch.cuda.current_stream(self.device).cuda_stream
+        return torch._C._cuda_getCurrentRawStream(self.device)  # Without an object of torch's about it.
 
     def keeps(self) -> bool:
         return not torch.cuda.is_current_stream_capturing()
 
     def launch(self, name: str, blocks: int, shared: int, arguments: Sequence[Any], stream: int) -> None:
         pointers = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
+        grid, block = (blocks, 1, 1), (THREADS, 1, 1)
         self.within(
-            "cuLaunchKernel",
-            self.function(name),
-            blocks,
-            1,
-            1,
-            THREADS,
-            1,
-            1,
-            shared,
-            ctypes.c_void_p(stream),
-            pointers,
-            None,
+            "cuLaunchKernel", self.function(name), *grid, *block, shared, ctypes.c_void_p(stream), pointers, None
         )
 
 

@@ -112,7 +112,7 @@ template <class Level>
 PIXEL void leave(const Row& row, const Batch& batch, int image, const unsigned* levels, unsigned* parts, const Made& out,
                  int x0, int y0, int w, int h, const Level& level) {
     const int count = row.count, made = row.made, channel = out.channel, bytes = out.bytes;
-    const bool summed = row.summed != 0;
+    const bool summed = row.summed != 0, works = count > 0 || summed;
     const float mean = batch.before ? static_cast<float>(batch.before[image]) / static_cast<float>(row.pixels) : 0.0f;
     const i64 first = image * out.image;
     const int down = STEP * row.step[1] * out.row;
@@ -122,7 +122,12 @@ PIXEL void leave(const Row& row, const Batch& batch, int image, const unsigned* 
                  (row.start[0] + (x0 + x) * row.step[0]) * out.pixel;
         ROLLED for (int y = THREAD / LANES; y < h; y += STEP, at += down) {
             int v[3] = {level(0, x, y), level(1, x, y), level(2, x, y)};
-            ROLLED for (int n = 0; n < count; ++n) px::operate(row.ops[n], mean, v);
+            if (works) {
+                float f[3] = {px::real(v[0]), px::real(v[1]), px::real(v[2])};
+                ROLLED for (int n = 0; n < count; ++n) px::operate(row.ops[n], mean, f);
+                UNROLL for (int c = 0; c < 3; ++c) v[c] = px::whole(f[c]);
+                if (summed) mine += static_cast<unsigned>(px::whole(px::mixed(row.fused != 0, row.gray, f)));
+            }
             WROTE(made * bytes);
             if (bytes == 4)
                 store(levels, v, made, static_cast<unsigned*>(out.data) + first + at, channel);
@@ -130,7 +135,6 @@ PIXEL void leave(const Row& row, const Batch& batch, int image, const unsigned* 
                 store(levels, v, made, static_cast<unsigned short*>(out.data) + first + at, channel);
             else
                 store(levels, v, made, static_cast<unsigned char*>(out.data) + first + at, channel);
-            if (summed) mine += static_cast<unsigned>(px::mixed(row.fused != 0, row.gray, v));
         }
     }
     if (summed) add_up(batch, image, mine, parts);

@@ -61,17 +61,19 @@ KERNEL blur(GIVEN Row one, Batch batch, int across, int tiles, Made out) {
             BARRIER();
             continue;
         }
-        for (int i = THREAD; i < lines * columns; i += THREADS) {
-            const int line = i / columns, y = mirrored(top + line - high / 2, in.inputs[1]);
-            const int x = mirrored(left + i - line * columns - wide / 2, in.inputs[0]);
-            seen[i] = static_cast<unsigned char>(px::read_byte(plane + i64(y) * in.row + i64(x) * in.pixel));
+        for (int x = THREAD % LANES; x < columns; x += LANES) {
+            const unsigned char* from = plane + i64(mirrored(left + x - wide / 2, in.inputs[0])) * in.pixel;
+            for (int line = THREAD / LANES; line < lines; line += STEP) {
+                const int y = mirrored(top + line - high / 2, in.inputs[1]);
+                seen[line * columns + x] = static_cast<unsigned char>(px::read_byte(from + i64(y) * in.row));
+            }
         }
         BARRIER();
         for (int i = THREAD; i < columns * (BH / FOUR); i += THREADS) {
             const int y = i / columns * FOUR, x = i % columns;
             const unsigned char* from = seen + y * columns + x;
             float four[FOUR];
-            slide(weights + wide, high, [&](int k) { return static_cast<float>(from[k * columns]); }, four);
+            slide(weights + wide, high, [&](int k) { return px::real(from[k * columns]); }, four);
             UNROLL for (int k = 0; k < FOUR; ++k) sums[(y + k) * pitch + x] = four[k];
         }
         BARRIER();

@@ -1,5 +1,5 @@
-// Operations on the levels of one pixel, in float32: kernels/reference/color.py, operation by operation. A gray pixel is
-// three times that level, so that all work on three.
+// Operations on the levels of one pixel, which are whole numbers in float32: kernels/reference/color.py, operation by
+// operation. A gray pixel is three times that level, so that all work on three.
 #pragma once
 
 #include "pixels.hpp"
@@ -19,23 +19,20 @@ struct Op {
     float a, b;                  // those two numbers
 };
 
-PIXEL int truncated(float v) { return static_cast<int>(v < 0 ? 0.0f : v > 255 ? 255.0f : v); }
-
 PIXEL float joined(bool fuse, float x, float y, float z) { return fuse ? fused(x, y, z) : x * y + z; }
 
-PIXEL int mixed(bool fuse, const float* gray, const int (&v)[3]) {
-    float sum = static_cast<float>(v[0]) * gray[0];
-    sum = joined(fuse, static_cast<float>(v[1]), gray[1], sum);
-    return truncated(joined(fuse, static_cast<float>(v[2]), gray[2], sum) + gray[3]);
+PIXEL float mixed(bool fuse, const float* gray, const float (&v)[3]) {
+    const float sum = joined(fuse, v[2], gray[2], joined(fuse, v[1], gray[1], v[0] * gray[0]));
+    return truncated(sum + gray[3]);
 }
 
 PIXEL float unit(float x) { return x < 0 ? 0.0f : x > 1 ? 1.0f : x; }
 
 // Hue and saturation, then back.
-PIXEL void turn(const Op& op, int (&v)[3]) {
+PIXEL void turn(const Op& op, float (&v)[3]) {
     const float inverse = 1.0f / 255.0f, sixth = 1.0f / 6.0f;
     float x[3];
-    UNROLL for (int c = 0; c < 3; ++c) x[c] = op.divides ? static_cast<float>(v[c]) / 255.0f : static_cast<float>(v[c]) * inverse;
+    UNROLL for (int c = 0; c < 3; ++c) x[c] = op.divides ? v[c] / 255.0f : v[c] * inverse;
     const float r = x[0], g = x[1], b = x[2];
     const float most = g > b ? g : b, least = g < b ? g : b;
     const float high = r > most ? r : most, low = r < least ? r : least;
@@ -51,8 +48,8 @@ PIXEL void turn(const Op& op, int (&v)[3]) {
     hue = hue - static_cast<float>(static_cast<int>(hue)) + op.a;
     hue = hue - static_cast<float>(static_cast<int>(hue));
     hue = (hue < 0 ? hue + 1.0f : hue) * 6.0f;
-    const int whole = static_cast<int>(hue), sector = whole % 6;
-    const float along = hue - static_cast<float>(whole), part = saturation * along, rest = 1.0f - saturation;
+    const int sixths = static_cast<int>(hue), sector = sixths == 6 ? 0 : sixths;
+    const float along = hue - static_cast<float>(sixths), part = saturation * along, rest = 1.0f - saturation;
     const float falls = unit((1.0f - part) * high), lowest = unit(rest * high);
     const float rises = unit((op.divides ? 1.0f - saturation * (1.0f - along) : part + rest) * high);
     const float red = sector == 0 || sector == 5 ? high : sector == 1 ? falls : sector == 4 ? rises : lowest;
@@ -62,14 +59,14 @@ PIXEL void turn(const Op& op, int (&v)[3]) {
 }
 
 // One operation; `mean`: of the gray of the whole image, as the launch before has left it.
-PIXEL void operate(const Op& op, float mean, int (&v)[3]) {
+PIXEL void operate(const Op& op, float mean, float (&v)[3]) {
     const bool fuse = op.fused != 0;
     switch (op.kind) {
         case LOOK_UP:
-            UNROLL for (int c = 0; c < 3; ++c) v[c] = static_cast<int>(read_byte(op.table + c * 256 + v[c]));
+            UNROLL for (int c = 0; c < 3; ++c) v[c] = real(static_cast<int>(read_byte(op.table + c * 256 + whole(v[c]))));
             break;
         case ARRANGE: {
-            const int old[3] = {v[0], v[1], v[2]};
+            const float old[3] = {v[0], v[1], v[2]};
             UNROLL for (int c = 0; c < 3; ++c) v[c] = op.channels[c] == 0 ? old[0] : op.channels[c] == 1 ? old[1] : old[2];
             break;
         }
@@ -77,13 +74,12 @@ PIXEL void operate(const Op& op, float mean, int (&v)[3]) {
             v[0] = v[1] = v[2] = mixed(fuse, op.gray, v);
             break;
         case SCALE:
-            UNROLL for (int c = 0; c < 3; ++c) v[c] = truncated(static_cast<float>(v[c]) * op.a);
+            UNROLL for (int c = 0; c < 3; ++c) v[c] = truncated(v[c] * op.a);
             break;
         case BLEND_GRAY:
         case BLEND_MEAN: {
-            const float other = op.kind == BLEND_MEAN ? mean : static_cast<float>(mixed(fuse, op.gray, v));
-            UNROLL for (int c = 0; c < 3; ++c)
-                v[c] = truncated(joined(fuse, other, op.b, static_cast<float>(v[c]) * op.a));
+            const float other = op.kind == BLEND_MEAN ? mean : mixed(fuse, op.gray, v);
+            UNROLL for (int c = 0; c < 3; ++c) v[c] = truncated(joined(fuse, other, op.b, v[c] * op.a));
             break;
         }
         case TURN:
