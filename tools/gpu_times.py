@@ -215,8 +215,8 @@ def whole_set(options: argparse.Namespace, wait: Callable[[], None]) -> Iterator
 
 
 def compiled(options: argparse.Namespace, wait: Callable[[], None]) -> Iterator[dict[str, object]]:
-    """torchvision under torch.compile, where that runs within the time that there is."""
-    for name in ("seed", "eval", "train"):
+    """torchvision under torch.compile; not where windows are drawn, each of which it would compile anew."""
+    for name in ("seed", "eval"):
         count = max(options.batches)
         batches = batches_of(name, count, options.device)
         learned = lt.LearnedCompose([*PIPELINES[name], *floats(name, torch.float32)], fallback="torchvision")
