@@ -269,7 +269,9 @@ def test_many_calls_hold_no_more_memory_and_never_wait():
     finally:
         torch.cuda.set_sync_debug_mode("default")
     torch.cuda.synchronize()
-    assert (torch.cuda.memory_allocated(), torch.cuda.memory_reserved()) == held
+    # Less, where what others held was given back meanwhile.
+    assert torch.cuda.memory_allocated() <= held[0]
+    assert torch.cuda.memory_reserved() <= held[1]
 
 
 def test_a_graph_captures_it():

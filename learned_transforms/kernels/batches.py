@@ -49,7 +49,7 @@ class Rows:
         """Return the native call that was put off last, if it reads an image where it lies, and may read ``last``, of
         the same storage, too; None: it does not."""
         call, source, *_ = self.calls[-1]
-        if self.memory[-1] is not image or source != image.data_ptr():
+        if isinstance(call, cuda.Bound) or self.memory[-1] is not image or source != image.data_ptr():
             return None
         needed = call.reach + last.element_size() * last.storage_offset()
         return call if last.untyped_storage().nbytes() >= needed else None
