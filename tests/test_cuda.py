@@ -1,6 +1,7 @@
 """Tensors on a GPU: kernels with the CPU's pixels run what they can, torchvision the rest, and all stays there."""
 
 import copy
+import gc
 import pickle
 import random
 import threading
@@ -260,6 +261,7 @@ def test_many_calls_hold_no_more_memory_and_never_wait():
     batch = torch.stack([image_of(3, SIZES[0], seed) for seed in range(4)]).to(DEVICE)
     for _ in range(20):
         learned(batch)
+    gc.collect()  # What tests before have left goes now, not meanwhile.
     torch.cuda.synchronize()
     held = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
     try:
