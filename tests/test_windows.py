@@ -11,6 +11,7 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms.errors import BackendError, PipelineValueError
+from learned_transforms.images.formats import Form
 from learned_transforms.ir.indexing import Keep, Mirrored, Part
 from learned_transforms.ir.ops import Gather, Slots
 from learned_transforms.ir.plan import Plan
@@ -153,3 +154,14 @@ def test_values_type():
     chain = [v2.ToDtype(torch.float16, scale=True), v2.RandomCrop(28), v2.RandomHorizontalFlip()]
     for seed in range(4):
         assert values(check_transform(chain, image, seed=seed)).shape == (3, 28, 28)
+
+
+def test_where_windows_must_come_first_they_begin_a_segment():
+    """No kernel for a GPU cuts drawn windows out of what others made."""
+    form = Form("tensor", "uint8")
+    for backend, stops in (("cpu", [4]), ("cuda", [1, 4])):
+        transform = lt.LearnedCompose([v2.Resize(37), v2.RandomCrop(28), v2.Resize(20), v2.Pad(1)], backend=backend)
+        found = [transform.segment(form, 0).stop]
+        while found[-1] < 4:
+            found.append(transform.segment(form, found[-1]).stop)
+        assert found == stops

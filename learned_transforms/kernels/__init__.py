@@ -46,17 +46,19 @@ class Backend:
             Without a plan: why it cannot run anything here.
         there: it takes plans whose tensors are where the images are.
         whole: where it runs, it runs all that the catalogue has.
+        beginning: copies may begin where it is drawn, behind other operations.
     """
 
     compile: Callable[[Plan], Compiled]
     why_not: Callable[[Plan | None, torch.device | None, bool], str | None]
     there: bool = True
     whole: bool = True
+    beginning: bool = True
 
 
 BACKENDS: dict[str, Backend] = {
     "cpu": Backend(cpu.compile_plan, cpu.why_not),
-    "cuda": Backend(cuda.compile_plan, cuda.why_not, there=False, whole=False),
+    "cuda": Backend(cuda.compile_plan, cuda.why_not, there=False, whole=False, beginning=False),
     "reference": Backend(reference.Reference, lambda plan, device, gradients: None),
 }
 """Fastest first."""

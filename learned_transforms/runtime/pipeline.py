@@ -256,12 +256,14 @@ class Pipeline(Lowered):
         # Masks are moved by layers that no training changes.
         built = Builder(form, self.source.layers if form.container == "mask" else self.layers, self.ordered)
         reason, stop = None, len(self.pieces) if stop is None else stop
+        windows_first = self.backend != "auto" and not BACKENDS[self.backend].beginning
         for position, (_, transform) in enumerate(self.pieces[start:stop], start):
             covered = cover(transform, built.form, built.known.keys(), len(built.leaves))
             if built.leaves and not form.several and spec_of(transform).changes(built.form):
                 # What comes before may give views of the image, which is changed through them.
                 return self.outside(form, start, f"{name_of(transform)} behind it changes the image that it is given")
-            if built.leaves and looks(transform, built.form) and not built.may_cut(covered):
+            first = looks(transform, built.form) or (windows_first and spec_of(transform).windowing)
+            if built.leaves and first and not built.may_cut(covered):
                 stop = position
                 break
             if form.arrays and any(spec_of(leaf.transform).takes_arrays for leaf in leaves(transform)):
