@@ -112,8 +112,7 @@ def test_native_code_refuses_what_it_cannot_do(half):
             cpu.Program(plan_of(image, *stages)).bind(image)
     with pytest.raises(BackendError, match="16 bits only"):
         cpu.Program(plan_of(floats, Cast(torch.float32)))
-    assert "bytes and float32 only" in str(cuda.unfit(plan_of(levels, table)))
-    assert "no Cast" in str(cuda.unfit(plan_of(levels, Cast(half))))
+    assert cuda.unfit(plan_of(levels, table)) is None
 
 
 def pipelines(dtype: torch.dtype) -> dict[str, list]:
