@@ -74,6 +74,20 @@ for simd in cpu.instructions():
                 torch.manual_seed(width)
                 assert torch.equal(padded(planar(levels)), expected)
             runs += 1
+
+for simd in cpu.instructions():
+    for mode in (v2.InterpolationMode.NEAREST, v2.InterpolationMode.BILINEAR):
+        turned = v2.Compose([v2.RandomRotation(30, mode)])
+        for channels, pixel in ((3, 3), (3, 4), (2, 3)):
+            for height, width in ((31, 17), (40, 8), (9, 33), (16, 16)):
+                levels = torch.randint(0, 256, (channels, height, width), dtype=torch.uint8)
+                for image in (lambda: guarded(levels, pixel), lambda: planar(levels)):
+                    with cpu.forced(simd):
+                        torch.manual_seed(width)
+                        found = lt.LearnedCompose(turned.transforms)(image())
+                    torch.manual_seed(width)
+                    assert torch.equal(found, turned(levels)), (simd, mode, channels, pixel)
+                    runs += 1
 print(runs)
 """
 

@@ -27,6 +27,11 @@ CHAINS = {
     "edges": lambda api: [api.Resize(37), api.RandomCrop(40, padding=(1, 5), padding_mode="edge")],
     "reflected": lambda api: [api.RandomVerticalFlip(), api.RandomCrop((44, 51), padding=5, padding_mode="reflect")],
     "needed": lambda api: [api.Resize(20), api.RandomCrop(30, pad_if_needed=True, padding_mode="symmetric")],
+    "beyond": lambda api: [api.RandomApply([api.RandomCrop(60, pad_if_needed=True, padding_mode="edge")], p=0.7)],
+    "beyond, flipped": lambda api: [
+        api.RandomVerticalFlip(0.3),
+        api.RandomCrop(70, pad_if_needed=True, padding_mode="symmetric"),
+    ],
     "twice": lambda api: [api.RandomCrop((33, 44)), api.Resize(30), api.RandomCrop(24), api.RandomCrop(16)],
     "maybe": lambda api: [api.Resize(37), api.RandomApply([api.RandomCrop(28)], p=0.5), api.RandomHorizontalFlip()],
     "colored": lambda api: [

@@ -16,10 +16,11 @@ def spans_of(stages: Iterable[Stage], shape: Shape) -> Sequence[Keep] | None:
     for stage in at(stages, shape):
         kept = (stage.rows, stage.columns) if isinstance(stage, Gather) else ()
         for axis, keep in enumerate(kept):
-            if isinstance(keep, Keep):
-                if not keep.inside(spans[axis].count):
-                    return None
-                spans[axis] = spans[axis].then(keep)
+            if keep is None:
+                continue
+            if not isinstance(keep, Keep) or not keep.inside(spans[axis].count):
+                return None
+            spans[axis] = spans[axis].then(keep)
     return spans
 
 

@@ -19,6 +19,10 @@ from learned_transforms.transforms.rng import below, default_rng_active, draw, r
 from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Size, Spec, Step, is_whole, names_are
 
 
+FARTHEST = 2**24
+"""Pixels from an image that params may put a window at: an axis has no more."""
+
+
 class Windowed(Spec):
     """A transform that draws the part of the image to use."""
 
@@ -45,6 +49,12 @@ class Cut(Windowed):
     looks = False
     measuring = True
     factors = SIDES[:2]
+
+    def replay(self, entry: Any) -> Outcome | None:
+        found = super().replay(entry)
+        if found is None or (entry["height"], entry["width"]) != self.size_after((0, 0)):
+            return None
+        return found if max(abs(entry["top"]), abs(entry["left"])) <= FARTHEST else None
 
     def split(self, drawn: Outcome, size: Size, container: str) -> tuple[Outcome, tuple[float, ...]]:
         if isinstance(drawn, bool):

@@ -32,7 +32,7 @@ void frame(const uint8_t* const* planes, int64_t channels, int64_t step, int64_t
         }
     } else if (step == 4 && channels == 3) {
         const __m256i color = _mm256_set1_epi32(ONE - 1), one = _mm256_set1_epi32(ONE);
-        for (; x + 8 <= n; x += 8) {
+        for (; x + 8 < n; x += 8) {  // The first channel may be the second of four: one byte of the next pixel is read.
             const __m256i pixels = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(planes[0] + 4 * x));
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + x), _mm256_or_si256(_mm256_and_si256(pixels, color), one));
         }
