@@ -18,7 +18,6 @@ from learned_transforms.transforms.padding import filled
 from learned_transforms.transforms.rng import below, default_rng_active, draw, round_float32, toss
 from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Size, Spec, Step, is_whole, names_are
 
-
 FARTHEST = 2**24
 """Pixels from an image that params may put a window at: an axis has no more."""
 
