@@ -4,12 +4,14 @@ import json
 import os
 import resource
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from helpers import seed_v2
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms.artifacts import weights as weight_files
@@ -217,3 +219,23 @@ def test_training_a_network_drops_its_certificate():
     learned.unfreeze().unfreeze(False)
     assert lt.LearnedCompose(learned.transforms).certificates == {}
     assert flip.certificate is not None
+
+
+def test_shipped_layers_are_taken_only_if_their_certificates_say_that_they_are_faithful(monkeypatch):
+    shipped = weight_files.load(weight_files.DEFAULT)
+    poor = {key: replace(shipped.certificates[key], tier="approximate") for key in ("uint8/gray", "pil/resize_bicubic")}
+    lacking = {key: found for key, found in shipped.certificates.items() if key != "uint8/hue"}
+    doubtful = replace(shipped, certificates={**lacking, **poor})
+    monkeypatch.setattr("learned_transforms.runtime.pipeline.shipped", lambda: doubtful)
+    lt.LearnedCompose([v2.Resize(28), v2.RandomHorizontalFlip()])  # Another role, and none.
+    for transform, reason in (
+        (v2.Grayscale(), "uint8/gray: approximate"),
+        (v2.ColorJitter(hue=0.1), "uint8/hue is not"),
+    ):
+        with pytest.raises(ApproximateWeightsError, match=reason):
+            lt.LearnedCompose([transform])
+    with pytest.raises(ApproximateWeightsError, match="pil/resize_bicubic"):
+        lt.LearnedCompose.from_processor({"image_processor_type": "CLIPImageProcessor"}, backend="pil")
+    monkeypatch.setattr("learned_transforms.runtime.pipeline.shipped", lambda: replace(shipped, intact=False))
+    with pytest.raises(ApproximateWeightsError, match="changed after it was written"):
+        lt.LearnedCompose([v2.Resize(28)])

@@ -20,7 +20,7 @@ from learned_transforms.processors.patching import Patching
 from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Steps
 from learned_transforms.runtime.budget import Budget
-from learned_transforms.runtime.pipeline import shipped
+from learned_transforms.runtime.pipeline import require_shipped, shipped
 from learned_transforms.transforms.resize import resampled
 from learned_transforms.transforms.spec import Step
 
@@ -204,6 +204,7 @@ def resize_of(steps: Steps) -> tuple[str, Layer]:
 
     Raises:
         ProcessorError: there is none.
+        ApproximateWeightsError: its certificate does not say that it is faithful.
     """
     name = steps.interpolation
     if name == "lanczos" and steps.backend == "torchvision" and not resizes_by_lanczos():
@@ -213,4 +214,5 @@ def resize_of(steps: Steps) -> tuple[str, Layer]:
     if not isinstance(done, Step) or done.key is None or done.key not in layers:
         why = done if isinstance(done, str) else f"no layer {done.key}"
         raise ProcessorError(f'Expected "resample" by which {steps.backend} can resize, got {name}: {why}.')
+    require_shipped([done.key])
     return done.key, layers[done.key]

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NoReturn, cast, get_args
 
@@ -175,7 +175,7 @@ class Pipeline(Lowered):
             if key.partition("/")[2].startswith(roles) and key not in self.layers
         }
         if self.given is None:
-            weight_files.require_faithful(weight_files.DEFAULT, source, own)
+            require_shipped(own)
         self.layers.update(copy.deepcopy(own))
         self.provenance |= {name: mark for name, mark in source.provenance.items() if name.rpartition(".")[0] in own}
         if not self.trained:
@@ -399,6 +399,15 @@ def torchvision_of(transforms: Any) -> Any:
 def shipped() -> Weights:
     """Return the weights that stand for catalogued transforms; whoever takes layers asks whether they are faithful."""
     return weight_files.opened(weight_files.DEFAULT)
+
+
+def require_shipped(keys: Collection[str]) -> None:
+    """Require the certificates of shipped layers to say that they are faithful.
+
+    Raises:
+        ApproximateWeightsError: they do not.
+    """
+    weight_files.require_faithful(weight_files.DEFAULT, shipped(), keys)
 
 
 def same_as_shipped(layers: Mapping[str, nn.Module]) -> bool:
