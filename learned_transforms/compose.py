@@ -41,6 +41,7 @@ from learned_transforms.modes import dispatch_modes, functorch_level, is_compili
 from learned_transforms.runtime.executor import Run
 from learned_transforms.runtime.pipeline import Pipeline
 from learned_transforms.runtime.recorder import Tape
+from learned_transforms.runtime.routes import install
 from learned_transforms.transforms.identify import read
 from learned_transforms.transforms.rng import use_generator
 
@@ -244,7 +245,7 @@ class LearnedCompose(Pipeline):
             segment.last = key
         else:  # Twice in a row: there may be more.
             lane = segment.keep(key, image, lane)
-            self.keep_run(key, lane.entry(array))
+            self.keep_lane(key, image, lane, array)
         return lane.entry(array)(image)
 
     def forward_with(
@@ -375,6 +376,9 @@ class LearnedCompose(Pipeline):
     def __repr__(self) -> str:
         lines = "\n".join(f"    {transform}" for transform in self.transforms)
         return f"{type(self).__name__}(\n{lines}\n)"
+
+
+install(LearnedCompose)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]

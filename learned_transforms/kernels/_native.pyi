@@ -16,6 +16,28 @@ class Watch:
     def result(self, function: Callable[[], Any], value: Any) -> None: ...
     def same(self) -> bool: ...
 
+class Route:
+    """What is done to tensors of one class, shape and layout, or to PIL images of one mode and size."""
+
+    def __init__(
+        self,
+        kind: type | str,
+        shape: Sequence[int],
+        strides: Sequence[int],
+        chances: Sequence[float],
+        result: type,
+        rest: Callable[[Any, tuple[bool, ...]], Any],
+    ) -> None: ...
+    def add(self, coins: Sequence[bool], call: Call, like: Any) -> None: ...
+
+class Entry:
+    """The routes of a pipeline."""
+
+    def __init__(self, watch: Watch, empty: list[dict[Any, Any]], threads: int) -> None: ...
+    @property
+    def threads(self) -> int: ...
+    def add(self, route: Route) -> None: ...
+
 class Sampler:
     """What random transforms draw, read ahead in the state of torch's generator."""
 
@@ -176,3 +198,10 @@ def taps(
     axis: tuple[Any, ...], n_in: int, arithmetic: tuple[Any, ...], simd: str
 ) -> tuple[list[int], list[int], list[int], list[float], int]: ...
 def simd() -> list[str]: ...
+def enter(
+    owner: type,
+    names: dict[str, Any],
+    parts: dict[str, Any],
+    empty: list[Any],
+    answers: list[tuple[Callable[[], Any], Any]],
+) -> bool: ...

@@ -35,6 +35,7 @@ from learned_transforms.layers.resize import Resampling
 from learned_transforms.modes import out_of_sight
 from learned_transforms.runtime.budget import Budget
 from learned_transforms.runtime.builder import Builder, looks
+from learned_transforms.runtime.routes import Rest, direct, entry_of
 from learned_transforms.runtime.segment import MOST_LANES, Lane, Segment
 from learned_transforms.transforms.clients.entries import Views
 from learned_transforms.transforms.containers import CONTAINERS, leaves
@@ -55,7 +56,7 @@ MOST_BYTES = 2**21
 """Held by calls for the signatures and draws lately seen; beyond that all are forgotten."""
 
 CACHES = (
-    *("segments", "arrangements", "runs", "kinds", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
+    *("segments", "arrangements", "runs", "entry", "kinds", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
     *("ordered", "operating", "passing", "elsewhere"),
 )
 """What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
@@ -105,16 +106,20 @@ class Pipeline(Lowered):
         self.tell({name_of(piece.transform): reason for piece in self.pieces for reason in foreign(piece.read)})
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Another list of transforms, checked like the first, or another backend counts from the next call."""
+        """Another list of transforms, checked like the first, or another backend counts from the next call; and
+        whatever else is set may change what a call does."""
         if name in ("transforms", "backend"):
             value = listed(value) if name == "transforms" else value
             self.__dict__["watch"] = UNWATCHED
+        if name not in CACHES:
+            self.__dict__.update(runs={}, entry=None)
         super().__setattr__(name, value)
 
     def forget(self) -> None:
         """Drop everything that is worked out again when it is needed."""
         self.segments: dict[Any, Segment] = {}
         self.runs: dict[Any, Callable[[Any], Any]] = {}
+        self.entry: Any = None
         # By kind of images that one segment takes all the way: that, its lane for them, and whether they are arrays.
         self.kinds: dict[Any, tuple[Segment, Lane, bool]] = {}
         # By where it begins and what a sample is made of: how it is taken.
@@ -320,7 +325,7 @@ class Pipeline(Lowered):
         """Forget what was lowered."""
         for segment in self.__dict__.get("segments", {}).values():
             segment.release()
-        self.segments, self.runs, self.kinds, self.elsewhere = {}, {}, {}, set()
+        self.segments, self.runs, self.entry, self.kinds, self.elsewhere = {}, {}, None, {}, set()
         for network in self.networks:
             cast(Network, network).relower()
 
@@ -328,13 +333,13 @@ class Pipeline(Lowered):
         """Forget the calls for images of one signature; what was compiled serves others as well."""
         for segment in self.segments.values():
             segment.unbind()
-        self.runs = {}
+        self.runs, self.entry = {}, None
 
     def keep_segment(self, key: Any, image: Any, segment: Segment, array: bool) -> None:
         """Have images like this one, and others of its kind, go straight to a segment from now."""
         lane, kind = segment.lane(image), kind_of(image)
         if lane.kept:
-            self.keep_run(key, lane.entry(array))
+            self.keep_lane(key, image, lane, array)
         if not self.ordered and kind is not None:
             if len(self.kinds) >= MOST_LANES:
                 self.kinds.clear()
@@ -346,6 +351,14 @@ class Pipeline(Lowered):
         found = self.kinds.get(kind_of(image))
         lane = None if found is None else found[0].lane(image)
         return lane if lane is not None and lane.patient else None
+
+    def keep_lane(self, key: Any, image: Any, lane: Lane, array: bool) -> None:
+        """Have images like this one, of one signature, go straight to a lane from now."""
+        self.keep_run(key, lane.entry(array))
+        if not array and direct(lane, image) and self._compiled_call_impl is None and "forward" not in self.__dict__:
+            hooks = self._forward_hooks, self._forward_pre_hooks, self._backward_hooks, self._backward_pre_hooks
+            self.entry = entry_of(self.entry, self.watch, hooks)
+            self.entry.add(Rest(lane, image).route)
 
     def keep_run(self, key: Any, run: Callable[[Any], Any]) -> None:
         """Have images of one signature go straight on from now."""

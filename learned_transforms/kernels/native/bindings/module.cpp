@@ -11,12 +11,13 @@
 #include <malloc.h>
 #endif
 
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 
 #include "../ir/verify.hpp"
 #include "../schedule/program.hpp"
+#include "entry.hpp"
+#include "memory.hpp"
 #include "names.hpp"
 #include "sampler.hpp"
 #include "stages.hpp"
@@ -53,41 +54,13 @@ void run_all(std::vector<JobTuple> given, uintptr_t target, int64_t bytes, int64
     lt::run_all(jobs, threads);
 }
 
-// Address and bytes of the pixels in an ArrowArray (the Arrow C data interface): a flat array, or a list of fixed size.
-struct ArrowArray {
-    int64_t length, null_count, offset, n_buffers, n_children;
-    const void** buffers;
-    ArrowArray** children;
-    ArrowArray* dictionary;
-    void (*release)(ArrowArray*);
-    void* private_data;
-};
-
-std::tuple<uintptr_t, int64_t> arrow_pixels(const nb::capsule& capsule) {
-    if (std::strcmp(capsule.name(), "arrow_array") != 0) throw std::invalid_argument("not an arrow_array capsule");
-    const auto* array = static_cast<const ArrowArray*>(capsule.data());
-    if (array->release == nullptr) throw std::invalid_argument("the arrow array was released");
-    const ArrowArray* flat = array->n_children == 1 ? array->children[0] : array;
-    if (array->n_children > 1 || flat->n_buffers != 2 || array->offset != 0 || flat->offset != 0)
-        throw std::invalid_argument("an arrow array of another layout than an image's");
-    return {reinterpret_cast<uintptr_t>(flat->buffers[1]), flat->length};
-}
-
-// Where the first value of an array lies.
-uintptr_t memory_of(nb::handle array) {
-    Py_buffer view;
-    if (PyObject_GetBuffer(array.ptr(), &view, PyBUF_STRIDES) != 0) throw nb::python_error();
-    const auto address = reinterpret_cast<uintptr_t>(view.buf);
-    PyBuffer_Release(&view);
-    return address;
-}
-
 }  // namespace
 
 NB_MODULE(_native, m) {
     lt::define_watch(m);
     lt::define_sampler(m);
     lt::define_stages(m);
+    lt::define_entry(m);
     nb::class_<lt::Program>(m, "Program")
         .def(nb::init<int64_t, const std::string&>(), "channels"_a, "simd"_a)
         .def_prop_ro("simd", [](const lt::Program& p) { return p.kernels().name; })
@@ -139,8 +112,8 @@ NB_MODULE(_native, m) {
         lt::mix_batch(reinterpret_cast<const float*>(source), reinterpret_cast<float*>(target), images, values, share,
                       threads, *lt::choose(simd));
     }, "source"_a, "target"_a, "images"_a, "values"_a, "share"_a, "threads"_a, "simd"_a);
-    m.def("arrow_pixels", &arrow_pixels, "capsule"_a);
-    m.def("memory_of", &memory_of, "array"_a);
+    m.def("arrow_pixels", &lt::arrow_pixels, "capsule"_a);
+    m.def("memory_of", &lt::memory_of, "array"_a);
     m.def("simd", [] {
         std::vector<std::string> names;
         for (const lt::Kernels* kernels : lt::every_kernels())
