@@ -17,7 +17,7 @@ class Watch:
     def same(self) -> bool: ...
 
 class Route:
-    """What is done to tensors of one class, shape and layout, or to PIL images of one mode and size."""
+    """What is done to images of one kind, from their random numbers to the result."""
 
     def __init__(
         self,
@@ -25,10 +25,12 @@ class Route:
         shape: Sequence[int],
         strides: Sequence[int],
         chances: Sequence[float],
+        sampler: Sampler | None,
+        still: tuple[int, int] | None,
         result: type,
-        rest: Callable[[Any, tuple[bool, ...]], Any],
+        rest: Callable[[Any, tuple[bool, ...], tuple[int, int, int, int] | None], Any],
     ) -> None: ...
-    def add(self, coins: Sequence[bool], call: Call, like: Any) -> None: ...
+    def add(self, outcomes: Sequence[bool], call: Call, like: Any) -> None: ...
 
 class Entry:
     """The routes of a pipeline."""
@@ -36,7 +38,7 @@ class Entry:
     def __init__(self, watch: Watch, empty: list[dict[Any, Any]], threads: int) -> None: ...
     @property
     def threads(self) -> int: ...
-    def add(self, route: Route) -> None: ...
+    def add(self, route: Route, every: bool) -> None: ...
 
 class Sampler:
     """What random transforms draw, read ahead in the state of torch's generator."""

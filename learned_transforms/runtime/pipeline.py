@@ -343,7 +343,9 @@ class Pipeline(Lowered):
         if not self.ordered and kind is not None:
             if len(self.kinds) >= MOST_LANES:
                 self.kinds.clear()
-            self.kinds[kind] = segment, segment.roaming[kind], array
+            roaming = segment.roaming[kind]
+            self.kinds[kind] = segment, roaming, array
+            self.open(image, roaming, array)
 
     def patient(self, image: Any) -> Lane | None:
         """Return the lane of images that one segment takes all the way, to rows of a batch; None: they go one by
@@ -355,10 +357,15 @@ class Pipeline(Lowered):
     def keep_lane(self, key: Any, image: Any, lane: Lane, array: bool) -> None:
         """Have images like this one, of one signature, go straight to a lane from now."""
         self.keep_run(key, lane.entry(array))
-        if not array and direct(lane, image) and self._compiled_call_impl is None and "forward" not in self.__dict__:
-            hooks = self._forward_hooks, self._forward_pre_hooks, self._backward_hooks, self._backward_pre_hooks
-            self.entry = entry_of(self.entry, self.watch, hooks)
-            self.entry.add(Rest(lane, image).route)
+        self.open(image, lane, array)
+
+    def open(self, image: Any, lane: Lane, array: bool) -> None:
+        """Have native code know images like this one whole, which a lane runs on, if it can."""
+        if array or not direct(lane, image) or self._compiled_call_impl is not None or "forward" in self.__dict__:
+            return
+        hooks = self._forward_hooks, self._forward_pre_hooks, self._backward_hooks, self._backward_pre_hooks
+        self.entry = entry_of(self.entry, self.watch, hooks)
+        self.entry.add(Rest(lane, image).route, not lane.kept)
 
     def keep_run(self, key: Any, run: Callable[[Any], Any]) -> None:
         """Have images of one signature go straight on from now."""

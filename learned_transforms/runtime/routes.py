@@ -1,5 +1,5 @@
 """Calls that native code knows whole, from the checks to the result: of images like those that came before, for which
-nothing is drawn but coins. Whatever else comes takes the way through Python, which makes such routes.
+coins are drawn, and a window. Whatever else comes takes the way through Python, which makes such routes.
 
 A route gives what ``__call__`` of the class gives, and leaves the same random state; there is none where hooks, modes
 of torch or a compiler look into calls.
@@ -13,22 +13,23 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.modules import module
 
-from learned_transforms.images.formats import MARKED
+from learned_transforms.images.formats import MARKED, Window
 from learned_transforms.installed import EXPORTS_SAFELY
+from learned_transforms.kernels.cpu import PIXELS
 from learned_transforms.kernels.extension import _native
 from learned_transforms.kernels.memory import output_of
 from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, tracing_state
 from learned_transforms.runtime.segment import Lane
 from learned_transforms.transforms.rng import buffer_of, default_dtype, function_mode
 
-MOST_COINS = 6
-"""Of a route: each doubles what it may run."""
+MOST_OUTCOMES = 6
+"""Coins of a route, and windows: each doubles what it may run."""
 
 RESULTS = {"tensor": Tensor, **{container: kind for kind, container in MARKED.items()}}
 """By container: the class of tensors that a route gives."""
 
 if TYPE_CHECKING:
-    from learned_transforms.kernels._native import Entry
+    from learned_transforms.kernels._native import Call, Entry
 
 
 def install(owner: type) -> bool:
@@ -48,6 +49,7 @@ def install(owner: type) -> bool:
         "bytes_of": storage.nbytes,
         "plainly": torch._C.DisableTorchFunctionSubclass,
         "buffer_of": buffer_of,
+        "state_of": torch.default_generator.get_state,
         "threads": torch.get_num_threads,
     }
     hooks = [value for name, value in vars(module).items() if name.startswith("_global_") and isinstance(value, dict)]
@@ -71,22 +73,23 @@ def entry_of(entry: "Entry | None", watch: Any, hooks: Sequence[dict[Any, Any]])
 
 def direct(lane: Lane, image: Any) -> bool:
     """Return whether there may be a route for images like this one, which a lane runs on."""
-    segment, draws = lane.segment, lane.draws
-    if _native is None or not (lane.kept and draws.tossing and len(draws.chances) <= MOST_COINS):
-        return False
     if isinstance(image, Tensor):
-        taken = image.dtype == torch.uint8 and image.device.type == "cpu"
+        taken = image.dtype == torch.uint8 and image.device.type == "cpu" and image.ndim in (3, 4)
     else:
         taken = isinstance(image, Image.Image) and EXPORTS_SAFELY
-    changing = segment.inplace or segment.overwriting is not None
-    return taken and segment.form.container in RESULTS and not (changing or segment.trainable)
+    segment, draws = lane.segment, lane.draws
+    sampled = draws.sampler is not None and draws.sampler.pays and not draws.factored
+    drawn = len(draws.random) <= MOST_OUTCOMES and (draws.tossing or sampled)
+    # What is done before the network, or to the image itself.
+    early = segment.inplace or segment.overwriting is not None or segment.erasing or segment.croppers
+    return bool(_native and taken and drawn and segment.form.container in RESULTS and not (early or segment.trainable))
 
 
 class Rest:
-    """What runs on images whose coins native code has tossed, until it knows what to run by itself.
+    """What runs on images for which native code has drawn, until it knows what to run by itself.
 
     Args:
-        lane: what runs on images like this one.
+        lane: what runs on images like this one: of their signature, or of their kind.
         image: one of them.
 
     Attributes:
@@ -94,29 +97,52 @@ class Rest:
     """
 
     def __init__(self, lane: Lane, image: Any) -> None:
-        self.lane, self.result = lane, RESULTS[lane.segment.form.container]
-        tensor = isinstance(image, Tensor)
-        kind, shape, strides = (type(image), image.shape, image.stride()) if tensor else (image.mode, image.size, ())
-        self.lead = image.shape[:-3] if tensor else ()
-        self.route = _native.Route(kind, shape, strides, lane.draws.chances, self.result, self)
+        self.lane, segment, sampler = lane, lane.segment, lane.draws.sampler
+        self.kind, shape, strides = layout_of(image)
+        self.lead = shape[:-3]
+        self.route = _native.Route(
+            self.kind,
+            shape if lane.kept else shape[:1],
+            strides if lane.kept else (),
+            lane.draws.chances,
+            None if sampler is None else sampler.native,
+            segment.window_size if segment.resizing else None,
+            RESULTS[segment.form.container],
+            self,
+        )
 
-    def __call__(self, image: Any, coins: tuple[bool, ...]) -> Any:
-        held: list[Any] = []
-        made = self.lane.any_image(image, (coins, None), lambda *what: held.extend(what))
+    def __call__(self, image: Any, outcomes: tuple[bool, ...], window: Window | None) -> Any:
+        """Return what the network makes of an image under what was drawn; and have native code know that, if it can."""
+        lane, held = self.lane, list[Any]()
+        made = lane.any_image(image, (outcomes, window), lambda *what: held.extend(what))
         if not held:
             return made
         call, source, memory, *_ = held
         # What was copied first is not run by address; PIL images tell of theirs by a capsule.
         copied = source != image.data_ptr() if isinstance(image, Tensor) else isinstance(memory, Tensor)
-        if isinstance(call, _native.Call) and not copied:
+        if isinstance(call, _native.Call) and not copied and (outcomes, window is None) in lane.calls:
             with torch.inference_mode(False):
-                self.know(coins, call)
-        return self.lane.any_image(image, (coins, None))
+                self.know(outcomes, call)
+        return lane.any_image(image, (outcomes, window))
 
-    def know(self, coins: tuple[bool, ...], call: Any) -> None:
-        """Have native code run a call under an outcome from now, if torch makes tensors that lie as its results do."""
+    def know(self, outcomes: tuple[bool, ...], call: "Call") -> None:
+        """Have native code run a call under outcomes from now, if torch makes tensors that lie as its results do."""
         size, dtype = output_of(call, self.lead, call.interleaved)
         like = torch.empty(size, dtype=dtype, device="cpu")
         like = like.movedim(-1, -3) if call.interleaved else like
         if torch.empty_like(like).stride() == like.stride():
-            self.route.add(coins, call, like)
+            self.route.add(outcomes, call, like)
+
+    def memory(self, channels: int, rows: int, columns: int, like: Tensor, interleaved: bool) -> Tensor:
+        """Return a tensor for a result of another size."""
+        if interleaved:
+            return like.new_empty((rows, columns, channels)).movedim(-1, -3)
+        return like.new_empty((channels, rows, columns))
+
+
+def layout_of(image: Any) -> tuple[type | str, tuple[int, ...], tuple[int, ...]]:
+    """Return the class of a tensor, or the mode of a PIL image; its shape and strides, as native code reads it."""
+    if isinstance(image, Tensor):
+        return type(image), tuple(image.shape), image.stride()
+    channels, pixel = PIXELS[image.mode]
+    return image.mode, (channels, image.height, image.width), (1, image.width * pixel, pixel)

@@ -1,59 +1,12 @@
-// Calls that Python never sees: from the checks to the result, for images like those that came before.
+// Calls that Python never sees, for images of which it is known what is done to them.
 #pragma once
 
 #include <nanobind/nanobind.h>
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
-#include "../schedule/program.hpp"
-#include "memory.hpp"
-
 namespace lt {
-
-// An image, as far as it was looked at.
-struct Arrival {
-    nanobind::handle image;
-    bool tensor;
-    TensorInfo info;             // of a tensor
-    nanobind::object mode, size;  // of a PIL image
-};
-
-// What is done to tensors of one class, shape and layout, or to PIL images of one mode and size.
-class Route {
-  public:
-    // kind: the class of tensors, or the mode of PIL images. shape: of tensors, or (width, height). strides: of tensors.
-    // chances: what the draw of each coin must be below for it to fall. result: the class of results, a tensor's.
-    // rest: `rest(image, coins) -> result` runs where nothing is known of an outcome; it may make that known.
-    Route(nanobind::object kind, std::vector<int64_t> shape, std::vector<int64_t> strides, std::vector<double> chances,
-          nanobind::object result, nanobind::object rest);
-
-    // Under this outcome a native call runs, and gives a tensor like this one.
-    void add(const std::vector<bool>& coins, std::shared_ptr<const Call> call, nanobind::object like);
-
-    // The result; invalid, and no number was drawn: the image is of another kind.
-    nanobind::object run(const Arrival& given, int64_t threads) const;
-
-    int traverse(visitproc visit, void* arg) const;
-
-  private:
-    struct Known {
-        std::shared_ptr<const Call> call;
-        nanobind::object like;
-    };
-
-    // Where the values of an image lie, which `owner` holds, if it is not the image itself; null: it is another.
-    const uint8_t* tensor(const Arrival& given) const;
-    const uint8_t* pil(const Arrival& given, nanobind::object& owner) const;
-
-    nanobind::object kind_;
-    std::vector<int64_t> shape_, strides_;
-    std::vector<double> chances_;
-    nanobind::object result_, rest_;
-    std::vector<Known> known_;  // by the bits of an outcome
-    int64_t reach_ = 0;
-};
 
 // The routes of a pipeline. Whoever changes it in a way that is not watched makes another.
 class Entry {
@@ -62,7 +15,8 @@ class Entry {
     // torch.
     Entry(nanobind::object watch, nanobind::list empty, int64_t threads);
 
-    void add(nanobind::object route);
+    // The last route is the first to be tried; one for images of every size comes behind the others.
+    void add(nanobind::object route, bool every);
     int64_t threads() const { return threads_; }
 
     // The result; invalid: Python must look at the image.
@@ -72,10 +26,10 @@ class Entry {
     void clear();
 
   private:
-    static constexpr size_t MOST = 8;
+    static constexpr size_t MOST = 8;  // of either
 
     nanobind::object watch_;
-    std::vector<nanobind::object> empty_, routes_;
+    std::vector<nanobind::object> empty_, routes_, every_;
     int64_t threads_;
     size_t next_ = 0;
 };

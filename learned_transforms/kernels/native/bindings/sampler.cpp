@@ -190,12 +190,18 @@ std::optional<std::pair<nb::object, nb::object>> Sampler::draw(Upcoming& numbers
     return std::pair{std::move(outcomes), std::move(window)};
 }
 
+std::optional<Sampler::Ahead> Sampler::ahead(const uint8_t* state, int64_t channels, int64_t rows, int64_t columns) const {
+    if (!known(channels, rows, columns)) return {};
+    Upcoming numbers(state);
+    auto drawn = draw(numbers, channels, rows, columns);
+    if (!drawn) return {};
+    return Ahead{numbers.count(), (numbers.last() & MASK) * STEP, std::move(drawn->first), std::move(drawn->second)};
+}
+
 nb::object Sampler::operator()(uintptr_t state, int64_t channels, int64_t rows, int64_t columns) const {
-    if (!known(channels, rows, columns)) return nb::none();
-    Upcoming numbers(reinterpret_cast<const uint8_t*>(state));
-    const auto drawn = draw(numbers, channels, rows, columns);
-    if (!drawn) return nb::none();
-    return nb::make_tuple(numbers.count(), (numbers.last() & MASK) * STEP, drawn->first, drawn->second);
+    const auto found = ahead(reinterpret_cast<const uint8_t*>(state), channels, rows, columns);
+    if (!found) return nb::none();
+    return nb::make_tuple(found->count, found->last, found->outcomes, found->window);
 }
 
 nb::object Sampler::many(uintptr_t state, int64_t channels, int64_t rows, int64_t columns, int64_t images) const {

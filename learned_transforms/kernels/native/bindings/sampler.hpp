@@ -50,6 +50,16 @@ class Sampler {
     void params(int64_t gate);
     void part(nanobind::str name, const std::string& kind, double low, double high, double chance);
 
+    struct Ahead {
+        int64_t count;  // of numbers that were used
+        double last;    // of them, in 0..1
+        nanobind::object outcomes, window;
+    };
+
+    // What comes next, by the state of torch's generator; none: in doubt.
+    std::optional<Ahead> ahead(const uint8_t* state, int64_t channels, int64_t rows, int64_t columns) const;
+    size_t draws() const { return draws_.size(); }
+
     // (how many numbers were used, the last of them in 0..1, what each draw gave, the window or None), or None: in doubt.
     nanobind::object operator()(uintptr_t state, int64_t channels, int64_t rows, int64_t columns) const;
     // The same for each of so many images, in order: (how many, the last, [(what each draw gave, the window or None)]).

@@ -67,6 +67,11 @@ class Call {
     Call(std::shared_ptr<const Program> program, int64_t images, std::array<int64_t, 3> shape, std::array<int64_t, 3> strides,
          int64_t step, Dtype dtype, bool interleaved, bool windowed);
 
+    // The same for one image of another shape (C, H, W) and layout.
+    std::shared_ptr<const Call> like(std::array<int64_t, 3> shape, std::array<int64_t, 3> strides, bool windowed) const {
+        return std::make_shared<const Call>(program_, 1, shape, strides, 0, batch_.first.dtype, target_.interleaved, windowed);
+    }
+
     // Shape and dtype of one output image, and the bytes of all of them.
     const Target& output() const { return target_; }
     int64_t passes() const { return passes_->count(); }
