@@ -1,4 +1,4 @@
-// The stages of a plan, as the native backend holds them; ir/ops.py says what each means.
+// The stages of a plan, as the native backend holds them; ir/ops/ says what each means.
 #pragma once
 
 #include <algorithm>
@@ -203,7 +203,7 @@ struct Sizing {
     Size of(const Size& size) const;
 };
 
-// A resize of images of any size; see ir/ops.py.
+// A resize of images of any size; see ir/ops/.
 struct Resize {
     Sizing sizing;
     std::variant<Resample, Gather> made;  // for one output, and nearest to one
@@ -320,7 +320,7 @@ struct BoxBlur {
     int64_t passes;
 };
 
-// Each output pixel is what lies at a place of the image, which a matrix gives; see ir/ops.py.
+// Each output pixel is what lies at a place of the image, which a matrix gives; see ir/ops/.
 struct Warp {
     enum Form { cut, from_fill, sum };
 

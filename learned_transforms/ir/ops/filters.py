@@ -1,0 +1,61 @@
+"""Operations that smooth or sharpen: each pixel is made of those around it."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.indexing import BORDERS as PADS
+from learned_transforms.ir.indexing import check_padding
+from learned_transforms.ir.ops.base import Alike, Factor, Shape, Stage
+
+BORDERS = ("copy", *PADS)
+"""What a filter does where its window leaves the image: give the pixel as it is, or take what ``indexing.BORDERS``
+says."""
+
+
+@dataclass(frozen=True, eq=False)
+class Filter(Alike):
+    """Correlation with a window: ``out[y, x] = sum_ij weights[i, j] * in[y + i - h // 2, x + j - w // 2]``.
+
+    ``weights`` is float64 ``[h, w]``, both odd; terms are summed row by row; ``border`` is one of ``BORDERS``.
+    """
+
+    weights: Tensor
+    border: str
+    arithmetic: Arithmetic
+
+
+@dataclass(frozen=True, eq=False)
+class Blur(Alike):
+    """Smooth with taps ``exp(sum_k coefficients[k] * (distance / sigma) ** (2 * k + 2))``, scaled to a sum of 1.
+
+    Rows are summed first, into float32, then columns; ``size`` (height, width) of the window, both odd. Beyond the
+    image lies ``border``; ``limited``: no more of it may be mirrored than there is. Taps are worked out in float64 and
+    rounded to float32.
+    """
+
+    coefficients: Tensor
+    sigma: Factor
+    size: tuple[int, int]
+    border: str
+    arithmetic: Arithmetic
+    limited: bool = False
+
+    def at(self, shape: Shape) -> Stage | None:
+        if self.limited and self.border in ("reflect", "symmetric"):
+            down, across = (length // 2 for length in self.size)
+            check_padding((across, down, across, down), shape[1:], self.border)
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class BoxBlur(Alike):
+    """Smooth uint8 images with ``passes`` boxes after another, along rows, then down columns, near a Gaussian of sigma.
+
+    A box counts pixels up to ``radius`` away alike, and those behind them less; beyond the image lies its nearest
+    pixel; each pass rounds half up. See ``kernels.reference.color.box_of``.
+    """
+
+    sigma: Factor
+    passes: int
