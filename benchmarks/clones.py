@@ -27,7 +27,7 @@ from torchvision.transforms.v2 import functional as F
 from learned_transforms.errors import InputShapeError
 from learned_transforms.images.formats import to_tensor
 from learned_transforms.trainer import Result, retrain
-from learned_transforms.trainer.data.sources import HELD_OUT_PHOTOS, PHOTOS, TRAINING_PHOTOS, photo, photo_patches
+from learned_transforms.trainer.data.bundled import HELD_OUT_PHOTOS, PHOTOS, TRAINING_PHOTOS, photo, photo_patches
 
 BT709 = torch.tensor([0.2126, 0.7152, 0.0722], dtype=torch.float64)[:, None, None]
 ROWS, COLUMNS = np.mgrid[0:64, 0:64].astype(np.float32)

@@ -12,7 +12,8 @@ from torchvision.transforms.v2 import functional as F
 
 from learned_transforms.errors import InputShapeError
 from learned_transforms.trainer import Result
-from learned_transforms.trainer.data.sources import HELD_OUT_PHOTOS, as_kind, as_tensor, photo
+from learned_transforms.trainer.data.bundled import HELD_OUT_PHOTOS, photo
+from learned_transforms.trainer.data.sources import as_kind, as_tensor
 
 SIZES = ((427, 640), (224, 224), (333, 250), (97, 211), (310, 83))
 """Of held-out photos; training sees the last two nowhere."""

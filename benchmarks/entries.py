@@ -24,7 +24,7 @@ from torchvision.transforms import v2
 import learned_transforms as lt
 from learned_transforms.certificate import FLOAT_TOLERANCE
 from learned_transforms.images.formats import to_tensor
-from learned_transforms.trainer.data.sources import PHOTOS, photo
+from learned_transforms.trainer.data.bundled import PHOTOS, photo
 
 SIZES = (
     *((224, 224), (256, 341), (300, 451), (375, 500), (500, 333)),

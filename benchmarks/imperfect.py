@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from learned_transforms.trainer.data.sources import TRAINING_PHOTOS, photo, photo_patches
+from learned_transforms.trainer.data.bundled import TRAINING_PHOTOS, photo, photo_patches
 
 CURVE = torch.tensor([round((level / 255) ** 0.8 * 255) for level in range(256)], dtype=torch.uint8)
 Imperfect = tuple[Sequence[tuple[Tensor, Tensor]], Callable[[Tensor], Tensor], Sequence[int]]

@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 
 from learned_transforms.certificate import FLOAT_TOLERANCE
 from learned_transforms.images.formats import from_tensor, to_tensor
-from learned_transforms.trainer.data.sources import PHOTOS, photo, photo_patches
+from learned_transforms.trainer.data.bundled import PHOTOS, photo, photo_patches
 
 PHOTO = "hubble"
 """It has detail at every scale, and training never sees it."""

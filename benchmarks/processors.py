@@ -16,7 +16,7 @@ import transformers
 from PIL import Image
 
 import learned_transforms as lt
-from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.data.bundled import PHOTOS
 
 NAMES = ("CLIP", "Siglip", "Siglip2", "ViT", "Bit", "Qwen2VL")
 BACKENDS = {"torchvision": "ImageProcessor", "pil": "ImageProcessorPil"}

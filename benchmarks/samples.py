@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 
 import learned_transforms as lt
 from learned_transforms.images.formats import from_tensor
-from learned_transforms.trainer.data.sources import photo
+from learned_transforms.trainer.data.bundled import photo
 
 SIZES = ((480, 640), (427, 640), (640, 480), (375, 500), (500, 375), (333, 500), (640, 427), (612, 612), (360, 640),
          (426, 640))  # fmt: skip

@@ -16,7 +16,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
 import learned_transforms as lt
-from learned_transforms.trainer.data.sources import HELD_OUT_PHOTOS, photo
+from learned_transforms.trainer.data.bundled import HELD_OUT_PHOTOS, photo
 
 SIDE = 224
 WARPS: dict[str, Callable[[Any, InterpolationMode], Any]] = {

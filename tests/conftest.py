@@ -27,7 +27,7 @@ def seeded():
 
 @pytest.fixture(scope="session")
 def photos() -> dict[str, Tensor]:
-    from learned_transforms.trainer.data.sources import HELD_OUT_PHOTOS, TRAINING_PHOTOS, photo
+    from learned_transforms.trainer.data.bundled import HELD_OUT_PHOTOS, TRAINING_PHOTOS, photo
 
     return {name: photo(name) for name in (*TRAINING_PHOTOS, *HELD_OUT_PHOTOS)}
 

@@ -10,7 +10,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.grid import GridResampling, mean_of, settled_grid
 from learned_transforms.layers.network import Network
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.data.bundled import PHOTOS
 
 ONE, STILL = torch.ones(1, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
 ROUNDED = Arithmetic("float64", rounding="half_even")

@@ -8,7 +8,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.kernels.reference.rounding import multiply_add
 from learned_transforms.layers.pointwise import Mixing
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.data.bundled import PHOTOS
 
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
 GAINS = np.eye(3) * 1.9 - 0.2

@@ -21,8 +21,9 @@ from learned_transforms.errors import CheckpointError, LearnedTransformsError, O
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.optim.checkpoint import Checkpoint
-from learned_transforms.trainer.optim.fit import Settings, fit_separable, fit_unstructured, separable
+from learned_transforms.trainer.optim.fit import fit_separable, fit_unstructured, separable
 from learned_transforms.trainer.optim.kernel import fit_kernel, kernel_matrices
+from learned_transforms.trainer.optim.training import Settings
 
 EPOCHS = 6
 FINGERPRINT = {"epochs": EPOCHS, "size": (5, 4), "min_delta": 0.1, "data": "c0ffee"}

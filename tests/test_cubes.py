@@ -11,7 +11,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.cube import ColorCube
 from learned_transforms.layers.network import Network
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import PHOTOS, photo
+from learned_transforms.trainer.data.bundled import PHOTOS, photo
 from learned_transforms.trainer.search.cube import hats, nodes_along
 
 GRID = (5, 9, 12)

@@ -11,18 +11,16 @@ from PIL import Image
 
 from learned_transforms.errors import DataError, InputTypeError, PipelineValueError, TeacherError
 from learned_transforms.trainer import gather, retrain
-from learned_transforms.trainer.data.sources import (
+from learned_transforms.trainer.data.asking import ask, find_kind
+from learned_transforms.trainer.data.bundled import (
     SYNTHETIC,
-    as_kind,
-    ask,
     every_color,
-    find_kind,
     held_out_images,
     photo_patches,
-    read_images,
     synthetic,
     training_images,
 )
+from learned_transforms.trainer.data.sources import as_kind, read_images
 
 
 def test_every_source_is_read(tmp_path):

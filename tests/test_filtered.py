@@ -9,7 +9,7 @@ from learned_transforms.layers.filter import Filtering
 from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer import retrain, shipped_kernels
-from learned_transforms.trainer.data.sources import PHOTOS, photo, training_images
+from learned_transforms.trainer.data.bundled import PHOTOS, photo, training_images
 from learned_transforms.trainer.search.filtered import filtered_form
 from learned_transforms.trainer.search.outliers import QUICK
 from learned_transforms.trainer.search.problem import Form, Problem, attempt, labelled

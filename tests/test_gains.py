@@ -3,7 +3,7 @@
 import numpy as np
 
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.data.bundled import PHOTOS
 
 
 def watermark(array):

@@ -14,7 +14,7 @@ from learned_transforms.layers.network import Network
 from learned_transforms.layers.resize import RESIZED, Resampling
 from learned_transforms.layers.size_rules import SizeRule, is_rule
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.data.bundled import PHOTOS
 from learned_transforms.trainer.sizes.bounds import limits_of
 from learned_transforms.trainer.sizes.hypotheses import learn_rules
 from learned_transforms.trainer.sizes.layouts import Looker

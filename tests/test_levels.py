@@ -9,8 +9,9 @@ from learned_transforms.certificate import measure
 from learned_transforms.layers.pointwise import Lookup, Mixing
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer import retrain
+from learned_transforms.trainer.data.bundled import PHOTOS
 from learned_transforms.trainer.data.quantization import Levels, lattice, merged
-from learned_transforms.trainer.data.sources import PHOTOS, Pairs
+from learned_transforms.trainer.data.sources import Pairs
 
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 CAFFE = np.float32([103.939, 116.779, 123.68])

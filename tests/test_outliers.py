@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as F
 
 from learned_transforms.errors import OutputError, PipelineValueError
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import TRAINING_PHOTOS, photo, photo_patches
+from learned_transforms.trainer.data.bundled import TRAINING_PHOTOS, photo, photo_patches
 from learned_transforms.trainer.search.noisy import noisy_table, stiffness_of
 from learned_transforms.trainer.search.outliers import QUICK, outliers_of
 from learned_transforms.trainer.search.problem import Labelled, Problem

@@ -14,7 +14,7 @@ from learned_transforms.layers.pooling import MOST_BITS, AveragePooling
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.layers.size_rules import SizeRule
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.data.bundled import PHOTOS
 from learned_transforms.trainer.search.blocks import with_blocks
 from learned_transforms.trainer.sizes.bounds import Comparer, find_bounds
 

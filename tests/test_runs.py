@@ -14,7 +14,7 @@ from learned_transforms import trainer
 from learned_transforms.cli.main import main
 from learned_transforms.errors import DataError, OutputError, PipelineValueError, TeacherError
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import ask, find_kind
+from learned_transforms.trainer.data.asking import ask, find_kind
 
 
 def images(count=60, size=(12, 12)):

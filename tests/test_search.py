@@ -27,7 +27,7 @@ from learned_transforms.layers.pointwise import Lookup, Mixing
 from learned_transforms.layers.rank import Ranking
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.data.bundled import PHOTOS
 from learned_transforms.trainer.search.search import longest_monotone
 from learned_transforms.trainer.zoo.impulse import learn_kernel
 

@@ -18,7 +18,7 @@ from learned_transforms.layers.network import Network
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.plain import LONGEST
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.data.bundled import PHOTOS
 from learned_transforms.trainer.search.placement import Line, Placement
 from learned_transforms.trainer.search.recognize import recognize
 

@@ -10,7 +10,7 @@ from test_checkpoint import EPOCHS, open_checkpoint, settings_with, stop_after
 
 from learned_transforms.errors import CheckpointError, OutputError
 from learned_transforms.trainer.optim.checkpoint import Checkpoint
-from learned_transforms.trainer.optim.fit import Settings, train
+from learned_transforms.trainer.optim.training import Settings, train
 
 
 def train_counter(settings, losses, stop=None, name="x"):

@@ -9,7 +9,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.fixed_point import FixedPointResampling
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.resize import Resampling
-from learned_transforms.trainer.data.sources import photo, training_images
+from learned_transforms.trainer.data.bundled import photo, training_images
 from learned_transforms.trainer.search.choosing import COPY
 from learned_transforms.trainer.search.outliers import QUICK
 from learned_transforms.trainer.search.problem import Form, Problem, attempt, labelled

@@ -17,8 +17,9 @@ from learned_transforms.layers.fixed_size import Separable
 from learned_transforms.layers.geometry import Flipping
 from learned_transforms.layers.pointwise import Lookup, Mixing
 from learned_transforms.layers.resize import Resampling
-from learned_transforms.trainer import EarlyStopping, certify, gather, retrain
-from learned_transforms.trainer.data.sources import training_images
+from learned_transforms.trainer import EarlyStopping, gather, retrain
+from learned_transforms.trainer.conclusion import certify
+from learned_transforms.trainer.data.bundled import training_images
 from learned_transforms.trainer.optim.fit import fit_intervals
 from learned_transforms.trainer.optim.snap import on_grid, snap
 from learned_transforms.trainer.zoo.build import KINDS, NAME, ROLES, TWIN, learn, opaque
@@ -245,7 +246,7 @@ def test_early_stopping():
 
 
 def test_the_best_weights_come_back(images):
-    from learned_transforms.trainer.optim.fit import Settings, train
+    from learned_transforms.trainer.optim.training import Settings, train
 
     weight = torch.zeros(1)
     losses = iter([3.0, 1.0, 2.0, 2.0])

@@ -12,7 +12,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.unsharp import DIFFERENCES, HIGHEST, UnsharpMasking
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import PHOTOS, photo, training_images
+from learned_transforms.trainer.data.bundled import PHOTOS, photo, training_images
 from learned_transforms.trainer.search.outliers import QUICK
 from learned_transforms.trainer.search.problem import Form, Labelled, Problem, attempt, labelled
 from learned_transforms.trainer.search.unsharp import unsharp_form

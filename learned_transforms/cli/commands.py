@@ -96,7 +96,8 @@ def read_groups(folder: Path, skipped: list[str]) -> Iterator[tuple[str, Tensor]
 
 def answer_of(run: Callable[[Any], Any], kind: str, is_teacher: bool = True) -> Answer:
     """Return how a teacher, or a model, is asked."""
-    from learned_transforms.trainer.data.sources import as_kind, as_tensor, ask_once
+    from learned_transforms.trainer.data.asking import ask_once
+    from learned_transforms.trainer.data.sources import as_kind, as_tensor
 
     if is_teacher:
         return lambda image, number: ask_once(run, image, kind, number)[0]

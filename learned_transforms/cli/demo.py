@@ -24,7 +24,8 @@ from learned_transforms.layers.fixed_size import Separable
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer import Result, retrain
-from learned_transforms.trainer.data.sources import as_kind, held_out_images, training_images
+from learned_transforms.trainer.data.bundled import held_out_images, training_images
+from learned_transforms.trainer.data.sources import as_kind
 from learned_transforms.trainer.figures import Example, curves, drawing, examples, kernel, matrices, new_figure
 from learned_transforms.trainer.stages import tell
 from learned_transforms.trainer.zoo.build import learn

@@ -129,7 +129,7 @@ def bench(options: argparse.Namespace) -> int:
         PipelineValueError: torch has no such device here.
         LearnedTransformsError: the suite is not installed.
     """
-    from learned_transforms.trainer import usable
+    from learned_transforms.trainer.arguments import usable
 
     usable(options.device)
     if find_spec("pytest") is None or find_spec("pytest_benchmark") is None:

@@ -5,13 +5,10 @@ transforms, so that whatever it finds comes from the teacher's answers.
 """
 
 import hashlib
-import os
 import shutil
 import time
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,61 +16,31 @@ import torch
 from torch import Tensor
 
 from learned_transforms.artifacts import weights as weight_files
-from learned_transforms.certificate import Certificate, measure
 from learned_transforms.choices import Architecture, TeacherKind
-from learned_transforms.compose import LearnedCompose
-from learned_transforms.errors import (
-    DataError,
-    OutputError,
-    PipelineValueError,
-    brief,
-    check_choice,
-    check_flag,
-    check_number,
-)
-from learned_transforms.layers.network import Network
+from learned_transforms.errors import DataError, PipelineValueError, check_choice, check_flag
 from learned_transforms.layers.resize import Resampling
-from learned_transforms.plain import LONGEST
+from learned_transforms.trainer.arguments import check_folder, check_numbers, usable
+from learned_transforms.trainer.conclusion import conclude
+from learned_transforms.trainer.data.asking import ask, stack
 from learned_transforms.trainer.data.forms import as_teacher
 from learned_transforms.trainer.data.pairs import check_enough, gather, probe
 from learned_transforms.trainer.data.quantization import Levels
-from learned_transforms.trainer.data.sources import KINDS, Pairs, Teacher, ask, stack
+from learned_transforms.trainer.data.sources import KINDS, Pairs, Teacher
 from learned_transforms.trainer.optim.checkpoint import Checkpoint
-from learned_transforms.trainer.optim.fit import EarlyStopping, Settings, tensorboard
-from learned_transforms.trainer.result import HELD_OUT, Result
-from learned_transforms.trainer.search.blocks import with_blocks
-from learned_transforms.trainer.search.contradictions import basis_of, colors_asked, contradictions
-from learned_transforms.trainer.search.contradictions import told as disagreeing
+from learned_transforms.trainer.optim.training import EarlyStopping, Settings, tensorboard
+from learned_transforms.trainer.result import Result
 from learned_transforms.trainer.search.neural import last_resort, plain
 from learned_transforms.trainer.search.outliers import outliers_of, told
-from learned_transforms.trainer.search.problem import FLOAT_ERROR, Labelled, Problem, Trial
-from learned_transforms.trainer.search.search import CHECK_IMAGES, Row, best, faithful, measured, search, tell_row
+from learned_transforms.trainer.search.problem import Labelled, Problem
+from learned_transforms.trainer.search.search import Row, faithful, measured, search, tell_row
 from learned_transforms.trainer.search.separable import free_form
-from learned_transforms.trainer.sizes.assemble import assembled, serves, with_whole_answers, without_form
-from learned_transforms.trainer.sizes.bounds import (
-    Bounds,
-    Compared,
-    Comparer,
-    bounded,
-    bounds_of_pairs,
-    by_size,
-    find_bounds,
-)
 from learned_transforms.trainer.sizes.ruled import partly
-from learned_transforms.trainer.speed import compare_speed
 from learned_transforms.trainer.stages import tell
 
 __all__ = ["EarlyStopping", "Result", "retrain"]
 
 ARCHITECTURES = get_args(Architecture)
 CHECKPOINTS = "checkpoint"
-MOST_PAIRS = 2**31 - 1
-SMALLEST_SHARE = 1e-6
-LARGEST_SEED = 2**63 - 1
-"""That torch takes; numpy takes none below 0."""
-
-HARDLY_BETTER = 0.95
-"""Share of the targets' variance above which a network tells next to nothing of them."""
 
 
 def retrain(
@@ -194,21 +161,6 @@ def forget(out: str | Path | None) -> None:
         shutil.rmtree(Path(out) / CHECKPOINTS, ignore_errors=True)
 
 
-def usable(device: str | torch.device) -> torch.device:
-    """Return a device on which tensors can be made; told at once, rather than after minutes of search on the CPU.
-
-    Raises:
-        PipelineValueError: torch knows no such device, or has none of it here.
-    """
-    try:
-        return torch.empty(0, device=device).device
-    except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise PipelineValueError(
-            f"Expected a device that torch can use, such as cpu, got {brief(device)}: {reason:.200}"
-        ) from error
-
-
 def find(arch: str, problem: Problem, probes: Any, levels: Levels, seed: int) -> list[Row]:
     """Return the rows of one family, or of the search; of plain networks where nothing else is faithful."""
     start = time.perf_counter()
@@ -225,108 +177,6 @@ def find(arch: str, problem: Problem, probes: Any, levels: Levels, seed: int) ->
         rows.append(measured(*last_resort(problem, levels.full, seed), problem, start))
         tell_row(rows[-1], problem)
     return rows
-
-
-def conclude(
-    rows: Sequence[Row],
-    problem: Problem,
-    levels: Levels,
-    teacher: Teacher | None,
-    test_pairs: Pairs,
-    notes: list[str],
-    aligned: bool,
-    known: Labelled,
-) -> Result:
-    """Certify every form that was found, choose the best by its validation error, and see for what sizes it holds.
-
-    Raises:
-        DataError: there is none; or, if pairs should be ``aligned``, none that beats the mean of the targets.
-    """
-    rows = [row if row.form is None or serves(row.form, problem) else without_form(row) for row in rows]
-    chosen = best(rows, problem)
-    if chosen is None or chosen.form is None or chosen.trial is None:
-        raise DataError("No network was found: " + "; ".join(str(row) for row in rows))
-    variance = float(problem.val.targets.double().var(0).mean())
-    if aligned and chosen.trial.squares > HARDLY_BETTER * variance:
-        raise DataError(
-            "No family of networks does better than the mean of the targets: outputs do not depend on their inputs. "
-            f"Check that pairs are aligned, each target with its own input. The best was {chosen}. "
-            + "; ".join(str(row) for row in rows if row.form is None)
-        )
-    notes = [*notes, *chosen.form.notes]
-    if test_pairs.rules is not None and teacher is not None:
-        test_pairs = with_whole_answers(teacher, test_pairs)
-    networks, certificates = {}, {}
-    for row in rows:
-        if row.form is not None:
-            network = assembled(row.form, levels, test_pairs)
-            network.certificate = certify(network, test_pairs, levels.step)
-            networks[row.family], certificates[row.family] = network, network.certificate
-    name = chosen.family
-    networks[name], certificates[name] = within_bounds(networks[name], teacher, test_pairs, levels.step, notes)
-    networks[name].certificate = certificates[name] = with_remarks(certificates[name], chosen, known)
-    transform = LearnedCompose([networks[name]])
-    speed = None if teacher is None else compare_speed(transform, teacher, test_pairs.inputs[0], test_pairs.kind)
-    return Result(
-        transform,
-        problem.history,
-        certificates[chosen.family],
-        certificates,
-        networks,
-        chosen.form.trials,
-        [baseline(problem), *rows],
-        notes,
-        chosen.form.fitted,
-        chosen.family,
-        test_pairs,
-        speed=speed,
-    )
-
-
-def baseline(problem: Problem) -> Row:
-    """Return what inputs themselves would give as outputs; where they are of another shape or type, one image for
-    all."""
-    check = problem.val.part(slice(CHECK_IMAGES))
-    inputs, targets = check.inputs, check.targets
-    name, guess = "baseline: unchanged inputs", inputs
-    if inputs.shape != targets.shape or inputs.dtype != targets.dtype:
-        mean = problem.train.targets.double().mean(0)
-        name, guess = "baseline: mean of the targets", mean.round() if problem.train.quantized else mean
-    error = (guess.double() - targets.double()).abs()
-    differing = float((error > (0.0 if check.quantized else FLOAT_ERROR)).double().mean())
-    return Row(name, None, Trial("", differing, float(error.max()), float(error.square().mean())), "", 0.0)
-
-
-def check_folder(out: str | Path | None) -> None:
-    """Require that a folder is there or can be made; told before minutes of training rather than after them.
-
-    Raises:
-        OutputError: a file is in its place, or the folder, or one that leads to it, may not be written to.
-        PipelineValueError: it is no path.
-    """
-    if out is None:
-        return
-    if not isinstance(out, str | Path) or not str(out):
-        raise PipelineValueError(f"Expected out to be the path of a folder, got {out!r}.")
-    there = next(path for path in (Path(out), *Path(out).absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise OutputError(f"Expected out to be a folder, but {there} is a file. Choose another place.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise OutputError(f"{out} cannot be written: {there} may not be written to. Choose another place.")
-
-
-def check_numbers(count: int | None, held_out: float, epochs: int, size: tuple[int, int] | None, seed: int) -> None:
-    """Require numbers that make sense."""
-    check_number("epochs", epochs, 1)
-    if count is not None:
-        check_number("count", count, 1, MOST_PAIRS)
-    check_number("held_out", held_out, SMALLEST_SHARE, 0.4, whole=False)
-    if size is not None:
-        if not (isinstance(size, tuple | list) and len(size) == 2):
-            raise PipelineValueError(f"Expected size to be (rows, columns), got {brief(size)}.")
-        for length in size:
-            check_number("rows and columns of size", length, 1, LONGEST)
-    check_number("seed", seed, 0, LARGEST_SEED)
 
 
 def shape(images: Tensor) -> str:
@@ -364,50 +214,3 @@ def label_more(teacher: Teacher, pairs: Pairs, levels: Levels, images: Tensor) -
 def answers(teacher: Teacher, kind: str, images: Tensor) -> Tensor:
     """Return what the teacher makes of images of one size."""
     return stack(ask(teacher, images, kind)[0])
-
-
-def with_remarks(certificate: Certificate, chosen: Row, known: Labelled) -> Certificate:
-    """Return the certificate with what it rests on, and what training saw that contradicts it.
-
-    No clone is exact of which training saw an image that it misses by more than a level.
-    """
-    if chosen.form is None or not certificate.at_least("rounding"):
-        return certificate
-    missed = contradictions(chosen.form, known, 1.0 if known.quantized else 1 / 255)
-    remarks = [colors_asked(chosen.form, known.inputs)] if certificate.tier != "proved" else []
-    remarks += [disagreeing(missed, len(known.inputs))] if missed else []
-    tier = "approximate" if missed else certificate.tier
-    made = replace(certificate, tier=tier, basis=basis_of(chosen.form), remarks=tuple(filter(None, remarks)))
-    return made
-
-
-def certify(network: Network, pairs: Pairs, step: Tensor | None = None, more: Iterable[Compared] = ()) -> Certificate:
-    """Compare a network with held-out pairs, and more; ``step [C or 1]`` is a level in float units, 1/255 without."""
-    inputs = pairs.inputs
-    comparisons = (
-        ((HELD_OUT, network(part), target))
-        for part, target in zip(inputs.split(512), pairs.targets.split(512), strict=True)
-    )
-    return measure(chain(comparisons, more), pairs.kind, step=step)
-
-
-def within_bounds(
-    network: Network, teacher: Teacher | None, pairs: Pairs, step: Tensor | None, notes: list[str]
-) -> tuple[Network, Certificate]:
-    """Return the network, which refuses images of sizes for which it does not hold; and its certificate, which names
-    them."""
-    size = pairs.inputs.shape[-2], pairs.inputs.shape[-1]
-    before = certify(network, pairs, step)
-    if teacher is None:
-        bounds = bounds_of_pairs(size, pairs.targets.shape[-2:] == pairs.inputs.shape[-2:])
-    else:
-
-        def ask_for(clone: Network) -> Bounds:
-            return find_bounds(Comparer(clone, teacher, pairs.kind, pairs.inputs, before, step), size)
-
-        bounds = ask_for(network)
-        network, bounds = with_blocks(network, bounds, ask_for) or (network, bounds)
-    notes.append(f"sizes: {bounds}")
-    made = bounded(network, bounds)
-    made.certificate = replace(certify(made, pairs, step, by_size(bounds.trials)), sizes=str(bounds))
-    return made, made.certificate

@@ -28,7 +28,7 @@ from learned_transforms.ir.passes import at, fold
 from learned_transforms.layers.fixed_size import Separable
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.resize import Resampling
-from learned_transforms.trainer.optim.fit import Epoch
+from learned_transforms.trainer.optim.training import Epoch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

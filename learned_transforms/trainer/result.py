@@ -18,7 +18,7 @@ from learned_transforms.errors import MissingExtraError, OutputError
 from learned_transforms.layers.network import Network
 from learned_transforms.trainer.data.sources import Pairs
 from learned_transforms.trainer.figures import Example, curves, examples
-from learned_transforms.trainer.optim.fit import Epoch
+from learned_transforms.trainer.optim.training import Epoch
 from learned_transforms.trainer.search.problem import Trial
 from learned_transforms.trainer.search.search import Row
 from learned_transforms.trainer.speed import Speed

@@ -19,7 +19,7 @@ from torchvision.transforms import v2
 import learned_transforms as lt
 from learned_transforms.artifacts.explain import Row
 from learned_transforms.errors import FallbackWarning
-from learned_transforms.trainer.data.sources import photo
+from learned_transforms.trainer.data.bundled import photo
 
 SIZES = ((375, 500), (500, 333), (224, 224), (65, 41), (9, 7))
 """Height and width of what goes in."""

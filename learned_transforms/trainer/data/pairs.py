@@ -9,22 +9,11 @@ from torch import Tensor
 
 from learned_transforms.errors import DataError, PipelineValueError, TeacherError
 from learned_transforms.ir.ops import Shape
+from learned_transforms.trainer.data.asking import ask, find_kind, stack
+from learned_transforms.trainer.data.bundled import noise, photo_patches, synthetic
 from learned_transforms.trainer.data.forms import as_teacher
 from learned_transforms.trainer.data.quantization import Levels
-from learned_transforms.trainer.data.sources import (
-    Images,
-    Pairs,
-    Teacher,
-    as_kind,
-    ask,
-    container_of,
-    find_kind,
-    noise,
-    photo_patches,
-    read_images,
-    stack,
-    synthetic,
-)
+from learned_transforms.trainer.data.sources import Images, Pairs, Teacher, as_kind, container_of, read_images
 from learned_transforms.trainer.search.problem import Labelled
 from learned_transforms.trainer.sizes.hypotheses import learn_rules
 from learned_transforms.trainer.sizes.layouts import Looker

@@ -11,7 +11,8 @@ from learned_transforms.errors import TeacherError
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Lookup
-from learned_transforms.trainer.data.sources import Pairs, constant
+from learned_transforms.trainer.data.bundled import constant
+from learned_transforms.trainer.data.sources import Pairs
 from learned_transforms.trainer.search.problem import Labelled
 
 LEVELS = 256

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.optim.checkpoint import Tensors, Values
-from learned_transforms.trainer.optim.fit import Epoch, Score, Settings, separable, train
+from learned_transforms.trainer.optim.fit import separable
+from learned_transforms.trainer.optim.training import Epoch, Score, Settings, train
 from learned_transforms.trainer.search.placement import WHOLE, Placed
 
 MOST_TRIES = 8

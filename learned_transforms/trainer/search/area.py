@@ -11,14 +11,14 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.grid import MEANS, grows
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.layers.size_rules import Size
-from learned_transforms.trainer.data.sources import noise
+from learned_transforms.trainer.data.bundled import noise
 from learned_transforms.trainer.search.choosing import COPY, arithmetics
 from learned_transforms.trainer.search.placement import UNROUNDED, Placement, resampling
-from learned_transforms.trainer.search.problem import Form, Labelled, Problem, attempt
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, Form, Labelled, Problem, attempt
 from learned_transforms.trainer.sizes.ruled import Ruled
 
 ELONGATED = ((300, 20), (20, 300))
-FEW_IMAGES, CHECK_IMAGES = 12, 200
+FEW_IMAGES = 12
 FEW = 0.15
 """Share of values that may differ behind means that are not rounded as the teacher does it."""
 

@@ -10,13 +10,12 @@ from learned_transforms.layers.network import Network
 from learned_transforms.layers.pooling import MOST_BITS, AveragePooling, PooledResampling
 from learned_transforms.layers.resize import Resampling, settled, sizing_of
 from learned_transforms.layers.size_rules import Size
-from learned_transforms.trainer.search.problem import Form, Labelled, Problem, attempt
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, Form, Labelled, Problem, attempt
 from learned_transforms.trainer.sizes.bounds import Bounds
 from learned_transforms.trainer.sizes.hypotheses import simplest
 from learned_transforms.trainer.sizes.ruled import whole
 
 BITS = (MOST_BITS, 0)
-CHECK_IMAGES = 200
 FEW = 0.01
 """Share of values that may differ behind means of blocks."""
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.cube import HIGHEST, MOST_NODES, ColorCube
-from learned_transforms.trainer.search.problem import Ask, Form, Labelled, Problem, attempt
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, Ask, Form, Labelled, Problem, attempt
 
 ARITHMETICS = tuple(Arithmetic("float32", rounding=rounding) for rounding in ("half_up", "half_even", "truncate"))
 LEVELS = HIGHEST + 1
@@ -28,7 +28,6 @@ REFINEMENTS, FARTHEST = 24, 16.0
 NUDGE = 1e-3
 """In levels, away from where roundings change."""
 
-CHECK_IMAGES = 200
 AT_ONCE = 64
 """Images of colors that a teacher is asked about at a time."""
 

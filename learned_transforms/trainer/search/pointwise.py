@@ -13,9 +13,10 @@ from torch import Tensor
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.pointwise import Lookup, Mixing
-from learned_transforms.trainer.data.sources import every_color
-from learned_transforms.trainer.optim.fit import fit_intervals, least_squares, least_squares_inside, score, solve
+from learned_transforms.trainer.data.bundled import every_color
+from learned_transforms.trainer.optim.fit import fit_intervals, least_squares, least_squares_inside, solve
 from learned_transforms.trainer.optim.snap import on_grid, snapped
+from learned_transforms.trainer.optim.training import score
 from learned_transforms.trainer.search.problem import (
     FINALISTS,
     Ask,

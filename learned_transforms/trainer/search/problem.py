@@ -14,8 +14,8 @@ from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.data.sources import as_kind
-from learned_transforms.trainer.optim.fit import Epoch, Settings, score
 from learned_transforms.trainer.optim.kernel import Sized
+from learned_transforms.trainer.optim.training import Epoch, Settings, score
 from learned_transforms.trainer.sizes.rules import Rules
 
 FLOAT_ERROR = 1e-6
@@ -23,6 +23,9 @@ FLOAT_ERROR = 1e-6
 
 FINALISTS = 6
 """Candidates that are compared on all images, where a few rule out the others."""
+
+CHECK_IMAGES = 200
+"""Of the validation, by which forms are compared."""
 
 L = TypeVar("L", bound=Layer)
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from learned_transforms.layers.rank import BORDERS, Ranking, windows
-from learned_transforms.trainer.search.problem import Form, Labelled, Problem, attempt
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, Form, Labelled, Problem, attempt
 
 WINDOWS = (3, 5, 7)
-RANK_IMAGES, CHECK_IMAGES = 6, 200
+RANK_IMAGES = 6
 MOST_WRONG = 0.02
 """Share of values inside that may be of another rank."""
 

@@ -30,7 +30,7 @@ from learned_transforms.trainer.search.filtered import filtered
 from learned_transforms.trainer.search.gains import gained
 from learned_transforms.trainer.search.noisy import noisy_table
 from learned_transforms.trainer.search.pointwise import pointwise
-from learned_transforms.trainer.search.problem import Ask, Form, Labelled, Problem, Trial, attempt, run
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, Ask, Form, Labelled, Problem, Trial, attempt, run
 from learned_transforms.trainer.search.rank import ranked
 from learned_transforms.trainer.search.separable import NOISY_SHARE, resampled
 from learned_transforms.trainer.search.spatial import scattered, windowed
@@ -39,7 +39,6 @@ from learned_transforms.trainer.search.taps import tapped
 from learned_transforms.trainer.search.unsharp import unsharp
 from learned_transforms.trainer.stages import tell
 
-CHECK_IMAGES = 200
 NEARLY, NEARLY_NOISY = 1.05, 2.0
 """Unfaithful forms within this factor of the least squared error are as good as each other; the latter where there are
 noisy pairs only, since what is free to do so learns part of the noise."""

@@ -11,38 +11,27 @@ import torch
 from torch import Tensor
 
 from learned_transforms.layers.base import Layer
-from learned_transforms.layers.fixed_size import FixedResampling, Separable
+from learned_transforms.layers.fixed_size import Separable
 from learned_transforms.layers.geometry import Flipping
 from learned_transforms.layers.resize import Resampling
-from learned_transforms.trainer.optim.fit import Settings, fit_separable, least_squares, score, separable
+from learned_transforms.trainer.optim.fit import fit_separable, separable
 from learned_transforms.trainer.optim.kernel import Sized, fit_kernel, kernel_loss
 from learned_transforms.trainer.optim.snap import snap
+from learned_transforms.trainer.optim.training import Settings, score
 from learned_transforms.trainer.search.choosing import (
     COPY,
     RANK_IMAGES,
     SHAPES,
     Candidate,
     Kernel,
-    arithmetics,
     is_identity,
     rank,
     select,
     shipped_kernels,
 )
+from learned_transforms.trainer.search.matrices import NEAR, snapped_form
 from learned_transforms.trainer.search.placement import UNROUNDED, WHOLE, Line, Placement, placements, resampling
-from learned_transforms.trainer.search.pointwise import best_map, fit_mix
-from learned_transforms.trainer.search.problem import (
-    Ask,
-    Form,
-    Grid,
-    Labelled,
-    Problem,
-    Trial,
-    attempt,
-    flat,
-    mismatch,
-    run,
-)
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, Ask, Form, Grid, Labelled, Problem, Trial, attempt
 from learned_transforms.trainer.search.prune import SMALL, SMALL_FLOAT, thinned
 from learned_transforms.trainer.search.recognize import STRAIGHT, Geometry, estimate_kernel, recognize
 from learned_transforms.trainer.sizes.ruled import Ruled, ruled_placements
@@ -53,9 +42,6 @@ ENOUGH = 1.5
 
 PROMISING = 4.0
 """Kernels are refitted whose first estimate validates within this factor of the best one's."""
-
-NEAR = 0.15
-"""Snapped kernels stay candidates within this relative rise of the loss; the exact arithmetic decides among them."""
 
 HOPELESS, LITTLE = 30.0, 2e-4
 """No kernel is refitted whose first estimate validates worse than the free matrices by more than this factor, unless
@@ -72,7 +58,6 @@ CONTRADICTED = 0.3
 
 REFIT_VALUES = 400_000
 REFIT_PATIENCE = 3
-CHECK_IMAGES = 200
 HELD_OUT_PROBES = 4
 
 FREE_VALUES = 3_000_000
@@ -361,48 +346,3 @@ def snap_geometry(
     # More than roundings leave is noise, beside which any kernel would do.
     near = NEAR * min(1.0, unit**2 / max(loss(fitted, shift), floor))
     return snap(fitted, lambda k: loss(k, shift), near, floor, 8), shift
-
-
-def snapped_form(thin: Separable, rich: Labelled, problem: Problem) -> Form:
-    """Thinned matrices on the grid and in the arithmetic that fit best.
-
-    Args:
-        thin: matrices without the weights that no image shows.
-        rich: training pairs that show rounding errors.
-        problem: for its validation pairs and its teacher.
-    """
-    rows, columns = thin.rows.detach(), thin.columns.detach()
-    x, y = problem.val.rich(len(rich.inputs)).floats(torch.float64)
-
-    def loss(values: Tensor) -> float:
-        planes = split(values)[0] @ x @ split(values)[1].T
-        found = least_squares(flat(planes), flat(y)[:-1])
-        return score(found @ flat(planes), flat(y)[:-1])[0]
-
-    def split(values: Tensor) -> tuple[Tensor, Tensor]:
-        return values[: rows.numel()].view_as(rows), values[rows.numel() :].view_as(columns)
-
-    values = torch.cat([rows.flatten(), columns.flatten()])
-    floor = 1e-12 * float(y.square().mean())
-    grids = [*snap(values, loss, NEAR, floor, 8), (None, values)]
-    part, check = rich.part(slice(RANK_IMAGES)), problem.val.part(slice(CHECK_IMAGES))
-
-    def ranked(plain: bool) -> list[tuple[Grid, FixedResampling]]:
-        scored = []
-        for (grid, found), arithmetic in product(grids, arithmetics(rich, plain)):
-            layer = FixedResampling(*split(found), arithmetic)
-            output = run([layer], part)
-            left = mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2]
-            scored.append((left, grid, layer))
-        return [(grid, layer) for _, grid, layer in sorted(scored, key=lambda entry: entry[0])[:2]]
-
-    forms = []
-    if is_identity(thin.weight):
-        for grid, layer in ranked(plain=True):
-            forms.append(Form([layer], [{}], [attempt([layer], [check])], grids={"rows, columns": grid}))
-    if not any(form.trials[0].differing == 0 for form in forms):
-        for grid, layer in ranked(plain=False):
-            form = best_map([layer], replace(problem, train=rich, val=check))
-            forms.append(replace(form, grids={"rows, columns": grid, **form.grids}))
-    # Among equals, the first: without a channel map.
-    return min(forms, key=lambda form: form.worth)

@@ -14,9 +14,10 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.ops import BORDERS
 from learned_transforms.layers.filter import Filtering
 from learned_transforms.layers.fixed_size import Scattered
-from learned_transforms.trainer.data.sources import noise
-from learned_transforms.trainer.optim.fit import fit_intervals, least_squares, score, solve
+from learned_transforms.trainer.data.bundled import noise
+from learned_transforms.trainer.optim.fit import fit_intervals, least_squares, solve
 from learned_transforms.trainer.optim.snap import on_grid, snapped
+from learned_transforms.trainer.optim.training import score
 from learned_transforms.trainer.search.problem import Form, Labelled, Problem, attempt
 
 SUM_LEVELS = (

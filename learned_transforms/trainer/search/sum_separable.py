@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from learned_transforms.layers.fixed_size import SeparableSum
-from learned_transforms.trainer.optim.fit import Score, Settings, least_squares, score, train
+from learned_transforms.trainer.optim.fit import least_squares
 from learned_transforms.trainer.optim.kernel import Sized
-from learned_transforms.trainer.search.problem import Form, Problem, attempt, flat
+from learned_transforms.trainer.optim.training import Score, Settings, score, train
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, Form, Problem, attempt, flat
 from learned_transforms.trainer.search.prune import SMALL, SMALL_FLOAT, fit_support
 from learned_transforms.trainer.search.separable import NOISE_FREE, gentle
 
@@ -27,7 +28,6 @@ GAIN = 0.8
 PATIENCE, DELTA = 4, 1e-3
 FINE_SWEEPS = 3
 SHARP_SWEEPS, PUSH, FARTHEST = 10, 0.25, 32.0
-CHECK_IMAGES = 200
 
 
 def summed(problem: Problem) -> Iterator[tuple[str, Form | str]]:

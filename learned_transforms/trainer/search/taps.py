@@ -18,7 +18,7 @@ from learned_transforms.layers.size_rules import Size
 from learned_transforms.trainer.optim.fit import least_squares
 from learned_transforms.trainer.search.blocks import size_of
 from learned_transforms.trainer.search.filtered import places_of
-from learned_transforms.trainer.search.problem import Ask, Form, Labelled, Problem, attempt
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, Ask, Form, Labelled, Problem, attempt
 from learned_transforms.trainer.sizes.ruled import size_param, whole
 
 ARITHMETIC = Arithmetic("float64", rounding="half_up")
@@ -51,7 +51,7 @@ REFINEMENTS, PUSH, MARGIN = 200, 8.0, 5e-3
 FEW, MANY = 0.01, 0.05
 """Share of values that may differ behind such taps; and while not all of them are read."""
 
-FEW_IMAGES, CHECK_IMAGES = 20, 200
+FEW_IMAGES = 20
 
 Read = tuple[Tensor, Tensor]
 """Taps of an axis: how far each lies from its output, in pixels, and its value; float64 ``[outputs, 2 * REACH]``."""

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from learned_transforms.ir.ops import BORDERS
 from learned_transforms.layers.unsharp import DIFFERENCES, HIGHEST, UnsharpMasking
-from learned_transforms.trainer.data.sources import noise
+from learned_transforms.trainer.data.bundled import noise
 from learned_transforms.trainer.optim.fit import least_squares_inside
 from learned_transforms.trainer.optim.snap import snap, snapped
-from learned_transforms.trainer.search.problem import Form, Labelled, Problem, attempt
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, Form, Labelled, Problem, attempt
 from learned_transforms.trainer.search.spatial import SUM_LEVELS, patches, trimmed
 
 SIGMAS, FINER, ROUNDS = tuple(0.3 * 1.1**n for n in range(38)), 17, 4
 """Of boxes, in pixels: those that are tried first, and how many between the neighbors of the best, again and again."""
 
-FEW_IMAGES, MANY_IMAGES, CHECK_IMAGES = 12, 200, 200
+FEW_IMAGES, MANY_IMAGES = 12, 200
 REACH, PATCH_VALUES = 7, 24_000_000
 """Of the linear filter that tells the window, in pixels, and how many values of patches it is fitted to."""
 

@@ -7,8 +7,9 @@ import torch
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Lookup
+from learned_transforms.trainer.data.asking import ask
 from learned_transforms.trainer.data.quantization import Levels
-from learned_transforms.trainer.data.sources import Pairs, Teacher, ask
+from learned_transforms.trainer.data.sources import Pairs, Teacher
 from learned_transforms.trainer.search.placement import Placed
 from learned_transforms.trainer.search.problem import Form, Problem
 from learned_transforms.trainer.search.search import Row
@@ -65,7 +66,7 @@ def with_whole_answers(teacher: Teacher, pairs: Pairs) -> Pairs:
     """As many of the pairs as fit into memory, with all of the teacher's answer to each.
 
     Raises:
-        TeacherError: see :func:`~learned_transforms.trainer.data.sources.ask`.
+        TeacherError: see :func:`~learned_transforms.trainer.data.asking.ask`.
     """
     first = ask(teacher, pairs.inputs[:1], pairs.kind)[0][0]
     inputs = pairs.inputs[: max(FEWEST, MOST_VALUES // first.numel())]

@@ -15,19 +15,10 @@ from learned_transforms.layers.letterbox import RequireSize, permits, permitted
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.size_rules import Size
 from learned_transforms.plain import LONGEST
-from learned_transforms.trainer.data.sources import (
-    Teacher,
-    as_kind,
-    ask,
-    checkerboards,
-    edges,
-    noise,
-    photo,
-    photo_patches,
-    saturated,
-    stack,
-)
-from learned_transforms.trainer.optim.fit import score
+from learned_transforms.trainer.data.asking import ask, stack
+from learned_transforms.trainer.data.bundled import checkerboards, edges, noise, photo, photo_patches, saturated
+from learned_transforms.trainer.data.sources import Teacher, as_kind
+from learned_transforms.trainer.optim.training import score
 
 SIZES = (
     *(

@@ -16,9 +16,10 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.color import FORMS, Blending
 from learned_transforms.layers.filter import Filtering
 from learned_transforms.layers.pointwise import Mixing
-from learned_transforms.trainer.data.sources import training_images
-from learned_transforms.trainer.optim.fit import Settings, least_squares
+from learned_transforms.trainer.data.bundled import training_images
+from learned_transforms.trainer.optim.fit import least_squares
 from learned_transforms.trainer.optim.snap import snap
+from learned_transforms.trainer.optim.training import Settings
 from learned_transforms.trainer.search.pointwise import best_map
 from learned_transforms.trainer.search.problem import Labelled, Problem, Trial, labelled, run, select
 from learned_transforms.trainer.search.spatial import windowed

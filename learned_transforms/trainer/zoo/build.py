@@ -22,7 +22,7 @@ from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Lookup, Mixing
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer import Result, retrain
-from learned_transforms.trainer.data.sources import HELD_OUT_PHOTOS, TRAINING_PHOTOS, training_images
+from learned_transforms.trainer.data.bundled import HELD_OUT_PHOTOS, TRAINING_PHOTOS, training_images
 from learned_transforms.trainer.search.problem import Trial
 from learned_transforms.trainer.zoo.certify import SEED, UPRIGHT, Whole, audits, compare, entitled, seed_images
 from learned_transforms.trainer.zoo.color import learn_colors

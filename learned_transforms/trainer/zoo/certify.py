@@ -19,15 +19,15 @@ from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import BACKENDS, cpu
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.network import Network
-from learned_transforms.trainer.data.sources import (
+from learned_transforms.trainer.data.bundled import (
     HELD_OUT_PHOTOS,
     TRAINING_PHOTOS,
-    as_kind,
     every_color,
     held_out_images,
     noise,
     photo,
 )
+from learned_transforms.trainer.data.sources import as_kind
 from learned_transforms.trainer.zoo.nearest import coded
 from learned_transforms.trainer.zoo.parallel import all_threads
 from learned_transforms.trainer.zoo.teachers import (

@@ -9,7 +9,7 @@ from learned_transforms.errors import TeacherError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.color import FORMS, Turning
 from learned_transforms.layers.network import Network
-from learned_transforms.trainer.data.sources import every_color
+from learned_transforms.trainer.data.bundled import every_color
 from learned_transforms.trainer.search.problem import Labelled, Trial, labelled, select
 from learned_transforms.trainer.zoo.blend import COUNT, FLOATS, ROUNDINGS, SIZE, Teacher, shuffled
 

@@ -14,7 +14,8 @@ from learned_transforms.images.formats import to_tensor
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.resize import Picking, Resampling
-from learned_transforms.trainer.data.sources import as_kind, noise
+from learned_transforms.trainer.data.bundled import noise
+from learned_transforms.trainer.data.sources import as_kind
 from learned_transforms.trainer.search.choosing import GROUPED, RESAMPLE_LEVELS
 from learned_transforms.trainer.search.problem import Trial, labelled, select
 from learned_transforms.trainer.zoo.impulse import learn_kernel

@@ -13,7 +13,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import phi
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.warp import COPIES, Warping
-from learned_transforms.trainer.data.sources import noise
+from learned_transforms.trainer.data.bundled import noise
 from learned_transforms.trainer.optim.snap import snap
 from learned_transforms.trainer.search.problem import Trial, labelled, select
 from learned_transforms.trainer.zoo.impulse import SHAPES, WIDEST, monomials, pieces_at

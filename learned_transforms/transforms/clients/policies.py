@@ -16,21 +16,13 @@ from torchvision.transforms import v2
 from learned_transforms.images.formats import Form
 from learned_transforms.ir.ops import Slot, Slots
 from learned_transforms.layers.given import Quantizing
+from learned_transforms.transforms.chains import COPY, WARP, Chain, Operation, Settled, placed
 from learned_transforms.transforms.clients.entries import Views
 from learned_transforms.transforms.clients.layers import Boxing
 from learned_transforms.transforms.clients.twins import PIL_ONLY
 from learned_transforms.transforms.color import equalized
 from learned_transforms.transforms.pointwise import table_step
-from learned_transforms.transforms.policies import (
-    BLENDED,
-    COPY,
-    WARP,
-    Chain,
-    Operation,
-    Settled,
-    placed,
-    selecting,
-)
+from learned_transforms.transforms.policies import BLENDED, selecting
 from learned_transforms.transforms.spec import Making, Outcome, Seen, Size, Step, Twin
 from learned_transforms.transforms.warp import Placement, rotation, warped
 
