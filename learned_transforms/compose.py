@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import numpy as np
 import torch
 import torch.autograd.forward_ad as forward_ad
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook as any_global_hook
 
@@ -32,7 +31,7 @@ from learned_transforms.errors import (
     check_flag,
     check_keywords,
 )
-from learned_transforms.images.formats import Form, image_in, items, kind_of, signature, to_tensor
+from learned_transforms.images.formats import IMAGES, Form, image_in, items, kind_of, signature, to_tensor
 from learned_transforms.images.pytree import describe_leaf
 from learned_transforms.kernels.batches import Rows
 from learned_transforms.layers.base import Layer
@@ -47,9 +46,6 @@ from learned_transforms.transforms.rng import use_generator
 
 FORMS = {"pil": Form("pil", "uint8"), "uint8": Form("tensor", "uint8"), "float32": Form("tensor", "float32")}
 """The forms of input that :meth:`LearnedCompose.explain` tells of."""
-
-ONE_IMAGE = (Image.Image, Tensor, np.ndarray)
-"""What a list of images may hold under ``per_sample``."""
 
 OPTIONS = ("params", "per_sample", "generator")
 """Keywords of a call."""
@@ -226,6 +222,8 @@ class LearnedCompose(Pipeline):
             return Run(self, inputs).go()
         if self.passing:
             return reduce(lambda value, transform: transform(value), self.passing, inputs[0])
+        if not isinstance(inputs[0], IMAGES):
+            return Run(self, inputs, seen=False).go()
         key = signature(inputs[0])
         run = self.runs.get(key)
         return self.unseen(inputs[0], key) if run is None else run(inputs[0])
@@ -239,7 +237,7 @@ class LearnedCompose(Pipeline):
             return run(image)
         found = None if kind is None else self.kinds.get(kind)
         if found is None:
-            return Run(self, (image,), key).go()
+            return Run(self, (image,), key, seen=False).go()
         segment, lane, array = found
         if key != segment.last:
             segment.last = key
@@ -405,7 +403,7 @@ def separate(inputs: tuple[Any, ...]) -> tuple[Any, bool]:
     images = inputs[0] if len(inputs) == 1 else None
     if isinstance(images, Tensor) and images.ndim == 4 and len(images):
         return images, True
-    if isinstance(images, list | tuple) and images and all(isinstance(one, ONE_IMAGE) for one in images):
+    if isinstance(images, list | tuple) and images and all(isinstance(one, IMAGES) for one in images):
         return images, False
     found = ", ".join(f"{describe_leaf(x)} {tuple(getattr(x, 'shape', ()))}" for x in inputs)
     raise InputTypeError(

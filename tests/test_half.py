@@ -181,7 +181,7 @@ def test_one_pass_does_it_all(half):
         assert segment.stop == len(learned.pieces)
         outcomes = tuple(True for _ in segment.draws.random)
         program = segment.program(image, (3, 60, 70), outcomes).compiled
-        call = program.call(1, (3, 60, 70), (60 * 70, 70, 1), 0, "uint8", False, bool(segment.window_size))
+        call = program.call(1, (3, 60, 70), (60 * 70, 70, 1), 0, "uint8", False, bool(segment.beginning.window_size))
         assert call.passes == 1
         assert call.output[3] == str(half).removeprefix("torch.")
 

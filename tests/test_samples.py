@@ -1,15 +1,19 @@
 """Samples of images, masks, boxes, keypoints, videos and labels: as v2's Compose, whatever comes together."""
 
 import copy
+import itertools
 import json
 import os
+import sys
 import warnings
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
 import torch
 from generated_check import Outcome, compare, compare_memory, compare_outcomes, states
-from helpers import noise, to_pil
+from helpers import PACKAGE, noise, to_pil
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torchvision import tv_tensors
@@ -341,3 +345,52 @@ def test_crops_share_memory_only_where_torchvisions_do(before, options):
             made.append(pipeline(image, image.clone())[0])
         assert made[0].equal(made[1])
         assert (made[0] is image) == (made[1] is image)
+
+
+def way(call: Callable[[], Any]) -> tuple[int, int]:
+    """How many functions of the package a call comes to, and how often the next lies in another file."""
+    files: list[str] = []
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
+            files.append(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return len(files), sum(one != other for one, other in itertools.pairwise(files))
+
+
+WAYS = {
+    "flip, resize": ((v2.RandomHorizontalFlip(), v2.Resize((20, 24))), 31, 15),
+    "crop, flip": ((v2.RandomResizedCrop(20), v2.RandomHorizontalFlip()), 35, 20),
+    # A crop that looks at the image begins another segment.
+    "flip, crop": ((v2.RandomHorizontalFlip(), v2.RandomResizedCrop(20)), 58, 34),
+}
+
+
+@pytest.mark.parametrize("kind", ["image", "pil"])
+@pytest.mark.parametrize("name", WAYS)
+def test_a_warm_sample_takes_few_calls(name: str, kind: str) -> None:
+    """With comprehensions as calls, as Python counted them before 3.12."""
+    transforms, most_calls, most_changes = WAYS[name]
+    image, target = sample()
+    first = [v2.ToImage()] if kind == "pil" else []
+    value = {
+        "image": to_pil(image.as_subclass(torch.Tensor)) if kind == "pil" else image,
+        "boxes": target["boxes"],
+        "labels": target["labels"],
+    }
+    learned = lt.LearnedCompose([*first, *transforms, v2.ToDtype(torch.float32, scale=True)], fallback="error")
+    for seed in range(20):
+        torch.manual_seed(seed)
+        learned(value)
+    ways = []
+    for seed in range(20):
+        torch.manual_seed(seed)
+        ways.append(way(lambda: learned(value)))
+    calls, changes = map(max, zip(*ways, strict=True))
+    assert 20 < calls <= most_calls
+    assert 10 < changes <= most_changes

@@ -226,7 +226,7 @@ def test_shipped_layers_are_taken_only_if_their_certificates_say_that_they_are_f
     poor = {key: replace(shipped.certificates[key], tier="approximate") for key in ("uint8/gray", "pil/resize_bicubic")}
     lacking = {key: found for key, found in shipped.certificates.items() if key != "uint8/hue"}
     doubtful = replace(shipped, certificates={**lacking, **poor})
-    monkeypatch.setattr("learned_transforms.runtime.pipeline.shipped", lambda: doubtful)
+    monkeypatch.setattr("learned_transforms.runtime.shipped.shipped", lambda: doubtful)
     lt.LearnedCompose([v2.Resize(28), v2.RandomHorizontalFlip()])  # Another role, and none.
     for transform, reason in (
         (v2.Grayscale(), "uint8/gray: approximate"),
@@ -236,6 +236,6 @@ def test_shipped_layers_are_taken_only_if_their_certificates_say_that_they_are_f
             lt.LearnedCompose([transform])
     with pytest.raises(ApproximateWeightsError, match="pil/resize_bicubic"):
         lt.LearnedCompose.from_processor({"image_processor_type": "CLIPImageProcessor"}, backend="pil")
-    monkeypatch.setattr("learned_transforms.runtime.pipeline.shipped", lambda: replace(shipped, intact=False))
+    monkeypatch.setattr("learned_transforms.runtime.shipped.shipped", lambda: replace(shipped, intact=False))
     with pytest.raises(ApproximateWeightsError, match="changed after it was written"):
         lt.LearnedCompose([v2.Resize(28)])

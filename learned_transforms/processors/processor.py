@@ -18,7 +18,8 @@ from learned_transforms.processors.reading import Configuration
 from learned_transforms.processors.running import Runner
 from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Steps
-from learned_transforms.runtime.pipeline import FALLBACKS, shipped
+from learned_transforms.runtime.pipeline import FALLBACKS
+from learned_transforms.runtime.shipped import shipped
 
 KINDS = ("pt", "np")
 """What ``return_tensors`` may be."""

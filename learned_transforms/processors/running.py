@@ -20,7 +20,7 @@ from learned_transforms.processors.patching import Patching
 from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Steps
 from learned_transforms.runtime.budget import Budget
-from learned_transforms.runtime.pipeline import require_shipped, shipped
+from learned_transforms.runtime.shipped import require_shipped, shipped
 from learned_transforms.transforms.resize import resampled
 from learned_transforms.transforms.spec import Step
 

@@ -5,21 +5,18 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import keystr, tree_flatten_with_path
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_unflatten
 from torchvision import tv_tensors
+from torchvision.transforms.v2._utils import check_type
 
 from learned_transforms.errors import InputShapeError, InputTypeError
-from learned_transforms.images.formats import Form, Window, form_of
-from learned_transforms.images.pytree import BESIDE, size_of
+from learned_transforms.images.formats import Form, Window, form_of, shape_of
+from learned_transforms.images.pytree import BESIDE
 from learned_transforms.runtime import masks
-from learned_transforms.runtime.draws import Drawn
+from learned_transforms.runtime.draws import Drawn, Effect
 from learned_transforms.runtime.segment import Segment
 from learned_transforms.transforms.boxes import Numeric
-from learned_transforms.transforms.params import played
-from learned_transforms.transforms.spec import Outcome, Spec
-
-Applied = tuple[int, Spec, Outcome]
-"""The position of a transform, what it is, and what it drew."""
+from learned_transforms.transforms.spec import Spec
 
 
 def drops(spec: Spec) -> bool:
@@ -34,13 +31,43 @@ class Arrangement(NamedTuple):
         segment: of the images.
         taken: those that v2 transforms.
         images: of these, the images.
-        layers: of the others: what moves masks and videos, None where torchvision does.
+        channels: of the images.
+        masked: there are masks, which may be mirrored less than PIL images.
+        layered: of the others: what moves masks and videos.
+        moved: what torchvision moves.
     """
 
     segment: Segment
     taken: Sequence[int]
     images: Sequence[int]
-    layers: Mapping[int, Segment | None]
+    channels: int
+    masked: bool
+    layered: Mapping[int, Segment]
+    moved: Sequence[int]
+
+
+def arrange(
+    segment: Segment,
+    values: Sequence[Any],
+    taken: Sequence[int],
+    images: Sequence[int],
+    companion: Callable[[Form], Segment | None],
+) -> Arrangement:
+    """Return how samples like one are taken.
+
+    Args:
+        segment: of the images.
+        values: all of the sample.
+        taken: numbers of those that v2 transforms.
+        images: of these, the images.
+        companion: from a form to the segment that does the same to images of it; None: there is none.
+    """
+    others = [i for i in taken if i not in images]
+    layers = {i: layers_of(segment, values[i], companion) for i in others}
+    layered = {i: one for i, one in layers.items() if one is not None}
+    masked = any(isinstance(values[i], tv_tensors.Mask) for i in others)
+    channels = shape_of(values[images[0]])[0]
+    return Arrangement(segment, taken, images, channels, masked, layered, [i for i in others if i not in layered])
 
 
 def layers_of(segment: Segment, value: Any, companion: Callable[[Form], Segment | None]) -> Segment | None:
@@ -52,7 +79,9 @@ def layers_of(segment: Segment, value: Any, companion: Callable[[Form], Segment 
     if isinstance(value, tv_tensors.Video):
         form = form_of(value)
         return None if form is None else companion(form._replace(several=True))
-    if not masks.taken(value) or (value.ndim < 3 and any(drops(segment.draws.specs[n]) for n in segment.affecting)):
+    if not masks.taken(value) or (
+        value.ndim < 3 and any(drops(segment.draws.specs[n]) for n in segment.draws.affecting)
+    ):
         return None
     return companion(Form("mask", str(value.dtype).removeprefix("torch."), several=True))
 
@@ -63,22 +92,20 @@ class Beside:
     Args:
         arrangement: how it is taken.
         values: all of the sample, in the order in which it is flattened; changed in place.
-        sample: the sample in its own structure, made of such values.
-        channels: of the images.
+        structure: that of the sample, see ``tree_unflatten``.
     """
 
-    def __init__(
-        self, arrangement: Arrangement, values: list[Any], sample: Callable[[Sequence[Any]], Any], channels: int
-    ) -> None:
-        self.segment, self.values, self.sample, self.channels = arrangement.segment, values, sample, channels
+    def __init__(self, arrangement: Arrangement, values: list[Any], structure: Any) -> None:
+        self.draws, self.values, self.structure = arrangement.segment.draws, values, structure
+        self.channels, self.masked = arrangement.channels, arrangement.masked
         self.position = 0
-        layers = arrangement.layers
-        # They may be mirrored less than PIL images.
-        self.masked = any(isinstance(values[i], tv_tensors.Mask) for i in layers)
         # Masks that torchvision would have copied.
         self.copied: set[int] = set()
-        self.layered = {i: one for i, one in layers.items() if one is not None}
-        self.moved = [i for i, one in layers.items() if one is None]
+        self.layered, self.moved = dict(arrangement.layered), list(arrangement.moved)
+
+    def sample(self) -> Any:
+        """Return the sample in its own structure, as it is now."""
+        return tree_unflatten(self.values, self.structure)
 
     def boxes(self, transform: Any) -> list[Tensor]:
         """Return the boxes, as they are now, for what a transform draws.
@@ -89,40 +116,44 @@ class Beside:
         try:
             transform.check_inputs(self.values)
         except TypeError as error:
-            where = places(self.sample(self.values), Tensor)
+            where = places(self.sample(), Tensor)
             raise InputTypeError(f"{error} In this sample, tensors lie at {where}, and no boxes.") from error
         return [value for value in self.values if isinstance(value, tv_tensors.BoundingBoxes)]
 
-    def advance(self, stop: int, outcomes: Mapping[int, Outcome], window: Window | None) -> None:
-        """Apply the transforms before number ``stop``."""
-        applied = self.applied(outcomes)
+    def advance(self, stop: int, applied: Sequence[Effect], window: Window | None) -> None:
+        """Apply the transforms before number ``stop``, out of those of the segment that affect what goes with
+        images."""
+        pending: list[Effect] = []
         for number, one in enumerate(applied):
             position, spec, _ = one
             if not self.position <= position < stop:
                 continue
             if isinstance(spec, Numeric) and spec.chooses_among is not None:
+                self.move(pending, window)
+                pending = []
                 self.select(spec, spec.chooses_among, applied[:number], window)
-                continue
-            for i in self.moved:
-                self.values[i] = self.played(self.values[i], [one], window)
+            else:
+                pending.append(one)
+        self.move(pending, window)
         self.position = stop
 
-    def applied(self, outcomes: Mapping[int, Outcome]) -> list[Applied]:
-        """Return the transforms that do anything to what goes with images, with their numbers and what they drew."""
-        found = ((n, self.segment.draws.applied(n, outcomes)) for n in self.segment.affecting)
-        return [(n, self.segment.draws.specs[n], what) for n, what in found if what is not False]
+    def move(self, applied: Sequence[Effect], window: Window | None) -> None:
+        """Have torchvision apply transforms to what it moves."""
+        for i in self.moved:
+            self.values[i] = self.played(self.values[i], applied, window)
 
-    def played(self, value: Any, applied: Sequence[Applied], window: Window | None) -> Any:
+    def played(self, value: Any, applied: Sequence[Effect], window: Window | None) -> Any:
         """Return what torchvision makes of a value; of plain tensors the image alone is transformed."""
         for position, spec, outcome in applied:
             if type(value) is Tensor:
                 break
-            shape = (self.channels, *size_of(value))
-            params = spec.v2_params(outcome, window if position == self.segment.draws.drawer else None, shape)
-            value = played(spec.transform, value, params)
+            transform = spec.transform
+            if check_type(value, transform._transformed_types):
+                cut = window if position == self.draws.drawer else None
+                value = transform.transform(value, spec.v2_params(outcome, cut, value, self.channels))
         return value
 
-    def select(self, spec: Numeric, kind: type, before: Sequence[Applied], window: Window | None) -> None:
+    def select(self, spec: Numeric, kind: type, before: Sequence[Effect], window: Window | None) -> None:
         """Drop objects: their boxes or keypoints, labels and masks.
 
         Args:
@@ -152,7 +183,7 @@ class Beside:
 
     def chosen(self, spec: Numeric, kind: type) -> tuple[Any, Tensor]:
         """Return the labels of the objects of a class, and tell which objects are kept."""
-        sample, transform = self.sample(self.values), spec.transform
+        sample, transform = self.sample(), spec.transform
         try:
             labels = transform._labels_getter(sample)
             labels = (labels,) if isinstance(labels, Tensor) else labels
@@ -166,16 +197,16 @@ class Beside:
 
     def finish(self, drawn: Drawn) -> None:
         """Apply what is left of the transforms, and move masks and videos by all of them."""
-        outcomes = self.segment.draws.by_position(drawn[0])
-        self.advance(len(self.segment.draws.leaves), outcomes, drawn[1])
+        applied = self.draws.effects(self.draws.affecting, drawn[0])
+        if applied:
+            self.advance(len(self.draws.leaves), applied, drawn[1])
         for i, layers in self.layered.items():
             masked = isinstance(self.values[i], tv_tensors.Mask)
-            self.values[i] = self.mask(i, layers, drawn) if masked else layers(self.values[i], drawn)
+            self.values[i] = self.mask(i, layers, drawn, applied) if masked else layers(self.values[i], drawn)
 
-    def mask(self, i: int, layers: Segment, drawn: Drawn) -> Any:
+    def mask(self, i: int, layers: Segment, drawn: Drawn, applied: Sequence[Effect]) -> Any:
         """Return a mask behind all transforms."""
         mask, window = self.values[i], drawn[1]
-        applied = self.applied(self.segment.draws.by_position(drawn[0]))
         plain = mask.as_subclass(Tensor)
         carried = masks.carried(plain)
         geometric = any(spec.geometric for _, spec, _ in applied)

@@ -1,6 +1,6 @@
 """What the transforms of a segment draw for an image: sampled, taken apart, written down, and played back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from learned_transforms.errors import PipelineValueError
@@ -16,6 +16,9 @@ from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Size, Spec
 Drawn = tuple[tuple[Outcome, ...], Window | None]
 """Outcomes of the random transforms of a segment, in order; and the part of the image that the first one drew."""
 
+Effect = tuple[int, Spec, Outcome]
+"""The position of a transform that is applied, what it is, and what it drew."""
+
 
 class Draws:
     """What consecutive transforms draw.
@@ -29,6 +32,8 @@ class Draws:
     Attributes:
         specs: what the transforms are.
         random: positions of those that draw.
+        lonely: of those that take one image in a sample.
+        affecting: of those that do anything to what goes with images.
         chances: where all that is drawn are coins, each whatever the others: of each. They are tossed together.
         tossing: whether that is so.
         factored: positions of those that draw factors.
@@ -43,6 +48,8 @@ class Draws:
         self.limited = [form.container != "pil" for form in given]
         self.specs = [spec_of(leaf.transform) for leaf in leaves]
         self.random = [position for position, spec in enumerate(self.specs) if spec.random]
+        self.lonely = [position for position, spec in enumerate(self.specs) if spec.alone]
+        self.affecting = [position for position, spec in enumerate(self.specs) if spec.affects]
         self.chances = [spec.chance() for spec in self.specs if spec.coin]
         self.tossing = all(leaf.within is None for leaf in leaves) and len(self.chances) == len(self.random)
         others = [position for position in self.random if position != drawer]
@@ -76,7 +83,7 @@ class Draws:
             elif position == self.drawer:
                 window, outcomes[position] = spec.window(shape[1:], limited), True
             elif spec.placing and beside is not None:
-                beside.advance(position, outcomes, window)
+                beside.advance(position, self.effects(self.affecting, outcomes), window)
                 outcomes[position] = spec.sample(seen._replace(boxes=beside.boxes(spec.transform)))
             else:
                 outcomes[position] = spec.sample(seen)
@@ -104,17 +111,32 @@ class Draws:
         """Return what was drawn for a transform: False where it, or a container around it, is left out."""
         return self.reached(position, outcomes) and outcomes.get(position, True)
 
+    def effects(self, positions: Iterable[int], outcomes: Sequence[Outcome] | Mapping[int, Outcome]) -> list[Effect]:
+        """List those transforms of some that are applied, with what they drew.
+
+        Args:
+            outcomes: in order, or by position.
+        """
+        known = outcomes if isinstance(outcomes, Mapping) else self.by_position(outcomes)
+        found: list[Effect] = []
+        for position in positions:
+            outcome = known.get(position, True)
+            within = self.leaves[position].within
+            if outcome is not False and (within is None or self.reached(position, known)):
+                found.append((position, self.specs[position], outcome))
+        return found
+
     def ran(self, outcomes: Sequence[Outcome]) -> list[tuple[Spec, Outcome]]:
         """List the transforms that did something and are no containers, with what they drew."""
-        known = self.by_position(outcomes)
-        applied = ((spec, self.applied(position, known)) for position, spec in enumerate(self.specs))
-        return [(spec, what) for spec, what in applied if not isinstance(spec, Container) and spec.takes_effect(what)]
+        found = []
+        for _, spec, outcome in self.effects(range(len(self.specs)), outcomes):
+            if not isinstance(spec, Container) and spec.takes_effect(outcome):
+                found.append((spec, outcome))
+        return found
 
     def alone(self, outcomes: Sequence[Outcome]) -> bool:
         """Return whether a transform runs that takes one image in a sample."""
-        found = [position for position, spec in enumerate(self.specs) if spec.alone]
-        known = self.by_position(outcomes) if found else {}
-        return any(self.applied(position, known) is not False for position in found)
+        return bool(self.effects(self.lonely, outcomes))
 
     def shape_behind(self, shape: Shape, first: int, stop: int, outcomes: Mapping[int, Outcome]) -> Shape:
         """Return (C, H, W) of an image behind the transforms from number ``first`` up to ``stop``, excluded."""

@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 from learned_transforms.errors import InputTypeError, LearnedTransformsError
 from learned_transforms.images.formats import (
     CPU,
+    IMAGES,
     Form,
     form_of,
     from_tensor,
@@ -40,7 +41,7 @@ from learned_transforms.images.pytree import (
 from learned_transforms.layers.network import Network
 from learned_transforms.modes import is_compiling, observed
 from learned_transforms.runtime.builder import ONE_IMAGE
-from learned_transforms.runtime.companions import Arrangement, Beside, layers_of
+from learned_transforms.runtime.companions import Arrangement, Beside, arrange
 from learned_transforms.runtime.pipeline import Pipeline
 from learned_transforms.runtime.recorder import Tape
 from learned_transforms.runtime.segment import Segment
@@ -74,9 +75,17 @@ class Run:
         inputs: what it is called with.
         key: signature of a lone image, under which it may be kept how images like it go; None: they are not alike.
         tape: what was drawn before, or where to write what is drawn; None: draw.
+        seen: what ``modes.observed`` says of the call; None: it is asked.
     """
 
-    def __init__(self, pipeline: Pipeline, inputs: tuple[Any, ...], key: Any = None, tape: Tape | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        inputs: tuple[Any, ...],
+        key: Any = None,
+        tape: Tape | None = None,
+        seen: bool | None = None,
+    ) -> None:
         self.pipeline, self.tape = pipeline, tape
         self.packed = len(inputs) != 1
         self.value: Any = inputs if self.packed else inputs[0]
@@ -87,7 +96,7 @@ class Run:
         self.known: Form | None = None  # The form of the value, where layers have made it.
         self.order: int | None = None  # That of torchvision's value in memory, where layers have made ours.
         self.position = 0
-        self.observed = observed()
+        self.observed = observed() if seen is None else seen
         self.reasons: dict[str, str] = {}
         # By position: why torchvision itself ran a transform, or the form of the image with which a segment began.
         self.route: dict[int, str | Form] = {}
@@ -105,9 +114,9 @@ class Run:
         if self.packed and self.pipeline.single:
             # An nn.Sequential takes one input, which torchvision says where it comes to it.
             return self.pipeline.single[0](*self.value)
-        name = None if self.packed else kind_name(form_of(self.value))
-        image = self.value
-        if not self.packed:
+        image, name = self.value, None
+        if not self.packed and isinstance(image, IMAGES):
+            name = kind_name(form_of(image))
             self.take_array()
         while self.position < len(pieces):
             reason = OWN if self.pipeline.operating[self.position] else self.layers()
@@ -116,7 +125,8 @@ class Run:
                 self.position += 1
         if name is not None:
             self.pipeline.routes[name] = self.route
-        self.pipeline.tell(self.reasons)
+        if self.reasons:
+            self.pipeline.tell(self.reasons)
         if self.key is not None and self.leaves_all(place_of(image)):
             self.pipeline.elsewhere.add(kind_of(image))
         return self.as_array() if self.array else self.value
@@ -139,7 +149,7 @@ class Run:
         """Take the value past the segment that begins here; give the reason why torchvision runs what follows it."""
         if self.source is not None and type(self.pipeline.pieces[self.position].transform) is nn.Identity:
             return UNTOUCHED  # It is foreign: what it gives back is the array, whatever its shape.
-        form = None if self.packed else self.form()
+        form = self.form() if isinstance(self.value, IMAGES) and not self.packed else None
         return self.abreast() if form is None else self.alone(form)
 
     def take_array(self) -> None:
@@ -263,8 +273,7 @@ class Run:
         form = form._replace(several=True, arrays=any(isinstance(v, np.ndarray) for v in values), order=order)
         segment, start = self.pipeline.segment(form, self.position, self.observed), self.position
         companion = partial(self.pipeline.companion, segment, start) if not self.observed else lambda form: None
-        layers = {i: layers_of(segment, values[i], companion) for i in taken if i not in images}
-        return Arrangement(segment, taken, images, layers)
+        return arrange(segment, values, taken, images, companion)
 
     def carry(self, arrangement: Arrangement, values: list[Any], structure: Any) -> str | None:
         """Take images, and all that goes with them, through a segment; give the reason why torchvision must do it.
@@ -272,16 +281,16 @@ class Run:
         Args:
             values: changed in place.
         """
-        segment, taken, images, _ = arrangement
+        segment, taken, images = arrangement.segment, arrangement.taken, arrangement.images
         first = values[images[0]]
-        if segment.sized is not None and differ([values[i] for i in taken]):
+        if segment.sized is not None and differ(values, taken):
             coin = isinstance(segment.draws.specs[segment.sized], RandomZoomOut)
             if coin or segment.sized not in (0, segment.draws.drawer):
                 return "what lies together is of several sizes"
             check_sizes([values[i] for i in taken])
         if segment.cutting is not None:
             check_cut(values)
-        beside = Beside(arrangement, values, lambda flat: tree_unflatten(flat, structure), shape_of(first)[0])
+        beside = Beside(arrangement, values, structure)
         if self.tape is None:
             drawn = segment.draws(first, beside)
         else:
@@ -289,7 +298,7 @@ class Run:
         specs = segment.draws.specs
         if specs and specs[0].alike and drawn[0][0] is not False:
             check_shapes([values[i] for i in taken])
-        if segment.draws.alone(drawn[0]):
+        if segment.draws.lonely and segment.draws.alone(drawn[0]):
             check_alone([values[i] for i in taken])
         beside.finish(drawn)
         for i in images:

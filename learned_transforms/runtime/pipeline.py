@@ -2,15 +2,13 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, cast, get_args
 
 import torch
 from torch import nn
 from torchvision.transforms import v2
 
-from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.artifacts.explain import unsupported
 from learned_transforms.artifacts.weights import Weights
 from learned_transforms.certificate import Certificate
@@ -37,6 +35,7 @@ from learned_transforms.runtime.budget import Budget
 from learned_transforms.runtime.builder import Builder, looks
 from learned_transforms.runtime.routes import Rest, direct, entry_of
 from learned_transforms.runtime.segment import MOST_LANES, Lane, Segment
+from learned_transforms.runtime.shipped import require_shipped, roles_of, same_as_shipped, shipped
 from learned_transforms.transforms.clients.entries import Views
 from learned_transforms.transforms.containers import CONTAINERS, leaves
 from learned_transforms.transforms.identify import Piece, listed, pieces_of, takes_one, watch_pieces
@@ -413,36 +412,3 @@ def ordered(read: Any) -> bool:
 def torchvision_of(transforms: Any) -> Any:
     """Return what torchvision runs, of a list of transforms or a Compose or Sequential."""
     return v2.Compose(list(transforms)) if isinstance(transforms, list | tuple | nn.ModuleList) else transforms
-
-
-@lru_cache(maxsize=1)
-def shipped() -> Weights:
-    """Return the weights that stand for catalogued transforms; whoever takes layers asks whether they are faithful."""
-    return weight_files.opened(weight_files.DEFAULT)
-
-
-def require_shipped(keys: Collection[str]) -> None:
-    """Require the certificates of shipped layers to say that they are faithful.
-
-    Raises:
-        ApproximateWeightsError: they do not.
-    """
-    weight_files.require_faithful(weight_files.DEFAULT, shipped(), keys)
-
-
-def same_as_shipped(layers: Mapping[str, nn.Module]) -> bool:
-    """Return whether layers are those that are shipped, so that a pickle need not hold them."""
-    return all(
-        key in shipped().layers
-        and all(
-            torch.equal(one, other)
-            for one, other in zip(layer.parameters(), shipped().layers[key].parameters(), strict=True)
-        )
-        for key, layer in layers.items()
-    )
-
-
-def roles_of(transforms: Iterable[Any]) -> set[str]:
-    """Beginnings of the roles of the learned layers that transforms need."""
-    inner = (leaf.transform for transform in transforms for leaf in leaves(transform))
-    return {role for transform in inner for role in spec_of(transform).roles()}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.images.formats import (
+    CLASSES,
     MARKED,
     Call,
     Form,
@@ -25,17 +26,16 @@ from learned_transforms.ir.ops import Shape
 from learned_transforms.kernels.batches import Rows
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.geometry import Cropping, Flipping, Padding, Windowing
-from learned_transforms.layers.given import Cutting, Posterizing, erased
+from learned_transforms.layers.given import Cutting, Posterizing
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Mixing
 from learned_transforms.layers.resize import Picking
 from learned_transforms.layers.warp import Replacing, Warping
+from learned_transforms.runtime.beginning import Beginning
 from learned_transforms.runtime.budget import Budget
 from learned_transforms.runtime.draws import Drawn, Draws
 from learned_transforms.runtime.specialize import Owner, Specialized, Specializer, plain
-from learned_transforms.transforms.clients.moves import Erase
 from learned_transforms.transforms.containers import Leaf
-from learned_transforms.transforms.geometry import RandomCrop
 from learned_transforms.transforms.metadata import carried
 from learned_transforms.transforms.rng import toss
 from learned_transforms.transforms.spec import Outcome
@@ -106,21 +106,11 @@ class Segment:
         self.cutting, self.trainable, self.owners = cutting, trainable, owners
         self.draws = Draws(leaves, given, drawer)
         self.specialize = Specializer(network, self.draws, owners, taken, form, backend, trainable)
-        # The layer that takes the window: of the transform that draws it, or of the resize behind one that only draws.
-        takers = (layer for layer, (position, _) in enumerate(owners) if drawer is not None and position >= drawer)
-        cut = next(takers, None)
-        self.window_size = None if cut is None else (network.params[cut] or {})["size"]
-        self.resizing = cut is not None and not isinstance(network.members[cut], Windowing)
-        # Where v2's RandomCrop would take the whole image, it does nothing.
+        self.beginning = Beginning(network, self.draws, owners, taken)
+        self.inplace, self.overwriting = self.beginning.inplace, self.beginning.overwriting
         specs = self.draws.specs
-        croppers = [p for p, spec in enumerate(specs) if isinstance(spec, RandomCrop) and spec.skips_whole]
-        self.optional, self.croppers = drawer in croppers, [p for p in croppers if p != drawer]
         # The first of them that asks for one size of all that lies together.
         self.sized = next((n for n, spec in enumerate(specs) if spec.same_size), None)
-        self.affecting = [n for n, spec in enumerate(specs) if spec.affects]
-        self.erasing = bool(specs) and specs[0].erasing and taken.container != "mask"
-        self.overwriting = specs[0] if specs and isinstance(specs[0], Erase) else None
-        self.inplace = self.erasing and leaves[0].transform.inplace
         layers = zip(network.members, owners, strict=True)
         self.posterizing = [position for layer, (position, _) in layers if isinstance(layer, Posterizing)]
         pictures = taken.container == form.container == "pil" and not taken.several
@@ -128,8 +118,7 @@ class Segment:
         self.slight = pictures and not chosen and bool(network.members) and all(map(slight, network.members))
         self.altering = any(spec.alters_info for spec in specs)
         # Whatever is drawn for an image, nothing but what is compiled runs on it.
-        begins = self.erasing or self.resizing or self.optional or self.croppers or self.overwriting is not None
-        self.compiled = not (begins or self.posterizing or self.draws.factored)
+        self.compiled = not (self.beginning.acts or self.posterizing or self.draws.factored)
         self.lanes: dict[Any, Lane] = {}
         # By kind of images: what runs on those of any signature; and the signature of the last.
         self.roaming: dict[Any, Lane] = {}
@@ -219,50 +208,8 @@ class Segment:
         """Read what was drawn for an image out of entries of params, see ``Draws.from_params``."""
         outcomes, window = self.draws.from_params(entries)
         if window is not None:
-            self.check_window(window, shape_of(image))
+            self.beginning.check_window(window, shape_of(image))
         return outcomes, window
-
-    def check_window(self, window: Window, shape: tuple[int, int, int]) -> None:
-        """Require that a part that is resized lies in the image, and that another has the size of the output."""
-        top, left, height, width = window
-        inside = (
-            min(top, left) >= 0 and min(height, width) > 0 and top + height <= shape[1] and left + width <= shape[2]
-        )
-        if self.resizing and not inside:
-            raise PipelineValueError(f"Expected params of a window within the image of {shape[1:]}, got {window}.")
-        if not self.resizing and window[2:] != self.window_size:
-            raise PipelineValueError(
-                f"Expected params of a window of {self.window_size} (rows, columns), got {window}."
-            )
-
-    def begin(self, image: Any, drawn: Drawn) -> tuple[Any, Drawn]:
-        """Do at once what the first transform drew, where it needs no plan; and what is left."""
-        outcomes, window = drawn
-        if self.overwriting is not None and outcomes[0] is not False:
-            self.overwriting.overwrite(image, outcomes[0])
-            return image, ((True, *outcomes[1:]), window)
-        if self.erasing and isinstance(outcomes[0], tuple):
-            where = dict(outcomes[0])
-            found = where["v"] is not None
-            if not found and self.draws.specs[0].api == "v1" and not self.inplace:
-                return to_tensor(image).clone(), drawn  # v1 writes what was there, into a copy.
-            # What nobody else sees need not be copied.
-            apart = self.taken.container == "pil" or (self.taken.fresh and not image.requires_grad)
-            made = erased(to_tensor(image), where, self.inplace or apart) if found else image
-            return made, ((found, *outcomes[1:]), window)
-        for position in self.croppers:
-            outcomes = self.draws.without_whole(position, outcomes, shape_of(image))
-            drawn = outcomes, window
-        if self.optional and window is not None and not (window[0] or window[1]) and window[2:] == shape_of(image)[1:]:
-            return image, ((False, *outcomes[1:]), None)
-        if window is not None and 0 in window[2:]:
-            # Pillow resizes nothing to a black image.
-            return torch.zeros((shape_of(image)[0], *(self.window_size or ())), dtype=torch.uint8), (outcomes, None)
-        if window is not None and self.resizing and window[2:] == self.window_size:
-            # Nothing is resized: the rest runs on that part alone.
-            top, left, height, width = window
-            return to_tensor(image)[..., top : top + height, left : left + width], (outcomes, None)
-        return image, drawn
 
     def program(self, image: Any, shape: Shape, outcomes: Sequence[Outcome]) -> Specialized:
         """Compile for images like this one, see :class:`Specializer`."""
@@ -280,7 +227,7 @@ class Lane:
 
     def __init__(self, segment: Segment, image: Any, roaming: "Lane | None" = None) -> None:
         self.segment, self.draws, self.specialize = segment, segment.draws, segment.specialize
-        self.kept = roaming is not None
+        self.kept, self.begins = roaming is not None, segment.beginning.acts
         self.calls: dict[Any, Call] = {}
         self.programs: dict[Any, Specialized] = {} if roaming is None else roaming.programs
         self.subclass = isinstance(image, Tensor) and type(image) is not Tensor
@@ -291,6 +238,7 @@ class Lane:
         # What comes out of the network is what the pipeline gives, as it is.
         # Arrays of arrays are made where these were taken apart, see `of_array`.
         arrays = segment.taken.container == segment.form.container == "numpy"
+        self.kind = CLASSES.get(segment.form.container)
         self.bare = (segment.form.container == "tensor" or arrays) and bool(segment.owners)
         direct = self.draws.tossing and self.bare and not self.subclass and not segment.posterizing
         self.run = self.whole_image() if direct else self.any_image
@@ -346,7 +294,9 @@ class Lane:
         """Draw, unless that was done before, and run, in any case; None: ``later`` took what is to run."""
         drawn = self.draws(image) if drawn is None else drawn
         given = image.as_subclass(Tensor) if self.subclass else image
-        plain, drawn = self.segment.begin(given, drawn)
+        plain = given
+        if self.begins or drawn[1] is not None:
+            plain, drawn = self.segment.beginning(given, drawn)
         outcomes, window = drawn
         factors: tuple[float, ...] = ()
         if self.draws.factored:
@@ -363,7 +313,11 @@ class Lane:
             return self.contain(image, drawn)
         if made is given:
             return self.contain(image, drawn)
-        return made if self.bare or made is None else self.wrap(made, image, drawn)
+        if self.bare or made is None:
+            return made
+        if self.kind is not None and isinstance(made, Tensor):
+            return made.as_subclass(self.kind)
+        return self.wrap(made, image, drawn)
 
     def row(self, image: Any, later: Later, drawn: Drawn | None = None) -> Any:
         """Return what a single call gives, for a row of a batch; None: ``later`` took what is to run."""
@@ -426,7 +380,7 @@ class Lane:
             return from_tensor(to_tensor(image), form.container)
         if form.container not in ("pil", "image", "video"):  # Of plain tensors, all come back themselves.
             return image
-        gray = isinstance(image, Image.Image) and image.mode == "L"
-        if all(spec.keeps(taken, what, gray) for spec, what in self.draws.ran(drawn[0])):
+        gray, ran = isinstance(image, Image.Image) and image.mode == "L", self.draws.ran(drawn[0])
+        if not ran or all(spec.keeps(taken, what, gray) for spec, what in ran):
             return image
         return image.copy() if isinstance(image, Image.Image) else from_tensor(image, form.container)

@@ -7,7 +7,6 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from learned_transforms.images.formats import Form, Window
-from learned_transforms.ir.ops import Shape
 from learned_transforms.layers.given import Erasing, check_value
 from learned_transforms.layers.noise import Noise, read_state
 from learned_transforms.transforms.area import as_v2, lengths
@@ -83,14 +82,14 @@ class RandomErasing(Spec):
         numbers = isinstance(value, list | tuple) and value and all(isinstance(v, int | float) for v in value)
         return tuple(value) if numbers else None if value is None else False
 
-    def v2_params(self, outcome: Outcome, window: Window | None, shape: Shape) -> dict[str, Any]:
+    def v2_params(self, outcome: Outcome, window: Window | None, value: Any, channels: int) -> dict[str, Any]:
         if isinstance(outcome, bool):
             return {}
         where = dict(outcome)
-        value = where["v"]
-        if isinstance(value, Noise):
-            return {**where, "v": value.of((shape[0], where["h"], where["w"]))}
-        return {**where, "v": None if value is None else torch.tensor(value)[:, None, None]}
+        found = where["v"]
+        if isinstance(found, Noise):
+            return {**where, "v": found.of((channels, where["h"], where["w"]))}
+        return {**where, "v": None if found is None else torch.tensor(found)[:, None, None]}
 
     def carry(self, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
         pixel.info = {}

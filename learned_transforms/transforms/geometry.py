@@ -8,8 +8,9 @@ from PIL import Image
 
 from learned_transforms.errors import InputShapeError
 from learned_transforms.images.formats import Form, Window
+from learned_transforms.images.pytree import size_of
 from learned_transforms.ir.indexing import check_padding
-from learned_transforms.ir.ops import Shape, Slots
+from learned_transforms.ir.ops import Slots
 from learned_transforms.layers import geometry
 from learned_transforms.layers.given import Cutting
 from learned_transforms.transforms.padding import sides, surroundings
@@ -135,12 +136,12 @@ class RandomCrop(Cut):
             check_padding((left, top, right, bottom), size, self.transform.padding_mode)
         return y - top, x - left, rows, columns
 
-    def v2_params(self, outcome: Outcome, window: Window | None, shape: Shape) -> dict[str, Any]:
-        found = super().v2_params(outcome, window, shape)
+    def v2_params(self, outcome: Outcome, window: Window | None, value: Any, channels: int) -> dict[str, Any]:
+        found = super().v2_params(outcome, window, value, channels)
         if not found:
             return found
         top, left, height, width = (found[side] for side in SIDES)
-        rows, columns = shape[1:]
+        rows, columns = size_of(value)
         # Windows that are played back may lie anywhere: enough on each side for them, too.
         needed = -left, -top, left + width - columns, top + height - rows
         padding = [max(pair) for pair in zip(self.around((rows, columns)), needed, strict=True)]

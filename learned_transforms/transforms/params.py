@@ -1,10 +1,6 @@
-"""What random transforms drew, as plain values; and such values played back."""
+"""What random transforms drew, as plain values; and such values read back."""
 
-from collections.abc import Mapping
 from typing import Any
-
-from torchvision.transforms import v2
-from torchvision.transforms.v2._utils import check_type
 
 from learned_transforms.errors import PipelineValueError, UnsupportedTransformError
 from learned_transforms.images.formats import Window
@@ -53,8 +49,3 @@ def from_params(spec: Spec, entry: Any) -> Outcome:
         wanted = f"{{{', '.join(spec.names)}}}" + (" or None" if spec.optional else "")
         raise PipelineValueError(f"Expected params {wanted} for {name}, got {entry!r}. make_params(image) gives them.")
     return found
-
-
-def played(transform: v2.Transform, value: Any, params: Mapping[str, Any]) -> Any:
-    """Return what v2 makes of a value that is no plain tensor where ``params`` are drawn; others stay as they are."""
-    return transform.transform(value, params) if check_type(value, transform._transformed_types) else value

@@ -36,7 +36,7 @@ class Windowed(Spec):
             return None
         return tuple((side, entry[side]) for side in SIDES)
 
-    def v2_params(self, outcome: Outcome, window: Window | None, shape: Shape) -> dict[str, Any]:
+    def v2_params(self, outcome: Outcome, window: Window | None, value: Any, channels: int) -> dict[str, Any]:
         if isinstance(outcome, tuple):
             return dict(outcome)
         return {} if window is None else dict(zip(SIDES, window, strict=True))
@@ -86,7 +86,7 @@ class Placed(Spec):
             return None
         return tuple((name, as_plain(entry[name])) for name in self.names)
 
-    def v2_params(self, outcome: Outcome, window: Window | None, shape: Shape) -> dict[str, Any]:
+    def v2_params(self, outcome: Outcome, window: Window | None, value: Any, channels: int) -> dict[str, Any]:
         if isinstance(outcome, bool):
             return {}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in outcome}
@@ -187,8 +187,8 @@ class RandomIoUCrop(Placed):
         boxed = isinstance(within, list | tuple) and all(type(one) is bool for one in within)
         return boxed and is_whole(entry, SIDES) and entry["height"] >= 1 and entry["width"] >= 1
 
-    def v2_params(self, outcome: Outcome, window: Window | None, shape: Shape) -> dict[str, Any]:
-        params = super().v2_params(outcome, window, shape)
+    def v2_params(self, outcome: Outcome, window: Window | None, value: Any, channels: int) -> dict[str, Any]:
+        params = super().v2_params(outcome, window, value, channels)
         within = params.get("is_within_crop_area", [])
         return params | {"is_within_crop_area": torch.tensor(within, dtype=torch.bool)} if params else params
 

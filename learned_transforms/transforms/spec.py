@@ -236,8 +236,9 @@ class Spec:
         """Read what was drawn out of plain values, as params write it; None: it does not fit."""
         return None
 
-    def v2_params(self, outcome: Outcome, window: Window | None, shape: Shape) -> dict[str, Any]:
-        """Write what was drawn as v2's own ``make_params`` does, for an image of ``shape`` (C, H, W)."""
+    def v2_params(self, outcome: Outcome, window: Window | None, value: Any, channels: int) -> dict[str, Any]:
+        """Write what was drawn as v2's own ``make_params`` does, for a value that goes with an image of so many
+        channels."""
         return {}
 
     def held(self, make: "Making") -> "Mapping[str, Any]":

@@ -15,7 +15,7 @@ from PIL import Image
 from learned_transforms import installed
 from learned_transforms.errors import SingularMatrixError
 from learned_transforms.images.formats import Form, Window
-from learned_transforms.ir.ops import Shape, Slots
+from learned_transforms.ir.ops import Slots
 from learned_transforms.layers.warp import Replacing
 from learned_transforms.plain import listed, number, positive
 from learned_transforms.transforms.color import factor_part
@@ -263,7 +263,7 @@ class Warped(Factored):
             return pixel
         return pixel.transform((1, 1), Image.Transform.AFFINE, (1, 0, 0, 0, 1, 0))
 
-    def v2_params(self, outcome: Outcome, window: Window | None, shape: Shape) -> dict[str, Any]:
+    def v2_params(self, outcome: Outcome, window: Window | None, value: Any, channels: int) -> dict[str, Any]:
         drawn = {} if isinstance(outcome, bool) else dict(outcome)
         return {name: list(value) if name == "coefficients" else value for name, value in drawn.items()}
 
