@@ -15,7 +15,7 @@ from torch.nn.modules.module import _has_any_global_hook as any_global_hook
 from learned_transforms import processors
 from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.artifacts.describe import describe
-from learned_transforms.artifacts.explain import Explanation, Row, explain
+from learned_transforms.artifacts.explain import Explanation, Known, Row, explain
 from learned_transforms.artifacts.folders import check_config, save_folder
 from learned_transforms.artifacts.stored import restore_pipeline
 from learned_transforms.artifacts.weights import Weights
@@ -330,9 +330,9 @@ class LearnedCompose(Pipeline):
         outside = self.why_torchvision(torch.device("cpu"))
         rows: list[Row] = []
         for name in FORMS if kind is None else (kind,):
-            known = self.layers, self.certificates, self.provenance
+            known = Known(self.layers, self.certificates, self.provenance)
             route, left = self.routes.get(name, {}), self.left_to_pillow
-            rows += explain(name, FORMS[name], self.pieces, *known, self.backend, route, outside, self.stand_in, left)
+            rows += explain(name, FORMS[name], self.pieces, known, self.backend, route, outside, self.stand_in, left)
         return Explanation(rows)
 
     def certify(self, images: Any, teacher: Callable[[Any], Any] | None = None) -> Certificate:

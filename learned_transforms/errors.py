@@ -93,18 +93,19 @@ class ProcessorError(LearnedTransformsError, ValueError):
     """A processor of unknown type, or a configuration with missing or contradictory keys."""
 
 
-class ProcessorKeyError(ProcessorError, KeyError):
+class WordedError(LearnedTransformsError):
+    """Base of errors whose text is their message, where another type of theirs would quote or number it."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ProcessorKeyError(WordedError, ProcessorError, KeyError):
     """A key, or the code of a filter, that processors do not know."""
 
-    def __str__(self) -> str:
-        return str(self.args[0])
 
-
-class UnknownProcessorError(ProcessorError, FileNotFoundError):
+class UnknownProcessorError(WordedError, ProcessorError, FileNotFoundError):
     """No configuration of a processor at a path."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class UnevenBatchError(InputShapeError, RuntimeError):
@@ -131,11 +132,8 @@ class WeightsError(LearnedTransformsError, ValueError):
     """A weight file that is damaged, foreign, or does not fit the network."""
 
 
-class UnknownPretrainedError(WeightsError, FileNotFoundError):
+class UnknownPretrainedError(WordedError, WeightsError, FileNotFoundError):
     """No shipped weights of that name, and no file at that path."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class ApproximateWeightsError(WeightsError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from learned_transforms.certificate import Certificate
 from learned_transforms.images.formats import Form
@@ -71,13 +71,19 @@ def unsupported(name: str, reason: str) -> str:
     )
 
 
+class Known(NamedTuple):
+    """What a pipeline has: learned layers by key, certificates by name, and where its numbers come from."""
+
+    layers: Any
+    certificates: Mapping[str, Certificate]
+    provenance: Mapping[str, str]
+
+
 def explain(
     kind: str,
     form: Form,
     pieces: Sequence[Any],
-    layers: Any,
-    certificates: Mapping[str, Certificate],
-    provenance: Mapping[str, str],
+    known: Known,
     backend: str,
     route: Mapping[int, str | Form],
     outside: str | None,
@@ -103,19 +109,19 @@ def explain(
             if transform.kind != kind:
                 return []
             for number, (layer, params) in enumerate(zip(transform.members, transform.params, strict=True)):
-                tier = tier_of(certificates, f"{position}/{number}", str(position))
+                tier = tier_of(known.certificates, f"{position}/{number}", str(position))
                 rows.append(layer_row(kind, "Network", layer, params, transform.learned, tier, backend))
             form = form._replace(container=transform.output, dtype="float32" if transform.floats else "uint8")
             continue
-        known = route.get(position, outside)
-        form = known if isinstance(known, Form) else form
-        if not isinstance(known, str) and left(form, position):
-            known = PILLOWS
-        covered = known if isinstance(known, str) else cover(transform, form, layers)
+        told = route.get(position, outside)
+        form = told if isinstance(told, Form) else form
+        if not isinstance(told, str) and left(form, position):
+            told = PILLOWS
+        covered = told if isinstance(told, str) else cover(transform, form, known.layers)
         if covered == OWN or operates(transform):
             rows += operation_rows(kind, transform)
             continue
-        mixed = stand_in(position) if isinstance(covered, str) and not isinstance(known, str) else None
+        mixed = stand_in(position) if isinstance(covered, str) and not isinstance(told, str) else None
         if mixed is not None:
             rows.append(Row(kind, name_of(own), "-", "-", {}, "-"))
             for part in members(mixed, transform):
@@ -132,7 +138,7 @@ def explain(
                 own if isinstance(leaf.transform, Twin) and not place else leaf.transform
             )
             for label, one in named(name, done):
-                rows.append(step_row(kind, label, one, layers, certificates, provenance, backend))
+                rows.append(step_row(kind, label, one, known, backend))
     return rows
 
 
@@ -140,8 +146,8 @@ def part_rows(kind: str, form: Form, part: Any, backend: str) -> list[Row]:
     """Return the rows of a pipeline, or of a foreign transform, within something that runs in part in layers."""
     if not hasattr(part, "pieces"):
         return [Row(kind, name_of(part), "torchvision", "-", {}, "torchvision", "not in the catalogue")]
-    known = part.layers, part.certificates, part.provenance
-    return explain(kind, form, part.pieces, *known, backend, {}, None, part.stand_in, part.left_to_pillow)
+    known = Known(part.layers, part.certificates, part.provenance)
+    return explain(kind, form, part.pieces, known, backend, {}, None, part.stand_in, part.left_to_pillow)
 
 
 def operation_rows(kind: str, transform: Any) -> list[Row]:
@@ -167,26 +173,17 @@ def role_of(step: Step) -> str:
     return type(step.layer).__name__ if step.key is None else step.key.partition("/")[2]
 
 
-def step_row(
-    kind: str,
-    name: str,
-    step: Step,
-    layers: Any,
-    certificates: Mapping[str, Certificate],
-    provenance: Mapping[str, str],
-    backend: str,
-) -> Row:
-    runs: Layer | None = step.layer if step.key is None else layers[step.key]
+def step_row(kind: str, name: str, step: Step, known: Known, backend: str) -> Row:
+    runs: Layer | None = step.layer if step.key is None else known.layers[step.key]
     if runs is None:
         return Row(kind, name, "-", "-", dict.fromkeys(step.given, "given"), "-")
     # A table that was read off the transform itself holds for every level that there is.
     tier = "proved" if isinstance(runs, Lookup | Selecting) and step.key is None else "-"
-    tier = tier if step.key is None else tier_of(certificates, step.key)
+    tier = tier if step.key is None else tier_of(known.certificates, step.key)
     row = layer_row(kind, name, runs, step.params, (), tier, backend)
     # The file knows more than the layer: what was given when a number was learned.
-    own = {
-        name.removeprefix(f"{step.key}."): mark for name, mark in provenance.items() if name.startswith(f"{step.key}.")
-    }
+    marks, prefix = known.provenance.items(), f"{step.key}."
+    own = {name.removeprefix(prefix): mark for name, mark in marks if name.startswith(prefix)}
     return replace(row, numbers={**row.numbers, **own})
 
 

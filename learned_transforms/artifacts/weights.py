@@ -18,6 +18,7 @@ from learned_transforms.layers.base import Layer
 from learned_transforms.layers.network import digest_of
 from learned_transforms.plain import parsed
 
+PACKAGE = Path(__file__).resolve().parents[1]
 FORMAT = "learned_transforms/1"
 SUFFIX = ".safetensors"
 LONGEST_PATH = 4096
@@ -50,18 +51,23 @@ class Weights:
     intact: bool = True
 
 
+def packed(name: str, pattern: str) -> Path | None:
+    """Return a folder that comes with the package: inside an installed one, beside it in a source tree or editable
+    install; None: neither is there, with a file of such a name."""
+    folders = PACKAGE / name, PACKAGE.parent / name
+    return next((folder for folder in folders if folder.is_dir() and any(folder.glob(pattern))), None)
+
+
 def folder() -> Path:
-    """Return where the shipped weights lie: inside an installed package, beside it in a source tree or editable
-    install.
+    """Return where the shipped weights lie.
 
     Raises:
         WeightsError: neither is there.
     """
-    package = Path(__file__).resolve().parents[1]
-    for candidate in (package / "weights", package.parent / "weights"):
-        if candidate.is_dir() and any(candidate.glob(f"*{SUFFIX}")):
-            return candidate
-    raise WeightsError(f"Expected shipped weights in {package / 'weights'}. Reinstall the package.")
+    found = packed("weights", f"*{SUFFIX}")
+    if found is None:
+        raise WeightsError(f"Expected shipped weights in {PACKAGE / 'weights'}. Reinstall the package.")
+    return found
 
 
 def shipped_names() -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from learned_transforms import __version__, list_pretrained
-from learned_transforms.artifacts.weights import Weights, load
+from learned_transforms.artifacts.weights import PACKAGE, Weights, load, packed
 from learned_transforms.certificate import TIERS, Certificate
 from learned_transforms.cli import commands
 from learned_transforms.errors import LearnedTransformsError, MissingExtraError
@@ -158,17 +158,15 @@ def bench(options: argparse.Namespace) -> int:
 
 
 def suite() -> Path:
-    """Return where the benchmark suite lies: inside an installed package, beside it in a source tree or editable
-    install.
+    """Return where the benchmark suite lies.
 
     Raises:
         LearnedTransformsError: neither is there.
     """
-    package = Path(__file__).resolve().parents[1]
-    for candidate in (package / "benchmarks", package.parent / "benchmarks"):
-        if (candidate / "test_benchmarks.py").is_file():
-            return candidate
-    raise LearnedTransformsError(f"Expected the benchmarks in {package / 'benchmarks'}. Reinstall the package.")
+    found = packed("benchmarks", "test_benchmarks.py")
+    if found is None:
+        raise LearnedTransformsError(f"Expected the benchmarks in {PACKAGE / 'benchmarks'}. Reinstall the package.")
+    return found
 
 
 def run_demo(options: argparse.Namespace) -> int:

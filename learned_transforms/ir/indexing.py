@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate, repeat
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,9 +15,19 @@ from torch import Tensor
 from learned_transforms.errors import PaddingError
 from learned_transforms.ir.arithmetic import Arithmetic
 
+F = TypeVar("F", bound="Fixed")
+
+
+class Fixed:
+    """Base of what keeps the same pixels, whatever the length of the axis."""
+
+    def on(self: F, n_in: int) -> F:
+        """Return the same for an axis of ``n_in`` pixels."""
+        return self
+
 
 @dataclass(frozen=True)
-class Keep:
+class Keep(Fixed):
     """Which pixels of an axis are kept: ``start + i * step`` for ``i < count``; those outside the image are fill."""
 
     start: int
@@ -40,17 +51,13 @@ class Keep:
         """int64 ``[count]``."""
         return torch.arange(self.count) * self.step + self.start
 
-    def on(self, n_in: int) -> "Keep":
-        """Return the same, whatever the length of the axis."""
-        return self
-
     def length(self, n_in: int) -> int:
         """Return how many are kept of an axis of ``n_in`` pixels."""
         return self.count
 
 
 @dataclass(frozen=True)
-class Listed:
+class Listed(Fixed):
     """Which pixels of an axis are kept, one by one; -1 stands for fill."""
 
     pixels: tuple[int, ...]
@@ -66,10 +73,6 @@ class Listed:
     def index(self) -> Tensor:
         """int64 ``[count]``."""
         return torch.tensor(self.pixels)
-
-    def on(self, n_in: int) -> "Listed":
-        """Return the same, whatever the length of the axis."""
-        return self
 
     def length(self, n_in: int) -> int:
         """Return how many are kept of an axis of ``n_in`` pixels."""

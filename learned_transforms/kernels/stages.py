@@ -9,74 +9,53 @@ import torch
 from torch import Tensor
 
 from learned_transforms.images.formats import DTYPES, HALVES
+from learned_transforms.ir import ops
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Kept, Listed, Nearest
 from learned_transforms.ir.interpolation import Axis, FixedAxis, away_from_zero
-from learned_transforms.ir.ops import (
-    Blend,
-    Blur,
-    BoxBlur,
-    Cast,
-    Equalize,
-    Factor,
-    Filter,
-    Gather,
-    Mix,
-    Normalize,
-    Pick,
-    Resample,
-    Resize,
-    Slot,
-    Slots,
-    Sparse,
-    Stage,
-    Stretch,
-    Table,
-    Tables,
-    Turn,
-    Warp,
-)
 from learned_transforms.kernels.extension import _native
 
 NAMES = {**DTYPES, **HALVES}
 """The native code's names of dtypes."""
 MOST_AROUND = 16
 """Pixels along an axis that a warp weighs for each of the output's."""
-MADE: WeakKeyDictionary[Stage, Any] = WeakKeyDictionary()
+ROUNDED = ops.Resample | ops.Resize | ops.Mix | ops.Blend | ops.Blur
+"""Stages that sum in float32 or integers only."""
+MADE: WeakKeyDictionary[ops.Stage, Any] = WeakKeyDictionary()
 """The native code's own of stages that are in use: plans share them."""
 
 
-def unfit(stage: Stage) -> str | None:
+def unfit(stage: ops.Stage) -> str | None:
     """Return why a stage is not for this backend."""
     if type(stage) not in NATIVE:
         return f"it has no {type(stage).__name__}: full matrices and unstructured networks are left to torch"
     arithmetic = getattr(stage, "arithmetic", None)
     if arithmetic is not None:
-        if arithmetic.number == "float64" and isinstance(stage, Resample | Resize | Mix | Blend | Blur):
+        if arithmetic.number == "float64" and isinstance(stage, ROUNDED):
             return f"its {type(stage).__name__} does not sum in float64"
         if arithmetic.number != "float32" and arithmetic.fma:
             return f"it does not fuse sums in {arithmetic.number}"
-        cut = isinstance(stage, Resample | Resize) and arithmetic.quarters
+        cut = isinstance(stage, ops.Resample | ops.Resize) and arithmetic.quarters
         if cut and (arithmetic.number != "int" or not 3 <= arithmetic.bits <= 11):
             return "it cuts products to quarters of a level in integers of 3 to 11 fraction bits only"
-        if isinstance(stage, Resample) and arithmetic.number == "int" and not (arithmetic.each_pass or cut):
+        if isinstance(stage, ops.Resample) and arithmetic.number == "int" and not (arithmetic.each_pass or cut):
             return "its integer passes round after each pass"
-    if isinstance(stage, Blend) and stage.other is not None:
-        if stage.mean is not None and isinstance(stage.other, Filter):
+    if isinstance(stage, ops.Blend) and stage.other is not None:
+        if stage.mean is not None and isinstance(stage.other, ops.Filter):
             return "it takes no mean of what a Filter makes"
         reason = unfit(stage.other)
         if reason is not None:
             return reason
-    if isinstance(stage, Warp) and stage.taps is not None:
+    if isinstance(stage, ops.Warp) and stage.taps is not None:
         if (stage.form == "cut") != (stage.arithmetic.number == "float64"):
             return "it weighs pixels around places in pixels in float64, and in no other warp"
         if len(stage.taps) > MOST_AROUND:
             return f"it weighs up to {MOST_AROUND} pixels along an axis of a warp"
-    if isinstance(stage, Turn) and stage.steps not in (0, 255):
+    if isinstance(stage, ops.Turn) and stage.steps not in (0, 255):
         return "it counts hue in 255 steps, or none"
-    if isinstance(stage, Turn) and (stage.centres[1] - stage.centres[0]) % 6 != 2:
+    if isinstance(stage, ops.Turn) and (stage.centres[1] - stage.centres[0]) % 6 != 2:
         return "it knows channels in the order of their hue only"
-    if isinstance(stage, Blur) and stage.border == "zero":
+    if isinstance(stage, ops.Blur) and stage.border == "zero":
         return "it blurs no image with nothing around it"
     tensors = [value for value in vars(stage).values() if isinstance(value, Tensor)]
     axes = [value for value in vars(stage).values() if isinstance(value, Axis | FixedAxis)]
@@ -108,19 +87,19 @@ def numbers_of(weights: Tensor, arithmetic: Arithmetic) -> Any:
     return weights.double().contiguous().numpy()
 
 
-def resample_of(stage: Resample) -> Any:
+def resample_of(stage: ops.Resample) -> Any:
     return _native.resample(axis_of(stage.rows), axis_of(stage.columns), arithmetic_of(stage.arithmetic))
 
 
-def resize_of(stage: Resize) -> Any:
+def resize_of(stage: ops.Resize) -> Any:
     larger = None if stage.larger is None else arithmetic_of(stage.larger)
     how = arithmetic_of(stage.arithmetic), larger, stage.arithmetic.small, stage.still
     return _native.resize(stage.sizing, axis_of(stage.rows), axis_of(stage.columns), *how)
 
 
-def gather_of(stage: Gather) -> Any:
+def gather_of(stage: ops.Gather) -> Any:
     rows, columns = kept_of(stage.rows), kept_of(stage.columns)
-    starts = stage.starts.first if isinstance(stage.starts, Slots) else None
+    starts = stage.starts.first if isinstance(stage.starts, ops.Slots) else None
     return _native.gather(stage.channels, rows, columns, stage.fill, stage.outside, stage.limited, starts)
 
 
@@ -133,87 +112,87 @@ def kept_of(keep: Kept | None) -> Any:
     return None if keep is None else keep.numbers
 
 
-def sparse_of(stage: Sparse) -> Any:
+def sparse_of(stage: ops.Sparse) -> Any:
     weights, bias = (numbers_of(value, stage.arithmetic) for value in (stage.weights.movedim(-1, 0), stage.bias))
     index = stage.index.movedim(-1, 0).contiguous().numpy()
     return _native.sparse(index, weights, bias, stage.size, stage.shape, arithmetic_of(stage.arithmetic))
 
 
-def filter_of(stage: Filter) -> tuple[Any, ...]:
+def filter_of(stage: ops.Filter) -> tuple[Any, ...]:
     used = stage.weights != 0
     weights = numbers_of(stage.weights[used], stage.arithmetic)
     size = tuple(stage.weights.shape)
     return size, used.nonzero().numpy(), weights, stage.border, arithmetic_of(stage.arithmetic)
 
 
-def mix_of(stage: Mix) -> tuple[Any, ...]:
+def mix_of(stage: ops.Mix) -> tuple[Any, ...]:
     whole = [away_from_zero(value * 2.0**stage.arithmetic.bits).int().tolist() for value in (stage.weight, stage.bias)]
     real = [value.float().tolist() for value in (stage.weight, stage.bias)]
     return *real, *whole, arithmetic_of(stage.arithmetic)
 
 
-def table_of(stage: Table) -> Any:
+def table_of(stage: ops.Table) -> Any:
     values, dtype = stage.values.contiguous(), stage.values.dtype
     return _native.table((values.view(torch.uint16) if dtype in HALVES else values).numpy(), NAMES[dtype])
 
 
-def factor_of(factor: Factor) -> tuple[float, int | None]:
-    return (0.0, factor.number) if isinstance(factor, Slot) else (float(factor), None)
+def factor_of(factor: ops.Factor) -> tuple[float, int | None]:
+    return (0.0, factor.number) if isinstance(factor, ops.Slot) else (float(factor), None)
 
 
-def blend_of(stage: Blend) -> Any:
+def blend_of(stage: ops.Blend) -> Any:
     other: tuple[Any, ...] | None = None
     if stage.other is not None:
-        other = mix_of(stage.other) if isinstance(stage.other, Mix) else filter_of(stage.other)
+        other = mix_of(stage.other) if isinstance(stage.other, ops.Mix) else filter_of(stage.other)
     how = stage.mean, stage.form, stage.ceiling, arithmetic_of(stage.arithmetic), stage.limited
     return _native.blend(stage.terms.flatten().tolist(), factor_of(stage.factor), other, *how)
 
 
-def stretch_of(stage: Stretch) -> Any:
+def stretch_of(stage: ops.Stretch) -> Any:
     return _native.stretch(stage.ends.tolist(), stage.form, stage.ceiling, arithmetic_of(stage.arithmetic))
 
 
-def turn_of(stage: Turn) -> Any:
+def turn_of(stage: ops.Turn) -> Any:
     how = stage.span, stage.form, stage.steps, stage.ceiling, arithmetic_of(stage.arithmetic)
     return _native.turn(stage.centres, factor_of(stage.factor), *how)
 
 
-def blur_of(stage: Blur) -> Any:
+def blur_of(stage: ops.Blur) -> Any:
     sigma = factor_of(stage.sigma)
     how = stage.border, arithmetic_of(stage.arithmetic), stage.limited
     return _native.blur(stage.coefficients.tolist(), sigma, stage.size, *how)
 
 
-def warp_of(stage: Warp) -> Any:
-    matrix = tuple(stage.matrix) if isinstance(stage.matrix, Slots) else list(stage.matrix)
+def warp_of(stage: ops.Warp) -> Any:
+    matrix = tuple(stage.matrix) if isinstance(stage.matrix, ops.Slots) else list(stage.matrix)
     taps = [] if stage.taps is None else stage.taps.tolist()
     return _native.warp(matrix, stage.size, taps, stage.fill, stage.form, arithmetic_of(stage.arithmetic), stage.fused)
 
 
 NATIVE: dict[type, Callable[[Any], Any]] = {
-    Resample: resample_of,
-    Resize: resize_of,
-    Pick: lambda stage: _native.pick(stage.sizing, kept_of(stage.nearest)),
-    Sparse: sparse_of,
-    Filter: lambda stage: _native.filter(*filter_of(stage)),
-    Gather: gather_of,
-    Mix: lambda stage: _native.mix(*mix_of(stage)),
-    Table: table_of,
-    Tables: lambda stage: _native.tables(stage.values.numpy(), factor_of(stage.number)),
-    Normalize: lambda stage: _native.normalize(stage.mean.tolist(), stage.std.tolist(), NAMES[stage.mean.dtype]),
-    Cast: lambda stage: _native.cast(NAMES[stage.dtype]),
-    Blend: blend_of,
-    Stretch: stretch_of,
-    Equalize: lambda stage: _native.equalize(stage.levels, stage.offset),
-    Turn: turn_of,
-    Blur: blur_of,
-    BoxBlur: lambda stage: _native.box_blur(factor_of(stage.sigma), stage.passes),
-    Warp: warp_of,
+    ops.Resample: resample_of,
+    ops.Resize: resize_of,
+    ops.Pick: lambda stage: _native.pick(stage.sizing, kept_of(stage.nearest)),
+    ops.Sparse: sparse_of,
+    ops.Filter: lambda stage: _native.filter(*filter_of(stage)),
+    ops.Gather: gather_of,
+    ops.Mix: lambda stage: _native.mix(*mix_of(stage)),
+    ops.Table: table_of,
+    ops.Tables: lambda stage: _native.tables(stage.values.numpy(), factor_of(stage.number)),
+    ops.Normalize: lambda stage: _native.normalize(stage.mean.tolist(), stage.std.tolist(), NAMES[stage.mean.dtype]),
+    ops.Cast: lambda stage: _native.cast(NAMES[stage.dtype]),
+    ops.Blend: blend_of,
+    ops.Stretch: stretch_of,
+    ops.Equalize: lambda stage: _native.equalize(stage.levels, stage.offset),
+    ops.Turn: turn_of,
+    ops.Blur: blur_of,
+    ops.BoxBlur: lambda stage: _native.box_blur(factor_of(stage.sigma), stage.passes),
+    ops.Warp: warp_of,
 }
 """By stage: what makes the native code's own."""
 
 
-def native(stage: Stage) -> Any:
+def native(stage: ops.Stage) -> Any:
     """Return the native code's own of a stage."""
     made = MADE.get(stage)
     if made is None:

@@ -47,6 +47,7 @@ class Layer(nn.Module):
         takes: what a file may give as params.
         pointwise: it maps each pixel by itself, wherever that lies.
         fixed: it lowers by :meth:`stages`, for each size of images, or each that it takes; others by :meth:`free`.
+        selected: names of other arguments that validation picked, as of the arithmetic; attributes, None: not given.
         picked: names of weights that were learned elsewhere, and selected for what this imitates.
     """
 
@@ -57,6 +58,7 @@ class Layer(nn.Module):
     takes: ClassVar[Fields] = Fields({})
     nested: ClassVar[bool] = False
     whole: ClassVar[Mapping[str, torch.dtype]] = {}
+    selected: ClassVar[tuple[str, ...]] = ()
     picked: tuple[str, ...] = ()
     stored: ClassVar[str] = ""
     """The name under which weight files hold it, where that is not its own."""
@@ -111,7 +113,13 @@ class Layer(nn.Module):
 
     def describe(self) -> dict[str, Any]:
         """Constructor arguments that are not tensors, as plain values, for weight files."""
-        return {} if self.arithmetic is None else {"arithmetic": self.arithmetic.to_json()}
+        given = self.chosen().items()
+        return {name: value.to_json() if isinstance(value, Arithmetic) else value for name, value in given}
+
+    def chosen(self) -> dict[str, Any]:
+        """Return what validation picked, the arithmetic among it, as far as it is given."""
+        found = {name: getattr(self, name) for name in (*self.selected, "arithmetic")}
+        return {name: value for name, value in found.items() if value is not None}
 
     def digest(self) -> str:
         """Return a hash of all that it is: its class, its description, and every bit of its weights."""
@@ -123,7 +131,7 @@ class Layer(nn.Module):
     def provenance(self) -> dict[str, str]:
         """Return where each number comes from: ``learned``, ``selected`` or ``given``."""
         marks = {name: "selected" if name in self.picked else "learned" for name, _ in self.named_parameters()}
-        return marks if self.arithmetic is None else {**marks, "arithmetic": "selected"}
+        return {**marks, **dict.fromkeys(self.chosen(), "selected")}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Layer":
         """As nn.Module's, which is slow on values that never change, and on hooks that are not there."""

@@ -60,6 +60,7 @@ class Blending(Tinting):
         },
         ("inner",),
     )
+    selected = ("form", "mean", "inner")
     takes = Fields({"factor": number})
 
     def __init__(
@@ -87,12 +88,7 @@ class Blending(Tinting):
         self.arithmetic, self.form, self.mean, self.inner = arithmetic, form, mean, inner
 
     def describe(self) -> dict[str, Any]:
-        inner = {} if self.inner is None else {"inner": self.inner.to_json()}
-        return {**super().describe(), "form": self.form, "mean": self.mean, **inner}
-
-    def provenance(self) -> dict[str, str]:
-        selected = ("form", *(() if self.inner is None else ("inner",)), *(() if self.mean is None else ("mean",)))
-        return {**super().provenance(), **dict.fromkeys(selected, "selected")}
+        return {**super().describe(), "mean": self.mean}  # None is written down, too.
 
     def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         check_channels(channels, (1, 3))
@@ -125,6 +121,7 @@ class Stretching(Tinting):
     fixed = False
     ends: nn.Parameter
     options = Fields({**SUMMED.checks, "form": one_of(*FORMS["stretch"])})
+    selected = ("form",)
 
     def __init__(self, ends: Tensor, arithmetic: Arithmetic, form: str) -> None:
         super().__init__()
@@ -133,12 +130,6 @@ class Stretching(Tinting):
             raise PipelineValueError(f"Expected ends that rise and a known form, got {ends.tolist()} and {form!r}.")
         self.learn(ends=ends)
         self.arithmetic, self.form = arithmetic, form
-
-    def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "form": self.form}
-
-    def provenance(self) -> dict[str, str]:
-        return {**super().provenance(), "form": "selected"}
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         check_channels(shape[0], (1, 3))
@@ -188,6 +179,7 @@ class Turning(Tinting):
     centres: nn.Parameter
     span: nn.Parameter
     options = Fields({**SUMMED.checks, "form": one_of(*FORMS["turn"]), "steps": integer(0, 255)})
+    selected = ("form", "steps")
     takes = Fields({"factor": number})
 
     def __init__(self, centres: Tensor, span: Tensor, arithmetic: Arithmetic, form: str, steps: int) -> None:
@@ -202,12 +194,8 @@ class Turning(Tinting):
         self.learn(centres=centres, span=span)
         self.arithmetic, self.form, self.steps = arithmetic, form, steps
 
-    def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "form": self.form, "steps": self.steps}
-
     def provenance(self) -> dict[str, str]:
-        span = {"span": "given"} if self.steps else {}
-        return {**super().provenance(), "form": "selected", "steps": "selected", **span}
+        return super().provenance() | ({"span": "given"} if self.steps else {})
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         check_channels(shape[0], (1, 3))
@@ -237,6 +225,7 @@ class Blurring(Layer):
     coefficients: nn.Parameter
     arithmetic: Arithmetic
     options = Fields({**SUMMED.checks, "border": one_of(*BORDERS)})
+    selected = ("border",)
     takes = Fields({"sigma": positive, "size": listed(integer(1), 2)})
 
     def __init__(self, coefficients: Tensor, border: str, arithmetic: Arithmetic) -> None:
@@ -246,12 +235,6 @@ class Blurring(Layer):
             raise PipelineValueError(f"Expected up to {MOST_TERMS} coefficients, got {len(coefficients)}.")
         self.learn(coefficients=coefficients)
         self.border, self.arithmetic = border, arithmetic
-
-    def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "border": self.border}
-
-    def provenance(self) -> dict[str, str]:
-        return {**super().provenance(), "border": "selected"}
 
     def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         height, width = params["size"]

@@ -1,7 +1,5 @@
 """Correlation with a learned window."""
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from learned_transforms.errors import PipelineValueError
@@ -24,6 +22,7 @@ class Filtering(Layer):
     weights: nn.Parameter
     arithmetic: Arithmetic
     options = Fields({**SUMMED.checks, "border": one_of(*BORDERS)})
+    selected = ("border",)
 
     def __init__(self, weights: Tensor, border: str, arithmetic: Arithmetic) -> None:
         super().__init__()
@@ -35,12 +34,6 @@ class Filtering(Layer):
             )
         self.learn(weights=weights)
         self.border, self.arithmetic = border, arithmetic
-
-    def describe(self) -> dict[str, Any]:
-        return {"border": self.border, **super().describe()}
-
-    def provenance(self) -> dict[str, str]:
-        return {**super().provenance(), "border": "selected"}
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         return [Filter(self.weights, self.border, self.effective(relaxed))]

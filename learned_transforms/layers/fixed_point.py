@@ -1,7 +1,5 @@
 """A resize without antialiasing by taps that are whole multiples of a fraction, at any size."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -50,6 +48,7 @@ class FixedPointResampling(Resampling):
     fixed = True
     options = Fields({**Resampling.options.checks, "bits": integer(1, MOST_BITS)}, Resampling.options.optional)
     takes = Fields({"size": RESIZED.checks["size"]})
+    selected = ("bits",)
 
     def __init__(self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, bits: int, width: float = 1.0) -> None:
         super().__init__(kernel, shift, arithmetic, width)
@@ -59,12 +58,6 @@ class FixedPointResampling(Resampling):
                 f"got {bits}, {width} and {arithmetic}."
             )
         self.bits = bits
-
-    def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "bits": self.bits}
-
-    def provenance(self) -> dict[str, str]:
-        return {**super().provenance(), "bits": "selected"}
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         inputs, arithmetic = (shape[1], shape[2]), self.effective(relaxed)

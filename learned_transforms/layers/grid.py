@@ -1,7 +1,5 @@
 """A resize whose pixels lie on another grid than in the middle of their parts of the image, or are means of these."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -82,6 +80,7 @@ class GridResampling(Resampling):
         {**Resampling.options.checks, "growing": SUMMED.checks["arithmetic"]}, (*Resampling.options.optional, "growing")
     )
     takes = Fields({**RESIZED.checks, "grid": one_of(*GRIDS, *MEANS)}, RESIZED.optional)
+    selected = ("growing",)
 
     def __init__(
         self,
@@ -93,12 +92,6 @@ class GridResampling(Resampling):
     ) -> None:
         super().__init__(kernel, shift, arithmetic, width)
         self.growing = growing
-
-    def describe(self) -> dict[str, Any]:
-        return {**super().describe(), **({} if self.growing is None else {"growing": self.growing.to_json()})}
-
-    def provenance(self) -> dict[str, str]:
-        return {**super().provenance(), **({} if self.growing is None else {"growing": "selected"})}
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         plain = {name: value for name, value in params.items() if name != "grid"}

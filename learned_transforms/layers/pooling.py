@@ -67,16 +67,11 @@ class AveragePooling(Layer):
 
     options = Fields({"bits": integer(0, MOST_BITS)})
     takes = Fields({"factor": listed(integer(1, LONGEST), 2)})
+    selected = ("bits",)
 
     def __init__(self, bits: int) -> None:
         super().__init__()
         self.bits = bits
-
-    def describe(self) -> dict[str, Any]:
-        return {"bits": self.bits}
-
-    def provenance(self) -> dict[str, str]:
-        return {"bits": "selected"}
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         rows, columns = params["factor"]
@@ -96,13 +91,11 @@ class PooledResampling(Resampling):
     fixed = True
     options = Fields({**SUMMED.checks, "width": number, "bits": integer(0, MOST_BITS)}, ("width",))
     takes = Fields({**RESIZED.checks, "gap": positive}, RESIZED.optional)
+    selected = ("bits",)
 
     def __init__(self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, bits: int, width: float = 1.0) -> None:
         super().__init__(kernel, shift, arithmetic, width)
         self.bits = bits
-
-    def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "bits": self.bits}
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         plain: Mapping[str, Any] = {name: value for name, value in params.items() if name != "gap"}

@@ -1,7 +1,5 @@
 """A layer that takes the value of one rank in a window: medians, minima and maxima."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -31,6 +29,7 @@ class Ranking(Layer):
     """
 
     options = Fields({"window": integer(3, WIDEST), "rank": integer(0, WIDEST**2 - 1), "border": one_of(*BORDERS)})
+    selected = ("window", "rank", "border")
 
     def __init__(self, window: int, rank: int, border: str) -> None:
         super().__init__()
@@ -40,12 +39,6 @@ class Ranking(Layer):
                 f"{', '.join(BORDERS)}; got {window}, {rank} and {border!r}."
             )
         self.window, self.rank, self.border = window, rank, border
-
-    def describe(self) -> dict[str, Any]:
-        return {"window": self.window, "rank": self.rank, "border": self.border}
-
-    def provenance(self) -> dict[str, str]:
-        return dict.fromkeys(("window", "rank", "border"), "selected")
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         identity = torch.eye(shape[0], dtype=torch.float32)

@@ -1,7 +1,5 @@
 """A layer that compares an image with its smoothed self, and adds what a table says of the difference."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -41,6 +39,7 @@ class UnsharpMasking(Layer):
     window: nn.Parameter
     sigma: nn.Parameter
     options = Fields({"border": maybe(one_of(*BORDERS)), **SUMMED.checks}, ("border", "arithmetic"))
+    selected = ("border",)
 
     def __init__(
         self,
@@ -72,12 +71,6 @@ class UnsharpMasking(Layer):
                 raise PipelineValueError(f"Expected a sigma above 0 and up to {MOST_SIGMA}, got {sigma.tolist()}.")
         self.learn(changes=changes, **own)
         self.border, self.arithmetic = border, arithmetic
-
-    def describe(self) -> dict[str, Any]:
-        return {} if self.border is None else {"border": self.border, **super().describe()}
-
-    def provenance(self) -> dict[str, str]:
-        return {**super().provenance(), **({} if self.border is None else {"border": "selected"})}
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         if relaxed:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from math import comb
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +45,7 @@ class Warping(Layer):
     kernel: nn.Parameter
     arithmetic: Arithmetic
     options = Fields({**SUMMED.checks, "form": one_of(*WARPS)})
+    selected = ("form",)
     takes = TAKEN
 
     def __init__(self, kernel: Tensor, form: str, arithmetic: Arithmetic) -> None:
@@ -73,12 +73,6 @@ class Warping(Layer):
     def nearest(self) -> bool:
         """Whether it takes the pixel at a place, and sums nothing."""
         return self.kernel.numel() == 1
-
-    def describe(self) -> dict[str, Any]:
-        return {"form": self.form, **super().describe()}
-
-    def provenance(self) -> dict[str, str]:
-        return {**super().provenance(), "form": "selected"}
 
     def effective(self, relaxed: bool) -> Arithmetic:
         """Sums are fused where the installed torch does it; the nearest pixel is taken as it is, and needs no

@@ -10,20 +10,8 @@ import torch
 from torch import Tensor
 
 from learned_transforms.errors import MissingExtraError
+from learned_transforms.ir import ops
 from learned_transforms.ir.interpolation import phi
-from learned_transforms.ir.ops import (
-    Apply,
-    Filter,
-    Gather,
-    Mix,
-    Normalize,
-    Product,
-    Resample,
-    Shape,
-    Sparse,
-    Stage,
-    Table,
-)
 from learned_transforms.ir.passes import at, fold
 from learned_transforms.layers.fixed_size import Separable
 from learned_transforms.layers.network import Network
@@ -178,27 +166,27 @@ def kernel(fitted: Tensor, snapped: Resampling, path: Path) -> Path:
     return save(figure, path)
 
 
-def stage_text(stage: Stage, current: Shape) -> tuple[str, str]:
+def stage_text(stage: ops.Stage, current: ops.Shape) -> tuple[str, str]:
     """Name and numbers of a stage for images of shape ``current``, for the drawing."""
-    if isinstance(stage, Resample):
+    if isinstance(stage, ops.Resample):
         rows, columns = stage.rows.taps(current[1]), stage.columns.taps(current[2])
         bits = "" if rows.bits is None else f", 2^-{rows.bits}"
         return "Resample", f"{columns.weights.shape[1]} x {rows.weights.shape[1]} taps{bits}"
-    if isinstance(stage, Product):
+    if isinstance(stage, ops.Product):
         return "Product", f"{stage.columns.shape[-1]} x {stage.rows.shape[-1]} weights"
-    if isinstance(stage, Mix):
+    if isinstance(stage, ops.Mix):
         return "Mix", f"{stage.weight.shape[1]} -> {stage.weight.shape[0]} channels"
-    if isinstance(stage, Table):
+    if isinstance(stage, ops.Table):
         return "Table", "256 entries"
-    if isinstance(stage, Gather):
+    if isinstance(stage, ops.Gather):
         return "Gather", "copies"
-    if isinstance(stage, Normalize):
+    if isinstance(stage, ops.Normalize):
         return "Normalize", "mean, std"
-    if isinstance(stage, Sparse):
+    if isinstance(stage, ops.Sparse):
         return "Sparse", f"{stage.weights.shape[1]} weights a pixel"
-    if isinstance(stage, Filter):
+    if isinstance(stage, ops.Filter):
         return "Filter", " x ".join(str(length) for length in stage.weights.shape)
-    if isinstance(stage, Apply):
+    if isinstance(stage, ops.Apply):
         return "Apply", f"{sum(p.numel() for p in stage.module.parameters()):,} weights"
     return type(stage).__name__, ""
 
@@ -217,7 +205,13 @@ def drawing(networks: Mapping[str, Network], shape: tuple[int, int, int], path: 
         current, x = shape, -0.5
         axis.text(x, 0, "x".join(map(str, current)), ha="center", va="center", fontsize=9)
         for stage in fold(at(plan.stages, shape)):
-            color = BLUE if isinstance(stage, Resample | Product) else GRAY if isinstance(stage, Apply) else ORANGE
+            color = (
+                BLUE
+                if isinstance(stage, ops.Resample | ops.Product)
+                else GRAY
+                if isinstance(stage, ops.Apply)
+                else ORANGE
+            )
             axis.annotate("", (x + 1.0, 0), (x + 0.45, 0), arrowprops={"arrowstyle": "->", "color": INK})
             title, detail = stage_text(stage, current)
             x += 1.75

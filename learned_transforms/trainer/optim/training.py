@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
@@ -118,6 +118,10 @@ class Settings:
     checkpoint: Checkpoint | None = None
     interrupt: Event = field(default_factory=Event)
     device: torch.device = CPU
+
+    def gentle(self, patience: int, min_delta: float) -> "Settings":
+        """Return settings for a method that is there after a few epochs, or not at all."""
+        return replace(self, patience=min(self.patience, patience), min_delta=max(self.min_delta, min_delta))
 
     def move(self, pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Inputs and targets where training happens."""

@@ -11,8 +11,9 @@ from torch import Tensor
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.resize import Resampling
+from learned_transforms.trainer.search.arithmetics import FLOATS
 from learned_transforms.trainer.search.placement import Placement, resampling
-from learned_transforms.trainer.search.pointwise import DISPUTING, FLOATS, fit_mix, mixings, settle
+from learned_transforms.trainer.search.pointwise import DISPUTING, fit_mix, mixings, settle
 from learned_transforms.trainer.search.problem import Ask, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
 
 SHAPES = ((1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (4, 3), (4, 5))

@@ -17,6 +17,7 @@ from learned_transforms.trainer.data.bundled import every_color
 from learned_transforms.trainer.optim.fit import fit_intervals, least_squares, least_squares_inside, solve
 from learned_transforms.trainer.optim.snap import on_grid, snapped
 from learned_transforms.trainer.optim.training import score
+from learned_transforms.trainer.search.arithmetics import FLOATS, MIX_LEVELS
 from learned_transforms.trainer.search.problem import (
     FINALISTS,
     Ask,
@@ -30,22 +31,6 @@ from learned_transforms.trainer.search.problem import (
     run,
 )
 from learned_transforms.trainer.zoo.parallel import threaded
-
-MIX_LEVELS = (
-    *(Arithmetic("int", bits, rounding="half_up") for bits in (8, 10, 14, 15, 16, 20)),
-    Arithmetic("float32", fma=True, rounding="truncate"),
-    Arithmetic("float32", rounding="truncate"),
-    Arithmetic("float32", fma=True, rounding="half_even"),
-    Arithmetic("float32", fma=True, rounding="half_up"),
-    Arithmetic("float32", rounding="half_up"),
-    Arithmetic("float32", rounding="half_even"),
-    Arithmetic("float64", rounding="half_up"),
-    Arithmetic("float64", rounding="half_even"),
-    Arithmetic("float64", rounding="truncate"),
-    *(Arithmetic("float64", fma=True, rounding=rounding) for rounding in ("half_even", "truncate")),
-)
-FLOATS = (Arithmetic("float32", fma=True), Arithmetic("float32"), Arithmetic("float64"))
-"""Candidate arithmetics, those to prefer among equals first."""
 
 LEVELS = 256
 MOST_SAMPLES = 200_000

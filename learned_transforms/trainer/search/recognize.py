@@ -73,6 +73,13 @@ class Geometry:
         return same and all(float(matrix.amax(1).min()) > 0.95 for matrix in (self.rows, self.columns))
 
 
+def as_whole(rows: Tensor, columns: Tensor) -> Geometry:
+    """Read matrices as a resize of the whole image, whatever they show: steps of a box lie on no straight line."""
+    rows, columns = rows.detach(), columns.detach()
+    lines = Line(0, rows.shape[1], rows.shape[0], 0), Line(0, columns.shape[1], columns.shape[0], 0)
+    return Geometry((False, False), torch.zeros(2, dtype=torch.float64), rows, columns, lines, True, 0.0)
+
+
 @dataclass(frozen=True)
 class Reading:
     """A line that explains a matrix ``[n_out, n_in]``, whose rows sum to 1 and are not flipped any more."""

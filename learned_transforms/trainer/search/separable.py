@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from learned_transforms.layers.base import Layer
-from learned_transforms.layers.fixed_size import Separable
+from learned_transforms.layers.fixed_size import FixedResampling, Separable
 from learned_transforms.layers.geometry import Flipping
 from learned_transforms.layers.resize import Resampling
-from learned_transforms.trainer.optim.fit import fit_separable, separable
+from learned_transforms.trainer.optim.fit import fit_separable, least_squares, separable
 from learned_transforms.trainer.optim.kernel import Sized, fit_kernel, kernel_loss
 from learned_transforms.trainer.optim.snap import snap
 from learned_transforms.trainer.optim.training import Settings, score
@@ -24,21 +24,37 @@ from learned_transforms.trainer.search.choosing import (
     SHAPES,
     Candidate,
     Kernel,
+    arithmetics,
     is_identity,
     rank,
     select,
     shipped_kernels,
 )
-from learned_transforms.trainer.search.matrices import NEAR, snapped_form
-from learned_transforms.trainer.search.placement import UNROUNDED, WHOLE, Line, Placement, placements, resampling
-from learned_transforms.trainer.search.problem import CHECK_IMAGES, Ask, Form, Grid, Labelled, Problem, Trial, attempt
+from learned_transforms.trainer.search.placement import UNROUNDED, WHOLE, Placement, placements, resampling
+from learned_transforms.trainer.search.pointwise import best_map, fit_mix
+from learned_transforms.trainer.search.problem import (
+    CHECK_IMAGES,
+    Ask,
+    Form,
+    Grid,
+    Labelled,
+    Problem,
+    Trial,
+    attempt,
+    flat,
+    mismatch,
+    run,
+)
 from learned_transforms.trainer.search.prune import SMALL, SMALL_FLOAT, thinned
-from learned_transforms.trainer.search.recognize import STRAIGHT, Geometry, estimate_kernel, recognize
+from learned_transforms.trainer.search.recognize import STRAIGHT, Geometry, as_whole, estimate_kernel, recognize
 from learned_transforms.trainer.sizes.ruled import Ruled, ruled_placements
 from learned_transforms.trainer.zoo.parallel import threaded
 
 ENOUGH = 1.5
 """A kernel that validates within this factor of the free matrices explains them; a wrong one misses by far more."""
+
+NEAR = 0.15
+"""Snapped kernels stay candidates within this relative rise of the loss; the exact arithmetic decides among them."""
 
 PROMISING = 4.0
 """Kernels are refitted whose first estimate validates within this factor of the best one's."""
@@ -85,7 +101,7 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     """Free matrices first; then what they are recognized as."""
     unit = 1.0 if problem.train.quantized else NOISE_FREE * float(problem.train.targets.double().square().mean())
     most = FREE_VALUES if problem.train.quantized else FREE_VALUES // 3  # Less noise needs fewer images.
-    form = free_form(problem, gentle(problem.settings, FREE_PATIENCE, FREE_DELTA * unit), most)
+    form = free_form(problem, problem.settings.gentle(FREE_PATIENCE, FREE_DELTA * unit), most)
     yield "separable", form
     free = cast(Separable, form.layers[0])
     left = free_loss(free, None, problem.val.part(slice(CHECK_IMAGES)).floats(torch.float64))
@@ -93,7 +109,7 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     levels = problem.train.quantized and problem.train.inputs.dtype == torch.uint8
     if problem.ask is not None and levels and CLAMPED < left <= MOST_CLAMPED:
         calm = subdued(problem, problem.ask)
-        calmer = cast(Separable, free_form(calm, gentle(problem.settings, FREE_PATIENCE, FREE_DELTA), most).layers[0])
+        calmer = cast(Separable, free_form(calm, problem.settings.gentle(FREE_PATIENCE, FREE_DELTA), most).layers[0])
         calm_left = free_loss(calmer, None, calm.val.part(slice(CHECK_IMAGES)).floats(torch.float64))
         if calm_left < CLAMPED:
             problem, free, left = calm, calmer, calm_left
@@ -111,7 +127,8 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     readings = recognize(thin.rows, thin.columns, known, NOISY_STRAIGHT if noisy else STRAIGHT)
     found: Form | str = readings if isinstance(readings, str) else "no place"
     read = [] if isinstance(readings, str) else readings
-    for form_of, geometry in (*product([shipped_form], read or [as_whole(thin)]), *product([kernel_form], read)):
+    shown = read or [as_whole(thin.rows, thin.columns)]
+    for form_of, geometry in (*product([shipped_form], shown), *product([kernel_form], read)):
         made = form_of(thin, geometry, loud) if form_of is shipped_form else kernel_form(thin, geometry, problem, loud)
         # Why a kernel that was recognized does not do says more than that no shipped one does.
         if isinstance(made, Form) or form_of is kernel_form:
@@ -145,11 +162,6 @@ def free_form(problem: Problem, settings: Settings, most_values: int | None = No
     free = free.cpu()
     free.arithmetic = problem.train.rounded
     return Form.plain(free)
-
-
-def gentle(settings: Settings, patience: int, min_delta: float) -> Settings:
-    """Settings for a method that is there after a few epochs, or not at all."""
-    return replace(settings, patience=min(settings.patience, patience), min_delta=max(settings.min_delta, min_delta))
 
 
 def kernel_form(start: Separable, geometry: Geometry, problem: Problem, loud: Problem) -> Form | str:
@@ -193,13 +205,6 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem, loud: Pr
     if placement.resized and fitted is None and best.trial.differing > FEW:
         return "no kernel explains the matrices"
     return formed(best, trials, geometry, placement, data.size, fitted)
-
-
-def as_whole(free: Separable) -> Geometry:
-    """Matrices read as a resize of the whole image, whatever they show: steps of a box lie on no straight line."""
-    rows, columns = free.rows.detach(), free.columns.detach()
-    lines = Line(0, rows.shape[1], rows.shape[0], 0), Line(0, columns.shape[1], columns.shape[0], 0)
-    return Geometry((False, False), torch.zeros(2, dtype=torch.float64), rows, columns, lines, True, 0.0)
 
 
 def shipped_form(start: Separable, geometry: Geometry, problem: Problem) -> Form | str:
@@ -297,7 +302,7 @@ def refit(
 ) -> tuple[Resampling, Tensor, Tensor] | None:
     """Return the simplest kernel that explains the pairs as well as free matrices do, with channel weights and bias."""
     limit = ENOUGH * free_loss(start, geometry, val_sets[0])
-    settings = gentle(problem.settings, REFIT_PATIENCE, 1e-3 * limit)
+    settings = problem.settings.gentle(REFIT_PATIENCE, 1e-3 * limit)
     device = sets[0][0].device
     starts = [
         resampling(estimate_kernel(geometry, *shape), geometry.shift, UNROUNDED, placement).to(device)
@@ -346,3 +351,48 @@ def snap_geometry(
     # More than roundings leave is noise, beside which any kernel would do.
     near = NEAR * min(1.0, unit**2 / max(loss(fitted, shift), floor))
     return snap(fitted, lambda k: loss(k, shift), near, floor, 8), shift
+
+
+def snapped_form(thin: Separable, rich: Labelled, problem: Problem) -> Form:
+    """Thinned matrices on the grid and in the arithmetic that fit best.
+
+    Args:
+        thin: matrices without the weights that no image shows.
+        rich: training pairs that show rounding errors.
+        problem: for its validation pairs and its teacher.
+    """
+    rows, columns = thin.rows.detach(), thin.columns.detach()
+    x, y = problem.val.rich(len(rich.inputs)).floats(torch.float64)
+
+    def loss(values: Tensor) -> float:
+        planes = split(values)[0] @ x @ split(values)[1].T
+        found = least_squares(flat(planes), flat(y)[:-1])
+        return score(found @ flat(planes), flat(y)[:-1])[0]
+
+    def split(values: Tensor) -> tuple[Tensor, Tensor]:
+        return values[: rows.numel()].view_as(rows), values[rows.numel() :].view_as(columns)
+
+    values = torch.cat([rows.flatten(), columns.flatten()])
+    floor = 1e-12 * float(y.square().mean())
+    grids = [*snap(values, loss, NEAR, floor, 8), (None, values)]
+    part, check = rich.part(slice(RANK_IMAGES)), problem.val.part(slice(CHECK_IMAGES))
+
+    def ranked(plain: bool) -> list[tuple[Grid, FixedResampling]]:
+        scored = []
+        for (grid, found), arithmetic in product(grids, arithmetics(rich, plain)):
+            layer = FixedResampling(*split(found), arithmetic)
+            output = run([layer], part)
+            left = mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2]
+            scored.append((left, grid, layer))
+        return [(grid, layer) for _, grid, layer in sorted(scored, key=lambda entry: entry[0])[:2]]
+
+    forms = []
+    if is_identity(thin.weight):
+        for grid, layer in ranked(plain=True):
+            forms.append(Form([layer], [{}], [attempt([layer], [check])], grids={"rows, columns": grid}))
+    if not any(form.trials[0].differing == 0 for form in forms):
+        for grid, layer in ranked(plain=False):
+            form = best_map([layer], replace(problem, train=rich, val=check))
+            forms.append(replace(form, grids={"rows, columns": grid, **form.grids}))
+    # Among equals, the first: without a channel map.
+    return min(forms, key=lambda form: form.worth)

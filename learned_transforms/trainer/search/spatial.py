@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.ops import BORDERS
 from learned_transforms.layers.filter import Filtering
 from learned_transforms.layers.fixed_size import Scattered
@@ -18,18 +17,8 @@ from learned_transforms.trainer.data.bundled import noise
 from learned_transforms.trainer.optim.fit import fit_intervals, least_squares, solve
 from learned_transforms.trainer.optim.snap import on_grid, snapped
 from learned_transforms.trainer.optim.training import score
+from learned_transforms.trainer.search.arithmetics import FLOATS, SUM_LEVELS
 from learned_transforms.trainer.search.problem import Form, Labelled, Problem, attempt
-
-SUM_LEVELS = (
-    *(Arithmetic("int", bits, rounding="half_up") for bits in (8, 10, 15, 16)),
-    Arithmetic("float32", rounding="half_up"),
-    Arithmetic("float32", rounding="half_even"),
-    Arithmetic("float64", rounding="half_up"),
-    Arithmetic("float64", rounding="half_even"),
-    Arithmetic("float64", rounding="truncate"),
-)
-FLOATS = (Arithmetic("float32", fma=True), Arithmetic("float32"), Arithmetic("float64"))
-"""Candidate arithmetics, those to prefer among equals first."""
 
 REACHES = (1, 2, 3, 5, 7)
 """Of windows, in pixels: a window is one more than twice as wide."""

@@ -13,7 +13,7 @@ from learned_transforms.trainer.optim.kernel import Sized
 from learned_transforms.trainer.optim.training import Score, Settings, score, train
 from learned_transforms.trainer.search.problem import CHECK_IMAGES, Form, Problem, attempt, flat
 from learned_transforms.trainer.search.prune import SMALL, SMALL_FLOAT, fit_support
-from learned_transforms.trainer.search.separable import NOISE_FREE, gentle
+from learned_transforms.trainer.search.separable import NOISE_FREE
 
 MOST_TERMS = 4
 ROUGH_VALUES, FINE_VALUES = 600_000, 5_000_000
@@ -47,11 +47,11 @@ def sum_form(problem: Problem) -> Form | str:
         fit = SumFit(terms, data)
         # A term that is not worth it is not fitted to the end.
         rough = max(enough, fit.loss(held_out) if best is None else least)
-        loss = fit.train(data, held_out, gentle(problem.settings, PATIENCE, DELTA * rough), problem)
+        loss = fit.train(data, held_out, problem.settings.gentle(PATIENCE, DELTA * rough), problem)
         if loss > GAIN * least:
             break
         if enough < loss:
-            loss = fit.train(data, held_out, gentle(problem.settings, PATIENCE, DELTA * max(enough, loss)), problem)
+            loss = fit.train(data, held_out, problem.settings.gentle(PATIENCE, DELTA * max(enough, loss)), problem)
         best, least = fit, loss
         if loss <= enough:
             break

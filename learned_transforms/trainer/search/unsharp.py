@@ -17,8 +17,9 @@ from learned_transforms.layers.unsharp import DIFFERENCES, HIGHEST, UnsharpMaski
 from learned_transforms.trainer.data.bundled import noise
 from learned_transforms.trainer.optim.fit import least_squares_inside
 from learned_transforms.trainer.optim.snap import snap, snapped
+from learned_transforms.trainer.search.arithmetics import SUM_LEVELS
 from learned_transforms.trainer.search.problem import CHECK_IMAGES, Form, Labelled, Problem, attempt
-from learned_transforms.trainer.search.spatial import SUM_LEVELS, patches, trimmed
+from learned_transforms.trainer.search.spatial import patches, trimmed
 
 SIGMAS, FINER, ROUNDS = tuple(0.3 * 1.1**n for n in range(38)), 17, 4
 """Of boxes, in pixels: those that are tried first, and how many between the neighbors of the best, again and again."""

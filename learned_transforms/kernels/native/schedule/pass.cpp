@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 #include "ir/verify.hpp"
 #include "schedule/specialize.hpp"
@@ -9,17 +11,27 @@
 
 namespace lt {
 
+namespace {
+
+template <class Kind, class = void>
+struct HasArithmetic : std::false_type {};
+template <class Kind>
+struct HasArithmetic<Kind, std::void_t<decltype(std::declval<Kind>().arithmetic)>> : std::true_type {};
+
+}  // namespace
+
 const Arithmetic* arithmetic_of(const Stage& stage) {
-    if (const auto* resample = std::get_if<Resample>(&stage)) return &resample->arithmetic;
-    if (const auto* sparse = std::get_if<Sparse>(&stage)) return &sparse->arithmetic;
-    if (const auto* filter = std::get_if<Filter>(&stage)) return &filter->arithmetic;
-    if (const auto* mix = std::get_if<Mix>(&stage)) return &mix->arithmetic;
-    if (const auto* blend = std::get_if<Blend>(&stage)) return &blend->arithmetic;
-    if (const auto* stretch = std::get_if<Stretch>(&stage)) return &stretch->arithmetic;
-    if (const auto* turn = std::get_if<Turn>(&stage)) return &turn->arithmetic;
-    if (const auto* blur = std::get_if<Blur>(&stage)) return &blur->arithmetic;
-    if (const auto* warp = std::get_if<Warp>(&stage)) return warp->nearest() ? nullptr : &warp->arithmetic;
-    return nullptr;
+    return std::visit(
+        [](const auto& one) -> const Arithmetic* {
+            using Kind = std::decay_t<decltype(one)>;
+            if constexpr (std::is_same_v<Kind, Warp>)
+                return one.nearest() ? nullptr : &one.arithmetic;
+            else if constexpr (HasArithmetic<Kind>::value)
+                return &one.arithmetic;
+            else
+                return nullptr;
+        },
+        stage);
 }
 
 Dtype dtype_after(const Stage& stage, Dtype dtype) {

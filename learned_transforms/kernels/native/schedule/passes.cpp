@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <type_traits>
+#include <variant>
 
 #include "ir/verify.hpp"
 #include "schedule/specialize.hpp"
@@ -120,26 +122,22 @@ void Passes::add(const Shared& stage) {
     if (!last || !std::holds_alternative<std::monostate>(last->change) || !last->pointwise.empty())
         last = &passes_.emplace_back();
     last->changing = stage;
-    if (const auto* resample = std::get_if<Resample>(stage.get())) {
-        last->change = *resample;
-    } else if (const auto* sparse = std::get_if<Sparse>(stage.get())) {
-        last->change = sparse;
-    } else if (const auto* filter = std::get_if<Filter>(stage.get())) {
-        last->change = filter;
-    } else if (const auto* blend = std::get_if<Blend>(stage.get())) {
-        last->change = blend;
-    } else if (const auto* blur = std::get_if<Blur>(stage.get())) {
-        last->change = blur;
-    } else if (const auto* box = std::get_if<BoxBlur>(stage.get())) {
-        last->change = box;
-    } else if (const auto* warp = std::get_if<Warp>(stage.get())) {
-        last->change = warp;
-    } else {
+    if (gather) {
         last->change = Gather{std::nullopt, gather->rows, gather->columns, gather->fill};
         if (gather->channels)
             last->pointwise.push_back(
                 std::make_shared<const Stage>(Gather{gather->channels, std::nullopt, std::nullopt}));
+        return;
     }
+    std::visit(
+        [&](const auto& one) {
+            using Kind = std::decay_t<decltype(one)>;
+            if constexpr (std::is_same_v<Kind, Resample>)
+                last->change = one;
+            else if constexpr (std::is_assignable_v<Change&, const Kind*>)
+                last->change = &one;
+        },
+        *stage);
 }
 
 void Passes::check_factors(const Factors& factors) const {
