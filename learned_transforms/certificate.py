@@ -14,7 +14,7 @@ import torchvision
 from torch import Tensor
 
 from learned_transforms.errors import DataError, InputShapeError
-from learned_transforms.plain import Fields, integer, listed, mapped, maybe, number, one_of, switch, text
+from learned_transforms.plain import Fields, finite, integer, list_of, mapped, maybe, one_of, switch, text
 
 TIERS = ("proved", "exact", "rounding", "approximate")
 """From best to worst."""
@@ -136,14 +136,14 @@ class Certificate:
 
 
 COUNT = integer(0, 2**63)
-GROUP = Fields({"images": COUNT, "values": COUNT, "differing": COUNT, "largest": number})
+GROUP = Fields({"images": COUNT, "values": COUNT, "differing": COUNT, "largest": finite})
 FIELDS = Fields(
     {
         "tier": one_of(*TIERS),
         **dict.fromkeys(("images", "values", "differing"), COUNT),
-        **dict.fromkeys(("equal", "largest"), number),
+        **dict.fromkeys(("equal", "largest"), finite),
         "ssim": lambda value: type(value) in (int, float),  # NaN where pixels are.
-        **{name: maybe(number) for name in ("psnr", "bound")},
+        **{name: maybe(finite) for name in ("psnr", "bound")},
         "histogram": mapped(COUNT),
         "worst": text,
         "enumerated": switch,
@@ -151,7 +151,7 @@ FIELDS = Fields(
         "reference": mapped(text),
         "digest": text,
         **dict.fromkeys(("sizes", "basis"), text),
-        "remarks": listed(text, 0, 16),
+        "remarks": list_of(text, 0, 16),
     },
     ("reference", "digest", "sizes", "basis", "remarks"),
 )

@@ -137,7 +137,7 @@ class LearnedCompose(Pipeline):
             ProcessorError: an unknown type, keys that are missing or contradict each other; a ValueError that names the
                 key, and a KeyError too where a key or a number is unknown. OSError: no such file.
         """
-        made = processors.load(x, backend, fallback)
+        made = processors.load_processor(x, backend, fallback)
         return made if isinstance(made, processors.LearnedProcessor) else cls(made, fallback=fallback)
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:

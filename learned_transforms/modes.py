@@ -28,7 +28,7 @@ def observed() -> bool:
     return bool(seen or forward_ad._current_level >= 0)
 
 
-def shape_of(tensor: Tensor) -> tuple[int, ...]:
+def plain_shape(tensor: Tensor) -> tuple[int, ...]:
     """Return the shape of a tensor as numbers, of which a trace would make tensors."""
     state = tracing_state()
     if state is None:

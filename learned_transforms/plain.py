@@ -39,13 +39,13 @@ def integer(low: int, high: int = LONGEST) -> Check:
     return lambda value: type(value) is int and low <= value <= high
 
 
-def number(value: Any) -> bool:
+def finite(value: Any) -> bool:
     """A finite number that a float32 holds."""
     return type(value) in (int, float) and math.isfinite(value) and abs(value) < 2.0**127
 
 
 def positive(value: Any) -> bool:
-    return number(value) and value > 0
+    return finite(value) and value > 0
 
 
 def switch(value: Any) -> bool:
@@ -60,7 +60,7 @@ def one_of(*known: Any) -> Check:
     return lambda value: type(value) is str and value in known
 
 
-def listed(check: Check, least: int, most: int | None = None) -> Check:
+def list_of(check: Check, least: int, most: int | None = None) -> Check:
     """So many values that pass, in a list or tuple; without ``most``, exactly ``least``."""
     return lambda value: (
         isinstance(value, list | tuple) and least <= len(value) <= (most or least) and all(map(check, value))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from learned_transforms.artifacts.stored import digest, read
+from learned_transforms.artifacts.stored import digest, read_tensors
 from learned_transforms.errors import WeightsError
 
 RAW = "@raw text@"
@@ -41,7 +41,7 @@ def resealed(path: Path) -> bool:
     """Have a file's own hash fit what it holds; False where it cannot even be read."""
     content = path.read_bytes()
     try:
-        metadata, tensors = read(path)
+        metadata, tensors = read_tensors(path)
     except WeightsError:
         return False
     length = struct.unpack("<Q", content[:8])[0]

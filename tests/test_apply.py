@@ -16,7 +16,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from learned_transforms import LearnedCompose
-from learned_transforms.cli.apply import PARTIAL, apply, given, kind_of
+from learned_transforms.cli.apply import PARTIAL, apply, given, kind_taken
 from learned_transforms.cli.main import main
 from learned_transforms.errors import DataError, OutputError, PipelineValueError
 from learned_transforms.ir.arithmetic import Arithmetic
@@ -242,10 +242,10 @@ def network(kind):
 
 
 def test_networks_are_given_what_they_take():
-    assert kind_of(LearnedCompose([network("uint8")])) == "uint8"
-    assert kind_of(LearnedCompose([v2.Resize(3), network("float32")])) == "float32"
-    assert kind_of(LearnedCompose([v2.ToImage(), network("uint8")])) == "pil"
-    assert kind_of(LearnedCompose([v2.Resize(3)])) == "pil"
+    assert kind_taken(LearnedCompose([network("uint8")])) == "uint8"
+    assert kind_taken(LearnedCompose([v2.Resize(3), network("float32")])) == "float32"
+    assert kind_taken(LearnedCompose([v2.ToImage(), network("uint8")])) == "pil"
+    assert kind_taken(LearnedCompose([v2.Resize(3)])) == "pil"
     image = Image.new("RGB", (5, 4), (0, 51, 255))
     assert given(image, "pil") is image
     assert (given(image, "uint8").shape, given(image, "numpy").dtype) == ((4, 5, 3), np.uint8)

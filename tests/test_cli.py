@@ -19,7 +19,7 @@ from learned_transforms import LearnedCompose, list_pretrained
 from learned_transforms.certificate import measure
 from learned_transforms.cli.demo import demo
 from learned_transforms.cli.main import COMMANDS, main
-from learned_transforms.trainer.search.search import Row
+from learned_transforms.trainer.search.search import SearchRow
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +311,10 @@ def calls(monkeypatch):
         found.given.append((teacher, data, settings))
         trial = SimpleNamespace(form="bits 8", differing=0.25, largest=float("inf"))
         certificate = certificate_of(found.offset)
-        table = [Row("table", None, None, "two answers for one value", 0.25), Row("kernel", None, trial, "", 61.5)]
+        table = [
+            SearchRow("table", None, None, "two answers for one value", 0.25),
+            SearchRow("kernel", None, trial, "", 61.5),
+        ]
         return SimpleNamespace(
             certificate=certificate,
             family="kernel",

@@ -12,7 +12,7 @@ from learned_transforms.trainer import retrain, shipped_kernels
 from learned_transforms.trainer.data.bundled import PHOTOS, photo, training_images
 from learned_transforms.trainer.search.filtered import filtered_form
 from learned_transforms.trainer.search.outliers import QUICK
-from learned_transforms.trainer.search.problem import Form, Problem, attempt, labelled
+from learned_transforms.trainer.search.problem import FoundForm, Problem, attempt, labelled
 from learned_transforms.trainer.search.search import before
 
 CURVE = [round((level / 255) ** 0.8 * 255) for level in range(256)]
@@ -46,7 +46,7 @@ def test_what_overshoots_the_strict_part_of_a_curve_is_found_before_it():
     table = Lookup(torch.tensor([CURVE], dtype=torch.uint8))
     inner = before(table, Problem(train, val, (), ask, QUICK, shipped_kernels()))
     form = filtered_form(inner)
-    assert isinstance(form, Form), form
+    assert isinstance(form, FoundForm), form
     assert attempt([*form.layers, table], [val], [*form.params, {}]).differing == 0
 
 

@@ -34,6 +34,19 @@ NAMING = ("trainer.zoo.teachers", "trainer.zoo.certify", "trainer.zoo.build")
 """What names teachers, or runs the pipelines that it certifies."""
 
 
+SHARED = {
+    "Normalize": "an operation, and the object of the transform of that name",
+    "Resize": "an operation, and the object of the transform of that name",
+    "compile_plan": "of each backend",
+    "run_all": "of each backend",
+    "why_not": "of each backend",
+    "kind_of": "of an image, what its programs are for; of a form, whose arithmetic applies",
+    "main": "of each command line",
+    "retrain": "the function, and the command that calls it",
+}
+"""Names that stand in several modules, and that others import from more than one of them."""
+
+
 FILES = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "benchmarks"]
 """An installed package holds the benchmarks too, which use it as anyone would."""
 
@@ -108,6 +121,56 @@ def test_an_upward_import_is_seen(name, source, told):
 
 def test_a_file_beside_the_rooms_is_seen():
     assert floor("cellar") == -1
+
+
+def definitions(source: str) -> set[str]:
+    """Names that a module defines at its top."""
+    found = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
+    return found
+
+
+def taken_names(source: str) -> set[tuple[str, str]]:
+    """Names that a source takes out of modules of the package, each with its module."""
+    tree = ast.parse(source)
+    found, modules = set(), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "learned_transforms":
+            base = node.module.partition(".")[2]
+            for alias in node.names:
+                inner = f"{base}.{alias.name}".strip(".")
+                if inner in MODULES:
+                    modules[alias.asname or alias.name] = inner
+                else:
+                    found.add((base, alias.name))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            found.add((modules[node.value.id], node.attr))
+    return found
+
+
+def ambiguous(modules: Mapping[str, str]) -> set[str]:
+    """Names that several modules define, and that others take from more than one of them."""
+    homes: dict[str, set[str]] = {}
+    for name, source in modules.items():
+        for one in definitions(source):
+            homes.setdefault(one, set()).add(name)
+    taken = set().union(*map(taken_names, modules.values()))
+    return {name for name, places in homes.items() if sum((place, name) in taken for place in places) > 1}
+
+
+def test_a_name_that_is_imported_stands_in_one_module():
+    assert ambiguous(MODULES) == set(SHARED)
+
+
+def test_a_second_home_of_a_name_is_seen():
+    again = {**MODULES, "ir.again": "def settled(): ...", "ir.user": "from learned_transforms.ir.again import settled"}
+    assert ambiguous(again) == {*SHARED, "settled"}
 
 
 def test_trainer_knows_no_transforms():

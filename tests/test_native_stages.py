@@ -14,7 +14,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import Axis, FixedAxis, Taps
 from learned_transforms.ir.ops import (
-    BORDERS,
+    FILTER_BORDERS,
     Filter,
     Gather,
     Mix,
@@ -273,7 +273,7 @@ WINDOWS = [(1, 1), (3, 3), (1, 5), (7, 1), (5, 9)]
 IMAGES = [(1, 1), (1, 13), (6, 1), (2, 3), (4, 4), (9, 35), (33, 65), (5, 300)]
 
 
-@pytest.mark.parametrize("border", BORDERS)
+@pytest.mark.parametrize("border", FILTER_BORDERS)
 @pytest.mark.parametrize("name", SUMS)
 def test_filters(name, border):
     arithmetic = SUMS[name]
@@ -294,7 +294,7 @@ def test_weights_of_zero_touch_nothing():
     image = floats_like(3, 9, 12)
     image[0, 4, 4], image[1, 0, 3], image[2, 8, 11] = float("nan"), float("inf"), -float("inf")
     cross = torch.tensor([[0, 0.2, 0], [0.2, 0.2, 0.2], [0, 0.2, -0.0]], dtype=torch.float64)
-    for border in BORDERS:
+    for border in FILTER_BORDERS:
         for name in ("float32", "float64"):
             check(image, Filter(cross, border, SUMS[name]))
 
@@ -337,7 +337,7 @@ def test_copies_of_what_lies_outside_a_resized_image(keep):
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_pil_images(mode):
     image = random_levels(3 if mode == "RGB" else 1, 19, 30)
-    for border in BORDERS:
+    for border in FILTER_BORDERS:
         plan = plan_of(image, Filter(weights_like(3, 5), border, SUMS["20 bits"]))
         assert cpu.Program(plan).bind(to_pil(image))(to_pil(image)).equal(Reference(plan).run(image))
     plan = plan_of(image, sparse_stage((19, 30), (7, 8), 4, SUMS["float64 half up"]))
@@ -351,7 +351,7 @@ def test_threads_change_nothing():
     try:
         for threads in (2, 3, 16):
             torch.set_num_threads(threads)
-            for border in BORDERS:
+            for border in FILTER_BORDERS:
                 plan = plan_of(image, Filter(weights_like(7, 3), border, SUMS["20 bits"]))
                 assert cpu.Program(plan).bind(image)(image).equal(Reference(plan).run(image))
             plan = plan_of(image, sparse_stage((301, 400), (317, 400), 2, SUMS["20 bits"]))

@@ -237,7 +237,7 @@ def test_detection(images, backend):
     config = {"feature_extractor_type": "DetrFeatureExtractor", "size": 40, "max_size": 66}
     found = lt.LearnedCompose.from_processor(config, backend=backend)(images)
     assert list(found) == ["pixel_mask", "pixel_values"]
-    given = [sizes.between((one.height, one.width), 40, 66) for one in images]
+    given = [sizes.edge_within((one.height, one.width), 40, 66) for one in images]
     largest = max(size[0] for size in given), max(size[1] for size in given)
     for one, mask, (height, width), levels in zip(
         found.pixel_values, found.pixel_mask, given, map(levels_of, images), strict=True
@@ -285,7 +285,7 @@ def test_counted_patches(images, backend, mean):
     found = lt.LearnedCompose.from_processor(config, backend=backend)(images)
     assert list(found) == ["pixel_values", "pixel_attention_mask", "spatial_shapes"]
     for row, mask, shape, levels in zip(*found.values(), map(levels_of, images), strict=True):
-        height, width = sizes.patches(tuple(levels.shape[1:]), 8, 40)
+        height, width = sizes.patches_within(tuple(levels.shape[1:]), 8, 40)
         count = height * width // 64
         assert shape.tolist() == [height // 8, width // 8]
         assert 20 <= count <= 40
@@ -309,15 +309,15 @@ def test_squares_of_the_mean(backend):
 @pytest.mark.parametrize(
     ("rule", "size", "given", "expected"),
     [
-        (sizes.between, (480, 640), {"edge": 800, "most": 1333}, (800, 1066)),
-        (sizes.between, (426, 1000), {"edge": 800, "most": 1333}, (568, 1333)),
-        (sizes.between, (1000, 426), {"edge": 800, "most": 1333}, (1333, 568)),
-        (sizes.between, (800, 900), {"edge": 800, "most": 1333}, (800, 900)),
-        (sizes.between, (480, 640), {"edge": 800, "most": 1333, "multiple": 16}, (800, 1056)),
+        (sizes.edge_within, (480, 640), {"edge": 800, "most": 1333}, (800, 1066)),
+        (sizes.edge_within, (426, 1000), {"edge": 800, "most": 1333}, (568, 1333)),
+        (sizes.edge_within, (1000, 426), {"edge": 800, "most": 1333}, (1333, 568)),
+        (sizes.edge_within, (800, 900), {"edge": 800, "most": 1333}, (800, 900)),
+        (sizes.edge_within, (480, 640), {"edge": 800, "most": 1333, "multiple": 16}, (800, 1056)),
         (sizes.shortest, (427, 640), {"edge": 224}, (224, 335)),
         (sizes.longest, (427, 640), {"edge": 1024}, (683, 1024)),
-        (sizes.within, (100, 200), {"rows": 50, "columns": 50}, (25, 50)),
-        (sizes.within, (100, 200), {"rows": 200, "columns": 500}, (200, 400)),
+        (sizes.fit_within, (100, 200), {"rows": 50, "columns": 50}, (25, 50)),
+        (sizes.fit_within, (100, 200), {"rows": 200, "columns": 500}, (200, 400)),
         (sizes.pixels, (427, 640), {"multiple": 28, "least": 3136, "most": 1003520}, (420, 644)),
         (sizes.pixels, (20, 30), {"multiple": 28, "least": 3136, "most": 1003520}, (56, 84)),
         (sizes.pixels, (4000, 3000), {"multiple": 28, "least": 3136, "most": 1003520}, (1148, 840)),

@@ -19,7 +19,7 @@ from learned_transforms.layers.resize import Resampling
 from learned_transforms.plain import LONGEST
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data.bundled import PHOTOS
-from learned_transforms.trainer.search.placement import Line, Placement
+from learned_transforms.trainer.search.placement import Line, ResizePlacement
 from learned_transforms.trainer.search.recognize import recognize
 
 
@@ -133,7 +133,7 @@ def test_what_is_no_resampling():
 
 def test_rules_leave_images_alone_that_they_do_not_fit():
     kernel, shift = TRIANGLE, torch.zeros(2, dtype=torch.float64)
-    rule = Placement({"size": (30, 27), "start": (3, 5)})
+    rule = ResizePlacement({"size": (30, 27), "start": (3, 5)})
     assert rule.matrices(kernel, shift, (36, 36), (20, 20)) is not None
     assert rule.matrices(kernel, shift, (32, 36), (20, 20)) is None
 

@@ -10,9 +10,9 @@ from learned_transforms.layers.fixed_point import FixedPointResampling
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.data.bundled import photo, training_images
-from learned_transforms.trainer.search.choosing import COPY
+from learned_transforms.trainer.search.choosing import COPYING
 from learned_transforms.trainer.search.outliers import QUICK
-from learned_transforms.trainer.search.problem import Form, Problem, attempt, labelled
+from learned_transforms.trainer.search.problem import FoundForm, Problem, attempt, labelled
 from learned_transforms.trainer.search.taps import taps_form
 
 EXACT = Arithmetic("float64", rounding="half_up")
@@ -49,7 +49,7 @@ def test_sums_are_whole(size):
 @pytest.mark.parametrize("given", [(EXACT, 0), (EXACT, 17), (Arithmetic("int", 11, rounding="half_up"), 11)])
 def test_layers_that_are_none_are_refused(given):
     with pytest.raises(PipelineValueError, match="bits"):
-        FixedPointResampling(COPY.values, torch.zeros(2), *given)
+        FixedPointResampling(COPYING.values, torch.zeros(2), *given)
 
 
 def test_taps_are_read():
@@ -61,7 +61,7 @@ def test_taps_are_read():
     images = training_images(60, (29, 29))
     problem = Problem(ask(images[::2]), ask(images[1::2]), (), ask, QUICK)
     form = taps_form(problem)
-    assert isinstance(form, Form), form
+    assert isinstance(form, FoundForm), form
     assert form.layers[0].bits == 10
     assert attempt(form.layers, [problem.val], form.params).differing == 0
     other = ask(photo("coffee")[None, :, :71, :90])

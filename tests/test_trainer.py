@@ -281,7 +281,7 @@ def test_a_missing_extra_is_named(tmp_path):
     code = (
         "import sys; sys.modules['tensorboard'] = None\n"
         "import torch\nfrom learned_transforms.errors import MissingExtraError\n"
-        "from learned_transforms.trainer.optim.fit import tensorboard\n"
+        "from learned_transforms.trainer.optim.training import tensorboard\n"
         "try:\n    tensorboard('x').__enter__()\nexcept MissingExtraError as error:\n    print(error)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)

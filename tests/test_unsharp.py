@@ -9,12 +9,13 @@ from PIL import Image, ImageFilter
 import learned_transforms as lt
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.layers.cube import HIGHEST
 from learned_transforms.layers.network import Network
-from learned_transforms.layers.unsharp import DIFFERENCES, HIGHEST, UnsharpMasking
+from learned_transforms.layers.unsharp import DIFFERENCES, UnsharpMasking
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data.bundled import PHOTOS, photo, training_images
 from learned_transforms.trainer.search.outliers import QUICK
-from learned_transforms.trainer.search.problem import Form, Labelled, Problem, attempt, labelled
+from learned_transforms.trainer.search.problem import FoundForm, Labelled, Problem, attempt, labelled
 from learned_transforms.trainer.search.unsharp import unsharp_form
 
 DIFFERENCE = torch.arange(DIFFERENCES, dtype=torch.float64) - HIGHEST
@@ -82,7 +83,7 @@ def found_from(name, seed):
     images = training_images(600, (24, 24), seed)
     problem = Problem(ask(images[::2]), ask(images[1::2]), (), ask, QUICK)
     form = unsharp_form(problem)
-    assert isinstance(form, Form), form
+    assert isinstance(form, FoundForm), form
     return form, ask(photo("rocket")[None, :, :70, :90])
 
 

@@ -16,7 +16,7 @@ from learned_transforms.ir.indexing import Keep, Nearest
 from learned_transforms.ir.interpolation import phi
 from learned_transforms.layers.resize import Picking, Resampling
 from learned_transforms.trainer.zoo import certify, resize
-from learned_transforms.trainer.zoo.build import EVERYTHING, NAME, RESIZES, SEEDS, SHIPPED, TWIN, completed, main
+from learned_transforms.trainer.zoo.build import EVERYTHING, NAME, RESIZE_ROLES, SEEDS, SHIPPED, TWIN, completed, main
 from learned_transforms.trainer.zoo.impulse import learn_kernel
 from learned_transforms.trainer.zoo.model_card import readme
 from learned_transforms.trainer.zoo.nearest import coded, learn_offset, picked
@@ -85,7 +85,7 @@ def test_certificates_of_the_resizes(shipped):
 
 
 def test_the_page_is_of_these_files(shipped):
-    seeds, alone = ({name: weight_files.load(name) for name in names} for names in (SEEDS, RESIZES))
+    seeds, alone = ({name: weight_files.load(name) for name in names} for names in (SEEDS, RESIZE_ROLES))
     page = (weight_files.folder() / "README.md").read_text()
     assert page == readme(seeds, shipped, alone)
     assert "images are turned by 180 degrees" in page
@@ -277,7 +277,7 @@ def test_one_file_is_rebuilt_alone(tmp_path):
     assert made.layers["0/0"].kernel.equal(kept.layers["0/0"].kernel)
     assert made.layers["0/0"].arithmetic == kept.layers["0/0"].arithmetic
     assert made.certificates["0"].tier == "exact"
-    assert all(f"| {name} |" in (tmp_path / "README.md").read_text() for name in RESIZES)
+    assert all(f"| {name} |" in (tmp_path / "README.md").read_text() for name in RESIZE_ROLES)
     with pytest.raises(SystemExit):
         main(["--only", "nothing", "--out", str(tmp_path)])
     assert set(SHIPPED) == {*lt.list_pretrained(), EVERYTHING}

@@ -9,13 +9,13 @@ from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.artifacts.weights import Weights
 from learned_transforms.errors import TeacherError
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.layers.color import LAYERS, Blending, Equalizing, Turning
+from learned_transforms.layers.color import COLOR_LAYERS, Blending, Equalizing, Turning
 from learned_transforms.trainer.zoo import certify, color
 from learned_transforms.trainer.zoo.blend import learn_blend
 from learned_transforms.trainer.zoo.build import EVERYTHING
 from learned_transforms.trainer.zoo.color import LEARNERS, blur, learn_equalize, learn_stretch, learn_taps
 from learned_transforms.trainer.zoo.hue import learn_turn
-from learned_transforms.trainer.zoo.teachers import KINDS, TINTED
+from learned_transforms.trainer.zoo.teachers import TEACHER_KINDS, TINTED
 from learned_transforms.trainer.zoo.teachers import color as teacher_of
 
 KEYS = [f"{name}/{role}" for name, roles in TINTED.items() for role in roles]
@@ -45,7 +45,7 @@ def small(monkeypatch):
 def test_every_color_is_there_and_marked(shipped):
     for key in KEYS:
         layer = shipped.layers[key]
-        assert type(layer) in LAYERS.values()
+        assert type(layer) in COLOR_LAYERS.values()
         marks = {name: shipped.provenance[f"{key}.{name}"] for name in layer.provenance()}
         assert marks == layer.provenance()
         given = {"span"} if getattr(layer, "steps", 0) else set()
@@ -77,7 +77,7 @@ def test_what_a_blend_is_was_found_out(shipped):
 @pytest.mark.parametrize("key", REBUILT)
 def test_colors_are_rebuilt(shipped, key):
     name, _, role = key.partition("/")
-    layer, trials = LEARNERS[role](teacher_of(name, role), KINDS[name])
+    layer, trials = LEARNERS[role](teacher_of(name, role), TEACHER_KINDS[name])
     assert layer.describe() == shipped.layers[key].describe()
     for name, value in layer.named_parameters():
         assert torch.allclose(value, shipped.layers[key].get_parameter(name), rtol=0, atol=1e-12), name

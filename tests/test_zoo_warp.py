@@ -11,7 +11,7 @@ from learned_transforms.errors import TeacherError
 from learned_transforms.layers.warp import Warping
 from learned_transforms.trainer.zoo import certify, warp
 from learned_transforms.trainer.zoo.build import EVERYTHING
-from learned_transforms.trainer.zoo.teachers import KINDS, WARPED
+from learned_transforms.trainer.zoo.teachers import TEACHER_KINDS, WARPED
 from learned_transforms.trainer.zoo.warp import candidates, kernel_for, learn_warp
 
 KEYS = [f"{name}/{role}" for name, roles in WARPED.items() for role in roles]
@@ -39,7 +39,7 @@ def test_warps_are_rebuilt(shipped, key):
     assert kernel.equal(shipped.layers[key].kernel)
     layer, trials = learn_warp(name, role, kernel)
     assert layer.describe() == shipped.layers[key].describe()
-    assert len(trials) == len(candidates(kernel, KINDS[name] != "float32")) > 4
+    assert len(trials) == len(candidates(kernel, TEACHER_KINDS[name] != "float32")) > 4
 
 
 def test_another_teacher_is_learned_and_none_refused(shipped, monkeypatch):

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from learned_transforms.artifacts.describe import MOST_LEAVES, restore
 from learned_transforms.errors import OutputError, WeightsError, brief
-from learned_transforms.images.formats import CONTAINERS
+from learned_transforms.images.formats import CONTAINER_NAMES
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.base import Layer, raw
 from learned_transforms.layers.fixed_size import LAYERS
 from learned_transforms.layers.network import Network
-from learned_transforms.plain import Fields, listed, mapped, mapping, maybe, one_of, switch, text
+from learned_transforms.plain import Fields, list_of, mapped, mapping, maybe, one_of, switch, text
 from learned_transforms.transforms.containers import leaves
 
 DTYPES = {"F64", "F32", "I64", "U8"}
@@ -45,21 +45,21 @@ PARTS = Fields(
 )
 """What the metadata holds as JSON."""
 
-LAYER = Fields({"layer": one_of(*LAYERS), "options": mapping, "weights": listed(text, 0, MOST_LAYERS)})
+LAYER = Fields({"layer": one_of(*LAYERS), "options": mapping, "weights": list_of(text, 0, MOST_LAYERS)})
 NETWORK = Fields(
     {
-        "layers": listed(text, 0, MOST_LAYERS),
-        "params": listed(maybe(mapping), 0, MOST_LAYERS),
+        "layers": list_of(text, 0, MOST_LAYERS),
+        "params": list_of(maybe(mapping), 0, MOST_LAYERS),
         "kind": one_of("pil", "uint8", "float32", "numpy"),
-        "output": one_of(*CONTAINERS),
+        "output": one_of(*CONTAINER_NAMES),
         "floats": switch,
-        "learned": listed(text, 0, MOST_LAYERS),
+        "learned": list_of(text, 0, MOST_LAYERS),
     },
     ("output", "floats", "learned"),
 )
 
 
-def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Return metadata and tensors of a safetensors file.
 
     Raises:

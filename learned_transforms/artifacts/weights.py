@@ -11,7 +11,7 @@ from typing import Any
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from learned_transforms.artifacts.stored import PARTS, build, check_parts, digest, read, write
+from learned_transforms.artifacts.stored import PARTS, build, check_parts, digest, read_tensors, write
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import ApproximateWeightsError, UnknownPretrainedError, WeightsError, brief
 from learned_transforms.layers.base import Layer
@@ -234,21 +234,21 @@ def load(name: str | os.PathLike[str]) -> Weights:
         UnknownPretrainedError: no such name or file.
         WeightsError: truncated, foreign, or with missing, unexpected, misshapen or non-finite weights.
     """
-    found = opened(name)
+    found = open_lazily(name)
     try:
         return replace(found, certificates=dict(found.certificates))
     except WeightsError as error:
         raise WeightsError(f"{locate(name).name} is damaged: {error}") from error
 
 
-def opened(name: str | os.PathLike[str]) -> Weights:
+def open_lazily(name: str | os.PathLike[str]) -> Weights:
     """Read a weight file as :func:`load` does, and certificates only when they are asked for.
 
     Raises:
         UnknownPretrainedError, WeightsError: as there.
     """
     path = locate(name)
-    metadata, tensors = read(path)
+    metadata, tensors = read_tensors(path)
     if metadata.get("format") != FORMAT:
         raise WeightsError(
             f"{path.name} was not written by this library: expected format {FORMAT!r} in its metadata, "

@@ -118,7 +118,7 @@ def named(base: Path, suffix: str) -> Path:
 def run(model: LearnedCompose, source: Path, jobs: Jobs, workers: int, progress: bool) -> list[str]:
     """Do all jobs, in any order; what could not be done, with the reason, in order of name."""
     own = threading.local()
-    kind = kind_of(model)
+    kind = kind_taken(model)
 
     def prepare() -> None:
         # Threads share the processor already, and a pipeline keeps what it lowered: neither may be shared.
@@ -156,7 +156,7 @@ def finish(futures: list[Future[str | None]], stop: Callable[[], None], progress
         raise OutputError(f"{error} {done} of {len(futures)} files are done; the same command goes on.") from error
 
 
-def kind_of(model: LearnedCompose) -> str:
+def kind_taken(model: LearnedCompose) -> str:
     """Return the images that a pipeline takes: those that its first network learned from, else PIL images."""
     for transform in model.transforms:
         if type(transform).__name__ in CONVERTERS:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from learned_transforms.certificate import Certificate, measure
-from learned_transforms.cli.apply import apply, kind_of
+from learned_transforms.cli.apply import apply, kind_taken
 from learned_transforms.compose import LearnedCompose
 from learned_transforms.errors import DataError, PipelineValueError, check_choice
 from learned_transforms.images.formats import image_files
@@ -62,7 +62,7 @@ def certify(options: argparse.Namespace) -> int:
         teacher = load_teacher(options.teacher)
         model = None if options.against else LearnedCompose.from_pretrained(options.model, allow_approximate=True)
         other = load_teacher(options.against) if model is None else model
-        kind = options.kind or ("pil" if model is None else kind_of(model))
+        kind = options.kind or ("pil" if model is None else kind_taken(model))
         check_choice("kind", kind, KINDS)
         if options.count is not None and options.count < 1:
             raise PipelineValueError(f"Expected a count of at least 1, got {options.count}.")
@@ -81,14 +81,14 @@ def certify(options: argparse.Namespace) -> int:
 
 def read_groups(folder: Path, skipped: list[str]) -> Iterator[tuple[str, Tensor]]:
     """Images below a folder, uint8 ``[C, H, W]``, each with the folder that it lies in."""
-    from learned_transforms.trainer.data.files import read
+    from learned_transforms.trainer.data.files import read_one
     from learned_transforms.trainer.data.sources import as_tensor
 
     paths = image_files(folder)
     if not paths:
         raise DataError(f"Expected at least one image, found none in {folder}.")
     for path in paths:
-        image = read(path, skipped)
+        image = read_one(path, skipped)
         if image is not None:
             group = folder.resolve().name / path.parent.relative_to(folder)
             yield group.as_posix(), as_tensor(image.convert("RGB"))

@@ -30,7 +30,7 @@ from learned_transforms.trainer.figures import Example, curves, drawing, example
 from learned_transforms.trainer.stages import tell
 from learned_transforms.trainer.zoo.build import learn
 from learned_transforms.trainer.zoo.certify import compare
-from learned_transforms.trainer.zoo.teachers import KINDS, opaque, seed_pipeline
+from learned_transforms.trainer.zoo.teachers import TEACHER_KINDS, opaque, seed_pipeline
 
 SHAPE = (3, 32, 32)
 RUNS = 5
@@ -71,7 +71,7 @@ def demo(out: Path, count: int = 4000, certified: int = 400, progress: bool = Tr
         results: dict[str, Result] = {}
         for name in ("uint8", "pil", "float32"):
             results[name] = learn(name, count, progress)
-            done(f"learned the seed from {KINDS[name]} images: {results[name].certificate}")
+            done(f"learned the seed from {TEACHER_KINDS[name]} images: {results[name].certificate}")
         networks = dict(results["uint8"].networks)
         history = list(results["uint8"].history)
         for arch, epochs in PLAIN_EPOCHS.items():

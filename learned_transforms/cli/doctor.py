@@ -14,7 +14,7 @@ from learned_transforms.artifacts.weights import Weights
 from learned_transforms.certificate import TIERS, reference
 from learned_transforms.compose import LearnedCompose
 from learned_transforms.kernels import backends
-from learned_transforms.trainer.zoo.build import EVERYTHING, RESIZED, RESIZES, SEEDS
+from learned_transforms.trainer.zoo.build import EVERYTHING, RESIZE_ROLES, RESIZED_SIZE, SEEDS
 from learned_transforms.trainer.zoo.certify import (
     Comparison,
     Path,
@@ -27,7 +27,7 @@ from learned_transforms.trainer.zoo.certify import (
     seed_images,
 )
 from learned_transforms.trainer.zoo.parallel import all_threads, threaded
-from learned_transforms.trainer.zoo.teachers import KINDS, NAMES, opaque, resize
+from learned_transforms.trainer.zoo.teachers import TEACHER_KINDS, TEACHER_NAMES, opaque, resize
 
 COUNT, ROWS, COLUMNS = 1, 128, 160
 """As few images as the audit takes, and so much of each: seconds in place of hours."""
@@ -129,21 +129,21 @@ def examine_layer(file: str, key: str, weights: Weights) -> Finding:
     name, _, role = key.partition("/")
     runs = able(weights.layers[key], role)[:1]
     comparisons = layer_comparisons(name, role, COUNT, runs, Weights(weights.layers, []))
-    return found(file, key, shipped, comparisons, KINDS[name], enumerated(name, role))
+    return found(file, key, shipped, comparisons, TEACHER_KINDS[name], enumerated(name, role))
 
 
 def examine_pipeline(file: str, title: str, weights: Weights) -> Finding:
     """Return a pipeline of several layers."""
     name, _, role = title.partition("/")
     comparison = pipeline_comparison(name, SEEDS[file][role], COUNT, paths()[:1], Weights(weights.layers, []))
-    return found(file, title, weights.certificates[title].tier, [comparison], NAMES[name])
+    return found(file, title, weights.certificates[title].tier, [comparison], TEACHER_NAMES[name])
 
 
 def examine_resize(file: str, weights: Weights) -> Finding:
     """Return a file of one resize of PIL images."""
     (title, certificate), *_ = weights.certificates.items()
     learned = {Path("auto"): LearnedCompose.from_pretrained(file, allow_approximate=True)}
-    comparison = learned, opaque([resize("pil", RESIZES[file], RESIZED)]), seed_images(COUNT)
+    comparison = learned, opaque([resize("pil", RESIZE_ROLES[file], RESIZED_SIZE)]), seed_images(COUNT)
     return found(file, title, certificate.tier, [comparison], "pil")
 
 

@@ -129,9 +129,9 @@ def bench(options: argparse.Namespace) -> int:
         PipelineValueError: torch has no such device here.
         LearnedTransformsError: the suite is not installed.
     """
-    from learned_transforms.trainer.arguments import usable
+    from learned_transforms.trainer.arguments import usable_device
 
-    usable(options.device)
+    usable_device(options.device)
     if find_spec("pytest") is None or find_spec("pytest_benchmark") is None:
         raise MissingExtraError(
             "Benchmarks need pytest-benchmark. Install it with: pip install 'learned_transforms[bench]'"

@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from learned_transforms.errors import EmptyImageError
 
+Size = tuple[int, int]
+"""(rows, columns)."""
+
 
 class Sizing(NamedTuple):
     """What a resize is asked for; see :func:`output_size`."""
@@ -18,7 +21,7 @@ class Sizing(NamedTuple):
         """Whether it gives one size, whatever it is given."""
         return len(self.wanted) == 2 and self.longest is None
 
-    def of(self, size: tuple[int, int]) -> tuple[int, int]:
+    def of(self, size: Size) -> Size:
         """(rows, columns) of a resized image of ``size``."""
         return output_size(size, *self)
 

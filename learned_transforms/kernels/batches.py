@@ -13,7 +13,7 @@ from learned_transforms.images.formats import Window
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.cuda import backend as cuda
 from learned_transforms.kernels.memory import TORCH
-from learned_transforms.modes import shape_of
+from learned_transforms.modes import plain_shape
 
 
 class Kind(NamedTuple):
@@ -126,7 +126,7 @@ def kind_of(value: Any) -> Kind:
             "Images become tensors by v2.ToImage()."
         )
     plain = tensor_of(value)
-    return Kind(isinstance(value, np.ndarray), shape_of(plain), plain.dtype, plain.device)
+    return Kind(isinstance(value, np.ndarray), plain_shape(plain), plain.dtype, plain.device)
 
 
 def kind_of_call(call: Any) -> Kind:

@@ -11,7 +11,7 @@ from learned_transforms.ir.indexing import BORDERS
 from learned_transforms.ir.ops import Blend, Blur, Equalize, Filter, Mix, Shape, Stage, Stretch, Turn
 from learned_transforms.layers.base import MOST_SUM, MOST_TERMS, SUMMED, Layer, Params, check_weight
 from learned_transforms.layers.pointwise import check_mix
-from learned_transforms.plain import Fields, integer, listed, maybe, number, one_of, positive
+from learned_transforms.plain import Fields, finite, integer, list_of, maybe, one_of, positive
 
 FORMS = {
     "blend": ("sum", "from_image", "from_other"),
@@ -61,7 +61,7 @@ class Blending(Tinting):
         ("inner",),
     )
     selected = ("form", "mean", "inner")
-    takes = Fields({"factor": number})
+    takes = Fields({"factor": finite})
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ class Turning(Tinting):
     span: nn.Parameter
     options = Fields({**SUMMED.checks, "form": one_of(*FORMS["turn"]), "steps": integer(0, 255)})
     selected = ("form", "steps")
-    takes = Fields({"factor": number})
+    takes = Fields({"factor": finite})
 
     def __init__(self, centres: Tensor, span: Tensor, arithmetic: Arithmetic, form: str, steps: int) -> None:
         super().__init__()
@@ -226,7 +226,7 @@ class Blurring(Layer):
     arithmetic: Arithmetic
     options = Fields({**SUMMED.checks, "border": one_of(*BORDERS)})
     selected = ("border",)
-    takes = Fields({"sigma": positive, "size": listed(integer(1), 2)})
+    takes = Fields({"sigma": positive, "size": list_of(integer(1), 2)})
 
     def __init__(self, coefficients: Tensor, border: str, arithmetic: Arithmetic) -> None:
         super().__init__()
@@ -242,7 +242,7 @@ class Blurring(Layer):
         return [Blur(self.coefficients, params["sigma"], (height, width), *how, limited=True)]
 
 
-LAYERS: Mapping[str, type[Layer]] = {
+COLOR_LAYERS: Mapping[str, type[Layer]] = {
     layer.stored_name(): layer for layer in (Blending, Stretching, Equalizing, Turning, Blurring)
 }
 """The layers of this file, by the name under which weight files hold them."""

@@ -8,7 +8,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import FixedAxis, phi
 from learned_transforms.ir.ops import Resample, Shape, Stage
 from learned_transforms.layers.base import Params
-from learned_transforms.layers.resize import RESIZED, Resampling, settled, sizing_of
+from learned_transforms.layers.resize import RESIZED, Resampling, sizing_of, with_size
 from learned_transforms.plain import Fields, integer
 
 MOST_BITS = 16
@@ -61,7 +61,7 @@ class FixedPointResampling(Resampling):
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         inputs, arithmetic = (shape[1], shape[2]), self.effective(relaxed)
-        size = sizing_of(settled(params, shape)).of(inputs)
+        size = sizing_of(with_size(params, shape)).of(inputs)
         rows, columns = (
             FixedAxis(whole_taps(self.kernel, float(shift), n, m, self.bits), arithmetic)
             for shift, n, m in zip(self.shift, inputs, size, strict=True)

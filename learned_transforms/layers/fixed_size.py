@@ -13,20 +13,20 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import FixedAxis
 from learned_transforms.ir.ops import Apply, Mix, Product, Resample, Shape, Sparse, Stage
 from learned_transforms.layers.base import MOST_CHANNELS, MOST_TERMS, SUMMED, Layer, Params, check_weight
-from learned_transforms.layers.color import LAYERS as COLOR
+from learned_transforms.layers.color import COLOR_LAYERS as COLOR
 from learned_transforms.layers.cube import ColorCube
 from learned_transforms.layers.filter import Filtering
 from learned_transforms.layers.fixed_point import FixedPointResampling
 from learned_transforms.layers.geometry import Cropping, Flipping, Padding, Windowing
 from learned_transforms.layers.grid import GridResampling
-from learned_transforms.layers.letterbox import LAYERS as FRAMING
+from learned_transforms.layers.letterbox import LETTERBOX_LAYERS as FRAMING
 from learned_transforms.layers.pointwise import Arranging, Lookup, Mixing, Normalizing
 from learned_transforms.layers.pooling import AveragePooling, PooledResampling
 from learned_transforms.layers.rank import Ranking
 from learned_transforms.layers.resize import Picking, Resampling
 from learned_transforms.layers.unsharp import UnsharpMasking
-from learned_transforms.layers.warp import LAYERS as WARPING
-from learned_transforms.plain import Fields, integer, listed, one_of, positive
+from learned_transforms.layers.warp import WARP_LAYERS as WARPING
+from learned_transforms.plain import Fields, integer, list_of, one_of, positive
 
 
 class Matrices(Layer):
@@ -183,7 +183,7 @@ class Scattered(Layer):
     weights: nn.Parameter
     bias: nn.Parameter
     arithmetic: Arithmetic
-    options = Fields({**SUMMED.checks, "size": listed(integer(1), 2), "output": listed(integer(1), 2)})
+    options = Fields({**SUMMED.checks, "size": list_of(integer(1), 2), "output": list_of(integer(1), 2)})
 
     def __init__(
         self,
@@ -237,7 +237,7 @@ class Unstructured(Layer):
         {
             **SUMMED.checks,
             "kind": one_of("dense", "cnn", "local"),
-            **{name: listed(integer(1), 3) for name in ("shape", "output")},
+            **{name: list_of(integer(1), 3) for name in ("shape", "output")},
             "full": positive,
         }
     )

@@ -8,9 +8,9 @@ from learned_transforms.ir.indexing import Keep, Mirrored, Padded, Part
 from learned_transforms.ir.ops import Gather, Stage
 from learned_transforms.ir.plan import Around
 from learned_transforms.layers.base import MOST_CHANNELS, Layer, Params
-from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
+from learned_transforms.plain import LONGEST, Fields, finite, integer, list_of, maybe, one_of, switch
 
-FILLED = {"border": one_of(*PADS), "fill": listed(number, 1, MOST_CHANNELS)}
+FILLED = {"border": one_of(*PADS), "fill": list_of(finite, 1, MOST_CHANNELS)}
 """The params that say what lies around an image."""
 
 
@@ -36,7 +36,7 @@ class Cropping(Layer):
     """
 
     fixed = False
-    takes = Fields({"size": listed(integer(1), 2), "start": maybe(listed(integer(-LONGEST), 2))}, ("start",))
+    takes = Fields({"size": list_of(integer(1), 2), "start": maybe(list_of(integer(-LONGEST), 2))}, ("start",))
 
     def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         if params.get("start") is None:
@@ -56,7 +56,7 @@ class Windowing(Layer):
     """
 
     fixed = False
-    takes = Fields({"size": listed(integer(1), 2), **FILLED})
+    takes = Fields({"size": list_of(integer(1), 2), **FILLED})
 
     def around(self, channels: int, params: Params) -> Around | None:
         return Around(params["border"], fill_of(params["fill"], channels))
@@ -70,7 +70,7 @@ class Windowing(Layer):
             return [Gather(rows=Keep(0, 1, height), columns=Keep(0, 1, width), outside=True)]
         axes = ((params.get("top", 0), params["height"]), (params.get("left", 0), params["width"]))
         rows, columns = (Part("start", start, count, params["border"]) for start, count in axes)
-        return [Gather(rows=rows, columns=columns, fill=filled(params, channels), starts=params.get("starts"))]
+        return [Gather(rows=rows, columns=columns, fill=params_fill(params, channels), starts=params.get("starts"))]
 
 
 class Padding(Layer):
@@ -84,12 +84,12 @@ class Padding(Layer):
     """
 
     fixed = False
-    takes = Fields({"padding": listed(integer(-LONGEST), 4), **FILLED, "limited": switch})
+    takes = Fields({"padding": list_of(integer(-LONGEST), 4), **FILLED, "limited": switch})
 
     def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         left, top, right, bottom = params["padding"]
         rows, columns = Padded(top, bottom, params["border"]), Padded(left, right, params["border"])
-        fill = filled(params, channels) if max(params["padding"]) > 0 else ()
+        fill = params_fill(params, channels) if max(params["padding"]) > 0 else ()
         return [Gather(rows=rows, columns=columns, fill=fill, limited=params["limited"])]
 
 
@@ -100,6 +100,6 @@ def fill_of(fill: Sequence[float], channels: int) -> tuple[float, ...]:
     return tuple(fill) * (channels // len(fill))
 
 
-def filled(params: Params, channels: int) -> tuple[float, ...]:
+def params_fill(params: Params, channels: int) -> tuple[float, ...]:
     """Return the fill that params have for each channel; none, where something else lies around the image."""
     return fill_of(params["fill"], channels) if params["border"] == "zero" else ()

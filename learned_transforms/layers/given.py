@@ -251,5 +251,5 @@ def mirrored(image: Any, axis: str) -> Any:
     return image.flip(-1 if horizontal else -2)
 
 
-WHOLE = (Solarizing, Projecting)
+WHOLE_IMAGE_LAYERS = (Solarizing, Projecting)
 """What only torch runs: segments are cut around it, so that the rest stays native."""

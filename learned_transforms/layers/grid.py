@@ -6,9 +6,9 @@ from torch import Tensor
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import FixedAxis, Taps, evaluate
 from learned_transforms.ir.ops import Resample, Shape, Stage
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.base import SUMMED, Params
-from learned_transforms.layers.resize import RESIZED, Resampling, settled, sizing_of
-from learned_transforms.layers.size_rules import Size
+from learned_transforms.layers.resize import RESIZED, Resampling, sizing_of, with_size
 from learned_transforms.plain import Fields, one_of
 
 GRIDS = ("centres", "corners", "starts")
@@ -96,7 +96,7 @@ class GridResampling(Resampling):
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         plain = {name: value for name, value in params.items() if name != "grid"}
         inputs = shape[1], shape[2]
-        size = sizing_of(settled(plain, shape)).of(inputs)
+        size = sizing_of(with_size(plain, shape)).of(inputs)
         arithmetic, antialias = self.effective(relaxed), params.get("antialias", True)
         if self.growing is not None and not relaxed and grows(inputs, size):
             arithmetic = self.growing

@@ -9,10 +9,11 @@ from learned_transforms.errors import UnlearnedSizeError
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Keep
 from learned_transforms.ir.ops import Gather, Shape, Sparse, Stage
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.base import MOST_CHANNELS, Layer, Params
 from learned_transforms.layers.geometry import fill_of
-from learned_transforms.layers.size_rules import Size, SizeRule, is_rule
-from learned_transforms.plain import LONGEST, Fields, integer, listed, maybe, number, one_of, switch
+from learned_transforms.layers.size_rules import SizeRule, is_rule
+from learned_transforms.plain import LONGEST, Fields, finite, integer, list_of, maybe, one_of, switch
 
 PLACES = ("torchvision", "floor", "ceil", "start", "end")
 """Where an image lies in its frame: in the middle, as torchvision's crop and pad have it, or with what is left over
@@ -40,8 +41,8 @@ class CropOrPad(Layer):
     takes = Fields(
         {
             "frame": is_rule,
-            "place": listed(one_of(*PLACES), 2),
-            "fill": listed(number, 1, MOST_CHANNELS),
+            "place": list_of(one_of(*PLACES), 2),
+            "fill": list_of(finite, 1, MOST_CHANNELS),
         }
     )
 
@@ -83,8 +84,8 @@ class RequireSize(Layer):
 
     takes = Fields(
         {
-            **dict.fromkeys(("rows", "columns"), maybe(listed(integer(1), 2))),
-            "sizes": maybe(listed(listed(integer(1), 2), 1, 64)),
+            **dict.fromkeys(("rows", "columns"), maybe(list_of(integer(1), 2))),
+            "sizes": maybe(list_of(list_of(integer(1), 2), 1, 64)),
         }
     )
 
@@ -92,7 +93,7 @@ class RequireSize(Layer):
         size = shape[1], shape[2]
         if not permits(params, size):
             raise UnlearnedSizeError(
-                f"This clone was found to do what its teacher does for {permitted(params)}; got an image of "
+                f"This clone was found to do what its teacher does for {sizes_in_words(params)}; got an image of "
                 f"{size[0]} x {size[1]} (rows x columns). Resize or crop it, or retrain with images of this size."
             )
         return []
@@ -106,7 +107,7 @@ def permits(limits: Mapping[str, Any], size: Size) -> bool:
     return all(low <= n <= high for n, (low, high) in zip(size, ranges, strict=True))
 
 
-def permitted(limits: Mapping[str, Any]) -> str:
+def sizes_in_words(limits: Mapping[str, Any]) -> str:
     """Return the sizes that are taken, in words."""
     if limits["sizes"] is not None:
         return "images of " + ", ".join(f"{rows} x {columns}" for rows, columns in limits["sizes"])
@@ -120,4 +121,4 @@ def between(name: str, low: int, high: int) -> str:
     return f"up to {high} {name}" if low <= 1 else f"{low} to {high} {name}"
 
 
-LAYERS: dict[str, type[Layer]] = {layer.stored_name(): layer for layer in (CropOrPad, Transpose, RequireSize)}
+LETTERBOX_LAYERS: dict[str, type[Layer]] = {layer.stored_name(): layer for layer in (CropOrPad, Transpose, RequireSize)}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from learned_transforms.certificate import Certificate
 from learned_transforms.errors import PipelineValueError, check_channels
-from learned_transforms.images.formats import CONTAINERS, HALVES
+from learned_transforms.images.formats import CONTAINER_NAMES, HALVES
 from learned_transforms.ir.ops import Shape, Stage
 from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import Backend, Compiled, choose
@@ -75,10 +75,10 @@ class Network(Lowered):
         self.kind, self.output, self.floats = kind, output, floats
         self.learned = tuple(learned)
         self.certificate = None
-        if len(self.layers) != len(self.params) or output not in CONTAINERS:
+        if len(self.layers) != len(self.params) or output not in CONTAINER_NAMES:
             raise PipelineValueError(
-                f"Expected params for each of {len(self.layers)} layers and an output out of {', '.join(CONTAINERS)}, "
-                f"got {len(self.params)} and {output!r}."
+                f"Expected params for each of {len(self.layers)} layers and an output out of "
+                f"{', '.join(CONTAINER_NAMES)}, got {len(self.params)} and {output!r}."
             )
         self.plans: dict[Any, tuple[Plan, Compiled]] = {}
         self.lowered: dict[Any, list[Stage]] = {}

@@ -11,7 +11,7 @@ from learned_transforms.images.formats import HALVES
 from learned_transforms.ir.arithmetic import SMOOTH, Arithmetic
 from learned_transforms.ir.ops import Cast, Gather, Mix, Normalize, Shape, Stage, Table, Tables
 from learned_transforms.layers.base import MOST_CHANNELS, MOST_SUM, SUMMED, Layer, Params, check_weight
-from learned_transforms.plain import Fields, integer, listed, number, switch
+from learned_transforms.plain import Fields, finite, integer, list_of, switch
 
 
 def check_mix(weight: Tensor, bias: Tensor) -> None:
@@ -93,7 +93,7 @@ class Lookup(Layer):
 
 
 class Selecting(Layer):
-    """Map levels by one of several tables, ``values [K, 256]``, uint8. Params: ``number``, of the table."""
+    """Map levels by one of several tables, ``values [K, 256]``, uint8. Params: ``finite``, of the table."""
 
     fixed = False
     values: nn.Parameter
@@ -128,7 +128,7 @@ class Arranging(Layer):
 
     fixed = False
     takes = Fields(
-        {"order": listed(integer(0, MOST_CHANNELS - 1), 1, MOST_CHANNELS), "gray_only": switch}, ("gray_only",)
+        {"order": list_of(integer(0, MOST_CHANNELS - 1), 1, MOST_CHANNELS), "gray_only": switch}, ("gray_only",)
     )
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
@@ -151,7 +151,7 @@ class Normalizing(Layer):
 
     fixed = False
     stored = "Normalising"
-    takes = Fields({name: listed(number, 1, MOST_CHANNELS) for name in ("mean", "std")})
+    takes = Fields({name: list_of(finite, 1, MOST_CHANNELS) for name in ("mean", "std")})
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         lengths = {len(params["mean"]), len(params["std"])}

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import FixedAxis, evaluate
 from learned_transforms.ir.ops import Apply, Mix, Resample, Shape, Stage
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.base import SUMMED, Layer, Params
-from learned_transforms.layers.resize import RESIZED, Resampling, settled, sizing_of
-from learned_transforms.layers.size_rules import Size
-from learned_transforms.plain import LONGEST, Fields, integer, listed, number, positive
+from learned_transforms.layers.resize import RESIZED, Resampling, sizing_of, with_size
+from learned_transforms.plain import LONGEST, Fields, finite, integer, list_of, positive
 
 MOST_BITS = 24
 LEVELS = Arithmetic("float32", rounding="half_up")
@@ -66,7 +66,7 @@ class AveragePooling(Layer):
     """
 
     options = Fields({"bits": integer(0, MOST_BITS)})
-    takes = Fields({"factor": listed(integer(1, LONGEST), 2)})
+    takes = Fields({"factor": list_of(integer(1, LONGEST), 2)})
     selected = ("bits",)
 
     def __init__(self, bits: int) -> None:
@@ -89,7 +89,7 @@ class PooledResampling(Resampling):
     """
 
     fixed = True
-    options = Fields({**SUMMED.checks, "width": number, "bits": integer(0, MOST_BITS)}, ("width",))
+    options = Fields({**SUMMED.checks, "width": finite, "bits": integer(0, MOST_BITS)}, ("width",))
     takes = Fields({**RESIZED.checks, "gap": positive}, RESIZED.optional)
     selected = ("bits",)
 
@@ -99,7 +99,7 @@ class PooledResampling(Resampling):
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
         plain: Mapping[str, Any] = {name: value for name, value in params.items() if name != "gap"}
-        size = sizing_of(settled(plain, shape)).of(shape[1:])
+        size = sizing_of(with_size(plain, shape)).of(shape[1:])
         rows, columns = (max(1, int(n / wanted / params["gap"])) for n, wanted in zip(shape[1:], size, strict=True))
         if (rows, columns) == (1, 1):
             return super().stages(shape, plain, relaxed)

@@ -13,7 +13,7 @@ from learned_transforms.plain import Fields, integer, one_of
 WIDEST = 7
 """Of a window: values of all windows are sorted, which takes memory."""
 
-BORDERS = ("edge", "reflect", "symmetric")
+RANK_BORDERS = ("edge", "reflect", "symmetric")
 """What lies beyond the image: its nearest pixel, or its mirror image without and with the outermost pixels."""
 
 WHOLE = Arithmetic("float32", rounding="half_up")
@@ -25,18 +25,18 @@ class Ranking(Layer):
     Args:
         window: rows and columns of it, odd, 3 to 7.
         rank: 0 for the least value, ``window ** 2 // 2`` for the median.
-        border: one of ``BORDERS``.
+        border: one of ``RANK_BORDERS``.
     """
 
-    options = Fields({"window": integer(3, WIDEST), "rank": integer(0, WIDEST**2 - 1), "border": one_of(*BORDERS)})
+    options = Fields({"window": integer(3, WIDEST), "rank": integer(0, WIDEST**2 - 1), "border": one_of(*RANK_BORDERS)})
     selected = ("window", "rank", "border")
 
     def __init__(self, window: int, rank: int, border: str) -> None:
         super().__init__()
-        if window % 2 == 0 or not 3 <= window <= WIDEST or not 0 <= rank < window**2 or border not in BORDERS:
+        if window % 2 == 0 or not 3 <= window <= WIDEST or not 0 <= rank < window**2 or border not in RANK_BORDERS:
             raise PipelineValueError(
                 f"Expected an odd window of 3 to {WIDEST}, a rank below its square, and a border out of "
-                f"{', '.join(BORDERS)}; got {window}, {rank} and {border!r}."
+                f"{', '.join(RANK_BORDERS)}; got {window}, {rank} and {border!r}."
             )
         self.window, self.rank, self.border = window, rank, border
 

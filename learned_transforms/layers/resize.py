@@ -16,12 +16,12 @@ from learned_transforms.ir.ops import Pick, Resize, Shape, Stage
 from learned_transforms.ir.sizing import Sizing
 from learned_transforms.layers.base import MOST_PIECES, MOST_SHIFT, MOST_TERMS, SUMMED, Layer, Params, check_weight
 from learned_transforms.layers.size_rules import SizeRule, is_rule
-from learned_transforms.plain import Fields, integer, listed, maybe, number, switch
+from learned_transforms.plain import Fields, finite, integer, list_of, maybe, switch
 
 
 def is_size(value: Any) -> bool:
     """Return whether plain values are what a resize takes as its size."""
-    return listed(integer(1), 1, 2)(value) or is_rule(value)
+    return list_of(integer(1), 1, 2)(value) or is_rule(value)
 
 
 RESIZED = Fields({"size": is_size, "max_size": maybe(integer(1)), "antialias": switch}, ("max_size", "antialias"))
@@ -41,7 +41,7 @@ class Resizing(Layer):
         return self.fixed or ruled(params)
 
     def stages(self, shape: Shape, params: Params, relaxed: bool = False) -> list[Stage]:
-        return super().stages(shape, settled(params, shape), relaxed)
+        return super().stages(shape, with_size(params, shape), relaxed)
 
 
 class Resampling(Resizing):
@@ -60,7 +60,7 @@ class Resampling(Resizing):
     kernel: nn.Parameter
     shift: nn.Parameter
     arithmetic: Arithmetic
-    options = Fields({**SUMMED.checks, "width": number}, ("width",))
+    options = Fields({**SUMMED.checks, "width": finite}, ("width",))
 
     def __init__(self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, width: float = 1.0) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ def ruled(params: Params) -> bool:
     return isinstance(params["size"], Mapping)
 
 
-def settled(params: Params, shape: Shape) -> Params:
+def with_size(params: Params, shape: Shape) -> Params:
     """Return the params of a resize, with the size that its rule gives for images of a shape."""
     return {**params, "size": SizeRule.from_json(params["size"])(shape[1:])} if ruled(params) else params
 

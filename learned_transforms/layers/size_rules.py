@@ -6,12 +6,10 @@ from math import ceil, floor
 from typing import Any
 
 from learned_transforms.errors import EmptyImageError
-from learned_transforms.plain import LONGEST, integer, listed, mapping, one_of, positive, switch
+from learned_transforms.ir.sizing import Size
+from learned_transforms.plain import LONGEST, integer, list_of, mapping, one_of, positive, switch
 
-Size = tuple[int, int]
-"""(rows, columns)."""
-
-ROUNDINGS: Mapping[str, Callable[[float], int]] = {
+RULE_ROUNDINGS: Mapping[str, Callable[[float], int]] = {
     "down": floor,
     "even": round,
     "half_up": lambda value: floor(value + 0.5),
@@ -19,11 +17,11 @@ ROUNDINGS: Mapping[str, Callable[[float], int]] = {
 }
 """From a length in pixels to a whole one; ``even`` and ``half_up`` are to the nearest."""
 
-FORMS = ("product", "ratio", "aspect")
+RULE_FORMS = ("product", "ratio", "aspect")
 """The order in which a length is scaled: ``length * wanted / side``, ``length * (wanted / side)``, and
 ``wanted * (length / side)``; they round differently."""
 
-KINDS = (
+RULE_KINDS = (
     *("same", "fixed", "short", "long", "factor", "divisor", "within", "cover", "between"),
     *("thumbnail", "largest", "smallest"),
 )
@@ -40,8 +38,8 @@ class SizeRule:
             unless the longer side got more than ``numbers[1]``, as torchvision; ``thumbnail``, as Pillow;
             ``largest`` and ``smallest``, a square with the longer or the shorter side.
         numbers: (rows, columns), or one length.
-        rounding: one of ``ROUNDINGS``.
-        form: one of ``FORMS``.
+        rounding: one of ``RULE_ROUNDINGS``.
+        form: one of ``RULE_FORMS``.
         multiple: sides are rounded to multiples of it, of which there is at least one.
         shrink: images are never enlarged.
         grow: pixels added to (rows, columns) at the end.
@@ -104,7 +102,7 @@ class SizeRule:
         return length * (wanted / side) if self.form == "ratio" else wanted * (length / side)
 
     def rounded(self, length: float) -> int:
-        whole = ROUNDINGS[self.rounding](length / self.multiple) * self.multiple
+        whole = RULE_ROUNDINGS[self.rounding](length / self.multiple) * self.multiple
         return max(whole, self.multiple if self.multiple > 1 else 0)
 
     def __str__(self) -> str:
@@ -160,13 +158,13 @@ def nearer(length: float, error: Callable[[int], float]) -> int:
 
 
 CHECKS = {
-    "kind": one_of(*KINDS),
-    "numbers": listed(positive, 0, 2),
-    "rounding": one_of(*ROUNDINGS),
-    "form": one_of(*FORMS),
+    "kind": one_of(*RULE_KINDS),
+    "numbers": list_of(positive, 0, 2),
+    "rounding": one_of(*RULE_ROUNDINGS),
+    "form": one_of(*RULE_FORMS),
     "multiple": integer(1),
     "shrink": switch,
-    "grow": listed(integer(-LONGEST), 2),
+    "grow": list_of(integer(-LONGEST), 2),
 }
 NUMBERS = {"same": 0, "largest": 0, "smallest": 0, "short": 1, "long": 1}
 """How many there are to a rule; two to any other."""

@@ -5,13 +5,13 @@ from torch import Tensor, nn
 
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.ir.ops import BORDERS, Apply, BoxBlur, Filter, Mix, Shape, Stage
+from learned_transforms.ir.ops import FILTER_BORDERS, Apply, BoxBlur, Filter, Mix, Shape, Stage
 from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import choose
 from learned_transforms.layers.base import SUMMED, Layer, Params, check_weight
+from learned_transforms.layers.cube import HIGHEST
 from learned_transforms.plain import Fields, maybe, one_of
 
-HIGHEST = 255
 DIFFERENCES = 2 * HIGHEST + 1
 """Of two levels."""
 
@@ -31,14 +31,14 @@ class UnsharpMasking(Layer):
         changes: ``[511]``, in levels, for levels that lie 255 below to 255 above; sums are rounded half to even.
         window: ``[h, w]``, both odd, that smoothes; see ``ops.Filter``.
         sigma: ``[1]``, of boxes that smooth, in pixels; see ``ops.BoxBlur``. Either this, or a window is given.
-        border: one of ``ops.BORDERS``, of the window.
+        border: one of ``ops.FILTER_BORDERS``, of the window.
         arithmetic: of the window, which rounds to levels.
     """
 
     changes: nn.Parameter
     window: nn.Parameter
     sigma: nn.Parameter
-    options = Fields({"border": maybe(one_of(*BORDERS)), **SUMMED.checks}, ("border", "arithmetic"))
+    options = Fields({"border": maybe(one_of(*FILTER_BORDERS)), **SUMMED.checks}, ("border", "arithmetic"))
     selected = ("border",)
 
     def __init__(
@@ -60,9 +60,9 @@ class UnsharpMasking(Layer):
             )
         if window is not None:
             check_weight("window", window, 2)
-            if any(length % 2 == 0 for length in window.shape) or border not in BORDERS:
+            if any(length % 2 == 0 for length in window.shape) or border not in FILTER_BORDERS:
                 raise PipelineValueError(
-                    f"Expected a window of odd height and width, and a border out of {', '.join(BORDERS)}; "
+                    f"Expected a window of odd height and width, and a border out of {', '.join(FILTER_BORDERS)}; "
                     f"got {tuple(window.shape)} and {border!r}."
                 )
         if sigma is not None:

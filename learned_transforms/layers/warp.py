@@ -14,16 +14,16 @@ from learned_transforms.ir.interpolation import MOST_WHOLE
 from learned_transforms.ir.ops import WARPS, Slots, Stage, Warp
 from learned_transforms.layers.base import MOST_CHANNELS, MOST_PIECES, MOST_TERMS, SUMMED, Layer, Params
 from learned_transforms.layers.geometry import fill_of
-from learned_transforms.plain import Fields, integer, listed, maybe, number, one_of
+from learned_transforms.plain import Fields, finite, integer, list_of, maybe, one_of
 
 COPIES = Arithmetic("int", bits=16, rounding="half_up", running=True)
 """How the pixel at a place is found where places are whole pixels."""
 
 TAKEN = Fields(
     {
-        "matrix": lambda value: listed(number, 6)(value) or listed(number, 8)(value),
-        "size": maybe(listed(integer(1), 2)),
-        "fill": listed(number, 0, MOST_CHANNELS),
+        "matrix": lambda value: list_of(finite, 6)(value) or list_of(finite, 8)(value),
+        "size": maybe(list_of(integer(1), 2)),
+        "fill": list_of(finite, 0, MOST_CHANNELS),
     },
     ("size", "fill"),
 )
@@ -119,5 +119,5 @@ def taps_of(kernel: Tensor) -> Tensor:
     return torch.cat([kernel.flip(0), kernel @ kernel.new_tensor(rows)])
 
 
-LAYERS: Mapping[str, type[Layer]] = {layer.stored_name(): layer for layer in (Warping, Replacing)}
+WARP_LAYERS: Mapping[str, type[Layer]] = {layer.stored_name(): layer for layer in (Warping, Replacing)}
 """The layers of this file, by the name under which weight files hold them."""

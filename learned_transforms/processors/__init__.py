@@ -11,7 +11,7 @@ from learned_transforms.processors.reading import configuration_of, is_configura
 __all__ = ["LearnedProcessor", "load"]
 
 
-def load(x: Any, backend: Stack | None, fallback: Fallback) -> Any:
+def load_processor(x: Any, backend: Stack | None, fallback: Fallback) -> Any:
     """Return a :class:`LearnedProcessor`, or what :class:`LearnedCompose` takes; see
     ``LearnedCompose.from_processor``."""
     if is_data_config(x):

@@ -10,7 +10,7 @@ from learned_transforms.errors import ProcessorError, ProcessorKeyError, brief
 from learned_transforms.plain import LONGEST
 from learned_transforms.processors.levels import Numbers
 
-Values = Mapping[str, Any]
+ConfigValues = Mapping[str, Any]
 
 SIZES = (
     {"height", "width"},
@@ -23,7 +23,7 @@ SIZES = (
 """The keys that a size may have, together."""
 
 
-def sizes_in(values: Values, key: str, square: bool = True) -> dict[str, int]:
+def sizes_in(values: ConfigValues, key: str, square: bool = True) -> dict[str, int]:
     """Return a size by its keys; a number is the side of a square, or of the shorter edge, two are height and width.
 
     Raises:
@@ -58,7 +58,7 @@ HINTS = {
 """What to do where a size is missing."""
 
 
-def rectangle(values: Values, key: str) -> tuple[int, int]:
+def rectangle(values: ConfigValues, key: str) -> tuple[int, int]:
     """Return a size as (rows, columns).
 
     Raises:
@@ -70,7 +70,7 @@ def rectangle(values: Values, key: str) -> tuple[int, int]:
     return size["height"], size["width"]
 
 
-def switch(values: Values, key: str) -> bool:
+def flag(values: ConfigValues, key: str) -> bool:
     """Return whether something is done; None: it is not.
 
     Raises:
@@ -82,7 +82,7 @@ def switch(values: Values, key: str) -> bool:
     return bool(value)
 
 
-def number(values: Values, key: str, needed_by: str) -> float:
+def positive_number(values: ConfigValues, key: str, needed_by: str) -> float:
     """Return a number above 0.
 
     Raises:
@@ -96,7 +96,7 @@ def number(values: Values, key: str, needed_by: str) -> float:
     return value
 
 
-def whole(values: Values, key: str) -> int:
+def whole_number(values: ConfigValues, key: str) -> int:
     """Return a whole number above 0.
 
     Raises:
@@ -108,7 +108,7 @@ def whole(values: Values, key: str) -> int:
     return value
 
 
-def mean_and_std(values: Values) -> tuple[Numbers, Numbers]:
+def mean_and_std(values: ConfigValues) -> tuple[Numbers, Numbers]:
     """Return what is subtracted, and by what is divided: one number, or one for each channel.
 
     Raises:
@@ -126,7 +126,7 @@ def mean_and_std(values: Values) -> tuple[Numbers, Numbers]:
     return mean, std
 
 
-def numbers(values: Values, key: str) -> Numbers:
+def numbers(values: ConfigValues, key: str) -> Numbers:
     value = values.get(key)
     several: Any = value if isinstance(value, list | tuple) else [value]
     if not several or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in several):
@@ -138,7 +138,7 @@ def numbers(values: Values, key: str) -> Numbers:
     return found if isinstance(value, list | tuple) else found[0]
 
 
-def interpolation(values: Values, backend: str) -> str:
+def interpolation(values: ConfigValues, backend: str) -> str:
     """Return the name of an interpolation, as torchvision has it.
 
     Raises:

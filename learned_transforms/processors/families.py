@@ -7,10 +7,10 @@ from typing import Any
 
 from learned_transforms.errors import ProcessorError, brief
 from learned_transforms.processors import checks, sizes
-from learned_transforms.processors.checks import Values
-from learned_transforms.processors.levels import Levels
-from learned_transforms.processors.sizes import Rule
-from learned_transforms.processors.steps import Padding, Patches, Steps
+from learned_transforms.processors.checks import ConfigValues
+from learned_transforms.processors.levels import LevelSteps
+from learned_transforms.processors.sizes import SizeOf
+from learned_transforms.processors.steps import PadStep, Patches, Steps
 
 CLIP = {"image_mean": (0.48145466, 0.4578275, 0.40821073), "image_std": (0.26862954, 0.26130258, 0.27577711)}
 IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
@@ -51,83 +51,85 @@ DETECTING = {
 """DETR, and what came after it."""
 
 
-def rule_of(size: Mapping[str, int], name: str) -> Rule:
+def rule_of(size: Mapping[str, int], name: str) -> SizeOf:
     """Return how most processors resize.
 
     Raises:
         ProcessorError: a size that says something else.
     """
     if set(size) == {"shortest_edge", "longest_edge"}:
-        return partial(sizes.between, edge=size["shortest_edge"], most=size["longest_edge"])
+        return partial(sizes.edge_within, edge=size["shortest_edge"], most=size["longest_edge"])
     if set(size) == {"shortest_edge"}:
         return partial(sizes.shortest, edge=size["shortest_edge"])
     if set(size) == {"max_height", "max_width"}:
-        return partial(sizes.within, rows=size["max_height"], columns=size["max_width"])
+        return partial(sizes.fit_within, rows=size["max_height"], columns=size["max_width"])
     if set(size) == {"height", "width"}:
-        return partial(sizes.fixed, rows=size["height"], columns=size["width"])
+        return partial(sizes.fixed_size, rows=size["height"], columns=size["width"])
     raise ProcessorError(
         f'Expected "size" of a {name} with "height" and "width", "max_height" and "max_width", or "shortest_edge", got '
         f"{brief(dict(size))}."
     )
 
 
-def plain(values: Values, name: str, backend: str) -> Steps:
+def plain(values: ConfigValues, name: str, backend: str) -> Steps:
     """Resize, crop the middle, rescale, normalize, pad."""
-    resizing = checks.switch(values, "do_resize")
+    resizing = checks.flag(values, "do_resize")
     rule = rule_of(checks.sizes_in(values, "size", values.get("default_to_square", True)), name) if resizing else None
     steps = unsized(values, name, backend, rule)
-    if not checks.switch(values, "do_pad"):
+    if not checks.flag(values, "do_pad"):
         return steps
     return replace(steps, padding=padding_of(values))
 
 
-def padding_of(values: Values) -> Padding:
-    return Padding(None if values.get("pad_size") is None else checks.rectangle(values, "pad_size"))
+def padding_of(values: ConfigValues) -> PadStep:
+    return PadStep(None if values.get("pad_size") is None else checks.rectangle(values, "pad_size"))
 
 
-def unsized(values: Values, name: str, backend: str, rule: Rule | None) -> Steps:
+def unsized(values: ConfigValues, name: str, backend: str, rule: SizeOf | None) -> Steps:
     """Return the same under a rule by which to resize, without a padding."""
-    crops = (checks.rectangle(values, "crop_size"),) if checks.switch(values, "do_center_crop") else ()
+    crops = (checks.rectangle(values, "crop_size"),) if checks.flag(values, "do_center_crop") else ()
     interpolation = checks.interpolation(values, backend) if rule is not None else ""
-    to_rgb = checks.switch(values, "do_convert_rgb")
+    to_rgb = checks.flag(values, "do_convert_rgb")
     return Steps(name, backend, to_rgb, None, rule, interpolation, crops, levels_of(values))
 
 
-def levels_of(values: Values) -> Levels:
-    factor = checks.number(values, "rescale_factor", "do_rescale") if checks.switch(values, "do_rescale") else None
-    mean, std = checks.mean_and_std(values) if checks.switch(values, "do_normalize") else (None, None)
-    return Levels(factor, mean=mean, std=std)
+def levels_of(values: ConfigValues) -> LevelSteps:
+    factor = (
+        checks.positive_number(values, "rescale_factor", "do_rescale") if checks.flag(values, "do_rescale") else None
+    )
+    mean, std = checks.mean_and_std(values) if checks.flag(values, "do_normalize") else (None, None)
+    return LevelSteps(factor, mean=mean, std=std)
 
 
-def unpadded(values: Values, name: str, backend: str) -> Steps:
+def unpadded(values: ConfigValues, name: str, backend: str) -> Steps:
     """Return those that have a padding among their options and take no notice of it."""
     return plain({**values, "do_pad": False}, name, backend)
 
 
-def uncropped(values: Values, name: str, backend: str) -> Steps:
+def uncropped(values: ConfigValues, name: str, backend: str) -> Steps:
     """Return those that do not crop either."""
     return unpadded({**values, "do_center_crop": False}, name, backend)
 
 
-def shares(values: Values, name: str, backend: str) -> Steps:
+def shares(values: ConfigValues, name: str, backend: str) -> Steps:
     """ConvNeXT: below 384 pixels, resize to more than is wanted, and cut the middle out."""
-    if not checks.switch(values, "do_resize"):
+    if not checks.flag(values, "do_resize"):
         return unpadded(values, name, backend)
     size = checks.sizes_in(values, "size", square=False)
     if "shortest_edge" not in size:
         raise ProcessorError(f'Expected "size" of a {name} with "shortest_edge", got {brief(dict(size))}.')
     edge = size["shortest_edge"]
     if edge >= 384:
-        return unsized(values, name, backend, partial(sizes.fixed, rows=edge, columns=edge))
-    share = checks.number(values, "crop_pct", "do_resize")
+        return unsized(values, name, backend, partial(sizes.fixed_size, rows=edge, columns=edge))
+    share = checks.positive_number(values, "crop_pct", "do_resize")
     steps = unsized(values, name, backend, partial(sizes.shortest, edge=int(edge / share)))
     return replace(steps, crops=((edge, edge), *steps.crops))
 
 
-def offset(values: Values, name: str, backend: str) -> Steps:
+def offset(values: ConfigValues, name: str, backend: str) -> Steps:
     """EfficientNet: levels may be moved around 0, and divided by the standard deviation twice."""
     steps = unpadded(values, name, backend)
-    again, moved = checks.switch(values, "include_top"), checks.switch(values, "rescale_offset")
+    again, moved = checks.flag(values, "include_top"), checks.flag(values, "rescale_offset")
     if again and steps.levels.factor is None and steps.levels.mean is None and backend == "torchvision":
         raise ProcessorError('Expected "include_top" together with "do_rescale" or "do_normalize", which make floats.')
     std = checks.mean_and_std(values)[1] if again else steps.levels.std
@@ -135,9 +137,9 @@ def offset(values: Values, name: str, backend: str) -> Steps:
     return replace(steps, levels=replace(steps.levels, offset=shift, std=std, again=again))
 
 
-def widened(values: Values, name: str, backend: str) -> Steps:
+def widened(values: ConfigValues, name: str, backend: str) -> Steps:
     """LeViT: resize to 256 where 224 is said, and crop; a longest edge does not count."""
-    if not checks.switch(values, "do_resize"):
+    if not checks.flag(values, "do_resize"):
         return plain(values, name, backend)
     size = checks.sizes_in(values, "size", square=False)
     if "shortest_edge" in size:
@@ -149,29 +151,29 @@ def widened(values: Values, name: str, backend: str) -> Steps:
     return plain({**values, "size": size}, name, backend)
 
 
-def squared(values: Values, name: str, backend: str) -> Steps:
+def squared(values: ConfigValues, name: str, backend: str) -> Steps:
     """LLaVA: images may be padded to squares of their mean first."""
     steps = unpadded(values, name, backend)
-    if not checks.switch(values, "do_pad"):
+    if not checks.flag(values, "do_pad"):
         return steps
     mean = checks.numbers(values, "image_mean")
     color = tuple(float(int(one * 255)) for one in (mean if isinstance(mean, tuple) else (mean,) * 3))
     return replace(steps, square=color)
 
 
-def longest(values: Values, name: str, backend: str) -> Steps:
+def longest(values: ConfigValues, name: str, backend: str) -> Steps:
     """SAM: resize the longer edge, pad, and tell of both sizes."""
     rule = None
-    if checks.switch(values, "do_resize"):
+    if checks.flag(values, "do_resize"):
         size = checks.sizes_in(values, "size")
         if "longest_edge" not in size:
             raise ProcessorError(f'Expected "size" of a {name} with "longest_edge", got {brief(dict(size))}.')
         rule = partial(sizes.longest, edge=size["longest_edge"])
     steps = replace(unsized(values, name, backend, rule), gives="sizes")
-    return replace(steps, padding=padding_of(values)) if checks.switch(values, "do_pad") else steps
+    return replace(steps, padding=padding_of(values)) if checks.flag(values, "do_pad") else steps
 
 
-def detecting(values: Values, name: str, backend: str, multiple: int = 1, legacy: bool = True) -> Steps:
+def detecting(values: ConfigValues, name: str, backend: str, multiple: int = 1, legacy: bool = True) -> Steps:
     """DETR: the shorter edge, or the longer one; pad, and give a mask.
 
     Args:
@@ -184,7 +186,7 @@ def detecting(values: Values, name: str, backend: str, multiple: int = 1, legacy
     if legacy and values.get("pad_and_return_pixel_mask") is not None:
         values["do_pad"] = values["pad_and_return_pixel_mask"]
     rule = None
-    if checks.switch(values, "do_resize"):
+    if checks.flag(values, "do_resize"):
         size = checks.sizes_in(values, "size", square=False)
         if set(size) == {"shortest_edge"}:
             raise ProcessorError(
@@ -193,18 +195,20 @@ def detecting(values: Values, name: str, backend: str, multiple: int = 1, legacy
             )
         rule = rule_of(size, name)
         if multiple > 1 and "shortest_edge" in size:
-            rule = partial(sizes.between, edge=size["shortest_edge"], most=size["longest_edge"], multiple=multiple)
+            rule = partial(sizes.edge_within, edge=size["shortest_edge"], most=size["longest_edge"], multiple=multiple)
     steps = replace(unsized({**values, "do_center_crop": False}, name, backend, rule), gives="masks")
-    if not checks.switch(values, "do_pad"):
+    if not checks.flag(values, "do_pad"):
         return steps
     return replace(steps, padding=padding_of(values))
 
 
-def merging(values: Values, name: str, backend: str) -> Steps:
+def merging(values: ConfigValues, name: str, backend: str) -> Steps:
     """Qwen2-VL: sides are multiples of blocks of patches, within a number of pixels."""
-    patch, merge, copies = (checks.whole(values, key) for key in ("patch_size", "merge_size", "temporal_patch_size"))
+    patch, merge, copies = (
+        checks.whole_number(values, key) for key in ("patch_size", "merge_size", "temporal_patch_size")
+    )
     rule = None
-    if checks.switch(values, "do_resize"):
+    if checks.flag(values, "do_resize"):
         size = values.get("size")
         size = dict(size) if isinstance(size, Mapping) else size
         for old, new in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
@@ -223,10 +227,10 @@ def merging(values: Values, name: str, backend: str) -> Steps:
     return replace(steps, patches=Patches(patch, merge, copies))
 
 
-def counting(values: Values, name: str, backend: str) -> Steps:
+def counting(values: ConfigValues, name: str, backend: str) -> Steps:
     """SigLIP 2: as many patches as are wanted, or less."""
-    patch, most = checks.whole(values, "patch_size"), checks.whole(values, "max_num_patches")
-    rule = partial(sizes.patches, multiple=patch, most=most) if checks.switch(values, "do_resize") else None
+    patch, most = checks.whole_number(values, "patch_size"), checks.whole_number(values, "max_num_patches")
+    rule = partial(sizes.patches_within, multiple=patch, most=most) if checks.flag(values, "do_resize") else None
     steps = unsized({**values, "do_center_crop": False}, name, backend, rule)
     return replace(steps, patches=Patches(patch, most=most, channels_last=True))
 
@@ -240,8 +244,8 @@ class Family:
         read: from (values, name of the class, backend) to :class:`Steps`.
     """
 
-    defaults: Values
-    read: Callable[[Values, str, str], Steps] = plain
+    defaults: ConfigValues
+    read: Callable[[ConfigValues, str, str], Steps] = plain
 
 
 CLASSIFYING = {**ALWAYS, **HALVES, "size": square(224)}

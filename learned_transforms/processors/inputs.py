@@ -19,7 +19,7 @@ LAYOUTS = {"channels_first": 0, "channels_last": -1}
 """Where the channels are, by the name that processors have for it."""
 
 
-def flat(images: Any) -> list[Any]:
+def flat_images(images: Any) -> list[Any]:
     """All images, one by one, of one, a batch, a list, or a list of lists.
 
     Raises:
@@ -30,7 +30,7 @@ def flat(images: Any) -> list[Any]:
     if isinstance(images, Tensor | np.ndarray) and images.ndim in (3, 4):
         return [images] if images.ndim == 3 else list(images)
     if isinstance(images, list | tuple) and images:
-        return [one for image in images for one in flat(image)]
+        return [one for image in images for one in flat_images(image)]
     raise ProcessorInputError(
         f"Expected an image, a batch of them, or a list of images, got {describe_leaf(images)}. Pass PIL images, uint8 "
         "arrays or uint8 tensors."

@@ -13,7 +13,7 @@ Numbers = float | tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Levels:
+class LevelSteps:
     """Float steps on levels, in this order; what is None or False is left out.
 
     Attributes:

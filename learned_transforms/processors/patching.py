@@ -8,12 +8,12 @@ from torch import Tensor
 
 from learned_transforms.errors import ProcessorInputError
 from learned_transforms.images.formats import CPU, Call
+from learned_transforms.ir.sizing import Size
 from learned_transforms.kernels.batches import Rows
 from learned_transforms.kernels.cpu import fresh
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Arranging, Lookup
-from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Patches
 
 MOST_CALLS = 1024

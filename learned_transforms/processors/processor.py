@@ -10,13 +10,13 @@ from torch import Tensor
 from learned_transforms.artifacts.explain import Explanation, Row, layer_row, tier_of, unsupported
 from learned_transforms.choices import Fallback
 from learned_transforms.errors import ProcessorInputError, UnsupportedTransformError, brief, check_choice, warn_fallback
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.processors import inputs
 from learned_transforms.processors.features import Features
 from learned_transforms.processors.reading import Configuration
 from learned_transforms.processors.running import Runner
-from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Steps
 from learned_transforms.runtime.pipeline import FALLBACKS
 from learned_transforms.runtime.shipped import shipped
@@ -136,7 +136,9 @@ class LearnedProcessor:
             if self.foreign is not None:
                 raise ProcessorInputError(self.foreign)
             runner = self.runner if not options else self.variant(options)
-            ready = [inputs.ready(image, runner.steps.to_rgb, input_data_format) for image in inputs.flat(images)]
+            ready = [
+                inputs.ready(image, runner.steps.to_rgb, input_data_format) for image in inputs.flat_images(images)
+            ]
             return self.run(runner, ready, return_tensors)
         except ProcessorInputError as error:
             if self.original is None:

@@ -17,7 +17,7 @@ from learned_transforms.errors import (
 )
 from learned_transforms.plain import parsed
 from learned_transforms.processors.families import FAMILIES
-from learned_transforms.processors.steps import BACKENDS, Steps
+from learned_transforms.processors.steps import STACKS, Steps
 
 FILES = ("preprocessor_config.json", "processor_config.json")
 """Those of a folder in which a configuration may be."""
@@ -34,7 +34,7 @@ class Configuration(NamedTuple):
 
     Attributes:
         name: of its class, without a suffix.
-        backend: one of ``steps.BACKENDS``.
+        backend: one of ``steps.STACKS``.
         values: by key; what they leave out has defaults.
     """
 
@@ -143,7 +143,7 @@ def base_name(name: str) -> str:
 
 def checked(backend: str | None) -> str | None:
     if backend is not None:
-        check_choice("backend", backend, BACKENDS, ProcessorError)
+        check_choice("backend", backend, STACKS, ProcessorError)
     return backend
 
 

@@ -10,6 +10,7 @@ from torchvision.transforms import InterpolationMode, v2
 from learned_transforms.errors import EmptyImageError, ProcessorError, ProcessorInputError, UnevenBatchError
 from learned_transforms.images.formats import CPU, Call, Form, shape_of, signature
 from learned_transforms.installed import resizes_by_lanczos
+from learned_transforms.ir.sizing import Size
 from learned_transforms.kernels.batches import Rows
 from learned_transforms.kernels.cpu import fresh
 from learned_transforms.layers.base import Layer, Params
@@ -17,7 +18,6 @@ from learned_transforms.layers.given import Framing
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.processors.patching import Patching
-from learned_transforms.processors.sizes import Size
 from learned_transforms.processors.steps import Steps
 from learned_transforms.runtime.budget import Budget
 from learned_transforms.runtime.shipped import require_shipped, shipped

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable
 
 from learned_transforms.errors import InputShapeError
+from learned_transforms.ir.sizing import Size
 
-Size = tuple[int, int]
-Rule = Callable[[Size], Size]
+SizeOf = Callable[[Size], Size]
 
 LONGEST_RATIO = 200
 """Of the sides of an image that is resized to a number of pixels."""
@@ -15,7 +15,7 @@ PRECISION = 1e-5
 """To which the scale is searched that gives a number of patches."""
 
 
-def fixed(size: Size, rows: int, columns: int) -> Size:
+def fixed_size(size: Size, rows: int, columns: int) -> Size:
     """Return the same size for every image."""
     return rows, columns
 
@@ -33,7 +33,7 @@ def longest(size: Size, edge: int) -> Size:
     return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
 
 
-def between(size: Size, edge: int, most: int, multiple: int = 1) -> Size:
+def edge_within(size: Size, edge: int, most: int, multiple: int = 1) -> Size:
     """Give the shorter side ``edge`` pixels, or as many as leave the longer one ``most``; cut both to multiples."""
     short, long = (float(side) for side in sorted(size))
     exact = None
@@ -51,7 +51,7 @@ def between(size: Size, edge: int, most: int, multiple: int = 1) -> Size:
     return rows - rows % multiple, columns - columns % multiple
 
 
-def within(size: Size, rows: int, columns: int) -> Size:
+def fit_within(size: Size, rows: int, columns: int) -> Size:
     """Make it as large as fits."""
     scale = min(rows / size[0], columns / size[1])
     return int(size[0] * scale), int(size[1] * scale)
@@ -77,7 +77,7 @@ def pixels(size: Size, multiple: int, least: int, most: int) -> Size:
     return rows, columns
 
 
-def patches(size: Size, multiple: int, most: int) -> Size:
+def patches_within(size: Size, multiple: int, most: int) -> Size:
     """Multiples on both sides, and at most so many patches in all, as large as a search finds (SigLIP 2)."""
     low, high = PRECISION / 10, 100.0
     while high - low >= PRECISION:

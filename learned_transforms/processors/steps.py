@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 
-from learned_transforms.processors.levels import Levels
-from learned_transforms.processors.sizes import Rule, Size
+from learned_transforms.ir.sizing import Size
+from learned_transforms.processors.levels import LevelSteps
+from learned_transforms.processors.sizes import SizeOf
 
-BACKENDS = ("torchvision", "pil")
+STACKS = ("torchvision", "pil")
 """Whose arithmetic resizes and normalizes: torchvision's on uint8 tensors, or Pillow's and NumPy's."""
 
 
 @dataclass(frozen=True)
-class Padding:
+class PadStep:
     """Zeros below and to the right, behind all other steps.
 
     Attributes:
@@ -45,7 +46,7 @@ class Steps:
 
     Attributes:
         name: of its class, without a suffix for the backend.
-        backend: one of ``BACKENDS``.
+        backend: one of ``STACKS``.
         to_rgb: make other images RGB ones first, those with alpha before white.
         square: pad to a square, the image in its middle, by this level for each channel.
         resize: the rule by which the size of the resized image is found.
@@ -62,10 +63,10 @@ class Steps:
     backend: str
     to_rgb: bool
     square: tuple[float, ...] | None
-    resize: Rule | None
+    resize: SizeOf | None
     interpolation: str
     crops: tuple[Size, ...]
-    levels: Levels
-    padding: Padding | None = None
+    levels: LevelSteps
+    padding: PadStep | None = None
     patches: Patches | None = None
     gives: str = ""

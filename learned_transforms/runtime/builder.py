@@ -8,7 +8,7 @@ from learned_transforms.images.formats import Form
 from learned_transforms.ir.ops import Slot, Slots
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.geometry import Windowing
-from learned_transforms.layers.given import WHOLE, Cutting
+from learned_transforms.layers.given import WHOLE_IMAGE_LAYERS, Cutting
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.runtime.specialize import Owner
@@ -49,8 +49,8 @@ class Builder:
 
     def stands_alone(self, covered: Covered) -> bool:
         """Return whether a transform, or the layer before it, takes whole images, and no others run with it."""
-        whole = any(isinstance(done.layer, WHOLE) for _, done in covered)
-        return whole or any(isinstance(layer, WHOLE) for layer in self.layers[-1:])
+        whole = any(isinstance(done.layer, WHOLE_IMAGE_LAYERS) for _, done in covered)
+        return whole or any(isinstance(layer, WHOLE_IMAGE_LAYERS) for layer in self.layers[-1:])
 
     def may_cut(self, covered: Covered | str) -> bool:
         """Return whether a transform may cut its window out of the image before the layers until now, not behind

@@ -6,12 +6,13 @@ from typing import Any
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.images.formats import Form, Window, shape_of
 from learned_transforms.ir.ops import Shape
+from learned_transforms.ir.sizing import Size
 from learned_transforms.transforms.containers import Container, Leaf, reached
 from learned_transforms.transforms.params import from_params, to_params
 from learned_transforms.transforms.registry import spec_of
 from learned_transforms.transforms.rng import toss, toss_many
 from learned_transforms.transforms.sampler import sampler_of
-from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Size, Spec
+from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Spec
 
 Drawn = tuple[tuple[Outcome, ...], Window | None]
 """Outcomes of the random transforms of a segment, in order; and the part of the image that the first one drew."""

@@ -36,7 +36,7 @@ from learned_transforms.runtime.budget import Budget
 from learned_transforms.runtime.draws import Drawn, Draws
 from learned_transforms.runtime.specialize import Owner, Specialized, Specializer, plain
 from learned_transforms.transforms.containers import Leaf
-from learned_transforms.transforms.metadata import carried
+from learned_transforms.transforms.metadata import carried_info
 from learned_transforms.transforms.rng import toss
 from learned_transforms.transforms.spec import Outcome
 
@@ -362,7 +362,7 @@ class Lane:
         made = to_tensor(made) if isinstance(made, np.ndarray) else made
         result = from_tensor(made, self.segment.form.container)
         if isinstance(image, Image.Image) and isinstance(result, Image.Image) and image.info:
-            result.info = carried(image, self.draws.ran(drawn[0])) if self.segment.altering else dict(image.info)
+            result.info = carried_info(image, self.draws.ran(drawn[0])) if self.segment.altering else dict(image.info)
         return result
 
     def contain(self, image: Any, drawn: Drawn) -> Any:

@@ -16,7 +16,7 @@ from learned_transforms.transforms.registry import spec_of
 @lru_cache(maxsize=1)
 def shipped() -> Weights:
     """Return the weights that stand for catalogued transforms; whoever takes layers asks whether they are faithful."""
-    return weight_files.opened(weight_files.DEFAULT)
+    return weight_files.open_lazily(weight_files.DEFAULT)
 
 
 def require_shipped(keys: Collection[str]) -> None:

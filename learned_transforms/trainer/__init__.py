@@ -19,7 +19,7 @@ from learned_transforms.artifacts import weights as weight_files
 from learned_transforms.choices import Architecture, TeacherKind
 from learned_transforms.errors import DataError, PipelineValueError, check_choice, check_flag
 from learned_transforms.layers.resize import Resampling
-from learned_transforms.trainer.arguments import check_folder, check_numbers, usable
+from learned_transforms.trainer.arguments import check_folder, check_numbers, usable_device
 from learned_transforms.trainer.conclusion import conclude
 from learned_transforms.trainer.data.asking import ask, stack
 from learned_transforms.trainer.data.forms import as_teacher
@@ -29,10 +29,10 @@ from learned_transforms.trainer.data.sources import KINDS, Pairs, Teacher
 from learned_transforms.trainer.optim.checkpoint import Checkpoint
 from learned_transforms.trainer.optim.training import EarlyStopping, Settings, tensorboard
 from learned_transforms.trainer.result import Result
-from learned_transforms.trainer.search.neural import last_resort, plain
+from learned_transforms.trainer.search.neural import last_resort, plain_network
 from learned_transforms.trainer.search.outliers import outliers_of, told
 from learned_transforms.trainer.search.problem import Labelled, Problem
-from learned_transforms.trainer.search.search import Row, faithful, measured, search, tell_row
+from learned_transforms.trainer.search.search import SearchRow, faithful, measured, search, tell_row
 from learned_transforms.trainer.search.separable import free_form
 from learned_transforms.trainer.sizes.ruled import partly
 from learned_transforms.trainer.stages import tell
@@ -113,7 +113,7 @@ def retrain(
     check_numbers(count, held_out, epochs, size, seed)
     check_folder(out)
     EarlyStopping(patience, min_delta)
-    place = usable(device)
+    place = usable_device(device)
     teacher = None if teacher is None else as_teacher(teacher)
     pairs, notes = gather(teacher, data, kind, size, count, seed, progress)
     check_enough(pairs)
@@ -161,11 +161,15 @@ def forget(out: str | Path | None) -> None:
         shutil.rmtree(Path(out) / CHECKPOINTS, ignore_errors=True)
 
 
-def find(arch: str, problem: Problem, probes: Any, levels: Levels, seed: int) -> list[Row]:
+def find(arch: str, problem: Problem, probes: Any, levels: Levels, seed: int) -> list[SearchRow]:
     """Return the rows of one family, or of the search; of plain networks where nothing else is faithful."""
     start = time.perf_counter()
     if arch != "auto":
-        form = free_form(problem, problem.settings) if arch == "separable" else plain(arch, problem, levels.full, seed)
+        form = (
+            free_form(problem, problem.settings)
+            if arch == "separable"
+            else plain_network(arch, problem, levels.full, seed)
+        )
         rows = [measured(arch, form, problem, start)]
         tell_row(rows[-1], problem)
         return rows

@@ -14,7 +14,7 @@ LARGEST_SEED = 2**63 - 1
 """That torch takes; numpy takes none below 0."""
 
 
-def usable(device: str | torch.device) -> torch.device:
+def usable_device(device: str | torch.device) -> torch.device:
     """Return a device on which tensors can be made; told at once, rather than after minutes of search on the CPU.
 
     Raises:

@@ -15,9 +15,9 @@ from learned_transforms.trainer.data.sources import Pairs, Teacher
 from learned_transforms.trainer.result import HELD_OUT, Result
 from learned_transforms.trainer.search.blocks import with_blocks
 from learned_transforms.trainer.search.contradictions import basis_of, colors_asked, contradictions
-from learned_transforms.trainer.search.contradictions import told as disagreeing
+from learned_transforms.trainer.search.contradictions import tell_missed as disagreeing
 from learned_transforms.trainer.search.problem import CHECK_IMAGES, FLOAT_ERROR, Labelled, Problem, Trial
-from learned_transforms.trainer.search.search import Row, best
+from learned_transforms.trainer.search.search import SearchRow, best
 from learned_transforms.trainer.sizes.assemble import assembled, serves, with_whole_answers, without_form
 from learned_transforms.trainer.sizes.bounds import (
     Bounds,
@@ -35,7 +35,7 @@ HARDLY_BETTER = 0.95
 
 
 def conclude(
-    rows: Sequence[Row],
+    rows: Sequence[SearchRow],
     problem: Problem,
     levels: Levels,
     teacher: Teacher | None,
@@ -90,7 +90,7 @@ def conclude(
     )
 
 
-def baseline(problem: Problem) -> Row:
+def baseline(problem: Problem) -> SearchRow:
     """Return what inputs themselves would give as outputs; where they are of another shape or type, one image for
     all."""
     check = problem.val.part(slice(CHECK_IMAGES))
@@ -101,10 +101,10 @@ def baseline(problem: Problem) -> Row:
         name, guess = "baseline: mean of the targets", mean.round() if problem.train.quantized else mean
     error = (guess.double() - targets.double()).abs()
     differing = float((error > (0.0 if check.quantized else FLOAT_ERROR)).double().mean())
-    return Row(name, None, Trial("", differing, float(error.max()), float(error.square().mean())), "", 0.0)
+    return SearchRow(name, None, Trial("", differing, float(error.max()), float(error.square().mean())), "", 0.0)
 
 
-def with_remarks(certificate: Certificate, chosen: Row, known: Labelled) -> Certificate:
+def with_remarks(certificate: Certificate, chosen: SearchRow, known: Labelled) -> Certificate:
     """Return the certificate with what it rests on, and what training saw that contradicts it.
 
     No clone is exact of which training saw an image that it misses by more than a level.

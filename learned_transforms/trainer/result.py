@@ -20,7 +20,7 @@ from learned_transforms.trainer.data.sources import Pairs
 from learned_transforms.trainer.figures import Example, curves, examples
 from learned_transforms.trainer.optim.training import Epoch
 from learned_transforms.trainer.search.problem import Trial
-from learned_transforms.trainer.search.search import Row
+from learned_transforms.trainer.search.search import SearchRow
 from learned_transforms.trainer.speed import Speed
 
 HELD_OUT = "held out"
@@ -57,7 +57,7 @@ class Result:
     certificates: dict[str, Certificate]
     networks: dict[str, Network]
     trials: Sequence[Trial] = ()
-    table: Sequence[Row] = ()
+    table: Sequence[SearchRow] = ()
     notes: list[str] = field(default_factory=list)
     fitted: Tensor | None = None
     family: str = ""
@@ -136,7 +136,7 @@ class Result:
         return "\n".join(lines)
 
 
-def row_json(row: Row) -> dict[str, Any]:
+def row_json(row: SearchRow) -> dict[str, Any]:
     """Return a row without its network."""
     trial = None if row.trial is None else asdict(row.trial)
     return {"family": row.family, "trial": trial, "reason": row.reason, "seconds": row.seconds}

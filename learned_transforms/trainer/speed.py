@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from learned_transforms.errors import LearnedTransformsError
-from learned_transforms.layers.size_rules import Size
+from learned_transforms.ir.sizing import Size
 from learned_transforms.trainer.data.sources import Teacher, as_kind
 
 ROUNDS = 7

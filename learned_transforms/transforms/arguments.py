@@ -49,7 +49,7 @@ def check_argument(base: type, name: str, value: Any) -> None:
         raise TypeError(f"{name} of type {type(value).__name__}")
     if name in WHOLE and not is_whole(value):
         raise TypeError(f"{name} of floats or truth values")
-    if name == "size" and any(number < 1 for number in numbers_in(plain(value)) if isinstance(number, int)):
+    if name == "size" and any(number < 1 for number in numbers_in(plain_argument(value)) if isinstance(number, int)):
         raise ValueError(f"{name} of {value}")
     if name == "padding" and isinstance(value, list | tuple) and len(value) not in (1, 2, 4):
         raise ValueError(f"{name} of {len(value)} numbers")
@@ -62,7 +62,7 @@ def check_argument(base: type, name: str, value: Any) -> None:
 def check_limits(name: str, value: Any) -> None:
     """Require numbers within :data:`LIMITS`; several only where it is a range, which may be None."""
     ranged = name in ("brightness", "contrast", "saturation", "hue")
-    given = plain(value)
+    given = plain_argument(value)
     if ranged and given is None:
         return
     low, high = LIMITS[name]
@@ -107,7 +107,7 @@ def check_made(transform: Any, base: type) -> None:
             raise ValueError(f"{name} was changed to what no constructor makes")
     # Whatever the default dtype is: a draw looks at that.
     known = tuple(map(round_float32, transform._log_ratio.tolist())) if hasattr(made, "_log_ratio") else ()
-    ratio = plain(transform.ratio) if known else ()
+    ratio = plain_argument(transform.ratio) if known else ()
     # Those of another default dtype were rounded once.
     if known and known not in (logarithms(*ratio), tuple(round_float32(math.log(end)) for end in ratio)):
         raise ValueError("ratio was changed, of which its logarithms know nothing")
@@ -115,7 +115,7 @@ def check_made(transform: Any, base: type) -> None:
 
 def bare(value: Any) -> Any:
     """Return a plain value that equals others whatever their sequences are."""
-    value = plain(value)
+    value = plain_argument(value)
     if isinstance(value, dict):
         return {name: bare(one) for name, one in value.items()}
     return tuple(bare(one) for one in value) if isinstance(value, list | tuple) else value
@@ -123,7 +123,7 @@ def bare(value: Any) -> Any:
 
 def is_whole(value: Any) -> bool:
     """Return whether there are no floats and no truth values in an argument."""
-    return not any(isinstance(one, bool | float) for one in numbers_in(plain(value)))
+    return not any(isinstance(one, bool | float) for one in numbers_in(plain_argument(value)))
 
 
 def numbers_in(value: Any) -> Iterator[Any]:
@@ -134,7 +134,7 @@ def numbers_in(value: Any) -> Iterator[Any]:
         yield value
 
 
-def plain(value: Any) -> Any:
+def plain_argument(value: Any) -> Any:
     """Return an argument as Python numbers: tensors, arrays, and sequences of such as tuples; anything else as it is.
 
     Raises:
@@ -147,11 +147,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return plain_list(value.tolist())
     if isinstance(value, dict):
-        made = {name: plain(one) for name, one in value.items()}
+        made = {name: plain_argument(one) for name, one in value.items()}
         return value if all(made[name] is one for name, one in value.items()) else made
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         return value
-    numbers = [plain(one) for one in value]
+    numbers = [plain_argument(one) for one in value]
     unchanged = type(value) in (list, tuple) and all(one is other for one, other in zip(numbers, value, strict=True))
     return value if unchanged else tuple(numbers)
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from learned_transforms.images.formats import Form
-from learned_transforms.transforms.spec import Outcome, Size, Spec, Step
+from learned_transforms.ir.sizing import Size
+from learned_transforms.transforms.spec import Outcome, Spec, Step
 from learned_transforms.transforms.warp import Placement
 
 Operation = tuple[str, float]

@@ -10,6 +10,7 @@ from PIL import Image, ImageEnhance
 from learned_transforms.images.formats import Form
 from learned_transforms.images.layout import UNKNOWN
 from learned_transforms.ir.ops import Slot
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.base import Params
 from learned_transforms.layers.given import Quantizing
 from learned_transforms.layers.pointwise import Arranging
@@ -17,11 +18,10 @@ from learned_transforms.transforms.rng import between, round_float32, toss
 from learned_transforms.transforms.spec import (
     ALWAYS,
     Coin,
+    DrawnPart,
     Factored,
     Outcome,
-    Part,
     Seen,
-    Size,
     Spec,
     Step,
     kind_of,
@@ -113,7 +113,7 @@ class RandomChannelPermutation(Spec):
     def sample(self, seen: Seen) -> Outcome:
         return (("order", tuple(torch.randperm(seen.shape[0]).tolist())),)
 
-    def native_parts(self) -> list[Part] | None:
+    def native_parts(self) -> list[DrawnPart] | None:
         return [("order", "order", 0.0, 0.0, ALWAYS)]
 
     def replay(self, entry: Any) -> Outcome | None:
@@ -189,7 +189,7 @@ class ColorJitter(Jittered):
     def parts(self, drawn: Any) -> tuple[Outcome, ...]:
         return places_of(drawn)
 
-    def native_parts(self) -> list[Part] | None:
+    def native_parts(self) -> list[DrawnPart] | None:
         ranges = (getattr(self.transform, name) for name in JITTERED)
         return [("fn_idx", "order", 4.0, 0.0, ALWAYS), *map(factor_part, FACTORS, ranges)]
 
@@ -231,7 +231,7 @@ class RandomPhotometricDistort(Jittered):
         moved: Outcome = False if order is None else (("order", order),)
         return used[0], used[1] and early, used[2], used[3], used[1] and not early, moved
 
-    def native_parts(self) -> list[Part] | None:
+    def native_parts(self) -> list[DrawnPart] | None:
         p = round_float32(self.transform.p)
         return [
             *(factor_part(f"{name}_factor", getattr(self.transform, name), p) for name in JITTERED),
@@ -267,7 +267,7 @@ class GaussianBlur(Blurred):
     def sample(self, seen: Seen) -> Outcome:
         return (("sigma", between(*self.transform.sigma)),)
 
-    def native_parts(self) -> list[Part] | None:
+    def native_parts(self) -> list[DrawnPart] | None:
         return [factor_part("sigma", self.transform.sigma)]
 
     def carry(self, drawn: Outcome, pixel: Image.Image, size: Size) -> Image.Image:
@@ -330,7 +330,7 @@ def equalized(form: Form, api: str) -> Step | str:
     return Step(form, parts=(levels, Step(form, "uint8/equalize", params={}), Step(form, "uint8/to_float", params={})))
 
 
-def factor_part(name: str, bounds: Any, chance: float = ALWAYS) -> Part:
+def factor_part(name: str, bounds: Any, chance: float = ALWAYS) -> DrawnPart:
     """Tell the native sampler of a factor between bounds; None: it is not used."""
     if bounds is None:
         return name, "none", 0.0, 0.0, 0.0

@@ -11,14 +11,15 @@ from torchvision.transforms import v2
 
 from learned_transforms.images.formats import DTYPES, HALVES, Form
 from learned_transforms.images.layout import PLANES
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.given import Quantizing
 from learned_transforms.layers.pointwise import Casting
 from learned_transforms.transforms.color import without_info
 from learned_transforms.transforms.padding import TYPES
 from learned_transforms.transforms.pointwise import tabled
-from learned_transforms.transforms.spec import Outcome, Size, Spec, Step, kind_of
+from learned_transforms.transforms.spec import Outcome, Spec, Step, kind_of
 
-FLOATS = {dtype: name for dtype, name in (*DTYPES.items(), *HALVES.items()) if dtype.is_floating_point}
+FLOAT_NAMES = {dtype: name for dtype, name in (*DTYPES.items(), *HALVES.items()) if dtype.is_floating_point}
 """Dtypes that layers convert images to; an array has no bfloat16."""
 
 OWN = "torch computes it"
@@ -136,7 +137,7 @@ class ConvertImageDtype(Spec):
         wanted = self.dtype_for(form)
         if wanted == getattr(torch, form.dtype):
             return Step(form)
-        name = FLOATS.get(wanted)
+        name = FLOAT_NAMES.get(wanted)
         if name is None or form.half or (form.container == "numpy" and wanted == torch.bfloat16):
             return OWN
         made = form._replace(dtype=name, fresh=True)

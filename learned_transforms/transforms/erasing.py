@@ -7,11 +7,12 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from learned_transforms.images.formats import Form, Window
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.given import Erasing, check_value
 from learned_transforms.layers.noise import Noise, read_state
 from learned_transforms.transforms.area import as_v2, lengths
 from learned_transforms.transforms.rng import default_rng_active, round_float32, toss, two_below
-from learned_transforms.transforms.spec import Outcome, Seen, Size, Spec, Step, is_whole, names_are
+from learned_transforms.transforms.spec import Outcome, Seen, Spec, Step, is_whole, names_are
 
 
 class RandomErasing(Spec):

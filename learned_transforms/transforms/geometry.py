@@ -11,12 +11,13 @@ from learned_transforms.images.formats import Form, Window
 from learned_transforms.images.pytree import size_of
 from learned_transforms.ir.indexing import check_padding
 from learned_transforms.ir.ops import Slots
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers import geometry
 from learned_transforms.layers.given import Cutting
 from learned_transforms.transforms.padding import sides, surroundings
 from learned_transforms.transforms.places import Cut
 from learned_transforms.transforms.rng import below
-from learned_transforms.transforms.spec import SIDES, Coin, Outcome, Size, Spec, Step
+from learned_transforms.transforms.spec import SIDES, Coin, Outcome, Spec, Step
 
 
 class RandomHorizontalFlip(Coin):

@@ -11,7 +11,7 @@ from torchvision.transforms import _presets as presets
 
 from learned_transforms.errors import PipelineTypeError, PipelineValueError
 from learned_transforms.layers.network import Lowered
-from learned_transforms.transforms.arguments import check_argument, check_container, check_made, plain
+from learned_transforms.transforms.arguments import check_argument, check_container, check_made, plain_argument
 from learned_transforms.transforms.clients import known as clients
 from learned_transforms.transforms.containers import COMPOSES, CONTAINERS
 from learned_transforms.transforms.convert import ToTensorIfPIL
@@ -151,7 +151,7 @@ def read(transform: Any) -> Any:
     base = published_class(type(transform))
     if base is None:
         inner = clients.opened(transform)
-        return clients.read(transform, read) if inner is None else v1.Compose([read(one) for one in inner])
+        return clients.read_client(transform, read) if inner is None else v1.Compose([read(one) for one in inner])
     reason = altered(transform, base)
     if reason is not None:
         return Altered(transform, reason)
@@ -180,14 +180,14 @@ def arguments_of(transform: Any, base: type) -> dict[str, Any]:
         given = {"transforms": [read(one) for one in transform.transforms]}
         if given["transforms"] == list(transform.transforms):
             given = {"transforms": transform.transforms}
-        given = given if not hasattr(transform, "p") else {**given, "p": plain(transform.p)}
+        given = given if not hasattr(transform, "p") else {**given, "p": plain_argument(transform.p)}
         check_container(base, given)
         return given
     given = {name: getattr(transform, name) for name in map(kept_as, SPECS[base].arguments)}
     for name, value in given.items():
         check_argument(base, name, value)
     check_made(transform, base)
-    return {name: plain(value) for name, value in given.items()}
+    return {name: plain_argument(value) for name, value in given.items()}
 
 
 def watch_pieces(watch: Any, transforms: Sequence[Any]) -> None:

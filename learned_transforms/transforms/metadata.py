@@ -19,7 +19,7 @@ def blank(mode: str) -> Image.Image:
     return Image.new(mode, (1, 1))
 
 
-def carried(image: Image.Image, applied: Iterable[tuple[Spec, Outcome]]) -> dict[Any, Any]:
+def carried_info(image: Image.Image, applied: Iterable[tuple[Spec, Outcome]]) -> dict[Any, Any]:
     """Return ``image.info`` after transforms.
 
     Args:

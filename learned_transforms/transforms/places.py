@@ -12,11 +12,12 @@ from torchvision import tv_tensors
 
 from learned_transforms.images.formats import Form, Window
 from learned_transforms.ir.ops import Shape
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers import geometry
 from learned_transforms.transforms.boxes import corners_of
 from learned_transforms.transforms.padding import filled
 from learned_transforms.transforms.rng import below, default_rng_active, draw, round_float32, toss
-from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Size, Spec, Step, is_whole, names_are
+from learned_transforms.transforms.spec import SIDES, Outcome, Seen, Spec, Step, is_whole, names_are
 
 FARTHEST = 2**24
 """Pixels from an image that params may put a window at: an axis has no more."""

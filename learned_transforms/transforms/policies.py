@@ -13,12 +13,13 @@ from torchvision.transforms import autoaugment, v2
 
 from learned_transforms.images.formats import Form
 from learned_transforms.ir.ops import Slot, Slots
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.pointwise import Selecting
 from learned_transforms.transforms.chains import COPY, WARP, Chain, Operation, Settled, placed
 from learned_transforms.transforms.color import equalized, permitted
 from learned_transforms.transforms.pointwise import table_step, tabled
 from learned_transforms.transforms.rng import below, draw, round_float32
-from learned_transforms.transforms.spec import Making, Outcome, Seen, Size, Spec, Step, kind_of, names_are
+from learned_transforms.transforms.spec import Making, Outcome, Seen, Spec, Step, kind_of, names_are
 from learned_transforms.transforms.warp import Placement, affine, rotation, warped
 
 Magnitudes = tuple[tuple[float, ...] | None, bool]

@@ -88,7 +88,7 @@ SPECS: dict[type, type[Spec]] = {
     v2.SanitizeKeyPoints: boxes.SanitizeKeyPoints,
     convert.ToTensorIfPIL: convert.PresetToTensor,
     **CONTAINERS,
-    **{twin: twin for twin in (*twins.ALL, *moves.ALL, *clients_policies.ALL)},
+    **{twin: twin for twin in (*twins.TWINS, *moves.MOVES, *clients_policies.POLICIES)},
     **OPERATIONS,
 }
 """What transforms are, by class; those of the clients' are their own."""

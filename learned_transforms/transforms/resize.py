@@ -10,11 +10,11 @@ from torchvision.transforms import InterpolationMode, v2
 from learned_transforms import installed
 from learned_transforms.errors import EmptyImageError
 from learned_transforms.images.formats import Form, Window
-from learned_transforms.ir.sizing import output_size
+from learned_transforms.ir.sizing import Size, output_size
 from learned_transforms.transforms.area import as_v2, lengths
 from learned_transforms.transforms.places import Placed, Windowed, whole_numbers
 from learned_transforms.transforms.rng import default_rng_active, two_below
-from learned_transforms.transforms.spec import Outcome, Size, Spec, Step, kind_of
+from learned_transforms.transforms.spec import Outcome, Spec, Step, kind_of
 
 KERNELS = ("bilinear", "bicubic", "lanczos", "hamming", "box")
 """Interpolations that have a learned kernel."""

@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 from learned_transforms.images.formats import Form, Window
 from learned_transforms.images.layout import PIXELS, PLANES, UNKNOWN
 from learned_transforms.ir.ops import Shape
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.transforms.rng import round_float32, toss
 
@@ -25,13 +26,10 @@ Making = Callable[[Sequence[Any]], Any]
 Outcome = bool | tuple[tuple[str, Any], ...]
 """What was drawn for a transform: whether it is applied; or, where it is, params for its layer."""
 
-Size = tuple[int, int]
-"""(rows, columns)."""
-
 SIDES = ("top", "left", "height", "width")
 """Of a window, in params."""
 
-Part = tuple[str, str, float, float, float]
+DrawnPart = tuple[str, str, float, float, float]
 """Of params, for the native sampler: name, kind of value, its bounds, and the chance that it is not None."""
 
 PILLOWS = "Pillow does as much to its own images faster"
@@ -228,7 +226,7 @@ class Spec:
         """Return whether it is applied, with a factor if it draws some."""
         return drawn is not False
 
-    def native_parts(self) -> list[Part] | None:
+    def native_parts(self) -> list[DrawnPart] | None:
         """List what it draws for the native sampler; None: Python draws it."""
         return None
 

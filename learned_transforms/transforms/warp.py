@@ -16,13 +16,14 @@ from learned_transforms import installed
 from learned_transforms.errors import SingularMatrixError
 from learned_transforms.images.formats import Form, Window
 from learned_transforms.ir.ops import Slots
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.warp import Replacing
-from learned_transforms.plain import listed, number, positive
+from learned_transforms.plain import finite, list_of, positive
 from learned_transforms.transforms.color import factor_part
 from learned_transforms.transforms.padding import outside
 from learned_transforms.transforms.resize import interpolation_name
 from learned_transforms.transforms.rng import between, toss
-from learned_transforms.transforms.spec import Factored, Outcome, Part, Seen, Size, Step, kind_of, names_are
+from learned_transforms.transforms.spec import DrawnPart, Factored, Outcome, Seen, Step, kind_of, names_are
 
 Matrix = tuple[float, ...]
 """Six numbers of an affine map from output to input, or eight of a perspective."""
@@ -287,7 +288,7 @@ class RandomRotation(Warped):
     def sample(self, seen: Seen) -> Outcome:
         return (("angle", between(*self.transform.degrees)),)
 
-    def native_parts(self) -> list[Part] | None:
+    def native_parts(self) -> list[DrawnPart] | None:
         return [factor_part("angle", self.transform.degrees)]
 
     def placed(self, drawn: Mapping[str, Any], size: Size, container: str) -> Placement:
@@ -295,7 +296,7 @@ class RandomRotation(Warped):
         return rotation(drawn["angle"], size, container, self.api, transform.expand, transform.center)
 
     def fits(self, entry: Mapping[str, Any]) -> bool:
-        return number(entry["angle"])
+        return finite(entry["angle"])
 
 
 class RandomAffine(Warped):
@@ -321,9 +322,9 @@ class RandomAffine(Warped):
         return affine(angle, translate, scale, shear, size, container, self.api, self.transform.center)
 
     def fits(self, entry: Mapping[str, Any]) -> bool:
-        pairs = listed(number, 2)
+        pairs = list_of(finite, 2)
         return (
-            number(entry["angle"]) and positive(entry["scale"]) and pairs(entry["translate"]) and pairs(entry["shear"])
+            finite(entry["angle"]) and positive(entry["scale"]) and pairs(entry["translate"]) and pairs(entry["shear"])
         )
 
 
@@ -362,4 +363,4 @@ class RandomPerspective(Warped):
         return Placement(drawn["coefficients"], size)
 
     def fits(self, entry: Mapping[str, Any]) -> bool:
-        return listed(number, len(self.factors))(entry["coefficients"])
+        return list_of(finite, len(self.factors))(entry["coefficients"])

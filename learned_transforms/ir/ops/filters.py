@@ -9,7 +9,7 @@ from learned_transforms.ir.indexing import BORDERS as PADS
 from learned_transforms.ir.indexing import check_padding
 from learned_transforms.ir.ops.base import Alike, Factor, Shape, Stage
 
-BORDERS = ("copy", *PADS)
+FILTER_BORDERS = ("copy", *PADS)
 """What a filter does where its window leaves the image: give the pixel as it is, or take what ``indexing.BORDERS``
 says."""
 
@@ -18,7 +18,7 @@ says."""
 class Filter(Alike):
     """Correlation with a window: ``out[y, x] = sum_ij weights[i, j] * in[y + i - h // 2, x + j - w // 2]``.
 
-    ``weights`` is float64 ``[h, w]``, both odd; terms are summed row by row; ``border`` is one of ``BORDERS``.
+    ``weights`` is float64 ``[h, w]``, both odd; terms are summed row by row; ``border`` is one of ``FILTER_BORDERS``.
     """
 
     weights: Tensor

@@ -18,7 +18,7 @@ from learned_transforms.ir.ops import Resample, Resize
 from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels.cuda import driver
 from learned_transforms.kernels.cuda.launches import alike, each, launch, source_of
-from learned_transforms.kernels.cuda.limits import unfit
+from learned_transforms.kernels.cuda.limits import unfit_plan
 from learned_transforms.kernels.cuda.phases import merged, phases_of
 from learned_transforms.kernels.cuda.recipes import Recipe, fills_of
 from learned_transforms.kernels.memory import in_memory
@@ -42,7 +42,7 @@ def why_not(plan: Plan | None, device: torch.device | None, gradients: bool) -> 
     if gradients or torch.compiler.is_compiling():
         return "it computes no gradients, and no compiler looks into it"
     lacking = driver.missing() if device is None else driver.failure(index_of(device))
-    return lacking or (None if plan is None else unfit(plan))
+    return lacking or (None if plan is None else unfit_plan(plan))
 
 
 def index_of(device: torch.device) -> int:
@@ -55,7 +55,7 @@ class Program:
     held = 0
 
     def __init__(self, plan: Plan) -> None:
-        reason = unfit(plan)
+        reason = unfit_plan(plan)
         if reason is not None:
             raise BackendError(f"The cuda backend cannot run this plan: {reason}.")
         self.plan = plan.to(CPU)

@@ -12,8 +12,8 @@ from torch import Tensor
 from learned_transforms.images.formats import Window
 from learned_transforms.ir.ops import Slot
 from learned_transforms.kernels.cuda.driver import THREADS, Driver
-from learned_transforms.kernels.cuda.recipes import Blurring, Recipe
-from learned_transforms.kernels.cuda.records import REACH, ROW, Batch, Made, Resample, Row
+from learned_transforms.kernels.cuda.recipes import BlurRecipe, Recipe
+from learned_transforms.kernels.cuda.records import REACH, ROW, Batch, Made, ResampleRecord, RowRecord
 
 TILE = 56, 32
 """Rows and columns of outputs that a block makes."""
@@ -24,7 +24,7 @@ SHARED = 48 << 10
 CAPTURED: set[Recipe] = set()
 """What graphs have captured: they read its tables whenever they are replayed."""
 DISTANCES = np.arange(REACH, dtype=np.float64)
-RECORD = -(-ctypes.sizeof(Row) // 16) * 16
+RECORD = -(-ctypes.sizeof(RowRecord) // 16) * 16
 BEFORE = RECORD + 4 * (3 * 256 + THREADS)
 """Bytes of shared memory for a record; and also for a table, and a sum of each thread."""
 
@@ -61,7 +61,7 @@ class Given(NamedTuple):
         window: of a blur, across and down, at most.
     """
 
-    one: Row
+    one: RowRecord
     rows: int
     stride: int
     outputs: Sequence[int]
@@ -103,7 +103,7 @@ def alike(
     """
     made = []
     for number, (bare, source) in enumerate(zip(recipe.rows, sources, strict=True)):
-        row = Row.from_buffer_copy(bare)
+        row = RowRecord.from_buffer_copy(bare)
         top, left, down, right = recipe.offsets[number]
         if window is not None and not number:
             if recipe.resamples[0] is not None:
@@ -176,7 +176,7 @@ def each(
     for number, rows in enumerate(records):
         most = [rows[name].max(0).tolist() for name in ("outputs", "window")]
         stretches = (rows["inputs"] / np.maximum(rows["size"], 1)).max(0).tolist()
-        made.append(Given(Row(), table.data_ptr() + number * rows.nbytes, 0, most[0], stretches, most[1]))
+        made.append(Given(RowRecord(), table.data_ptr() + number * rows.nbytes, 0, most[0], stretches, most[1]))
     return made, table
 
 
@@ -193,7 +193,7 @@ def cut(rows: Any, offsets: Any, sizes: Any, windows: Any, padded: bool) -> None
     offsets[:, :2] += windows[:, :2]
 
 
-def weights_of(blur: Blurring, factors: Any) -> Any:
+def weights_of(blur: BlurRecipe, factors: Any) -> Any:
     """Return the weights of blurs with factors ``[N, K]``, float32 ``[N, 2, REACH]``: across and down, from the middle
     on."""
     sigma = blur.sigma
@@ -268,11 +268,11 @@ def launch(
 
 
 def weigh(
-    driver: Driver, resample: Resample, room: int, given: Given, batch: Batch, target: Tensor, stream: int
+    driver: Driver, resample: ResampleRecord, room: int, given: Given, batch: Batch, target: Tensor, stream: int
 ) -> Tensor:
     """Launch what works out the weights of a resample, and return their memory."""
     count = len(target)
-    images, how = count if given.rows else 1, Resample.from_buffer_copy(resample)
+    images, how = count if given.rows else 1, ResampleRecord.from_buffer_copy(resample)
     how.room = room
     taps = torch.empty(2 * images * room, dtype=torch.int32, device=target.device)
     told = given.one, batch, how, ctypes.c_int(count), ctypes.c_void_p(taps.data_ptr())
@@ -297,7 +297,7 @@ class Grid(NamedTuple):
     lines: int = 0
 
 
-def grid_of(kernel: str, given: Given, resample: Resample | None, channels: int) -> Grid:
+def grid_of(kernel: str, given: Given, resample: ResampleRecord | None, channels: int) -> Grid:
     """Return the blocks of a launch; room is for the image that shrinks most."""
     (columns, rows), (high, wide) = given.outputs, BLURRED if kernel == "blur" else TILE
     across = -(-columns // wide)

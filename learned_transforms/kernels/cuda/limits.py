@@ -32,7 +32,7 @@ KNOWN: WeakKeyDictionary[Stage, str | None] = WeakKeyDictionary()
 """Of stages in use, why they are not for this backend: plans share them."""
 
 
-def unfit(plan: Plan) -> str | None:
+def unfit_plan(plan: Plan) -> str | None:
     """Return why a plan is not for this backend."""
     if not plan.stages:
         return None

@@ -10,7 +10,7 @@ from torch import Tensor
 from learned_transforms.ir.interpolation import Axis
 from learned_transforms.ir.ops import Blend, Blur, Factor, Gather, Mix, Slot, Stage, Turn
 from learned_transforms.kernels.cuda.phases import Phase
-from learned_transforms.kernels.cuda.records import KINDS, Op, Resample, Row
+from learned_transforms.kernels.cuda.records import STEP_KINDS, Op, ResampleRecord, RowRecord
 from learned_transforms.kernels.cuda.spans import Span
 
 WORDS = {torch.uint8: torch.uint8, torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
@@ -21,7 +21,7 @@ MOST_PLACED = 1024
 """Tables and kernels kept on devices: recipes share them."""
 
 
-class Blurring(NamedTuple):
+class BlurRecipe(NamedTuple):
     """A blur: the sigma, or which of the factors it is, and how it weighs; equal ones are done at once."""
 
     sigma: Factor
@@ -67,22 +67,22 @@ class Recipe:
         self.padded = phases[0].padded
         self.summed = tuple(phase.summed is not None for phase in phases)
 
-    def resample(self, axes: tuple[Axis, Axis], bits: int) -> Resample:
+    def resample(self, axes: tuple[Axis, Axis], bits: int) -> ResampleRecord:
         """Return a resample, of which the room for weights is still to be told."""
         rows, columns = axes
         support, count = rows.kernel.shape
         terms = self.place(rows.kernel.detach().double())
-        return Resample(terms, (float(columns.shift), float(rows.shift)), support, count, bits, 0)
+        return ResampleRecord(terms, (float(columns.shift), float(rows.shift)), support, count, bits, 0)
 
     def place(self, table: Tensor) -> int:
         """Return where numbers lie on the device, as long as this lives."""
         self.held.append(placed(table, self.device))
         return self.held[-1].data_ptr()
 
-    def row(self, phase: Phase) -> Row:
+    def row(self, phase: Phase) -> RowRecord:
         """Return the record of an image, without what is drawn, and where the image lies."""
         rows, columns = phase.made
-        row = Row(
+        row = RowRecord(
             table=self.place(whole(phase.levels)),
             channels=phase.channels,
             inputs=(phase.taken[1].length, phase.taken[0].length),
@@ -105,24 +105,24 @@ class Recipe:
 
     def op(self, stage: Stage | Tensor) -> Op:
         if isinstance(stage, Tensor):
-            return Op(kind=KINDS.index("look_up"), slot=-1, table=self.place(stage))
+            return Op(kind=STEP_KINDS.index("look_up"), slot=-1, table=self.place(stage))
         if isinstance(stage, Gather):
             order = tuple(stage.channels or ())
-            return Op(kind=KINDS.index("arrange"), slot=-1, channels=order * (3 // len(order)))
+            return Op(kind=STEP_KINDS.index("arrange"), slot=-1, channels=order * (3 // len(order)))
         if isinstance(stage, Mix):
-            return Op(kind=KINDS.index("mix"), slot=-1, fused=stage.arithmetic.fma, gray=gray_of(stage))
+            return Op(kind=STEP_KINDS.index("mix"), slot=-1, fused=stage.arithmetic.fma, gray=gray_of(stage))
         assert isinstance(stage, Blend | Turn)
         slot, factor = (stage.factor.number, 1.0) if isinstance(stage.factor, Slot) else (-1, stage.factor)
         known = slot < 0
         if isinstance(stage, Turn):
             terms = (factor, 0.0, 0.0, 0.0) if known else (0.0, 1.0, 0.0, 0.0)
             how = {"span": stage.span, "divides": stage.form == "divide"}
-            return Op(kind=KINDS.index("turn"), slot=slot, terms=terms, **how)
+            return Op(kind=STEP_KINDS.index("turn"), slot=slot, terms=terms, **how)
         (a, by_a), (b, by_b) = stage.terms.tolist()
         terms = (a + by_a * factor, 0.0, b + by_b * factor, 0.0) if known else (a, by_a, b, by_b)
         if not isinstance(stage.other, Mix):
-            return Op(kind=KINDS.index("scale"), slot=slot, terms=terms)
-        kind = KINDS.index("blend_gray" if stage.mean is None else "blend_mean")
+            return Op(kind=STEP_KINDS.index("scale"), slot=slot, terms=terms)
+        kind = STEP_KINDS.index("blend_gray" if stage.mean is None else "blend_mean")
         return Op(kind=kind, slot=slot, terms=terms, fused=stage.arithmetic.fma, gray=gray_of(stage.other))
 
 
@@ -147,8 +147,8 @@ def offset_of(phase: Phase) -> tuple[int, int, int, int]:
     return (0, 0, 1, 1) if phase.cause == "blur" else (rows.first, columns.first, 1, 1)
 
 
-def blurring(blur: Blur) -> Blurring:
-    return Blurring(blur.sigma, tuple(blur.coefficients.tolist()), blur.size)
+def blurring(blur: Blur) -> BlurRecipe:
+    return BlurRecipe(blur.sigma, tuple(blur.coefficients.tolist()), blur.size)
 
 
 def placed(values: Tensor, device: torch.device) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 
 OPS, FACTORS, REACH = 6, 12, 32
 """The most operations of a launch, factors of an image, and weights from the middle of a blur on."""
-KINDS = "look_up", "arrange", "mix", "scale", "blend_gray", "blend_mean", "turn"
+STEP_KINDS = "look_up", "arrange", "mix", "scale", "blend_gray", "blend_mean", "turn"
 """Of operations, by number."""
 
 address, integer, real, double = ctypes.c_uint64, ctypes.c_int, ctypes.c_float, ctypes.c_double
@@ -25,7 +25,7 @@ class Op(ctypes.Structure):
     )
 
 
-class Row(ctypes.Structure):
+class RowRecord(ctypes.Structure):
     """What a launch does to one image."""
 
     _fields_ = (
@@ -40,7 +40,7 @@ class Row(ctypes.Structure):
     )
 
 
-ROW = np.dtype(Row)
+ROW = np.dtype(RowRecord)
 """The same for arrays of them."""
 
 
@@ -50,7 +50,7 @@ class Batch(ctypes.Structure):
     _fields_ = (("rows", address), ("stride", ctypes.c_longlong), ("before", address), ("after", address))
 
 
-class Resample(ctypes.Structure):
+class ResampleRecord(ctypes.Structure):
     """A resample of all images of a batch."""
 
     _fields_ = (

@@ -9,8 +9,8 @@ from torch import Tensor
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import bordered
 from learned_transforms.ir.ops import Blend, Blur, BoxBlur, Equalize, Filter, Stretch, Turn, number
-from learned_transforms.kernels.reference.rounding import DTYPES, multiply_add, to_levels
-from learned_transforms.modes import shape_of
+from learned_transforms.kernels.reference.rounding import NUMBER_DTYPES, multiply_add, to_levels
+from learned_transforms.modes import plain_shape
 
 
 def finish(value: Tensor, ceiling: float, arithmetic: Arithmetic) -> Tensor:
@@ -42,7 +42,7 @@ def within(stage: Filter, made: Tensor, image: Tensor) -> Tensor:
     """Return what was made, and the image as it is where the window of a filter of border ``copy`` leaves it."""
     if stage.border != "copy":
         return made
-    (h, w), (height, width) = stage.weights.shape, shape_of(image)[-2:]
+    (h, w), (height, width) = stage.weights.shape, plain_shape(image)[-2:]
     inner = torch.zeros(height, width, dtype=torch.bool, device=image.device)
     inner[h // 2 : height - h // 2, w // 2 : width - w // 2] = True
     return torch.where(inner, made, image)
@@ -62,7 +62,7 @@ def mean_of(image: Tensor, rounding: str) -> Tensor:
 def stretch(image: Tensor, stage: Stretch) -> Tensor:
     start, end = stage.ends.tolist()
     width = end - start
-    x = image.to(DTYPES[stage.arithmetic.number])
+    x = image.to(NUMBER_DTYPES[stage.arithmetic.number])
     low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
     flat = high == low
     extent = torch.where(flat, torch.ones_like(low), high - low)
@@ -149,7 +149,7 @@ def gaussian_taps(coefficients: Tensor, sigma: float, length: int) -> Tensor:
 def blur(image: Tensor, stage: Blur) -> Tensor:
     sigma, value = number(stage.sigma), image.float()
     for axis, length in ((-2, stage.size[0]), (-1, stage.size[1])):
-        taps, size = gaussian_taps(stage.coefficients, sigma, length), shape_of(value)[axis]
+        taps, size = gaussian_taps(stage.coefficients, sigma, length), plain_shape(value)[axis]
         index = bordered(size, -(length // 2), size + length // 2, stage.border).to(image.device)
         padded = value.index_select(axis, index)
         total: Tensor | None = None
@@ -180,7 +180,7 @@ def box_blur(image: Tensor, stage: BoxBlur) -> Tensor:
     radius, inside, beyond = box_of(number(stage.sigma), stage.passes)
     value = image.long()
     for axis in (-1, -2):
-        size = shape_of(value)[axis]
+        size = plain_shape(value)[axis]
         index = bordered(size, -radius - 1, size + radius + 1, "edge").to(image.device)
         for _ in range(stage.passes):
             padded = value.index_select(axis, index)

@@ -41,9 +41,9 @@ from learned_transforms.ir.ops import (
 from learned_transforms.ir.passes import at, fold
 from learned_transforms.ir.plan import Around, Plan, settled
 from learned_transforms.kernels.reference import color
-from learned_transforms.kernels.reference.rounding import DTYPES, multiply_add, shift_down, to_levels
+from learned_transforms.kernels.reference.rounding import NUMBER_DTYPES, multiply_add, shift_down, to_levels
 from learned_transforms.kernels.reference.warp import warp
-from learned_transforms.modes import out_of_sight, shape_of
+from learned_transforms.modes import out_of_sight, plain_shape
 
 MOST_SIZES = 16
 """Of images, for which a plan is kept without rules."""
@@ -97,11 +97,11 @@ class Reference:
         """
         value = to_tensor(image)
         if window is not None:
-            part = seen(window, shape_of(value)[-2:], self.plan.around)
+            part = seen(window, plain_shape(value)[-2:], self.plan.around)
             top, left, height, width = window
             inner = value[..., top : top + height, left : left + width]
             value = gather(value, part) if part.outside else inner
-        for stage in self.stages(shape_of(value)[-3:], factors):
+        for stage in self.stages(plain_shape(value)[-3:], factors):
             value = carry_out(value, settled(stage, factors))
         return value
 
@@ -171,7 +171,7 @@ def sum_of_quarters(sums: Tensor, taps: Taps, axis: int, bits: int) -> Tensor:
 
 def resample(image: Tensor, stage: Resample) -> Tensor:
     arithmetic = stage.arithmetic
-    height, width = shape_of(image)[-2:]
+    height, width = plain_shape(image)[-2:]
     with torch.inference_mode(False), out_of_sight():
         passes = [(-1, stage.columns.taps(width)), (-2, stage.rows.taps(height))]
     if arithmetic.quarters:
@@ -192,7 +192,7 @@ def resample(image: Tensor, stage: Resample) -> Tensor:
 
 
 def product(image: Tensor, stage: Product) -> Tensor:
-    rows, columns = (matrix.to(DTYPES[stage.arithmetic.number]) for matrix in (stage.rows, stage.columns))
+    rows, columns = (matrix.to(NUMBER_DTYPES[stage.arithmetic.number]) for matrix in (stage.rows, stage.columns))
     image = image.to(rows.dtype)
     if rows.ndim == 3:
         groups = image.unflatten(-3, (len(rows), -1))
@@ -210,7 +210,7 @@ def weigh(terms: Iterable[tuple[Tensor, Tensor]], bias: Tensor | None, arithmeti
             product = pixels.int() * away_from_zero(weight * 2.0**arithmetic.bits).int()
             total = product if total is None else total + product
         else:
-            total = multiply_add(pixels, weight.to(DTYPES[arithmetic.number]), total, arithmetic)
+            total = multiply_add(pixels, weight.to(NUMBER_DTYPES[arithmetic.number]), total, arithmetic)
     if total is None:
         raise ValueError("A sum needs at least one term.")
     if whole:
@@ -228,7 +228,7 @@ def sparse(image: Tensor, stage: Sparse) -> Tensor:
 
 
 def filter_(image: Tensor, stage: Filter) -> Tensor:
-    height, width = shape_of(image)[-2:]
+    height, width = plain_shape(image)[-2:]
     h, w = stage.weights.shape
     padded = image
     for axis, size, reach in ((-2, height, h // 2), (-1, width, w // 2)):
@@ -260,7 +260,7 @@ def gather(image: Tensor, stage: Gather) -> Tensor:
 
 def pick(image: Tensor, axis: int, keep: Kept, fill: Tensor) -> Tensor:
     """Return the pixels along ``axis`` that are kept; ``fill [C or 1, 1, 1]`` for those outside."""
-    size = shape_of(image)[axis]
+    size = plain_shape(image)[axis]
     kept = keep.on(size)
     index = kept.index().to(image.device)
     if kept.inside(size):

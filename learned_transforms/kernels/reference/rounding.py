@@ -5,7 +5,7 @@ from torch import Tensor
 
 from learned_transforms.ir.arithmetic import Arithmetic
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+NUMBER_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def to_levels(value: Tensor, rounding: str) -> Tensor:
@@ -49,6 +49,6 @@ def multiply_add(x: Tensor, weight: Tensor, total: Tensor | None, arithmetic: Ar
         if arithmetic.number == "float64":
             return fused_double(x.double(), weight.double(), total)
         return torch.addcmul(total.double(), x.double(), weight.double()).float()
-    dtype = DTYPES[arithmetic.number]
+    dtype = NUMBER_DTYPES[arithmetic.number]
     product = x.to(dtype) * weight.to(dtype)
     return product if total is None else total + product

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from learned_transforms.errors import PipelineValueError
 from learned_transforms.ir.ops import Slots, Warp
-from learned_transforms.kernels.reference.rounding import DTYPES, multiply_add, to_levels
+from learned_transforms.kernels.reference.rounding import NUMBER_DTYPES, multiply_add, to_levels
 
 FARTHEST = 2.0**15
 """Places beyond are not held by 16 bits before the point."""
@@ -150,7 +150,7 @@ def cut(image: Image, stage: Warp, taps: Tensor, fill: Tensor, x: Tensor, y: Ten
     column, row = x.floor(), y.floor()
     along, down = (x - column)[None], (y - row)[None]
     steps = range(1 - len(taps) // 2, len(taps) // 2 + 1)
-    dtype = DTYPES[stage.arithmetic.number]
+    dtype = NUMBER_DTYPES[stage.arithmetic.number]
     columns = [(column.long() + step).clamp(0, image.width - 1) for step in steps]
     lines = []
     for step in steps:

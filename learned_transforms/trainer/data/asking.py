@@ -11,9 +11,9 @@ from learned_transforms.trainer.data.sources import (
     ANSWERS,
     KINDS,
     Teacher,
+    answer_container,
     as_kind,
     as_tensor,
-    container_of,
     in_float32,
 )
 
@@ -100,7 +100,7 @@ def ask_once(teacher: Teacher, image: Tensor, kind: str, i: int) -> tuple[Tensor
         raise TeacherError(f"The teacher's answer to image {i} is no image to learn. {error}") from error
     if not torch.equal(as_tensor(given), before):
         raise TeacherError(f"The teacher modified its input, image {i}. Give it a copy: lambda x: teacher(x.clone()).")
-    return check_answer(answer, i), container_of(raw)
+    return check_answer(answer, i), answer_container(raw)
 
 
 def check_answer(answer: Tensor, i: int) -> Tensor:

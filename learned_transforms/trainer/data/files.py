@@ -32,7 +32,7 @@ def read_folder(folder: Path, skipped: list[str], converted: Counter[str]) -> It
     ``converted`` counts the images of other modes.
     """
     for path in image_files(folder):
-        image = read(path, skipped)
+        image = read_one(path, skipped)
         if image is not None:
             yield as_mode(image, ("RGB",), converted)
 
@@ -51,7 +51,7 @@ def read_pairs(source: Path, skipped: list[str], converted: Counter[str]) -> Ite
         DataError: no such source, missing files, files without a counterpart, or lines of other than two columns.
     """
     for paths in listed(source) if source.suffix.lower() == ".csv" else matched(source):
-        first, second = (read(path, skipped) for path in paths)
+        first, second = (read_one(path, skipped) for path in paths)
         if first is not None and second is not None:
             yield as_mode(first, MODES, converted), as_mode(second, MODES, converted)
 
@@ -64,7 +64,7 @@ def as_mode(image: Any, modes: Sequence[str], converted: Counter[str]) -> Any:
     return as_rgb_or_l(image).convert("RGB")
 
 
-def read(path: Path, skipped: list[str]) -> Any:
+def read_one(path: Path, skipped: list[str]) -> Any:
     """Return a PIL image as it is stored, or an array; None for what is unreadable, which goes to ``skipped``."""
     try:
         if path.suffix.lower() == ARRAY:

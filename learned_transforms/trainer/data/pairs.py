@@ -13,11 +13,11 @@ from learned_transforms.trainer.data.asking import ask, find_kind, stack
 from learned_transforms.trainer.data.bundled import noise, photo_patches, synthetic
 from learned_transforms.trainer.data.forms import as_teacher
 from learned_transforms.trainer.data.quantization import Levels
-from learned_transforms.trainer.data.sources import Images, Pairs, Teacher, as_kind, container_of, read_images
+from learned_transforms.trainer.data.sources import Images, Pairs, Teacher, answer_container, as_kind, read_images
 from learned_transforms.trainer.search.problem import Labelled
 from learned_transforms.trainer.sizes.hypotheses import learn_rules
 from learned_transforms.trainer.sizes.layouts import Looker
-from learned_transforms.trainer.sizes.ruled import partly, shows, training_size, whole
+from learned_transforms.trainer.sizes.ruled import partly, shows, training_size, whole_answer
 from learned_transforms.trainer.sizes.rules import Rules
 from learned_transforms.trainer.stages import tell
 
@@ -91,7 +91,7 @@ def gather(
     if teacher.words:
         notes.append(f"answers: {teacher.words}")
     if rules is not None:
-        container = container_of(teacher(as_kind(images[0], kind)))
+        container = answer_container(teacher(as_kind(images[0], kind)))
     if kind == "float32" and images.dtype == torch.uint8:
         images = images.float() / 255
     return Pairs(images, stack(answers), kind, container, rules), notes
@@ -126,7 +126,7 @@ def study(teacher: Teacher, kind: str, channels: int, patch: tuple[int, int], no
         return None
     rules, more = found
     notes += [f"rule for sizes: {rules}", *more]
-    return None if rules.plain and whole(rules, patch) and shows(rules, patch) else rules
+    return None if rules.plain and whole_answer(rules, patch) and shows(rules, patch) else rules
 
 
 def area(rules: Rules, size: tuple[int, int]) -> int:

@@ -126,7 +126,7 @@ def read_images(data: Any, paired: bool = False) -> Images:
                 raise DataError(f"Expected (input, target) pairs without a teacher, got {type(item).__name__}.")
             target = as_tensor(as_mode(item[1], MODES, converted))
             targets.append(in_float32(check_one(target, "target", len(targets))))
-            answers = container_of(item[1])
+            answers = answer_container(item[1])
         image = check_one(as_tensor(first), "image", len(images))
         images.append(image)
         kinds.add(kind_of(first))
@@ -179,7 +179,7 @@ def iterate(data: Any, paired: bool, skipped: list[str], converted: Counter[str]
         yield from items(data)
 
 
-def container_of(image: Any) -> str:
+def answer_container(image: Any) -> str:
     """Return the container of an image: ``"pil"``, ``"numpy"``, ``"image"`` or ``"tensor"``."""
     form = form_of(image) if not isinstance(image, np.ndarray) else None
     if isinstance(image, np.ndarray):

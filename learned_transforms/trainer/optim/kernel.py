@@ -10,7 +10,7 @@ from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.optim.checkpoint import Tensors, Values
 from learned_transforms.trainer.optim.fit import separable
 from learned_transforms.trainer.optim.training import Epoch, Score, Settings, train
-from learned_transforms.trainer.search.placement import WHOLE, Placed
+from learned_transforms.trainer.search.placement import WHOLE_PLACEMENT, PlacedResampling
 
 MOST_TRIES = 8
 """How often a step is shortened before it is given up."""
@@ -24,7 +24,7 @@ Sized = tuple[Tensor, Tensor]
 
 def kernel_matrices(layer: Resampling, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Return the row and the column matrix that a kernel comes to, from the size of ``x`` to the size of ``y``."""
-    placement = layer.placement if isinstance(layer, Placed) else WHOLE
+    placement = layer.placement if isinstance(layer, PlacedResampling) else WHOLE_PLACEMENT
     inputs, output = ((part.shape[-2], part.shape[-1]) for part in (x, y))
     found = placement.matrices(layer.kernel, layer.shift, inputs, output)
     if found is None:

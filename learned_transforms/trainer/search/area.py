@@ -8,13 +8,13 @@ import torch
 
 from learned_transforms.errors import TeacherError
 from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.grid import MEANS, grows
 from learned_transforms.layers.resize import Resampling
-from learned_transforms.layers.size_rules import Size
 from learned_transforms.trainer.data.bundled import noise
-from learned_transforms.trainer.search.choosing import COPY, arithmetics
-from learned_transforms.trainer.search.placement import UNROUNDED, Placement, resampling
-from learned_transforms.trainer.search.problem import CHECK_IMAGES, Form, Labelled, Problem, attempt
+from learned_transforms.trainer.search.choosing import COPYING, arithmetics
+from learned_transforms.trainer.search.placement import UNROUNDED, ResizePlacement, resampling
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, FoundForm, Labelled, Problem, attempt
 from learned_transforms.trainer.sizes.ruled import Ruled
 
 ELONGATED = ((300, 20), (20, 300))
@@ -23,19 +23,19 @@ FEW = 0.15
 """Share of values that may differ behind means that are not rounded as the teacher does it."""
 
 
-def areal(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+def areal(problem: Problem) -> Iterator[tuple[str, FoundForm | str]]:
     """Each kind of means."""
     yield "areas", area_form(problem)
 
 
-def area_form(problem: Problem) -> Form | str:
+def area_form(problem: Problem) -> FoundForm | str:
     rules, few = problem.rules, problem.train.rich(FEW_IMAGES)
     if problem.same_size or problem.channels[0] != problem.channels[1] or (rules is not None and not rules.resizes):
         return "outputs have the size of inputs, or other channels"
     every, check = [few, *problem.probes, *elongated(problem)], problem.val.part(slice(CHECK_IMAGES))
-    places = [Placement(grid=grid) if rules is None else Ruled(grid=grid, rules=rules) for grid in MEANS]
+    places = [ResizePlacement(grid=grid) if rules is None else Ruled(grid=grid, rules=rules) for grid in MEANS]
     rough = replace(UNROUNDED, rounding="half_even" if few.quantized else "none")
-    trials = [attempt([resampling(COPY.values, COPY.shift, rough, place)], every) for place in places]
+    trials = [attempt([resampling(COPYING.values, COPYING.shift, rough, place)], every) for place in places]
     best = min(range(len(places)), key=lambda i: trials[i].worth)
     if trials[best].differing > FEW:
         return f"means of parts leave {trials[best].differing:.1%} of values different"
@@ -48,11 +48,11 @@ def area_form(problem: Problem) -> Form | str:
     if shrinking is None:
         return "no images to choose an arithmetic by"
     place = replace(places[best], growing=None if growing == shrinking else growing)
-    trial = attempt([resampling(COPY.values, COPY.shift, shrinking, place)], [check])
-    layer = Resampling(COPY.values, COPY.shift, shrinking)
+    trial = attempt([resampling(COPYING.values, COPYING.shift, shrinking, place)], [check])
+    layer = Resampling(COPYING.values, COPYING.shift, shrinking)
     layer.picked = ("kernel",)
     layers, params = zip(*place.parts(layer, problem.train.size), strict=True)
-    return Form(layers, params, [trial], ("size", "grid"), notes=[f"means of parts of the image: {place.grid}"])
+    return FoundForm(layers, params, [trial], ("size", "grid"), notes=[f"means of parts of the image: {place.grid}"])
 
 
 def elongated(problem: Problem) -> Iterator[Labelled]:
@@ -76,11 +76,11 @@ def sizes(part: Labelled, problem: Problem) -> tuple[Size, Size]:
     return (rows.length, columns.length), (rows.full, columns.full)
 
 
-def best_arithmetic(parts: Sequence[Labelled], place: Placement) -> Arithmetic:
+def best_arithmetic(parts: Sequence[Labelled], place: ResizePlacement) -> Arithmetic:
     """Return the arithmetic with which the fewest values differ, on the first of the parts before all others."""
 
     def worth(arithmetic: Arithmetic) -> tuple[Any, Any]:
-        layer = resampling(COPY.values, COPY.shift, arithmetic, place)
+        layer = resampling(COPYING.values, COPYING.shift, arithmetic, place)
         return attempt([layer], parts[:1]).worth, attempt([layer], parts).worth
 
     return min(arithmetics(parts[0], plain=True), key=worth)

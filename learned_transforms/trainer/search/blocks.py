@@ -6,31 +6,31 @@ from fractions import Fraction
 import torch
 
 from learned_transforms.errors import LearnedTransformsError
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.network import Network
 from learned_transforms.layers.pooling import MOST_BITS, AveragePooling, PooledResampling
-from learned_transforms.layers.resize import Resampling, settled, sizing_of
-from learned_transforms.layers.size_rules import Size
-from learned_transforms.trainer.search.problem import CHECK_IMAGES, Form, Labelled, Problem, attempt
+from learned_transforms.layers.resize import Resampling, sizing_of, with_size
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, FoundForm, Labelled, Problem, attempt
 from learned_transforms.trainer.sizes.bounds import Bounds
 from learned_transforms.trainer.sizes.hypotheses import simplest
-from learned_transforms.trainer.sizes.ruled import whole
+from learned_transforms.trainer.sizes.ruled import whole_answer
 
 BITS = (MOST_BITS, 0)
 FEW = 0.01
 """Share of values that may differ behind means of blocks."""
 
 
-def averaged(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+def averaged(problem: Problem) -> Iterator[tuple[str, FoundForm | str]]:
     """Blocks of the size that the sizes of answers tell, each way of rounding."""
     yield "blocks", block_form(problem)
 
 
-def block_form(problem: Problem) -> Form | str:
+def block_form(problem: Problem) -> FoundForm | str:
     if not problem.train.quantized or problem.train.inputs.dtype != torch.uint8 or problem.rules is None:
         return "images or answers are no levels, or of one size"
     checks = [problem.val.part(slice(CHECK_IMAGES))]
-    checks += [p for p in problem.probes if whole(problem.rules, size_of(p))]
-    if not whole(problem.rules, size_of(problem.train)):
+    checks += [p for p in problem.probes if whole_answer(problem.rules, input_size(p))]
+    if not whole_answer(problem.rules, input_size(problem.train)):
         return "only a part of answers is seen"
     factors = [factors_along(axis, checks) for axis in (0, 1)]
     if not all(factors) or max(map(max, factors)) == 1:
@@ -41,18 +41,18 @@ def block_form(problem: Problem) -> Form | str:
     best = min(range(len(layers)), key=lambda i: trials[i].worth)
     if trials[best].differing > FEW:
         return f"means of blocks of {params['factor']} leave {trials[best].differing:.1%} of values different"
-    return Form(
+    return FoundForm(
         [layers[best]], [params], trials, ("factor",), notes=["means of blocks of {} x {}".format(*params["factor"])]
     )
 
 
-def size_of(part: Labelled) -> Size:
+def input_size(part: Labelled) -> Size:
     return part.inputs.shape[-2], part.inputs.shape[-1]
 
 
 def factors_along(axis: int, parts: list[Labelled]) -> list[int]:
     """By what lengths along an axis may be divided, and rounded up, for each of the parts."""
-    lengths = [(size_of(part)[axis], part.size[axis]) for part in parts]
+    lengths = [(input_size(part)[axis], part.size[axis]) for part in parts]
     return [f for f in range(1, lengths[0][0] + 1) if all(-(-n // f) == m for n, m in lengths)]
 
 
@@ -71,7 +71,7 @@ def with_blocks(network: Network, bounds: Bounds, ask: Callable[[Network], Bound
         return None
 
     def ratio(size: Size) -> float:
-        small = sizing_of(settled(params, (1, *size))).of(size)
+        small = sizing_of(with_size(params, (1, *size))).of(size)
         return max(n / m for n, m in zip(size, small, strict=True))
 
     try:

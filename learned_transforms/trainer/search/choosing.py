@@ -12,9 +12,19 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.search.arithmetics import FLOATS
-from learned_transforms.trainer.search.placement import Placement, resampling
+from learned_transforms.trainer.search.placement import ResizePlacement, resampling
 from learned_transforms.trainer.search.pointwise import DISPUTING, fit_mix, mixings, settle
-from learned_transforms.trainer.search.problem import Ask, Grid, Labelled, Problem, Trial, attempt, flat, mismatch, run
+from learned_transforms.trainer.search.problem import (
+    Ask,
+    Grid,
+    Labelled,
+    Problem,
+    Trial,
+    attempt,
+    flat,
+    mismatch,
+    run_layers,
+)
 
 SHAPES = ((1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (4, 3), (4, 5))
 """Kernels that are fitted, from simple to rich: (support, degree)."""
@@ -56,7 +66,7 @@ class Kernel(NamedTuple):
         """Whether none of ``SHAPES`` holds it."""
         return self.width != 1 or self.values.shape[1] > 1 + max(degree for _, degree in SHAPES)
 
-    def layer(self, arithmetic: Arithmetic, placement: Placement) -> Resampling:
+    def layer(self, arithmetic: Arithmetic, placement: ResizePlacement) -> Resampling:
         return resampling(self.values, self.shift, arithmetic, placement, self.width)
 
 
@@ -66,7 +76,7 @@ def shipped_kernels(problem: Problem, shift: Tensor) -> list[Kernel]:
     return [Kernel(None, layer.kernel.detach(), near, layer.width, True) for layer in problem.kernels]
 
 
-COPY = Kernel(1, torch.ones(1, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
+COPYING = Kernel(1, torch.ones(1, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
 """For what copies pixels."""
 
 
@@ -85,9 +95,9 @@ class Candidate:
         return self.trial.differing, self.trial.largest if self.trial.differing else 0.0
 
 
-def select(
+def select_kernel(
     kernels: Sequence[Kernel],
-    placement: Placement,
+    placement: ResizePlacement,
     weight: Tensor,
     data: Labelled,
     checks: Sequence[Labelled],
@@ -129,7 +139,7 @@ def arithmetics(data: Labelled, plain: bool) -> list[Arithmetic]:
 
 
 def rank(
-    kernels: Sequence[Kernel], placement: Placement, data: Labelled, plain: bool, most: int = 4
+    kernels: Sequence[Kernel], placement: ResizePlacement, data: Labelled, plain: bool, most: int = 4
 ) -> list[tuple[Kernel, Arithmetic]]:
     """Return the pairs of kernel and arithmetic that leave the smallest error, best first.
 
@@ -140,7 +150,7 @@ def rank(
     part = data.part(slice(-RANK_IMAGES, None))
     scored = []
     for kernel, arithmetic in product(kernels, arithmetics(data, plain)):
-        output = run([kernel.layer(arithmetic, placement)], part)
+        output = run_layers([kernel.layer(arithmetic, placement)], part)
         loss = mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2]
         scored.append((loss, kernel, arithmetic))
     floor = 1e-9 if data.quantized else 1e-13 * float(part.targets.double().square().mean())

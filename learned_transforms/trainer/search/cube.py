@@ -7,7 +7,7 @@ from torch import Tensor
 
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.cube import HIGHEST, MOST_NODES, ColorCube
-from learned_transforms.trainer.search.problem import CHECK_IMAGES, Ask, Form, Labelled, Problem, attempt
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, Ask, FoundForm, Labelled, Problem, attempt
 
 ARITHMETICS = tuple(Arithmetic("float32", rounding=rounding) for rounding in ("half_up", "half_even", "truncate"))
 LEVELS = HIGHEST + 1
@@ -32,12 +32,12 @@ AT_ONCE = 64
 """Images of colors that a teacher is asked about at a time."""
 
 
-def cubed(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+def cubed(problem: Problem) -> Iterator[tuple[str, FoundForm | str]]:
     """Yield a table of colors of whatever grid."""
     yield "color table", cube_form(problem)
 
 
-def cube_form(problem: Problem) -> Form | str:
+def cube_form(problem: Problem) -> FoundForm | str:
     """Return the grid from lines of colors along each axis, the nodes from a grid of colors."""
     ask = problem.ask
     if ask is None or not problem.train.quantized or problem.train.inputs.dtype != torch.uint8:
@@ -60,7 +60,7 @@ def cube_form(problem: Problem) -> Form | str:
     trials = [attempt([layer], [check]) for layer in layers]
     best = min(range(len(layers)), key=lambda i: trials[i].worth)
     grid = " x ".join(map(str, counts))
-    return Form([layers[best]], [{}], trials, notes=[f"a table of {grid} colors, trilinear"])
+    return FoundForm([layers[best]], [{}], trials, notes=[f"a table of {grid} colors, trilinear"])
 
 
 class Colors:

@@ -10,10 +10,10 @@ import torch
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.optim.fit import least_squares_inside
 from learned_transforms.trainer.search.choosing import Kernel, arithmetics, shipped_kernels
-from learned_transforms.trainer.search.placement import UNROUNDED, Placement
-from learned_transforms.trainer.search.problem import Form, Labelled, Problem, run
+from learned_transforms.trainer.search.placement import UNROUNDED, ResizePlacement
+from learned_transforms.trainer.search.problem import FoundForm, Labelled, Problem, run_layers
 from learned_transforms.trainer.search.spatial import patches, windowed
-from learned_transforms.trainer.sizes.ruled import ruled_placements, whole
+from learned_transforms.trainer.sizes.ruled import ruled_placements, whole_answer
 
 FEW_IMAGES = 40
 REACH, PATCH_VALUES = 2, 4_000_000
@@ -26,12 +26,12 @@ ALIKE, FINALISTS = 1.1, 3
 """Windows are fitted behind the arithmetics within this factor of the least loss, so many of them at most."""
 
 
-def filtered(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+def filtered(problem: Problem) -> Iterator[tuple[str, FoundForm | str]]:
     """Each shipped kernel, and the window that explains what comes behind it."""
     yield "resize, filter", filtered_form(problem)
 
 
-def filtered_form(problem: Problem) -> Form | str:
+def filtered_form(problem: Problem) -> FoundForm | str:
     """Return the shipped resize behind which a window leaves least; then that window, with its arithmetic and
     border."""
     places, kernels = places_of(problem), shipped_kernels(problem, torch.zeros(2, dtype=torch.float64))
@@ -48,24 +48,24 @@ def filtered_form(problem: Problem) -> Form | str:
     # Those that round alike differ in few values, which only the window itself tells.
     near = sorted(range(len(layers)), key=losses.__getitem__)[:FINALISTS]
     found = [behind(layers[i], kernel, place, problem) for i in sorted(near) if losses[i] <= ALIKE * min(losses)]
-    forms = [form for form in found if isinstance(form, Form)]
+    forms = [form for form in found if isinstance(form, FoundForm)]
     return min(forms, key=lambda form: form.worth, default=found[0])
 
 
-def places_of(problem: Problem) -> Sequence[Placement]:
+def places_of(problem: Problem) -> Sequence[ResizePlacement]:
     """Return the ways in which all of an image may be resized to all of an answer."""
     inputs, rules = problem.train.inputs, problem.rules
     if problem.same_size:
         return ()
     if rules is None:
-        return [Placement(antialias=on) for on in (True, False)]
-    seen = rules.resizes and rules.frame is None and whole(rules, (inputs.shape[-2], inputs.shape[-1]))
+        return [ResizePlacement(antialias=on) for on in (True, False)]
+    seen = rules.resizes and rules.frame is None and whole_answer(rules, (inputs.shape[-2], inputs.shape[-1]))
     return ruled_placements(rules) if seen else ()
 
 
 def resized(layer: Resampling, part: Labelled) -> Labelled:
     """Return what is left to learn behind a resize."""
-    return Labelled(run([layer], part), part.targets)
+    return Labelled(run_layers([layer], part), part.targets)
 
 
 def left_by(layer: Resampling, part: Labelled) -> float:
@@ -79,7 +79,7 @@ def left_by(layer: Resampling, part: Labelled) -> float:
     return float(left[inside].mean())
 
 
-def behind(layer: Resampling, kernel: Kernel, place: Placement, problem: Problem) -> Form | str:
+def behind(layer: Resampling, kernel: Kernel, place: ResizePlacement, problem: Problem) -> FoundForm | str:
     """Return a resize with the window that explains what comes behind it; or why there is none."""
     train, val = resized(layer, problem.train), resized(layer, problem.val)
     _, form = next(windowed(replace(problem, train=train, val=val, probes=(), ask=None, rules=None)))

@@ -8,7 +8,7 @@ from torch import Tensor
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.fixed_size import PositionalGain
 from learned_transforms.trainer.optim.snap import on_grid
-from learned_transforms.trainer.search.problem import Form, Labelled, Problem, attempt
+from learned_transforms.trainer.search.problem import FoundForm, Labelled, Problem, attempt
 
 ARITHMETICS = (Arithmetic("float32", rounding="half_even"), Arithmetic("float32", rounding="half_up"))
 EXPLAINED = 4.0
@@ -23,12 +23,12 @@ REFINED_VALUES, REFINEMENTS = 4_000_000, 80
 """Values of the images on which gains are refined, and how often."""
 
 
-def gained(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+def gained(problem: Problem) -> Iterator[tuple[str, FoundForm | str]]:
     """Yield a gain and an offset for each value."""
     yield "gain map", gain_map(problem)
 
 
-def gain_map(problem: Problem) -> Form | str:
+def gain_map(problem: Problem) -> FoundForm | str:
     if problem.train.inputs.shape != problem.train.targets.shape:
         return "outputs have another shape than inputs"
     part = problem.train.part(slice(max(32, MOST_VALUES // problem.train.inputs[0].numel())))
@@ -51,7 +51,7 @@ def gain_map(problem: Problem) -> Form | str:
         layers = [PositionalGain(gain, offset, Arithmetic("float32"))]
     trials = [attempt([layer], [check]) for layer in layers]
     best = min(range(len(layers)), key=lambda i: trials[i].worth)
-    return Form([layers[best]], [{}], trials)
+    return FoundForm([layers[best]], [{}], trials)
 
 
 def simpler(gain: Tensor, offset: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from learned_transforms.layers.pointwise import Lookup
-from learned_transforms.trainer.search.pointwise import LEVELS, lookup
-from learned_transforms.trainer.search.problem import Form, Problem
+from learned_transforms.trainer.data.quantization import LEVELS
+from learned_transforms.trainer.search.pointwise import lookup
+from learned_transforms.trainer.search.problem import FoundForm, Problem
 
 NOISY = 0.5
 """A table is learned behind noise where it misses more than this share of the values that it was made from."""
@@ -26,7 +27,7 @@ Medians = tuple[Tensor, Tensor]
 """For each level ``[256]``, float64: what its pixels count together, and the median of their targets."""
 
 
-def noisy_table(problem: Problem) -> Form | None:
+def noisy_table(problem: Problem) -> FoundForm | None:
     """Return the table of pairs whose targets are noisy; None where they are not, or there is a teacher to ask."""
     inputs, targets = problem.train.inputs, problem.train.targets
     levels = inputs.dtype == targets.dtype == torch.uint8
@@ -44,7 +45,7 @@ def noisy_table(problem: Problem) -> Form | None:
     apart = ((own - pooled).abs() * share).sum(1) / share.sum(1)
     values = pooled[None] if float(apart.max()) < ALIKE else own
     note = "targets are noisy: a table of medians, to which pixels in flat surroundings count most, smoothed"
-    return Form.plain(Lookup(values.round().clamp(0, LEVELS - 1).to(torch.uint8)), notes=[note])
+    return FoundForm.plain(Lookup(values.round().clamp(0, LEVELS - 1).to(torch.uint8)), notes=[note])
 
 
 def spreads(inputs: Tensor) -> Tensor:

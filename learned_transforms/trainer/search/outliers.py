@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from learned_transforms.trainer.data.quantization import LEVELS
 from learned_transforms.trainer.optim.fit import fit_separable, least_squares, separable
 from learned_transforms.trainer.optim.training import Settings
-from learned_transforms.trainer.search.pointwise import LEVELS, lookup
+from learned_transforms.trainer.search.pointwise import lookup
 from learned_transforms.trainer.search.problem import Labelled, flat
 
 ROUNDS = 3

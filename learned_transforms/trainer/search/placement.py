@@ -12,13 +12,11 @@ from torch.nn.functional import pad
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import centered
 from learned_transforms.ir.ops import Gather, Shape, Stage
-from learned_transforms.ir.sizing import output_size
+from learned_transforms.ir.sizing import Size, output_size
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.geometry import Cropping
 from learned_transforms.layers.grid import GridResampling, evaluate_on, settled_grid, step_of
 from learned_transforms.layers.resize import Resampling
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Placement:
+class ResizePlacement:
     """The same as a rule for any size.
 
     Attributes:
@@ -127,7 +125,7 @@ class Placement:
 
 
 UNROUNDED = Arithmetic("float64")
-WHOLE = Placement()
+WHOLE_PLACEMENT = ResizePlacement()
 
 
 def where(crop: Params) -> str:
@@ -159,13 +157,15 @@ def crops(starts: Sequence[int], size: Size, lengths: Size) -> Iterator[Params |
         yield {"size": lengths, "start": chosen}
 
 
-def placements(lines: tuple[Line, Line], inputs: Size, output: Size, antialias: bool, copied: bool) -> list[Placement]:
+def placements(
+    lines: tuple[Line, Line], inputs: Size, output: Size, antialias: bool, copied: bool
+) -> list[ResizePlacement]:
     """Return the rules that come to these lines for this size, those to prefer among equals first.
 
     Args:
         lines: of the rows, and of the columns.
         inputs, output: the size.
-        antialias: see :class:`Placement`.
+        antialias: see :class:`ResizePlacement`.
         copied: each output is one input.
     """
     inner, full = ((lines[0].length, lines[1].length), (lines[0].full, lines[1].full))
@@ -182,20 +182,20 @@ def placements(lines: tuple[Line, Line], inputs: Size, output: Size, antialias: 
     kept = list(crops((lines[0].start, lines[1].start), full, output))
     for box, crop in product(boxes, kept):
         if cropped and copied:
-            found.append(Placement(box, None, crop, True, False))
-        found += [Placement(box, size, crop, antialias, grid=grid) for size in sizes]
+            found.append(ResizePlacement(box, None, crop, True, False))
+        found += [ResizePlacement(box, size, crop, antialias, grid=grid) for size in sizes]
     return found
 
 
 def resampling(
-    kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, placement: Placement, width: float = 1.0
+    kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, placement: ResizePlacement, width: float = 1.0
 ) -> Resampling:
     """Return a resample with a placement, which most have none."""
-    made = Resampling if placement == WHOLE else partial(Placed, placement=placement)
+    made = Resampling if placement == WHOLE_PLACEMENT else partial(PlacedResampling, placement=placement)
     return made(kernel, shift, arithmetic, width=width)
 
 
-class Placed(Resampling):
+class PlacedResampling(Resampling):
     """A resample with a placement, while it is looked for; the placement's parts are what it comes to in the end.
 
     Params: ``size`` (rows, columns) of the output.
@@ -204,7 +204,7 @@ class Placed(Resampling):
     fixed = True
 
     def __init__(
-        self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, placement: Placement, width: float = 1.0
+        self, kernel: Tensor, shift: Tensor, arithmetic: Arithmetic, placement: ResizePlacement, width: float = 1.0
     ) -> None:
         super().__init__(kernel, shift, arithmetic, width)
         self.placement = placement

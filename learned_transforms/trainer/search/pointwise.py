@@ -14,6 +14,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.pointwise import Lookup, Mixing
 from learned_transforms.trainer.data.bundled import every_color
+from learned_transforms.trainer.data.quantization import LEVELS
 from learned_transforms.trainer.optim.fit import fit_intervals, least_squares, least_squares_inside, solve
 from learned_transforms.trainer.optim.snap import on_grid, snapped
 from learned_transforms.trainer.optim.training import score
@@ -21,18 +22,17 @@ from learned_transforms.trainer.search.arithmetics import FLOATS, MIX_LEVELS
 from learned_transforms.trainer.search.problem import (
     FINALISTS,
     Ask,
-    Form,
+    FoundForm,
     Grid,
     Labelled,
     Problem,
     attempt,
     flat,
     mismatch,
-    run,
+    run_layers,
 )
 from learned_transforms.trainer.zoo.parallel import threaded
 
-LEVELS = 256
 MOST_SAMPLES = 200_000
 EXPLAINED = 4.0
 """Mean square, in levels, that a clamped and rounded channel map may leave to a linear fit."""
@@ -64,7 +64,7 @@ CLOSE = 0.2
 """How far, in levels, a fitted table of levels may be from whole numbers."""
 
 
-def pointwise(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+def pointwise(problem: Problem) -> Iterator[tuple[str, FoundForm | str]]:
     """All families of this file, the cheapest first."""
     yield "table", table(problem)
     # Thousands of short sums: on busy cores, threads would wait for each other longer than they work.
@@ -73,7 +73,7 @@ def pointwise(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     yield "table, channel map", threaded(1, partial(table_then_map, problem))
 
 
-def table(problem: Problem) -> Form | str:
+def table(problem: Problem) -> FoundForm | str:
     """Return one table for each channel, or one for all."""
     inputs, targets = problem.train.inputs, problem.train.targets
     if inputs.dtype != torch.uint8:
@@ -88,7 +88,7 @@ def table(problem: Problem) -> Form | str:
         pooled, found = lookup(inputs.flatten(), targets.flatten())
         values, missing = pooled[None], int((~found).sum())
     notes = [f"{missing} of {values.numel()} levels occur in no image; the table fills them in"] if missing else []
-    return Form.plain(Lookup(values), notes=notes)
+    return FoundForm.plain(Lookup(values), notes=notes)
 
 
 def lookup(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +109,7 @@ def lookup(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return (values.round().to(torch.uint8) if targets.dtype == torch.uint8 else values.float()), seen
 
 
-def channel_map(problem: Problem) -> Form | str:
+def channel_map(problem: Problem) -> FoundForm | str:
     """Return a linear map of the channels, with the arithmetic and the grid with which the fewest values differ."""
     if not problem.same_size:
         return "outputs have another size than inputs"
@@ -121,10 +121,10 @@ def channel_map(problem: Problem) -> Form | str:
     if score(made, wanted)[0] <= EXPLAINED * problem.unit**2:
         return best_map([], problem)
     # Roundings do not explain what is left, so that no choice of arithmetic and grid would help.
-    return Form.plain(Mixing(found[:, :-1], found[:, -1], problem.train.rounded))
+    return FoundForm.plain(Mixing(found[:, :-1], found[:, -1], problem.train.rounded))
 
 
-def two_maps(problem: Problem) -> Form | str:
+def two_maps(problem: Problem) -> FoundForm | str:
     """Return a channel map that also looks at outputs which another map gives, as rounded there: chroma after luma.
 
     Each output that one map does not explain is explained by as few channels and outputs as will do.
@@ -141,7 +141,7 @@ def two_maps(problem: Problem) -> Form | str:
     bias = torch.cat([torch.zeros(count, dtype=torch.float64), inner.bias.detach()])
     first = Mixing(weight, bias, inner.arithmetic)
     part = vivid(sample(problem.train, MOST_SAMPLES))
-    planes = flat(run([first], part))
+    planes = flat(run_layers([first], part))
     weights, biases = [], []
     for c, row in enumerate(flat(part.targets)[:-1]):
         chosen = (count + known.index(c),) if c in known else few_planes(planes, row)
@@ -188,7 +188,7 @@ Fitted = tuple[Tensor, Tensor]
 """Weights ``[C_out, C_in]`` and the bias ``[C_out]`` of a sum that is truncated, if of levels."""
 
 
-def best_map(before: Sequence[Layer], problem: Problem, fitted: Fitted | None = None) -> Form:
+def best_map(before: Sequence[Layer], problem: Problem, fitted: Fitted | None = None) -> FoundForm:
     """Return the best channel map behind layers that are known; ``fitted``: from these weights."""
     few, check = sample(problem.val, FEW_CHECKED), sample(problem.val, MOST_CHECKED)
     found = list(mixings(before, sample(problem.train, MOST_SAMPLES), few, fitted))
@@ -211,7 +211,7 @@ def best_map(before: Sequence[Layer], problem: Problem, fitted: Fitted | None = 
         forms = [[*before, mixing] for _, mixing, _ in rivals]
         best = rivals[settle(maps, forms, problem.ask, problem.train.inputs.shape)]
     layers = [*before, best[1]]
-    return Form(layers, [{} for _ in layers], [entry[0] for entry in tried], grids={"weight": best[2]})
+    return FoundForm(layers, [{} for _ in layers], [entry[0] for entry in tried], grids={"weight": best[2]})
 
 
 def settle(maps: Sequence[Sequence[Layer]], rivals: Sequence[Sequence[Layer]], ask: Ask, shape: torch.Size) -> int:
@@ -229,7 +229,7 @@ def settle(maps: Sequence[Sequence[Layer]], rivals: Sequence[Sequence[Layer]], a
     colors = every_color()
     first, disputed = None, torch.zeros(colors.shape[-2:], dtype=torch.bool)
     for layers in maps:
-        result = run(layers, Labelled(colors, colors))[0]
+        result = run_layers(layers, Labelled(colors, colors))[0]
         first = result if first is None else first
         disputed |= (result != first).any(0)
     found = colors[0][:, disputed].T
@@ -245,7 +245,7 @@ def sample(part: Labelled, most: int) -> Labelled:
     return part.part(slice(max(1, most // part.targets[0, 0].numel())))
 
 
-def table_then_map(problem: Problem) -> Form | str:
+def table_then_map(problem: Problem) -> FoundForm | str:
     """Return one table of levels for all channels, then a linear map of them; for one float output, a sum of free
     tables.
 
@@ -260,7 +260,7 @@ def table_then_map(problem: Problem) -> Form | str:
         if len(free) > 1:
             return "several output channels, each of which may need tables of its own"
         ones = torch.ones(1, free.shape[1], dtype=torch.float64)
-        return Form.plain(Lookup(free[0].float()), Mixing(ones, torch.zeros(1), Arithmetic("float32")))
+        return FoundForm.plain(Lookup(free[0].float()), Mixing(ones, torch.zeros(1), Arithmetic("float32")))
     whole = [levels for levels in whole_tables(free.sum(1).mean(0)) if not levels.equal(torch.arange(LEVELS))]
     if not whole:
         return "no table of levels explains it"
@@ -352,10 +352,10 @@ def mixings(
     before: Sequence[Layer], data: Labelled, check: Labelled, fitted: Fitted | None = None
 ) -> Iterator[tuple[Mixing, Grid]]:
     """Channel maps to go behind layers: each arithmetic with its best grid; ``fitted``: of these weights."""
-    planes = flat(run(before, data))
+    planes = flat(run_layers(before, data))
     weight, bias = fitted or fit_mix(planes, data.targets)[:2]
     grids = promising(weight, bias, planes, data)
-    inner = Labelled(run(before, check), check.targets)
+    inner = Labelled(run_layers(before, check), check.targets)
     for arithmetic in MIX_LEVELS if data.quantized else FLOATS:
         if arithmetic.number == "int" and inner.inputs.dtype != torch.uint8:
             continue
@@ -367,7 +367,7 @@ def mixings(
             near = own - half if denominator is None else on_grid(own - half, denominator)
             for offset in (torch.round((own - half) * 2) / 2, near, own - half):
                 mixing = Mixing(values, offset, arithmetic)
-                worth = mismatch(run([mixing], inner), check.targets)
+                worth = mismatch(run_layers([mixing], inner), check.targets)
                 if best is None or worth < best[0] * 0.9:
                     best = worth, denominator, mixing
             if best is not None and best[0] == 0:

@@ -148,7 +148,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Form:
+class FoundForm:
     """A network that a family found.
 
     Attributes:
@@ -174,12 +174,12 @@ class Form:
         return min(trial.worth for trial in self.trials)
 
     @classmethod
-    def plain(cls, *layers: Layer, notes: Sequence[str] = ()) -> "Form":
+    def plain(cls, *layers: Layer, notes: Sequence[str] = ()) -> "FoundForm":
         """Layers that take no params."""
         return cls(layers, [{} for _ in layers], notes=notes)
 
 
-def run(layers: Sequence[Layer], part: Labelled, params: Sequence[Params] | None = None) -> Tensor:
+def run_layers(layers: Sequence[Layer], part: Labelled, params: Sequence[Params] | None = None) -> Tensor:
     """Return the output of layers; unless ``params`` are given, the first of them may resample, and the rest take
     none."""
     chosen = (
@@ -214,7 +214,7 @@ def attempt(layers: Sequence[Layer], checks: Sequence[Labelled], params: Sequenc
     """Return how far a candidate is from the teacher, over validation pairs and probes together."""
     differing, values, largest, squares = 0, 0, 0.0, 0.0
     for check in checks:
-        error = (run(layers, check, params).double() - check.targets.double()).abs()
+        error = (run_layers(layers, check, params).double() - check.targets.double()).abs()
         differing += int((error > (0.0 if check.quantized else FLOAT_ERROR)).sum())
         values += error.numel()
         largest = max(largest, float(error.max()))

@@ -30,9 +30,18 @@ from learned_transforms.trainer.search.filtered import filtered
 from learned_transforms.trainer.search.gains import gained
 from learned_transforms.trainer.search.noisy import noisy_table
 from learned_transforms.trainer.search.pointwise import pointwise
-from learned_transforms.trainer.search.problem import CHECK_IMAGES, Ask, Form, Labelled, Problem, Trial, attempt, run
+from learned_transforms.trainer.search.problem import (
+    CHECK_IMAGES,
+    Ask,
+    FoundForm,
+    Labelled,
+    Problem,
+    Trial,
+    attempt,
+    run_layers,
+)
 from learned_transforms.trainer.search.rank import ranked
-from learned_transforms.trainer.search.separable import NOISY_SHARE, resampled
+from learned_transforms.trainer.search.separable import NOISY_SHARE, separable_forms
 from learned_transforms.trainer.search.spatial import scattered, windowed
 from learned_transforms.trainer.search.sum_separable import summed
 from learned_transforms.trainer.search.taps import tapped
@@ -53,11 +62,11 @@ AT_ONCE = 32
 FEWEST_LEVELS = 64
 """A table must keep so many levels apart for what is before it to be seen."""
 
-Families = Iterator[tuple[str, Form | str]]
+Families = Iterator[tuple[str, FoundForm | str]]
 
 
 @dataclass(frozen=True)
-class Row:
+class SearchRow:
     """One row of the search table.
 
     Attributes:
@@ -69,7 +78,7 @@ class Row:
     """
 
     family: str
-    form: Form | None
+    form: FoundForm | None
     trial: Trial | None
     reason: str
     seconds: float
@@ -80,9 +89,9 @@ class Row:
         return f"{self.family}: {self.trial.differing:.4%} differ, largest error {self.trial.largest:.3g}"
 
 
-def search(problem: Problem) -> list[Row]:
+def search(problem: Problem) -> list[SearchRow]:
     """Try family after family until no validation value differs, or what follows could not do better."""
-    rows: list[Row] = []
+    rows: list[SearchRow] = []
     hidden = None if problem.settings.progress else True
     try:
         with tqdm(desc="search", disable=hidden, bar_format="{desc} {elapsed} {postfix}") as bar:
@@ -106,43 +115,43 @@ def search(problem: Problem) -> list[Row]:
     return rows
 
 
-def tell_row(row: Row, problem: Problem) -> None:
+def tell_row(row: SearchRow, problem: Problem) -> None:
     """Say what a family came to, as a stage of training."""
     tell(f"{row} ({row.seconds:.1f} s)", problem.settings.progress)
 
 
-def measured(family: str, found: Form | str, problem: Problem, start: float | None = None) -> Row:
+def measured(family: str, found: FoundForm | str, problem: Problem, start: float | None = None) -> SearchRow:
     """Return what a family found, on validation pairs."""
     seconds = 0.0 if start is None else time.perf_counter() - start
     if isinstance(found, str):
-        return Row(family, None, None, found, seconds)
+        return SearchRow(family, None, None, found, seconds)
     check = problem.val.part(slice(CHECK_IMAGES))
-    return Row(family, found, attempt(found.layers, [check], found.params), "", seconds)
+    return SearchRow(family, found, attempt(found.layers, [check], found.params), "", seconds)
 
 
-def free(row: Row) -> bool:
+def free(row: SearchRow) -> bool:
     """Return whether it is made of full matrices, or of a plain network."""
     full = Separable | SeparableSum | Unstructured
     return row.form is not None and any(isinstance(layer, full) for layer in row.form.layers)
 
 
-def fixed(row: Row) -> bool:
+def fixed(row: SearchRow) -> bool:
     """Return whether it serves images of one size only."""
     single = FixedResampling | PositionalGain | Scattered
     return row.form is not None and any(isinstance(layer, single) for layer in row.form.layers)
 
 
-def exact(row: Row) -> bool:
+def exact(row: SearchRow) -> bool:
     return row.trial is not None and row.trial.differing == 0
 
 
-def faithful(row: Row, problem: Problem) -> bool:
+def faithful(row: SearchRow, problem: Problem) -> bool:
     """Return whether it differs in roundings only, so that richer families would only repeat it."""
     limit = 1 if problem.train.quantized else 1e-5
     return row.trial is not None and row.trial.differing <= 0.01 and row.trial.largest <= limit
 
 
-def best(rows: Sequence[Row], problem: Problem) -> Row | None:
+def best(rows: Sequence[SearchRow], problem: Problem) -> SearchRow | None:
     """Return the row whose validation values differ least; among equals, one for any size, and one that is cheap to
     run.
 
@@ -193,7 +202,7 @@ def spatial(problem: Problem) -> Iterator[Families]:
     yield windowed(problem)
     yield unsharp(problem)
     yield tapped(problem)
-    yield resampled(problem)
+    yield separable_forms(problem)
     yield filtered(problem)
     yield scattered(problem)
 
@@ -210,7 +219,7 @@ def joined(families: Families, first: list[Layer], last: list[Layer]) -> Familie
             yield words + name, replace(found, layers=layers, params=params)
 
 
-def pointwise_part(problem: Problem) -> Form | None:
+def pointwise_part(problem: Problem) -> FoundForm | None:
     """Return what the teacher does to images of one color, if that is a pointwise map of levels, and not the
     identity."""
     if problem.ask is None or not problem.train.quantized or problem.train.inputs.dtype != torch.uint8:
@@ -239,7 +248,7 @@ def pointwise_part(problem: Problem) -> Form | None:
     # Every gray level must be among those that a table is read from.
     small = replace(problem, train=pixels, val=pixels, probes=(), ask=ask, history=[])
     for _, found in pointwise(small):
-        if isinstance(found, Form) and attempt(found.layers, [small.val]).differing == 0:
+        if isinstance(found, FoundForm) and attempt(found.layers, [small.val]).differing == 0:
             return None if is_identity(found.layers) else found
     return None
 
@@ -256,7 +265,7 @@ def behind(layers: list[Layer], problem: Problem) -> Problem:
     """Return what is left to learn behind layers that are known."""
 
     def pass_on(part: Labelled) -> Labelled:
-        return Labelled(run(layers, part), part.targets)
+        return Labelled(run_layers(layers, part), part.targets)
 
     probes = [pass_on(part) for part in problem.probes]
     return replace(problem, train=pass_on(problem.train), val=pass_on(problem.val), probes=probes, ask=None)

@@ -19,7 +19,7 @@ from learned_transforms.trainer.optim.kernel import Sized, fit_kernel, kernel_lo
 from learned_transforms.trainer.optim.snap import snap
 from learned_transforms.trainer.optim.training import Settings, score
 from learned_transforms.trainer.search.choosing import (
-    COPY,
+    COPYING,
     RANK_IMAGES,
     SHAPES,
     Candidate,
@@ -27,15 +27,21 @@ from learned_transforms.trainer.search.choosing import (
     arithmetics,
     is_identity,
     rank,
-    select,
+    select_kernel,
     shipped_kernels,
 )
-from learned_transforms.trainer.search.placement import UNROUNDED, WHOLE, Placement, placements, resampling
+from learned_transforms.trainer.search.placement import (
+    UNROUNDED,
+    WHOLE_PLACEMENT,
+    ResizePlacement,
+    placements,
+    resampling,
+)
 from learned_transforms.trainer.search.pointwise import best_map, fit_mix
 from learned_transforms.trainer.search.problem import (
     CHECK_IMAGES,
     Ask,
-    Form,
+    FoundForm,
     Grid,
     Labelled,
     Problem,
@@ -43,7 +49,7 @@ from learned_transforms.trainer.search.problem import (
     attempt,
     flat,
     mismatch,
-    run,
+    run_layers,
 )
 from learned_transforms.trainer.search.prune import SMALL, SMALL_FLOAT, thinned
 from learned_transforms.trainer.search.recognize import STRAIGHT, Geometry, as_whole, estimate_kernel, recognize
@@ -97,7 +103,7 @@ EXPLAINED = 50.0
 """Mean square, in levels, that rounding and clamping between the passes may leave to free matrices."""
 
 
-def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+def separable_forms(problem: Problem) -> Iterator[tuple[str, FoundForm | str]]:
     """Free matrices first; then what they are recognized as."""
     unit = 1.0 if problem.train.quantized else NOISE_FREE * float(problem.train.targets.double().square().mean())
     most = FREE_VALUES if problem.train.quantized else FREE_VALUES // 3  # Less noise needs fewer images.
@@ -125,17 +131,17 @@ def resampled(problem: Problem) -> Iterator[tuple[str, Form | str]]:
     known = None if problem.rules is None else Ruled(rules=problem.rules).lines(size)
     noisy = problem.ask is None and left > problem.unit**2
     readings = recognize(thin.rows, thin.columns, known, NOISY_STRAIGHT if noisy else STRAIGHT)
-    found: Form | str = readings if isinstance(readings, str) else "no place"
+    found: FoundForm | str = readings if isinstance(readings, str) else "no place"
     read = [] if isinstance(readings, str) else readings
     shown = read or [as_whole(thin.rows, thin.columns)]
     for form_of, geometry in (*product([shipped_form], shown), *product([kernel_form], read)):
         made = form_of(thin, geometry, loud) if form_of is shipped_form else kernel_form(thin, geometry, problem, loud)
         # Why a kernel that was recognized does not do says more than that no shipped one does.
-        if isinstance(made, Form) or form_of is kernel_form:
+        if isinstance(made, FoundForm) or form_of is kernel_form:
             found = made
-        if isinstance(made, Form):
+        if isinstance(made, FoundForm):
             break
-    copied = isinstance(found, Form) and not any(isinstance(layer, Resampling) for layer in found.layers)
+    copied = isinstance(found, FoundForm) and not any(isinstance(layer, Resampling) for layer in found.layers)
     yield "crop" if copied else "kernel", found
     yield "matrices", snapped_form(thin, loud.train.rich(most), loud)
 
@@ -152,7 +158,7 @@ def subdued(problem: Problem, ask: Ask) -> Problem:
     return replace(problem, train=soft(train), val=soft(val), probes=[soft(part) for part in problem.probes])
 
 
-def free_form(problem: Problem, settings: Settings, most_values: int | None = None) -> Form:
+def free_form(problem: Problem, settings: Settings, most_values: int | None = None) -> FoundForm:
     """Free row, column and channel matrices."""
     most = None if most_values is None else max(100, most_values // problem.train.inputs[0].numel())
     dtype = torch.float32 if problem.train.quantized else torch.float64
@@ -161,10 +167,10 @@ def free_form(problem: Problem, settings: Settings, most_values: int | None = No
     problem.history.extend(history)
     free = free.cpu()
     free.arithmetic = problem.train.rounded
-    return Form.plain(free)
+    return FoundForm.plain(free)
 
 
-def kernel_form(start: Separable, geometry: Geometry, problem: Problem, loud: Problem) -> Form | str:
+def kernel_form(start: Separable, geometry: Geometry, problem: Problem, loud: Problem) -> FoundForm | str:
     """Place, refit, snap and select: the kernel form of a separable network, or the reason why there is none.
 
     Args:
@@ -186,7 +192,7 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem, loud: Pr
     others = [p.flip(geometry.flips) for p, q in zip(loud.probes, flipped, strict=True) if id(q) in told]
     checks = [loud.val.flip(geometry.flips).part(slice(CHECK_IMAGES)), *others]
     fitted, weight, ask = None, start.weight.detach(), undo_flips(problem.ask, geometry)
-    kernels = [COPY]
+    kernels = [COPYING]
     if placement.resized:
         many = [p for p in probes if len(p.inputs) > HELD_OUT_PROBES]
         sets = [s.floats(torch.float64) for s in (rich, *(p.part(slice(HELD_OUT_PROBES, None)) for p in many))]
@@ -201,13 +207,13 @@ def kernel_form(start: Separable, geometry: Geometry, problem: Problem, loud: Pr
         kernels += shipped_kernels(problem, shift)
     # Thousands of short sums: on busy cores, threads would wait for each other longer than they work.
     shown = loud.train.flip(geometry.flips).rich(most)
-    best, trials = threaded(1, partial(select, kernels, placement, weight, shown, checks, ask))
+    best, trials = threaded(1, partial(select_kernel, kernels, placement, weight, shown, checks, ask))
     if placement.resized and fitted is None and best.trial.differing > FEW:
         return "no kernel explains the matrices"
     return formed(best, trials, geometry, placement, data.size, fitted)
 
 
-def shipped_form(start: Separable, geometry: Geometry, problem: Problem) -> Form | str:
+def shipped_form(start: Separable, geometry: Geometry, problem: Problem) -> FoundForm | str:
     """Return a shipped kernel that is richer than those that are fitted, if it leaves no difference."""
     data, held_out = problem.train.flip(geometry.flips), problem.val.flip(geometry.flips)
     kernels = [kernel for kernel in shipped_kernels(problem, geometry.shift) if kernel.intricate]
@@ -228,10 +234,10 @@ def formed(
     best: Candidate,
     trials: Sequence[Trial],
     geometry: Geometry,
-    placement: Placement,
+    placement: ResizePlacement,
     size: tuple[int, int],
     fitted: Tensor | None,
-) -> Form:
+) -> FoundForm:
     """Return the layers that a candidate comes to, its placement and flips among them."""
     chosen = cast(Resampling, best.layers[0])
     plain = Resampling(chosen.kernel, chosen.shift, chosen.arithmetic, chosen.width)
@@ -241,11 +247,11 @@ def formed(
         if on:
             parts.append((Flipping(), {"axis": axis}))
     notes = [f"flips (rows, columns): {geometry.flips}; grids 1/n: {best.grids}"]
-    notes += [str(placement)] if placement != WHOLE else []
+    notes += [str(placement)] if placement != WHOLE_PLACEMENT else []
     notes += ["the kernel is a shipped one, selected"] if best.shipped else []
     names = ("size", "axis", "start", "antialias")
     layers, params = [layer for layer, _ in parts], [given for _, given in parts]
-    return Form(layers, params, trials, names, best.grids, fitted, notes)
+    return FoundForm(layers, params, trials, names, best.grids, fitted, notes)
 
 
 def place(
@@ -254,8 +260,8 @@ def place(
     images: Tensor,
     output: tuple[int, int],
     probes: Sequence[Labelled],
-    rules: Sequence[Placement] | None = None,
-) -> tuple[Placement, Sequence[Labelled]] | str:
+    rules: Sequence[ResizePlacement] | None = None,
+) -> tuple[ResizePlacement, Sequence[Labelled]] | str:
     """Return the rule that images of other sizes bear out, and those that tell; or why there is none.
 
     ``rules`` are those that come into question; None: those of the geometry.
@@ -269,8 +275,8 @@ def place(
         ]
     if not rules:
         return "a filter, and no kernel, explains the matrices"
-    if rules == [WHOLE]:
-        return WHOLE, probes
+    if rules == [WHOLE_PLACEMENT]:
+        return WHOLE_PLACEMENT, probes
     kernel = estimate_kernel(geometry, *PLACING).to(images.device)
     losses = []
     for rule in rules:
@@ -295,7 +301,7 @@ def place(
 def refit(
     start: Separable,
     geometry: Geometry,
-    placement: Placement,
+    placement: ResizePlacement,
     sets: Sequence[Sized],
     val_sets: Sequence[Sized],
     problem: Problem,
@@ -338,7 +344,7 @@ def free_loss(network: Separable, geometry: Geometry | None, part: Sized) -> flo
 
 
 def snap_geometry(
-    layer: Resampling, weight: Tensor, bias: Tensor, placement: Placement, sets: Sequence[Sized], unit: float
+    layer: Resampling, weight: Tensor, bias: Tensor, placement: ResizePlacement, sets: Sequence[Sized], unit: float
 ) -> tuple[list[tuple[Grid, Tensor]], Tensor]:
     """Return the simplest kernels, and the simplest shift, that do as well as the fitted ones; no rounding modelled."""
 
@@ -353,7 +359,7 @@ def snap_geometry(
     return snap(fitted, lambda k: loss(k, shift), near, floor, 8), shift
 
 
-def snapped_form(thin: Separable, rich: Labelled, problem: Problem) -> Form:
+def snapped_form(thin: Separable, rich: Labelled, problem: Problem) -> FoundForm:
     """Thinned matrices on the grid and in the arithmetic that fit best.
 
     Args:
@@ -381,7 +387,7 @@ def snapped_form(thin: Separable, rich: Labelled, problem: Problem) -> Form:
         scored = []
         for (grid, found), arithmetic in product(grids, arithmetics(rich, plain)):
             layer = FixedResampling(*split(found), arithmetic)
-            output = run([layer], part)
+            output = run_layers([layer], part)
             left = mismatch(output, part.targets) if plain else fit_mix(flat(output), part.targets)[2]
             scored.append((left, grid, layer))
         return [(grid, layer) for _, grid, layer in sorted(scored, key=lambda entry: entry[0])[:2]]
@@ -389,7 +395,7 @@ def snapped_form(thin: Separable, rich: Labelled, problem: Problem) -> Form:
     forms = []
     if is_identity(thin.weight):
         for grid, layer in ranked(plain=True):
-            forms.append(Form([layer], [{}], [attempt([layer], [check])], grids={"rows, columns": grid}))
+            forms.append(FoundForm([layer], [{}], [attempt([layer], [check])], grids={"rows, columns": grid}))
     if not any(form.trials[0].differing == 0 for form in forms):
         for grid, layer in ranked(plain=False):
             form = best_map([layer], replace(problem, train=rich, val=check))

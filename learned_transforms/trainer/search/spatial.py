@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from learned_transforms.ir.ops import BORDERS
+from learned_transforms.ir.ops import FILTER_BORDERS
 from learned_transforms.layers.filter import Filtering
 from learned_transforms.layers.fixed_size import Scattered
 from learned_transforms.trainer.data.bundled import noise
@@ -18,7 +18,7 @@ from learned_transforms.trainer.optim.fit import fit_intervals, least_squares, s
 from learned_transforms.trainer.optim.snap import on_grid, snapped
 from learned_transforms.trainer.optim.training import score
 from learned_transforms.trainer.search.arithmetics import FLOATS, SUM_LEVELS
-from learned_transforms.trainer.search.problem import Form, Labelled, Problem, attempt
+from learned_transforms.trainer.search.problem import FoundForm, Labelled, Problem, attempt
 
 REACHES = (1, 2, 3, 5, 7)
 """Of windows, in pixels: a window is one more than twice as wide."""
@@ -53,7 +53,7 @@ NUDGE = 2.0**-9
 """In levels: keeps sums that should be whole from being truncated to the level below."""
 
 
-def windowed(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+def windowed(problem: Problem) -> Iterator[tuple[str, FoundForm | str]]:
     """Yield a window that slides over the image: blurs, sharpening, edges."""
     c_in, c_out = problem.channels
     if not problem.same_size or c_in != c_out:
@@ -92,7 +92,7 @@ def fit_window(problem: Problem, reach: int) -> tuple[Tensor, float]:
     return found[0, :-1].view(2 * reach + 1, -1), score(found @ inputs, targets[None])[0]
 
 
-def best_window(weights: Tensor, problem: Problem) -> Form:
+def best_window(weights: Tensor, problem: Problem) -> FoundForm:
     """Return the window snapped, with the arithmetic and the border with which the fewest values differ."""
     reach = len(weights) // 2
     if problem.train.quantized:
@@ -106,15 +106,15 @@ def best_window(weights: Tensor, problem: Problem) -> Form:
         [(divisor, on_grid(weights, divisor)), *near_grids(weights)], arithmetics
     ):
         if values.any():
-            layer = Filtering(trimmed(values), BORDERS[0], arithmetic)
+            layer = Filtering(trimmed(values), FILTER_BORDERS[0], arithmetic)
             tried.append((attempt([layer], [few]).worth, grid, layer))
     _, grid, chosen = min(tried, key=lambda entry: entry[0])
-    layers = [Filtering(chosen.weights, border, chosen.arithmetic) for border in BORDERS]
+    layers = [Filtering(chosen.weights, border, chosen.arithmetic) for border in FILTER_BORDERS]
     trials = [attempt([layer], [check]) for layer in layers]
     layer = layers[min(range(len(layers)), key=lambda i: trials[i].worth)]
     height, width = layer.weights.shape
     notes = [f"window of {height} x {width}, border: {layer.border}"]
-    return Form([layer], [{}], trials, grids={"weights": grid}, notes=notes)
+    return FoundForm([layer], [{}], trials, grids={"weights": grid}, notes=notes)
 
 
 def common_divisor(weights: Tensor) -> int:
@@ -136,12 +136,12 @@ def near_grids(weights: Tensor) -> list[tuple[int | None, Tensor]]:
     return [*found[:MOST_GRIDS], (None, weights)]
 
 
-def scattered(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+def scattered(problem: Problem) -> Iterator[tuple[str, FoundForm | str]]:
     """Free weights from anywhere in the image, of which few are not 0: rotations, distortions, permutations."""
     yield "sparse map", sparse_form(problem)
 
 
-def sparse_form(problem: Problem) -> Form | str:
+def sparse_form(problem: Problem) -> FoundForm | str:
     c_in, c_out = problem.channels
     if c_in != c_out:
         return "outputs have other channels than inputs"
@@ -215,7 +215,7 @@ def refine(x: Tensor, y: Tensor, index: Tensor, count: Tensor) -> tuple[Tensor, 
     return weights[:, :-1], weights[:, -1]
 
 
-def best_sparse(index: Tensor, weights: Tensor, bias: Tensor, problem: Problem) -> Form:
+def best_sparse(index: Tensor, weights: Tensor, bias: Tensor, problem: Problem) -> FoundForm:
     """Return the weights snapped, with the arithmetic and the bias with which the fewest values differ."""
     h, w = problem.train.inputs.shape[-2:]
     check = problem.val.part(slice(CHECK_IMAGES))
@@ -226,7 +226,7 @@ def best_sparse(index: Tensor, weights: Tensor, bias: Tensor, problem: Problem) 
             layer = Scattered(index, values, offset, (h, w), problem.train.size, arithmetic)
             tried.append((attempt([layer], [check]), grid, layer))
     trial, grid, layer = min(tried, key=lambda entry: entry[0].worth)
-    return Form([layer], [{}], [trial], grids={"weights": grid}, notes=[f"{index.shape[1]} weights an output"])
+    return FoundForm([layer], [{}], [trial], grids={"weights": grid}, notes=[f"{index.shape[1]} weights an output"])
 
 
 def offsets(bias: Tensor, rounding: str) -> Sequence[Tensor]:

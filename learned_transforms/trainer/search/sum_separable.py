@@ -11,7 +11,7 @@ from learned_transforms.layers.fixed_size import SeparableSum
 from learned_transforms.trainer.optim.fit import least_squares
 from learned_transforms.trainer.optim.kernel import Sized
 from learned_transforms.trainer.optim.training import Score, Settings, score, train
-from learned_transforms.trainer.search.problem import CHECK_IMAGES, Form, Problem, attempt, flat
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, FoundForm, Problem, attempt, flat
 from learned_transforms.trainer.search.prune import SMALL, SMALL_FLOAT, fit_support
 from learned_transforms.trainer.search.separable import NOISE_FREE
 
@@ -30,12 +30,12 @@ FINE_SWEEPS = 3
 SHARP_SWEEPS, PUSH, FARTHEST = 10, 0.25, 32.0
 
 
-def summed(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+def summed(problem: Problem) -> Iterator[tuple[str, FoundForm | str]]:
     """Sums of more and more terms, as long as each is worth it."""
     yield "sum of separable maps", sum_form(problem)
 
 
-def sum_form(problem: Problem) -> Form | str:
+def sum_form(problem: Problem) -> FoundForm | str:
     pixels = problem.train.inputs[0].numel()
     part, val = (p.part(slice(max(60, ROUGH_VALUES // pixels))) for p in (problem.train, problem.val))
     data, held_out = part.floats(torch.float64), val.floats(torch.float64)
@@ -169,7 +169,7 @@ class SumFit:
         return score(self.weight @ planes, wanted)
 
 
-def rounded(fit: SumFit, problem: Problem) -> Form:
+def rounded(fit: SumFit, problem: Problem) -> FoundForm:
     """Return the sum with the rounding and the bias with which the fewest values differ."""
     check = problem.val.part(slice(CHECK_IMAGES))
     rows, columns, weight = (part.cpu() for part in fit.split())
@@ -180,4 +180,4 @@ def rounded(fit: SumFit, problem: Problem) -> Form:
     layers = [SeparableSum(rows, columns, weight, b, how) for how, b in product(arithmetics, biases)]
     trials = [attempt([layer], [check]) for layer in layers]
     layer = layers[min(range(len(layers)), key=lambda i: trials[i].worth)]
-    return Form([layer], [{}], trials, notes=[f"a sum of {fit.terms} separable maps"])
+    return FoundForm([layer], [{}], trials, notes=[f"a sum of {fit.terms} separable maps"])

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from learned_transforms.errors import TeacherError
 from learned_transforms.ir.arithmetic import Arithmetic
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.base import Params
 from learned_transforms.layers.fixed_point import FixedPointResampling, taps_at
-from learned_transforms.layers.size_rules import Size
 from learned_transforms.trainer.optim.fit import least_squares
-from learned_transforms.trainer.search.blocks import size_of
+from learned_transforms.trainer.search.blocks import input_size
 from learned_transforms.trainer.search.filtered import places_of
-from learned_transforms.trainer.search.problem import CHECK_IMAGES, Ask, Form, Labelled, Problem, attempt
-from learned_transforms.trainer.sizes.ruled import size_param, whole
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, Ask, FoundForm, Labelled, Problem, attempt
+from learned_transforms.trainer.sizes.ruled import size_param, whole_answer
 
 ARITHMETIC = Arithmetic("float64", rounding="half_up")
 REACH, BITS = 4, range(6, 15)
@@ -57,12 +57,12 @@ Read = tuple[Tensor, Tensor]
 """Taps of an axis: how far each lies from its output, in pixels, and its value; float64 ``[outputs, 2 * REACH]``."""
 
 
-def tapped(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+def tapped(problem: Problem) -> Iterator[tuple[str, FoundForm | str]]:
     """Yield one kernel, on whatever fraction."""
     yield "fixed-point taps", taps_form(problem)
 
 
-def taps_form(problem: Problem) -> Form | str:
+def taps_form(problem: Problem) -> FoundForm | str:
     """Return the taps at many places, the fraction that they are multiples of, and the kernel behind them."""
     plain = any(not place.antialias for place in places_of(problem)) and problem.channels[0] == problem.channels[1]
     if not plain or not problem.train.quantized or problem.train.inputs.dtype != torch.uint8:
@@ -90,17 +90,21 @@ def taps_form(problem: Problem) -> Form | str:
         fractions = [bits for bits in fractions if bits >= layer.bits]
     if layer is None:
         return "the teacher takes no images of other sizes"
-    checks = [part for part in (problem.val.part(slice(CHECK_IMAGES)), *problem.probes) if seen(problem, size_of(part))]
+    checks = [
+        part for part in (problem.val.part(slice(CHECK_IMAGES)), *problem.probes) if seen(problem, input_size(part))
+    ]
     trial = attempt([layer], checks, [params])
     if trial.differing > FEW:
         return f"fixed-point taps leave {trial.differing:.1%} of values different"
     count = sum(taps.numel() for _, taps in axes)
-    return Form([layer], [params], [trial], ("size",), notes=[f"{count:,} taps were read, of {layer.bits} bits each"])
+    return FoundForm(
+        [layer], [params], [trial], ("size",), notes=[f"{count:,} taps were read, of {layer.bits} bits each"]
+    )
 
 
 def seen(problem: Problem, size: Size) -> bool:
     """Return whether all of the answer to an image of this size is seen."""
-    return problem.rules is None or whole(problem.rules, size)
+    return problem.rules is None or whole_answer(problem.rules, size)
 
 
 def asked(ask: Ask, problem: Problem, size: Size) -> Labelled | None:
@@ -121,7 +125,7 @@ def read(answers: Labelled) -> list[Read] | str:
     none."""
     # Taps need not sum to 1: of constants, nothing is asked.
     x, y = (levels - levels.mean((0, 1)) for levels in answers.floats(torch.float64))
-    row, column = (Side(n, m) for n, m in zip(size_of(answers), answers.size, strict=True))
+    row, column = (Side(n, m) for n, m in zip(input_size(answers), answers.size, strict=True))
     if not len(row.inside) or not len(column.inside):
         return []
     y = y[..., row.inside, :][..., column.inside]

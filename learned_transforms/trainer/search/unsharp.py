@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from learned_transforms.ir.ops import BORDERS
-from learned_transforms.layers.unsharp import DIFFERENCES, HIGHEST, UnsharpMasking
+from learned_transforms.ir.ops import FILTER_BORDERS
+from learned_transforms.layers.cube import HIGHEST
+from learned_transforms.layers.unsharp import DIFFERENCES, UnsharpMasking
 from learned_transforms.trainer.data.bundled import noise
 from learned_transforms.trainer.optim.fit import least_squares_inside
 from learned_transforms.trainer.optim.snap import snap, snapped
 from learned_transforms.trainer.search.arithmetics import SUM_LEVELS
-from learned_transforms.trainer.search.problem import CHECK_IMAGES, Form, Labelled, Problem, attempt
+from learned_transforms.trainer.search.problem import CHECK_IMAGES, FoundForm, Labelled, Problem, attempt
 from learned_transforms.trainer.search.spatial import patches, trimmed
 
 SIGMAS, FINER, ROUNDS = tuple(0.3 * 1.1**n for n in range(38)), 17, 4
@@ -50,12 +51,12 @@ SPECKS, SHARE = 128, 0.04
 NOTHING = torch.zeros(DIFFERENCES, dtype=torch.float64)
 
 
-def unsharp(problem: Problem) -> Iterator[tuple[str, Form | str]]:
+def unsharp(problem: Problem) -> Iterator[tuple[str, FoundForm | str]]:
     """Boxes of each width, and a window that is a product of rows and columns."""
     yield "unsharp mask", unsharp_form(problem)
 
 
-def unsharp_form(problem: Problem) -> Form | str:
+def unsharp_form(problem: Problem) -> FoundForm | str:
     inputs = problem.train.inputs
     if inputs.shape != problem.train.targets.shape or not problem.train.quantized or inputs.dtype != torch.uint8:
         return "outputs have another shape than inputs, or are no levels"
@@ -69,14 +70,14 @@ def unsharp_form(problem: Problem) -> Form | str:
         return f"equal differences from smoothed images differ by a mean square of {best:.3g} levels"
     layer = next(layer for layer, loss in zip(layers, losses, strict=True) if loss <= ALIKE * best)
     check = problem.val.part(slice(CHECK_IMAGES))
-    borders = (None,) if layer.border is None else BORDERS
+    borders = (None,) if layer.border is None else FILTER_BORDERS
     made = [alike(layer, *chosen) for chosen in product(changes_of(layer, many(problem)), borders)]
     trials = [attempt([each], [check]) for each in made]
     least = min(range(len(made)), key=lambda i: trials[i].worth)
     if trials[least].differing > FEW:
         return f"a table of differences from smoothed images leaves {trials[least].differing:.1%} of values different"
     smoothing = f"boxes of sigma {float(layer.sigma):.6g}" if layer.border is None else "a window"
-    return Form([made[least]], [{}], trials, notes=[f"compared with the image that {smoothing} smoothed"])
+    return FoundForm([made[least]], [{}], trials, notes=[f"compared with the image that {smoothing} smoothed"])
 
 
 def boxes(part: Labelled) -> UnsharpMasking:
@@ -111,7 +112,7 @@ def windows(problem: Problem) -> Iterator[UnsharpMasking]:
         return
     for near, arithmetic in product(whole_sums(sides), SUM_LEVELS):
         window = trimmed(torch.outer(*near))
-        yield UnsharpMasking(NOTHING, window=window, border=BORDERS[0], arithmetic=arithmetic)
+        yield UnsharpMasking(NOTHING, window=window, border=FILTER_BORDERS[0], arithmetic=arithmetic)
 
 
 def whole_sums(sides: Tensor) -> list[Tensor]:

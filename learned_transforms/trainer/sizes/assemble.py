@@ -10,10 +10,10 @@ from learned_transforms.layers.pointwise import Lookup
 from learned_transforms.trainer.data.asking import ask
 from learned_transforms.trainer.data.quantization import Levels
 from learned_transforms.trainer.data.sources import Pairs, Teacher
-from learned_transforms.trainer.search.placement import Placed
-from learned_transforms.trainer.search.problem import Form, Problem
-from learned_transforms.trainer.search.search import Row
-from learned_transforms.trainer.sizes.ruled import Ruled, behind, finished, whole
+from learned_transforms.trainer.search.placement import PlacedResampling
+from learned_transforms.trainer.search.problem import FoundForm, Problem
+from learned_transforms.trainer.search.search import SearchRow
+from learned_transforms.trainer.sizes.ruled import Ruled, behind, finished, whole_answer
 
 MOST_VALUES = 40_000_000
 """Values of whole answers that a certificate is measured on, where only parts of them were learned from."""
@@ -23,20 +23,20 @@ LEARNED = ("frame", "place", "fill", "levels")
 """Names of params that follow from rules for sizes."""
 
 
-def serves(form: Form, problem: Problem) -> bool:
+def serves(form: FoundForm, problem: Problem) -> bool:
     """Return whether a form that was found can give whole answers: not so if it knows only some rows of them."""
     rules, inputs = problem.rules, problem.train.inputs
-    if rules is None or whole(rules, (inputs.shape[-2], inputs.shape[-1])):
+    if rules is None or whole_answer(rules, (inputs.shape[-2], inputs.shape[-1])):
         return True
-    return any(isinstance(layer, Placed) and isinstance(layer.placement, Ruled) for layer in form.layers)
+    return any(isinstance(layer, PlacedResampling) and isinstance(layer.placement, Ruled) for layer in form.layers)
 
 
-def without_form(row: Row) -> Row:
+def without_form(row: SearchRow) -> SearchRow:
     """Return the row of a form that gives no whole answers."""
     return replace(row, form=None, trial=None, reason=f"{row}; of every few rows only")
 
 
-def assembled(form: Form, levels: Levels, pairs: Pairs) -> Network:
+def assembled(form: FoundForm, levels: Levels, pairs: Pairs) -> Network:
     """Return the network of a form: its layers, the levels behind them, and what puts them into the frame of the
     answer."""
     if pairs.rules is None:

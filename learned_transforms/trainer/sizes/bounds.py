@@ -10,10 +10,10 @@ from torch import Tensor
 from learned_transforms.certificate import FLOAT_TOLERANCE, TIES, Certificate
 from learned_transforms.errors import LearnedTransformsError
 from learned_transforms.images.formats import to_tensor
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.fixed_size import SINGLE
-from learned_transforms.layers.letterbox import RequireSize, permits, permitted
+from learned_transforms.layers.letterbox import RequireSize, permits, sizes_in_words
 from learned_transforms.layers.network import Network
-from learned_transforms.layers.size_rules import Size
 from learned_transforms.plain import LONGEST
 from learned_transforms.trainer.data.asking import ask, stack
 from learned_transforms.trainer.data.bundled import checkerboards, edges, noise, photo, photo_patches, saturated
@@ -72,7 +72,7 @@ class Bounds:
         if len(self.held) > 1:
             least, most = (choose(self.held, key=lambda size: size[0] * size[1]) for choose in (min, max))
             asked = f"held at {len(self.held)} sizes from {least[0]} x {least[1]} to {most[0]} x {most[1]}"
-        return f"{'any size' if self.limits is None else permitted(self.limits)} ({asked})"
+        return f"{'any size' if self.limits is None else sizes_in_words(self.limits)} ({asked})"
 
 
 class Comparer:

@@ -11,9 +11,10 @@ from itertools import product
 from math import ceil, floor
 
 from learned_transforms.errors import EmptyImageError, TeacherError
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.letterbox import PLACES
-from learned_transforms.layers.size_rules import FORMS, KINDS, ROUNDINGS, Size, SizeRule
-from learned_transforms.trainer.sizes.layouts import Looker, Seen, Span
+from learned_transforms.layers.size_rules import RULE_FORMS, RULE_KINDS, RULE_ROUNDINGS, SizeRule
+from learned_transforms.trainer.sizes.layouts import LayoutSpan, Looker, SeenLayout
 from learned_transforms.trainer.sizes.rules import Place, Rules
 
 FIRST_SIZES = (
@@ -50,7 +51,7 @@ LOOSE = 0.4
 
 def learn_rules(looker: Looker) -> tuple[Rules, list[str]] | str:
     """Return the rules that explain what is seen of a teacher, with notes; or why there are none."""
-    seen: dict[Size, Seen] = {}
+    seen: dict[Size, SeenLayout] = {}
     reasons: dict[Size, str] = {}
     for size in FIRST_SIZES:
         found = looker.look(size)
@@ -118,7 +119,7 @@ def wide(size: Size) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def explained(seen: Sequence[Seen]) -> tuple[list[Rules], list[Seen]]:
+def explained(seen: Sequence[SeenLayout]) -> tuple[list[Rules], list[SeenLayout]]:
     """Hypotheses that explain all of these, or as many as lie below a bound, and those; simplest first."""
     left = hypotheses(seen)
     if left:
@@ -137,7 +138,7 @@ def explained(seen: Sequence[Seen]) -> tuple[list[Rules], list[Seen]]:
     return [], []
 
 
-def fits(rules: Rules, seen: Seen) -> bool:
+def fits(rules: Rules, seen: SeenLayout) -> bool:
     """Return whether rules explain what was seen of one size."""
     if rules.swapped != seen.swapped:
         return False
@@ -149,7 +150,7 @@ def fits(rules: Rules, seen: Seen) -> bool:
     return all(fits_axis(*pair) for pair in zip(layout, spans, rules.flips, strict=True))
 
 
-def fits_axis(place: Place, span: Span, flipped: bool) -> bool:
+def fits_axis(place: Place, span: LayoutSpan, flipped: bool) -> bool:
     if (place.frame, place.first, place.kept, flipped) != (span.frame, span.first, span.count, span.flipped):
         return False
     # As if the whole axis were resized, and cut afterwards.
@@ -186,7 +187,7 @@ def outcome(rules: Rules, size: Size) -> tuple[Place, Place] | None:
         return None
 
 
-def hypotheses(seen: Sequence[Seen]) -> list[Rules]:
+def hypotheses(seen: Sequence[SeenLayout]) -> list[Rules]:
     """Rules that explain all that was seen, simplest first."""
     if len({(one.swapped, one.rows.flipped, one.columns.flipped) for one in seen}) > 1:
         return []
@@ -202,7 +203,7 @@ def hypotheses(seen: Sequence[Seen]) -> list[Rules]:
     return found
 
 
-def placed(seen: Sequence[Seen], rules: Rules) -> Iterator[Rules]:
+def placed(seen: Sequence[SeenLayout], rules: Rules) -> Iterator[Rules]:
     """Yield the same with each place that explains what was seen."""
     boxes = PLACES[:3] if rules.box is not None else PLACES[:1]
     if rules.frame is None:
@@ -215,7 +216,7 @@ def placed(seen: Sequence[Seen], rules: Rules) -> Iterator[Rules]:
             yield made
 
 
-def frames(seen: Sequence[Seen], base: Rules) -> Iterator[SizeRule | None]:
+def frames(seen: Sequence[SeenLayout], base: Rules) -> Iterator[SizeRule | None]:
     """Rules from the resized size to that of the answer."""
     pairs: list[tuple[Size, Size]] = []
     for one in seen:
@@ -248,7 +249,7 @@ Measured = tuple[Size, tuple[tuple[float, float], tuple[float, float]]]
 """A size, and the (least, most) lengths that its axes may be resized to."""
 
 
-def resizes(seen: Sequence[Seen], box: SizeRule | None) -> Iterator[SizeRule]:
+def resizes(seen: Sequence[SeenLayout], box: SizeRule | None) -> Iterator[SizeRule]:
     """Rules for the resized size that explain all that was seen, simplest first."""
     measured: list[Measured] = []
     for one in seen:
@@ -273,14 +274,14 @@ def candidates(measured: Sequence[Measured]) -> Iterator[SizeRule]:
     yield SizeRule("same")
     multiples = [1, *common_multiples(measured)]
     numbers = numbers_of(measured)
-    for kind in KINDS:
+    for kind in RULE_KINDS:
         for given in numbers.get(kind, ()):
             if kind in ("fixed", "between", "thumbnail"):
                 yield SizeRule(kind, given)
                 continue
             kept = kind in ("short", "long", "within", "cover")
-            forms, shrinks = (FORMS, (False, True)) if kept else (FORMS[:1], (False,))
-            for multiple, shrink, form, rounding in product(multiples, shrinks, forms, ROUNDINGS):
+            forms, shrinks = (RULE_FORMS, (False, True)) if kept else (RULE_FORMS[:1], (False,))
+            for multiple, shrink, form, rounding in product(multiples, shrinks, forms, RULE_ROUNDINGS):
                 if kind != "same" or multiple > 1:
                     yield SizeRule(kind, given, rounding, form, multiple, shrink)
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from learned_transforms.errors import TeacherError
-from learned_transforms.layers.size_rules import Size
+from learned_transforms.ir.sizing import Size
+from learned_transforms.trainer.data.quantization import LEVELS
 from learned_transforms.trainer.data.sources import Teacher, as_kind, as_tensor, in_float32
 
-LEVELS = 256
 FEWEST_LEVELS = 24
 """Levels that a teacher must keep apart for a ramp to be read."""
 
@@ -44,7 +44,7 @@ IRREGULAR = "answers depend on the image in no rectangle"
 
 
 @dataclass(frozen=True)
-class Span:
+class LayoutSpan:
     """What becomes of one axis of the input.
 
     Attributes:
@@ -65,7 +65,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenLayout:
     """What becomes of an image of one size.
 
     Attributes:
@@ -76,8 +76,8 @@ class Seen:
     """
 
     size: Size
-    rows: Span
-    columns: Span
+    rows: LayoutSpan
+    columns: LayoutSpan
     swapped: bool
     fill: tuple[float, ...] | None = None
 
@@ -118,7 +118,7 @@ class Looker:
     def __init__(self, teacher: Teacher, kind: str, channels: int) -> None:
         self.teacher, self.kind, self.channels = teacher, kind, channels
         self.curve: Curve | None = None
-        self.asked: dict[Size, Seen | str] = {}
+        self.asked: dict[Size, SeenLayout | str] = {}
 
     def ask(self, plane: Tensor) -> Tensor:
         """Return the answer to a gray image, given as uint8 ``[H, W]``.
@@ -137,7 +137,7 @@ class Looker:
             raise TeacherError(f"Expected one image [C, H, W] as the answer, got shape {tuple(answer.shape)}.")
         return in_float32(answer)
 
-    def look(self, size: Size) -> Seen | str:
+    def look(self, size: Size) -> SeenLayout | str:
         """Return what becomes of images of this size, or why that cannot be told."""
         if size not in self.asked:
             try:
@@ -146,7 +146,7 @@ class Looker:
                 self.asked[size] = str(error)
         return self.asked[size]
 
-    def measured(self, size: Size) -> Seen | str:
+    def measured(self, size: Size) -> SeenLayout | str:
         known = self.curve
         levels = PROBED if known is None else (known.low, (known.low + known.high) // 2, known.high)
         answers = [self.ask(torch.full(size, level, dtype=torch.uint8)) for level in levels]
@@ -167,7 +167,7 @@ class Looker:
         curve = self.curve
         frames = shown.shape
         window = slice(top, top + height), slice(left, left + width)
-        spans: list[tuple[Span, int]] = []
+        spans: list[tuple[LayoutSpan, int]] = []
         for axis in (0, 1):
             shares = self.shares(curve, ramp(size, axis, curve), window)
             along = int(shares.mean(0).std() > shares.mean(1).std())
@@ -187,14 +187,14 @@ class Looker:
             if ranges[0][1] - ranges[0][0] > UNSURE * ranges[0][0]:
                 return "the scale of images is not to be told"
             before = first if coarse.slope > 0 else frames[along] - first - count
-            spans.append((Span(size[axis], frames[along], before, count, *ranges, coarse.slope < 0), along))
+            spans.append((LayoutSpan(size[axis], frames[along], before, count, *ranges, coarse.slope < 0), along))
         if spans[0][1] == spans[1][1]:
             return "rows and columns are not told apart"
         around = stacked[0][:, ~shown]
         if around.numel() and not around.eq(around[:, :1]).all():
             return "what lies around the image has several values"
         fill = tuple(around[:, 0].tolist()) if around.numel() else None
-        return Seen(size, spans[0][0], spans[1][0], spans[0][1] == 1, fill)
+        return SeenLayout(size, spans[0][0], spans[1][0], spans[0][1] == 1, fill)
 
     def shares(self, curve: Curve, plane: Tensor, window: tuple[slice, slice]) -> np.ndarray:
         """Return how far each value of an answer lies along the levels of the curve, 0 to 1."""

@@ -12,14 +12,15 @@ from learned_transforms.errors import EmptyImageError, TeacherError
 from learned_transforms.images.formats import shape_of, to_tensor
 from learned_transforms.ir.indexing import Keep
 from learned_transforms.ir.ops import Gather, Shape, Stage
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.base import Layer, Params
 from learned_transforms.layers.geometry import Cropping, Flipping
 from learned_transforms.layers.grid import evaluate_on, settled_grid
 from learned_transforms.layers.letterbox import CropOrPad, Transpose
 from learned_transforms.layers.resize import Resampling
-from learned_transforms.layers.size_rules import Size, SizeRule
+from learned_transforms.layers.size_rules import SizeRule
 from learned_transforms.trainer.data.sources import Teacher
-from learned_transforms.trainer.search.placement import Line, Placed, Placement
+from learned_transforms.trainer.search.placement import Line, PlacedResampling, ResizePlacement
 from learned_transforms.trainer.sizes.rules import Place, Rules
 
 MOST_SAMPLES, SAMPLES = 72, 40
@@ -90,7 +91,7 @@ def partly(teacher: Teacher, rules: Rules) -> Teacher:
     return answer
 
 
-def whole(rules: Rules, size: Size) -> bool:
+def whole_answer(rules: Rules, size: Size) -> bool:
     """Return whether all of the image is learned from in the answer to an image of this size."""
     return all(samples(place).step == 1 for place in layout_of(rules, size))
 
@@ -123,7 +124,7 @@ SAME = Rules(SizeRule("same"))
 
 
 @dataclass(frozen=True)
-class Ruled(Placement):
+class Ruled(ResizePlacement):
     """A placement that follows rules, of which the part that is learned from is seen."""
 
     rules: Rules = SAME
@@ -134,7 +135,7 @@ class Ruled(Placement):
         return rows, columns
 
     def parts(self, layer: Resampling, output: Size) -> list[tuple[Layer, Params]]:
-        made = Placed(layer.kernel, layer.shift, layer.arithmetic, self, layer.width)
+        made = PlacedResampling(layer.kernel, layer.shift, layer.arithmetic, self, layer.width)
         made.picked = layer.picked
         return [(made, {"size": output})]
 
@@ -176,7 +177,7 @@ def finished(layers: Sequence[Layer], params: Sequence[Params]) -> list[tuple[La
     """Layers with what placements that follow rules come to for any size."""
     made: list[tuple[Layer, Params]] = []
     for layer, given in zip(layers, params, strict=True):
-        if not (isinstance(layer, Placed) and isinstance(layer.placement, Ruled)):
+        if not (isinstance(layer, PlacedResampling) and isinstance(layer.placement, Ruled)):
             made.append((layer, given))
             continue
         rules = layer.placement.rules

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.letterbox import offset
-from learned_transforms.layers.size_rules import Size, SizeRule
+from learned_transforms.layers.size_rules import SizeRule
 
 
 class Place(NamedTuple):

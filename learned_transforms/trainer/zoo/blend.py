@@ -21,12 +21,14 @@ from learned_transforms.trainer.optim.fit import least_squares
 from learned_transforms.trainer.optim.snap import snap
 from learned_transforms.trainer.optim.training import Settings
 from learned_transforms.trainer.search.pointwise import best_map
-from learned_transforms.trainer.search.problem import Labelled, Problem, Trial, labelled, run, select
+from learned_transforms.trainer.search.problem import Labelled, Problem, Trial, labelled, run_layers, select
 from learned_transforms.trainer.search.spatial import windowed
 
-ROUNDINGS: Sequence[Literal["truncate", "half_up", "half_even"]] = ("truncate", "half_up", "half_even")
-FLOATS = (Arithmetic("float32"), Arithmetic("float32", fma=True), Arithmetic("float64"))
-LEVELS = tuple(replace(arithmetic, rounding=rounding) for arithmetic in FLOATS for rounding in ROUNDINGS)
+BLEND_ROUNDINGS: Sequence[Literal["truncate", "half_up", "half_even"]] = ("truncate", "half_up", "half_even")
+BLEND_FLOATS = (Arithmetic("float32"), Arithmetic("float32", fma=True), Arithmetic("float64"))
+BLEND_LEVELS = tuple(
+    replace(arithmetic, rounding=rounding) for arithmetic in BLEND_FLOATS for rounding in BLEND_ROUNDINGS
+)
 """Candidate arithmetics."""
 
 MEANS = ("none", "half_up")
@@ -51,10 +53,10 @@ FEW, CHECKS = 4, 64
 SLACK = 0.02
 """Rise of the error that simpler terms may bring: roundings have a part in it that factors do not explain."""
 
-Teacher = Callable[..., Any]
+BlendTeacher = Callable[..., Any]
 
 
-def learn_blend(teacher: Teacher, kind: str) -> tuple[Blending, list[Trial]]:
+def learn_blend(teacher: BlendTeacher, kind: str) -> tuple[Blending, list[Trial]]:
     """Return the blend that a teacher computes, and what was tried.
 
     Args:
@@ -69,11 +71,13 @@ def learn_blend(teacher: Teacher, kind: str) -> tuple[Blending, list[Trial]]:
     other, means = other_end(teacher, kind, end)
     if means[0] is not None:
         mixing = Mixing(other["weight"], other["bias"], other["inner"])
-        end = Labelled(end.inputs, run([mixing], end).double().mean((1, 2, 3), keepdim=True).expand(end.inputs.shape))
+        end = Labelled(
+            end.inputs, run_layers([mixing], end).double().mean((1, 2, 3), keepdim=True).expand(end.inputs.shape)
+        )
     terms = learn_terms([(labelled(teacher, images, kind, factor), factor) for factor in LEARNED], end, bool(other))
     checks = [(labelled(teacher, images[:CHECKS], kind, factor), {"factor": factor}) for factor in CHECKED]
     forms = FORMS["blend"] if other else FORMS["blend"][:1]
-    candidates = product(forms, LEVELS if checks[0][0].quantized else FLOATS, means)
+    candidates = product(forms, BLEND_LEVELS if checks[0][0].quantized else BLEND_FLOATS, means)
     layers = [Blending(terms, arithmetic, form, mean=mean, **other) for form, arithmetic, mean in candidates]
     return select(layers, checks, FEW)
 
@@ -83,7 +87,7 @@ def shuffled(count: int, size: tuple[int, int]) -> Tensor:
     return training_images(count, size)[torch.randperm(count, generator=torch.Generator().manual_seed(0))]
 
 
-def other_end(teacher: Teacher, kind: str, end: Labelled) -> tuple[dict[str, Any], tuple[str | None, ...]]:
+def other_end(teacher: BlendTeacher, kind: str, end: Labelled) -> tuple[dict[str, Any], tuple[str | None, ...]]:
     """Return what makes the other end, as arguments of ``Blending``; and how its mean may be taken.
 
     Args:
@@ -112,13 +116,13 @@ def posed(pairs: Labelled, ask: Callable[[Tensor], Labelled] | None = None) -> P
     return Problem(pairs.part(slice(held_out)), pairs.part(slice(held_out, None)), (), ask, settings)
 
 
-def one_channel(teacher: Teacher, images: Tensor, kind: str) -> Labelled:
+def one_channel(teacher: BlendTeacher, images: Tensor, kind: str) -> Labelled:
     """Return the first channel of the other end."""
     end = labelled(teacher, images, kind, 0.0)
     return Labelled(end.inputs, end.targets[:, :1])
 
 
-def uniform(teacher: Teacher, kind: str) -> Problem:
+def uniform(teacher: BlendTeacher, kind: str) -> Problem:
     """Images of one color, which are their own mean."""
     generator = torch.Generator().manual_seed(1)
     colors = torch.randint(0, 256, (COLORS, 3, 1, 1), dtype=torch.uint8, generator=generator)

@@ -29,7 +29,16 @@ from learned_transforms.trainer.zoo.color import learn_colors
 from learned_transforms.trainer.zoo.model_card import readme
 from learned_transforms.trainer.zoo.parallel import all_threads, side_by_side
 from learned_transforms.trainer.zoo.resize import IMPULSE_SIZES, learn_resizes, marks
-from learned_transforms.trainer.zoo.teachers import KINDS, NAMES, TAKEN, TINTED, WARPED, opaque, resize, seed_pipeline
+from learned_transforms.trainer.zoo.teachers import (
+    TAKEN,
+    TEACHER_KINDS,
+    TEACHER_NAMES,
+    TINTED,
+    WARPED,
+    opaque,
+    resize,
+    seed_pipeline,
+)
 from learned_transforms.trainer.zoo.warp import learn_warps
 
 NAME, TWIN, EVERYTHING = "cifar10_gray28", "cifar10_gray28_upright", "torchvision"
@@ -42,11 +51,11 @@ DESCRIPTIONS = {
 }
 """What they do, in one line."""
 
-RESIZES = {"bicubic_224": "resize_bicubic", "lanczos_224": "resize_lanczos"}
+RESIZE_ROLES = {"bicubic_224": "resize_bicubic", "lanczos_224": "resize_lanczos"}
 """Names of weights that are one kernel, and its role."""
 
-RESIZED = (224, 224)
-SHIPPED = (*SEEDS, EVERYTHING, *RESIZES)
+RESIZED_SIZE = (224, 224)
+SHIPPED = (*SEEDS, EVERYTHING, *RESIZE_ROLES)
 """Names of all files, in the order in which they are built."""
 
 Learned = tuple[str, Layer, list[Trial]]
@@ -62,7 +71,7 @@ ROLES: dict[type, str] = {Resampling: "resize_bilinear", Mixing: "gray", Lookup:
 def learn(name: str, count: int, progress: bool = True, flips: bool = True, **options: Any) -> Result:
     """Learn one teacher of the seed, or of its twin without flips, from the bundled training images."""
     teacher = opaque(seed_pipeline(name, flips))
-    return retrain(teacher, training_images(count), kind=KINDS[name], count=count, progress=progress, **options)
+    return retrain(teacher, training_images(count), kind=TEACHER_KINDS[name], count=count, progress=progress, **options)
 
 
 def keyed(name: str, network: Network) -> dict[str, Layer]:
@@ -97,13 +106,13 @@ def taught(name: str, count: int, flips: bool) -> Weights:
 def learn_seed(count: int, progress: bool = True, title: str = NAME) -> Weights:
     """Learn every teacher of one of ``SEEDS`` from so many training images each; nothing is certified yet."""
     flips = title == NAME
-    found = side_by_side([partial(taught, name, count, flips) for name in KINDS], title, progress)
+    found = side_by_side([partial(taught, name, count, flips) for name in TEACHER_KINDS], title, progress)
     about = {
         "name": title,
         "description": DESCRIPTIONS[title],
-        "teachers": {name: [str(t) for t in seed_pipeline(name, flips)] for name in NAMES},
+        "teachers": {name: [str(t) for t in seed_pipeline(name, flips)] for name in TEACHER_NAMES},
         "settings": {"count": count, "photos": TRAINING_PHOTOS, "held out": HELD_OUT_PHOTOS},
-        "steps": {name: part.about for name, part in zip(KINDS, found, strict=True)},
+        "steps": {name: part.about for name, part in zip(TEACHER_KINDS, found, strict=True)},
     }
     layers = {key: layer for part in found for key, layer in part.layers.items()}
     provenance = {key: mark for part in found for key, mark in part.provenance.items()}
@@ -131,7 +140,7 @@ def build(
         before: for ``EVERYTHING``, layers to keep, with their certificates; only what it lacks is learned.
         again: keys of layers to learn all the same.
     """
-    if name in RESIZES:
+    if name in RESIZE_ROLES:
         return build_resize(name, certified, built)
     if name in SEEDS:
         weights = learn_seed(count, progress, name)
@@ -205,15 +214,15 @@ def build_resize(name: str, certified: int, built: Mapping[str, Weights]) -> Wei
     """Pillow's resize to 224 x 224 by one learned kernel.
 
     Args:
-        name: one of ``RESIZES``.
+        name: one of ``RESIZE_ROLES``.
         certified: held-out images of each group, and sizes, in the certificate.
         built: files that are there already, out of which the layer is taken.
     """
-    role = RESIZES[name]
+    role = RESIZE_ROLES[name]
     key = f"pil/{role}"
     layer, trials = learned_layer(key, built)
-    network = Network([layer], [{"size": RESIZED}], "pil", "pil", False)
-    transform, teacher = LearnedCompose([network]), opaque([resize("pil", role, RESIZED)])
+    network = Network([layer], [{"size": RESIZED_SIZE}], "pil", "pil", False)
+    transform, teacher = LearnedCompose([network]), opaque([resize("pil", role, RESIZED_SIZE)])
     network.certificate = compare(transform, teacher, seed_images(certified // 8), "pil")
     pipeline = [{"network": {"layers": ["0/0"], **network.describe()}}]
     provenance = {f"0/0.{number}": mark for number, mark in marks(layer).items()} | {"size": "given"}
@@ -254,5 +263,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in SHIPPED:
         path = options.out / f"{name}{weight_files.SUFFIX}"
         built[name] = built.get(name) or weight_files.load(path if path.is_file() else name)
-    seeds, alone = ({name: built[name] for name in names} for names in (SEEDS, RESIZES))
+    seeds, alone = ({name: built[name] for name in names} for names in (SEEDS, RESIZE_ROLES))
     (options.out / "README.md").write_text(readme(seeds, built[EVERYTHING], alone))

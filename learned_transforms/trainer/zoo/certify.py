@@ -32,10 +32,10 @@ from learned_transforms.trainer.zoo.nearest import coded
 from learned_transforms.trainer.zoo.parallel import all_threads
 from learned_transforms.trainer.zoo.teachers import (
     COLORS,
-    KINDS,
-    NAMES,
     RESIZES,
-    WARPS,
+    TEACHER_KINDS,
+    TEACHER_NAMES,
+    WARP_ROLES,
     Move,
     api_of,
     color,
@@ -44,7 +44,7 @@ from learned_transforms.trainer.zoo.teachers import (
     resize,
     seed_pipeline,
     to_float,
-    warp,
+    warp_teacher,
 )
 
 SIZES = ((28, 28), (224, 224), (100, 133), (57, 640), (400, 31), (256,))
@@ -156,7 +156,7 @@ def layer_comparisons(name: str, role: str, count: int, runs: Sequence[Path], we
     """Yield a layer alone: resizes to several sizes, gray on all 2^24 colors (floats: random ones), table on all
     levels."""
     api = api_of(name)
-    if role in WARPS:
+    if role in WARP_ROLES:
         yield from warp_comparisons(name, role, count, runs, weights)
     elif role in RESIZES or role in COLORS:
         compared = color_comparisons if role in COLORS else resize_comparisons
@@ -223,7 +223,7 @@ def warp_comparisons(name: str, role: str, count: int, runs: Sequence[Path], wei
     groups |= {group: list(images) for group, images in held_out_images(each, (61, 90), seed=3).items()}
     groups["other sizes"] = other_sizes(each)
     for move, fill in MOVED:
-        transforms = [warp(name, role, move, fill)]
+        transforms = [warp_teacher(name, role, move, fill)]
         yield learned(transforms, runs, weights), opaque(transforms), groups
 
 
@@ -242,7 +242,7 @@ def able(layer: Layer, role: str) -> list[Path]:
 
 def alone(layer: Layer, name: str, params: Params, path: Path) -> LearnedCompose:
     """Return one layer of a teacher as a pipeline of its own."""
-    kind = KINDS[name]
+    kind = TEACHER_KINDS[name]
     network = Network([layer], [params], kind, "pil" if kind == "pil" else "tensor", floats=kind == "float32")
     return LearnedCompose([network], backend=path.backend, fallback="error")
 
@@ -261,7 +261,9 @@ def certify_layer(
 ) -> Mapping[Path, Certificate]:
     """Return one layer of a teacher, such as ``uint8/gray``: on the first path with all images, on the others with
     fewer."""
-    return join(layer_comparisons(name, role, count, runs, weights), KINDS[name], enumerated(name, role), STRIDE)
+    return join(
+        layer_comparisons(name, role, count, runs, weights), TEACHER_KINDS[name], enumerated(name, role), STRIDE
+    )
 
 
 def enumerated(name: str, role: str) -> bool:
@@ -284,7 +286,7 @@ class Whole(NamedTuple):
 
 
 SEED = {
-    "pipeline": Whole(seed_pipeline, seed_images, tuple(NAMES)),
+    "pipeline": Whole(seed_pipeline, seed_images, tuple(TEACHER_NAMES)),
     "imagenet_eval": Whole(evaluation_pipeline, evaluation_images, ("uint8", "pil", "pil_v2")),
 }
 """By role: what is certified of the seed, and of ImageNet's evaluation."""
@@ -295,7 +297,7 @@ UPRIGHT = {"pipeline": SEED["pipeline"]._replace(make=partial(seed_pipeline, fli
 
 def certify_pipeline(name: str, whole: Whole, count: int, weights: Weights) -> Mapping[Path, Certificate]:
     """Return a pipeline on every path with all images."""
-    return join([pipeline_comparison(name, whole, count, paths(), weights)], NAMES[name])
+    return join([pipeline_comparison(name, whole, count, paths(), weights)], TEACHER_NAMES[name])
 
 
 def pipeline_comparison(name: str, whole: Whole, count: int, runs: Sequence[Path], weights: Weights) -> Comparison:

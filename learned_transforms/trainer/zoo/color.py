@@ -12,10 +12,10 @@ from learned_transforms.layers.color import FORMS, Blurring, Equalizing, Stretch
 from learned_transforms.trainer.optim.fit import least_squares
 from learned_transforms.trainer.optim.snap import snap
 from learned_transforms.trainer.search.problem import Labelled, Trial, labelled, select
-from learned_transforms.trainer.zoo.blend import FLOATS, LEVELS, SIZE, Teacher, learn_blend, shuffled
+from learned_transforms.trainer.zoo.blend import BLEND_FLOATS, BLEND_LEVELS, SIZE, BlendTeacher, learn_blend, shuffled
 from learned_transforms.trainer.zoo.hue import learn_turn
-from learned_transforms.trainer.zoo.nearest import simplest
-from learned_transforms.trainer.zoo.teachers import KINDS, color
+from learned_transforms.trainer.zoo.nearest import simplest_number
+from learned_transforms.trainer.zoo.teachers import TEACHER_KINDS, color
 
 BLURS = ((0.4, 5), (0.7, 9), (1.1, 9), (2.0, 15), (3.7, 23))
 """Sigma and size of the windows that the taps are learned from."""
@@ -41,7 +41,7 @@ CHECKS = 32
 STRETCHED, EQUALIZED = 400, 200
 """Images that ends, and levels and offset, are learned from."""
 
-Learner = Callable[[Teacher, str], tuple[Layer, list[Trial]]]
+Learner = Callable[[BlendTeacher, str], tuple[Layer, list[Trial]]]
 """From a teacher and the kind of its images to a layer, and what was tried."""
 
 
@@ -54,18 +54,18 @@ def mixed(count: int, size: tuple[int, int]) -> Tensor:
     return made.to(torch.uint8)
 
 
-def learn_stretch(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
+def learn_stretch(teacher: BlendTeacher, kind: str) -> tuple[Layer, list[Trial]]:
     """Return the stretch of each channel's range that a teacher of (image) computes, and what was tried."""
     check = labelled(teacher, mixed(STRETCHED, (24, 24)), kind)
     moved = (check.inputs.amax((-2, -1)) > check.inputs.amin((-2, -1))).flatten()
     planes = check.targets.double().flatten(0, 1)[moved]
     ends = torch.stack([planes.min(), planes.max()])
     ends = snap(ends, lambda values: float((values - ends).abs().max()), 0.0, 1e-6, 1)[0][1]
-    arithmetics = [a for a in (LEVELS if check.quantized else FLOATS) if not a.fma]
+    arithmetics = [a for a in (BLEND_LEVELS if check.quantized else BLEND_FLOATS) if not a.fma]
     return select([Stretching(ends, a, form) for form, a in product(FORMS["stretch"], arithmetics)], [(check, {})])
 
 
-def learn_equalize(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
+def learn_equalize(teacher: BlendTeacher, kind: str) -> tuple[Layer, list[Trial]]:
     """Levels and offset of the flat histogram that a teacher of (image) makes, and what they leave.
 
     For each number of levels, every entry of every table bounds the offset; the bounds agree for the right number.
@@ -81,7 +81,7 @@ def learn_equalize(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
         low = ((entries * step - below) / step)[used & (entries > 0)].max()
         high = (((entries + 1) * step - below) / step)[used].min()
         if low < high:
-            offset = torch.tensor([simplest(float(low), float(high))], dtype=torch.float64)
+            offset = torch.tensor([simplest_number(float(low), float(high))], dtype=torch.float64)
             return select([Equalizing(offset.new_tensor([levels]), offset)], [(check, {})])
     raise TeacherError("No number of levels explains the tables of the teacher.")
 
@@ -101,23 +101,23 @@ def tables(check: Labelled) -> tuple[Tensor, Tensor, Tensor, int]:
     return torch.cat(below), torch.cat(entries), torch.cat(largest), planes.shape[1]
 
 
-def learn_blur(teacher: Teacher, kind: str) -> tuple[Layer, list[Trial]]:
+def learn_blur(teacher: BlendTeacher, kind: str) -> tuple[Layer, list[Trial]]:
     """Return the blur of one kind of images: taps as the teacher of float64 has them, arithmetic and border as this
     one."""
     return blur(teacher, kind, learn_taps(color("float32", "gaussian_blur")))
 
 
-def blur(teacher: Teacher, kind: str, coefficients: Tensor) -> tuple[Blurring, list[Trial]]:
+def blur(teacher: BlendTeacher, kind: str, coefficients: Tensor) -> tuple[Blurring, list[Trial]]:
     """Known taps with the arithmetic and the border that fit a teacher of (image, sigma, size) best."""
     images = shuffled(CHECKS, SIZE)
     checks = [(labelled(teacher, images, kind, sigma, size), {"sigma": sigma, "size": size}) for sigma, size in BLURRED]
-    arithmetics = [a for a in (LEVELS if checks[0][0].quantized else FLOATS) if a.number == "float32"]
+    arithmetics = [a for a in (BLEND_LEVELS if checks[0][0].quantized else BLEND_FLOATS) if a.number == "float32"]
     best, trials = select([Blurring(coefficients, border, arithmetics[0]) for border in BORDERS], checks)
     best, more = select([Blurring(coefficients, best.border, arithmetic) for arithmetic in arithmetics], checks)
     return best, [*trials, *more]
 
 
-def learn_taps(teacher: Teacher) -> Tensor:
+def learn_taps(teacher: BlendTeacher) -> Tensor:
     """Coefficients ``[n]`` of the logarithm of taps, from answers to impulses; see ``ops.Blur``.
 
     Args:
@@ -167,4 +167,4 @@ def learn_colors(taken: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Laye
     """Every layer of color that kinds of images have, by key: ``kind/role``."""
     for name, roles in taken.items():
         for role in roles:
-            yield (f"{name}/{role}", *LEARNERS[role](color(name, role), KINDS[name]))
+            yield (f"{name}/{role}", *LEARNERS[role](color(name, role), TEACHER_KINDS[name]))

@@ -11,7 +11,7 @@ from learned_transforms.layers.color import FORMS, Turning
 from learned_transforms.layers.network import Network
 from learned_transforms.trainer.data.bundled import every_color
 from learned_transforms.trainer.search.problem import Labelled, Trial, labelled, select
-from learned_transforms.trainer.zoo.blend import COUNT, FLOATS, ROUNDINGS, SIZE, Teacher, shuffled
+from learned_transforms.trainer.zoo.blend import BLEND_FLOATS, BLEND_ROUNDINGS, COUNT, SIZE, BlendTeacher, shuffled
 
 TURNS = tuple(k / 96 for k in range(-48, 49))
 """Factors among which the one is found that turns one pure color into another."""
@@ -40,7 +40,7 @@ SPARED, ROUNDED = 1.25, 1e-5
 that many change with the rounding of one product."""
 
 
-def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
+def learn_turn(teacher: BlendTeacher, kind: str) -> tuple[Turning, list[Trial]]:
     """Return the turn of the hue that a teacher computes, and what was tried.
 
     Args:
@@ -57,15 +57,15 @@ def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
     x, y = products(seen, centres)
     one = torch.ones(1, dtype=torch.float64)
     if seen[0][0].quantized:
-        spans = {rounding: learn_span(x, y, rounding != "truncate") for rounding in ROUNDINGS[:2]}
+        spans = {rounding: learn_span(x, y, rounding != "truncate") for rounding in BLEND_ROUNDINGS[:2]}
         layers = [
             Turning(centres, one if steps else spans.get(rounding, spans["half_up"]), arithmetic, form, steps)
-            for rounding, steps, form in product(ROUNDINGS, STEPS, FORMS["turn"])
+            for rounding, steps, form in product(BLEND_ROUNDINGS, STEPS, FORMS["turn"])
             for arithmetic in (Arithmetic("float32", rounding=rounding),)
         ]
     else:
         span = (x @ y / (x @ x)).round(decimals=DIGITS)[None]
-        layers = [Turning(centres, span, FLOATS[0], form, 0) for form in FORMS["turn"]]
+        layers = [Turning(centres, span, BLEND_FLOATS[0], form, 0) for form in FORMS["turn"]]
     best, trials = select(layers, checks, FEW)
     least = min(trial.worth for trial in trials)
     rivals = [layer for layer, trial in zip(layers, trials, strict=True) if trial.worth == least]
@@ -80,7 +80,7 @@ def learn_turn(teacher: Teacher, kind: str) -> tuple[Turning, list[Trial]]:
     return best, [*trials, *more]
 
 
-def learn_centres(teacher: Teacher, kind: str) -> Tensor:
+def learn_centres(teacher: BlendTeacher, kind: str) -> Tensor:
     """Return the hue of each channel ``[3]``, in sixths of a turn from that of the first."""
     pure = (torch.eye(3) * 255).to(torch.uint8)[:, None]
     answers = torch.stack([labelled(teacher, [pure], kind, factor).targets[0, :, 0, 0].double() for factor in TURNS])
@@ -99,7 +99,7 @@ def products(seen: list[tuple[Labelled, float]], centres: Tensor) -> tuple[Tenso
         seen: images, what a factor makes of them, and that factor.
         centres: ``[3]``.
     """
-    layer = Turning(centres, torch.ones(1, dtype=torch.float64), FLOATS[0], FORMS["turn"][0], 0)
+    layer = Turning(centres, torch.ones(1, dtype=torch.float64), BLEND_FLOATS[0], FORMS["turn"][0], 0)
     values, answers = [], []
     for images, factor in seen:
         scale = 1 / 255 if images.quantized else 1.0

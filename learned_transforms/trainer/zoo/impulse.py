@@ -14,10 +14,10 @@ from learned_transforms.trainer.optim.snap import snap
 Part = tuple[Tensor, Tensor]
 """The matrix of a teacher at one size, rows summing to 1; and distances from the centres, in intervals of a kernel."""
 
-SHAPES = tuple((support, degree) for degree in (1, 3, 6, 9, 12, 15) for support in (1, 2, 3, 4))
+IMPULSE_SHAPES = tuple((support, degree) for degree in (1, 3, 6, 9, 12, 15) for support in (1, 2, 3, 4))
 """Kernels from simple to rich: (support, degree)."""
 
-WIDEST = max(support for support, _ in SHAPES)
+WIDEST = max(support for support, _ in IMPULSE_SHAPES)
 
 TOLERANCE = 1e-13
 """Root mean square error of the weights, of which a richer kernel must be more than twice as good."""
@@ -45,7 +45,7 @@ def learn_kernel(
     """
     parts = [impulse_weights(teacher, *pair, antialias, width) for pair in sizes]
     best: tuple[float, Tensor] | None = None
-    for support, degree in SHAPES:
+    for support, degree in IMPULSE_SHAPES:
         error, kernel = fit(parts, support, degree)
         if best is None or error < best[0] / 2:
             best = error, kernel

@@ -10,8 +10,8 @@ from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.zoo.certify import COLORED, EVERY, LARGER, LARGEST, MOVED, PARAMS, SIZES
 from learned_transforms.trainer.zoo.color import BLURS
 from learned_transforms.trainer.zoo.resize import IMPULSE_SIZES
-from learned_transforms.trainer.zoo.teachers import COLORS, RESIZES, WARPS
-from learned_transforms.trainer.zoo.warp import STRAIGHT
+from learned_transforms.trainer.zoo.teachers import COLORS, RESIZES, WARP_ROLES
+from learned_transforms.trainer.zoo.warp import STRAIGHT_MOVES
 
 
 def readme(seeds: Mapping[str, Weights], everything: Weights, alone: Mapping[str, Weights]) -> str:
@@ -27,7 +27,7 @@ def readme(seeds: Mapping[str, Weights], everything: Weights, alone: Mapping[str
     blurs = ", ".join(f"({sigma}, {length})" for sigma, length in BLURS)
     factors, turns = (", ".join(str(p["factor"]) for p in PARAMS[name]) for name in ("contrast", "hue"))
     windows = ", ".join(f"({p['sigma']}, {p['size'][0]}, {p['size'][1]})" for p in PARAMS["gaussian_blur"])
-    scales = ", ".join(str(move.scale) for move in STRAIGHT)
+    scales = ", ".join(str(move.scale) for move in STRAIGHT_MOVES)
     colored = [", ".join(str(factor) for factor in COLORED[name]) for name in ("saturation", "hue")]
     sections = "\n\n".join(section(name, made) for name, made in seeds.items())
     kernels = "\n".join(
@@ -86,7 +86,7 @@ Certificates of warps, on the same photos, patches, patterns and sizes, under {l
 {", ".join(str(move.angle) for move, _ in MOVED)}; scales {", ".join(str(move.scale) for move, _ in MOVED)}; shears
 {", ".join(str(move.shear) for move, _ in MOVED)}.
 
-{by_layer({key: c for key, c in everything.certificates.items() if role(key) in WARPS})}
+{by_layer({key: c for key, c in everything.certificates.items() if role(key) in WARP_ROLES})}
 
 ## {" and ".join(seeds)}
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from learned_transforms.errors import TeacherError
 from learned_transforms.ir.arithmetic import Arithmetic
 
-PLACES = (Arithmetic("float32"), Arithmetic("float64"), Arithmetic("float64", running=True))
+NEAREST_PLACES = (Arithmetic("float32"), Arithmetic("float64"), Arithmetic("float64", running=True))
 """How positions may be computed."""
 
 FINEST = 64
@@ -67,10 +67,10 @@ def learn_offset(teacher: Resizer, sizes: Sequence[tuple[int, int]]) -> Tensor:
             # Positions outside the image are moved to its edges, which bound nothing on that side.
             low = max(low, float(start[taken > 0].max()))
             high = min(high, float(stop[taken < n_in - 1].min()))
-    return torch.tensor([simplest(low, high)], dtype=torch.float64)
+    return torch.tensor([simplest_number(low, high)], dtype=torch.float64)
 
 
-def simplest(low: float, high: float) -> float:
+def simplest_number(low: float, high: float) -> float:
     """Return the number of the smallest denominator between two bounds, the lower one included."""
     for denominator in range(1, FINEST + 1):
         number = math.ceil(low * denominator) / denominator

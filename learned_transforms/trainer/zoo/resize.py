@@ -19,8 +19,8 @@ from learned_transforms.trainer.data.sources import as_kind
 from learned_transforms.trainer.search.choosing import GROUPED, RESAMPLE_LEVELS
 from learned_transforms.trainer.search.problem import Trial, labelled, select
 from learned_transforms.trainer.zoo.impulse import learn_kernel
-from learned_transforms.trainer.zoo.nearest import PLACES, coded, learn_offset
-from learned_transforms.trainer.zoo.teachers import KINDS, RESIZES, opaque, resize, resize_float64, resize_int32
+from learned_transforms.trainer.zoo.nearest import NEAREST_PLACES, coded, learn_offset
+from learned_transforms.trainer.zoo.teachers import RESIZES, TEACHER_KINDS, opaque, resize, resize_float64, resize_int32
 
 IMPULSE_SIZES = ((211, 127), (97, 61), (89, 151))
 """From and to: what kernels and offsets are learned from."""
@@ -80,7 +80,8 @@ def resampler(name: str, role: str, kernel: Tensor, width: float) -> tuple[Resam
     pairs = [((3, *shape), size) for shape, size in CHECKS]
     pairs += [] if antialias else [((1, *shape), size) for shape, size in GRAY_CHECKS]
     checks = [
-        labelled(opaque([resize(name, role, size)]), noise(2, shape, generator), KINDS[name]) for shape, size in pairs
+        labelled(opaque([resize(name, role, size)]), noise(2, shape, generator), TEACHER_KINDS[name])
+        for shape, size in pairs
     ]
     levels = [arithmetic for arithmetic in RESAMPLE_LEVELS if arithmetic.rounding != "none"]
     candidates = levels if checks[0].quantized else RESAMPLE_FLOATS
@@ -96,12 +97,14 @@ def picker(name: str, role: str) -> tuple[Picking, list[Trial]]:
     """Return the offset of a nearest-neighbor resize of one kind of images, its arithmetic, and what was tried."""
 
     def teacher(image: Tensor, size: tuple[int, int]) -> Tensor:
-        answer = to_tensor(opaque([resize(name, role, size)])(as_kind(image, KINDS[name])))
+        answer = to_tensor(opaque([resize(name, role, size)])(as_kind(image, TEACHER_KINDS[name])))
         return answer if answer.dtype == torch.uint8 else (answer * 255).round().to(torch.uint8)
 
     offset = learn_offset(teacher, IMPULSE_SIZES)
-    checks = [labelled(opaque([resize(name, role, (m, n))]), coded(n, m)[None], KINDS[name]) for n, m in PAIRS]
-    return select([Picking(offset, arithmetic) for arithmetic in PLACES], [(c, {"size": c.size}) for c in checks])
+    checks = [labelled(opaque([resize(name, role, (m, n))]), coded(n, m)[None], TEACHER_KINDS[name]) for n, m in PAIRS]
+    return select(
+        [Picking(offset, arithmetic) for arithmetic in NEAREST_PLACES], [(c, {"size": c.size}) for c in checks]
+    )
 
 
 def marks(layer: Layer) -> dict[str, str]:

@@ -16,10 +16,10 @@ from torchvision.transforms import v2
 from learned_transforms.choices import Kind
 from learned_transforms.transforms.warp import affine
 
-KINDS: dict[str, Kind] = {"uint8": "uint8", "pil": "pil", "uint8_v1": "uint8", "float32": "float32"}
+TEACHER_KINDS: dict[str, Kind] = {"uint8": "uint8", "pil": "pil", "uint8_v1": "uint8", "float32": "float32"}
 """By name of the teacher that weights are learned from: how it takes images."""
 
-NAMES = {**KINDS, "pil_v2": "pil"}
+TEACHER_NAMES = {**TEACHER_KINDS, "pil_v2": "pil"}
 """The same, with the teachers that are compared only."""
 
 RESIZES = {
@@ -65,13 +65,13 @@ COLORS = {
 }
 """By role: torchvision's function behind a layer of color."""
 
-TINTED = {name: tuple(r for r in COLORS if name != "float32" or r != "equalize") for name in KINDS}
+TINTED = {name: tuple(r for r in COLORS if name != "float32" or r != "equalize") for name in TEACHER_KINDS}
 """Roles of color that a teacher has: there is no histogram of floats."""
 
-WARPS = {"warp_nearest": "nearest", "warp_bilinear": "bilinear", "warp_bicubic": "bicubic"}
+WARP_ROLES = {"warp_nearest": "nearest", "warp_bilinear": "bilinear", "warp_bicubic": "bicubic"}
 """By role: the interpolation of a warp."""
 
-WARPED = {name: tuple(WARPS)[: 3 if name == "pil" else 2] for name in KINDS}
+WARPED = {name: tuple(WARP_ROLES)[: 3 if name == "pil" else 2] for name in TEACHER_KINDS}
 """Roles of warps that a teacher has."""
 
 INT32 = 2**30
@@ -160,7 +160,7 @@ class Move(NamedTuple):
     center: tuple[float, float]
 
 
-def warp(name: str, role: str, move: Move, fill: Sequence[float] = (0,)) -> Any:
+def warp_teacher(name: str, role: str, move: Move, fill: Sequence[float] = (0,)) -> Any:
     """torchvision's transform behind a warp, which draws nothing but this ``move``."""
     api = api_of(name)
     angle, scale, (x, y), center = move
@@ -168,7 +168,7 @@ def warp(name: str, role: str, move: Move, fill: Sequence[float] = (0,)) -> Any:
         (angle, angle),
         scale=(scale, scale),
         shear=(x, x, y, y),
-        interpolation=api.InterpolationMode(WARPS[role]),
+        interpolation=api.InterpolationMode(WARP_ROLES[role]),
         fill=list(fill),
         center=list(center),
     )
@@ -177,19 +177,19 @@ def warp(name: str, role: str, move: Move, fill: Sequence[float] = (0,)) -> Any:
 def matrix_of(name: str, move: Move, size: tuple[int, int]) -> tuple[float, ...]:
     """Return the matrix of a move for images of ``size`` (rows, columns): the rule of torchvision's draws, given."""
     api = "v1" if api_of(name) is v1 else "v2"
-    how = move.angle, (0, 0), move.scale, move.shear, size, KINDS[name], api, move.center
+    how = move.angle, (0, 0), move.scale, move.shear, size, TEACHER_KINDS[name], api, move.center
     return affine(*how).matrix
 
 
 def warp_float64(role: str, image: Tensor, move: Move) -> Tensor:
     """Warp float64 tensors ``[1, H, W]``, which torch rounds nowhere."""
-    made: Tensor = warp("float32", role, move)(image)
+    made: Tensor = warp_teacher("float32", role, move)(image)
     return made
 
 
 def warp_int32(role: str, image: Tensor, move: Move) -> Tensor:
     """Return the same in Pillow on images of 32-bit integers."""
-    made = np.array(warp("pil", role, move)(whole_numbers(image)))
+    made = np.array(warp_teacher("pil", role, move)(whole_numbers(image)))
     return torch.from_numpy(made).double()[None] / INT32
 
 

@@ -16,10 +16,18 @@ from learned_transforms.layers.warp import COPIES, Warping
 from learned_transforms.trainer.data.bundled import noise
 from learned_transforms.trainer.optim.snap import snap
 from learned_transforms.trainer.search.problem import Trial, labelled, select
-from learned_transforms.trainer.zoo.impulse import SHAPES, WIDEST, monomials, pieces_at
-from learned_transforms.trainer.zoo.teachers import KINDS, Move, matrix_of, opaque, warp, warp_float64, warp_int32
+from learned_transforms.trainer.zoo.impulse import IMPULSE_SHAPES, WIDEST, monomials, pieces_at
+from learned_transforms.trainer.zoo.teachers import (
+    TEACHER_KINDS,
+    Move,
+    matrix_of,
+    opaque,
+    warp_float64,
+    warp_int32,
+    warp_teacher,
+)
 
-STRAIGHT = tuple(Move(0.0, scale, (0.0, 0.0), (0.37, 0.37)) for scale in (165 / 128, 107 / 128, 247 / 128))
+STRAIGHT_MOVES = tuple(Move(0.0, scale, (0.0, 0.0), (0.37, 0.37)) for scale in (165 / 128, 107 / 128, 247 / 128))
 """What kernels are learned from: places along an axis at many distances from pixels. Draws are float32, and so are all
 numbers here."""
 
@@ -59,9 +67,9 @@ def kernel_for(role: str) -> Tensor:
         TeacherError: none explains them.
     """
     teacher, tolerance = TEACHERS[role]
-    seen = [weights_under(partial(teacher, role), move) for move in STRAIGHT]
+    seen = [weights_under(partial(teacher, role), move) for move in STRAIGHT_MOVES]
     weights, distance = (torch.cat(part) for part in zip(*seen, strict=True))
-    for width, (support, degree) in product(WIDTHS, ((1, 0), *SHAPES)):
+    for width, (support, degree) in product(WIDTHS, ((1, 0), *IMPULSE_SHAPES)):
         design = pieces_at(distance / width, support, degree)
         found = torch.linalg.lstsq(design, weights[:, None], driver="gelsd").solution[:, 0]
         if float((design @ found - weights).square().mean().sqrt()) > tolerance or (width < 1 and degree):
@@ -107,7 +115,7 @@ def learn_warp(name: str, role: str, kernel: Tensor) -> tuple[Layer, list[Trial]
     checks = []
     for size, move in product(SIZES, MOVES):
         images = noise(IMAGES, (3, *size), generator)
-        found = labelled(opaque([warp(name, role, move, FILL)]), images, KINDS[name])
+        found = labelled(opaque([warp_teacher(name, role, move, FILL)]), images, TEACHER_KINDS[name])
         checks.append((found, {"matrix": matrix_of(name, move, size), "fill": FILL}))
     levels = checks[0][0].quantized
     best: tuple[Layer, list[Trial]] = select(candidates(kernel, levels), checks)

@@ -37,7 +37,7 @@ class Entry(NamedTuple):
     helpers: tuple[str, ...] = ()
 
 
-Table = dict[str, Entry]
+Entries = dict[str, Entry]
 """Entries by qualified name; of names without a module, wherever they are defined."""
 
 

@@ -10,13 +10,13 @@ from torch import nn
 from torchvision.transforms import v2
 
 from learned_transforms.transforms.clients import lightly, open_clip, others, pillow, references, selfsupervised, timm
-from learned_transforms.transforms.clients.entries import Entry, Table, Views
+from learned_transforms.transforms.clients.entries import Entries, Entry, Views
 from learned_transforms.transforms.clients.source import ASIDE, BASES, changed, getter
 from learned_transforms.transforms.registry import Altered
 from learned_transforms.transforms.spec import Twin
 from learned_transforms.transforms.watch import watch_values
 
-TABLE: Table = {
+TABLE: Entries = {
     name: entry
     for client in (timm, lightly, open_clip, selfsupervised, references, others)
     for name, entry in client.TABLE.items()
@@ -90,20 +90,20 @@ def opened(transform: Any) -> Sequence[Any] | None:
     return list(inner) if isinstance(inner, list | tuple) else [inner] if callable(inner) else None
 
 
-def read(transform: Any, inner: Callable[[Any], Any]) -> Any:
+def read_client(transform: Any, inner: Callable[[Any], Any]) -> Any:
     """Return a client's object as layers read it: a twin, or a Compose of several; itself where nothing is known of it.
 
     Args:
         inner: reads the transforms in it.
     """
     if pillow.is_lambda(transform):
-        made = read(transform.lambd, inner)
+        made = read_client(transform.lambd, inner)
         return made if isinstance(made, Twin | Views | v2.Identity) else transform
     if type(transform) is nn.Identity:
         own = vars(transform)
         altered = "forward" in own or any(own.get(name) for name in HOOKS)
         return Altered(transform, "it was altered") if altered else v2.Identity()
-    function = pillow.read(transform)
+    function = pillow.read_pillow(transform)
     if function is not None:
         return function
     found = known(transform)

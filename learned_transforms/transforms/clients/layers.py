@@ -7,7 +7,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Padded, Part
 from learned_transforms.ir.ops import BoxBlur, Gather, Mix, Shape, Stage
 from learned_transforms.layers.base import Layer, Params
-from learned_transforms.layers.geometry import filled
+from learned_transforms.layers.geometry import params_fill
 from learned_transforms.layers.unsharp import PASSES
 
 EXACT = Arithmetic("float32")
@@ -40,7 +40,7 @@ class Placing(Layer):
 
     def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         rows, columns = (Part("middle", 0, count, params["border"]) for count in params["size"])
-        return [Gather(rows=rows, columns=columns, fill=filled(params, channels), limited=params["limited"])]
+        return [Gather(rows=rows, columns=columns, fill=params_fill(params, channels), limited=params["limited"])]
 
 
 class Refusing(Layer):

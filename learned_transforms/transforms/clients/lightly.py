@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torchvision.transforms as v1
 
-from learned_transforms.transforms.clients.entries import Table, entry
+from learned_transforms.transforms.clients.entries import Entries, entry
 from learned_transforms.transforms.clients.twins import FromPillow, Solarize, blur_between, numpy_below
 from learned_transforms.transforms.containers import Sometimes
 
@@ -43,7 +43,7 @@ def solarized(transform: Any, read: Any) -> Any:
     return Sometimes([Solarize(transform.threshold)], transform.prob, numpy_below)
 
 
-TABLE: Table = {
+TABLE: Entries = {
     "lightly.transforms.torchvision_v2_compatibility.ToTensor": entry("62cdb51a12851693", opened="transform"),
     "lightly.transforms.rotation.RandomRotate": entry("1ee25f779e9ea997", rotated),
     "lightly.transforms.rotation.RandomRotateDegrees": entry("5c8b6c1c29c4c0ef", opened="transform"),

@@ -16,14 +16,14 @@ from learned_transforms.errors import EmptyImageError
 from learned_transforms.images.formats import Form, Window
 from learned_transforms.ir.indexing import check_padding
 from learned_transforms.ir.ops import Shape, Slots
-from learned_transforms.ir.sizing import output_size
+from learned_transforms.ir.sizing import Size, output_size
 from learned_transforms.layers.geometry import Windowing
 from learned_transforms.transforms.clients.layers import Placing, Trimming
 from learned_transforms.transforms.geometry import padded
 from learned_transforms.transforms.padding import surroundings
 from learned_transforms.transforms.places import Cut, Windowed
 from learned_transforms.transforms.resize import resampled, resize_role
-from learned_transforms.transforms.spec import Outcome, Seen, Size, Step, Twin
+from learned_transforms.transforms.spec import Outcome, Seen, Step, Twin
 
 Range = tuple[float, float]
 
@@ -126,7 +126,7 @@ class RandomKeepRatio(Twin):
 
 
 @dataclass(frozen=True)
-class CropOrPad(Twin):
+class CentredCropOrPad(Twin):
     """Cut out the middle, padded where the image is smaller."""
 
     size: Size
@@ -150,7 +150,7 @@ class CropOrPad(Twin):
 
 
 @dataclass(frozen=True)
-class RandomCropOrPad(CropOrPad, Cut):
+class RandomCropOrPad(CentredCropOrPad, Cut):
     """Cut out any part, padded where the image is smaller."""
 
     def lower(self, form: Form) -> Step | str:
@@ -241,5 +241,5 @@ class Erase(Twin):
             image[:, top : top + height, left : left + width] = self.values((image.shape[0], height, width))
 
 
-ALL = (Trim, KeepRatio, RandomKeepRatio, CropOrPad, RandomCropOrPad, PythonWindow, Erase)
+MOVES = (Trim, KeepRatio, RandomKeepRatio, CentredCropOrPad, RandomCropOrPad, PythonWindow, Erase)
 """All of these classes."""

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 
 from learned_transforms.images.formats import Window
 from learned_transforms.ir.ops import Shape
-from learned_transforms.transforms.clients.entries import Table, entry
+from learned_transforms.transforms.clients.entries import Entries, entry
 from learned_transforms.transforms.clients.moves import Erase
 from learned_transforms.transforms.clients.twins import Convert, Scale, SwapChannels, python_up_to
 from learned_transforms.transforms.containers import Sometimes
@@ -61,7 +61,7 @@ def erased(transform: Any, shape: Shape) -> Iterator[Window]:
             return
 
 
-TABLE: Table = {
+TABLE: Entries = {
     "pretrainedmodels.utils.TransformImage": entry("79a2ddc275515f9e", opened="tf"),
     "pretrainedmodels.utils.ToSpaceBGR": entry("da1c3ccf1561675f", swapped),
     "pretrainedmodels.utils.ToRange255": entry("c5fd3cc20e8cfdb9", scaled),

@@ -10,11 +10,18 @@ from PIL import ImageOps
 from torchvision.transforms import v2
 
 from learned_transforms.transforms.clients.source import same_code
-from learned_transforms.transforms.clients.twins import Autocontrast, Convert, Equalize, Invert, Posterize, Solarize
+from learned_transforms.transforms.clients.twins import (
+    Autocontrast,
+    Convert,
+    Invert,
+    PillowEqualize,
+    Posterize,
+    Solarize,
+)
 
 FUNCTIONS: Mapping[Callable[..., Any], tuple[Callable[..., Any], tuple[str, ...]]] = {
     ImageOps.invert: (Invert, ()),
-    ImageOps.equalize: (Equalize, ()),
+    ImageOps.equalize: (PillowEqualize, ()),
     ImageOps.autocontrast: (Autocontrast, ()),
     ImageOps.grayscale: (lambda: Convert("L"), ()),
     ImageOps.solarize: (Solarize, ("threshold",)),
@@ -52,7 +59,7 @@ def is_lambda(transform: Any) -> bool:
     return kind is v1.Lambda or (kind is v2.Lambda and transform.types == (object,))
 
 
-def read(transform: Any) -> Any:
+def read_pillow(transform: Any) -> Any:
     """Return what says the same as a function of Pillow's; None: it is none that is known."""
     part = transform if isinstance(transform, partial) else partial(transform) if callable(transform) else None
     if part is None:

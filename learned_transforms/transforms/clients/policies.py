@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 
 from learned_transforms.images.formats import Form
 from learned_transforms.ir.ops import Slot, Slots
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.given import Quantizing
 from learned_transforms.transforms.chains import COPY, WARP, Chain, Operation, Settled, placed
 from learned_transforms.transforms.clients.entries import Views
@@ -23,7 +24,7 @@ from learned_transforms.transforms.clients.twins import PIL_ONLY
 from learned_transforms.transforms.color import equalized
 from learned_transforms.transforms.pointwise import table_step
 from learned_transforms.transforms.policies import BLENDED, selecting
-from learned_transforms.transforms.spec import Making, Outcome, Seen, Size, Step, Twin
+from learned_transforms.transforms.spec import Making, Outcome, Seen, Step, Twin
 from learned_transforms.transforms.warp import Placement, rotation, warped
 
 FUNCTIONS = {
@@ -295,5 +296,5 @@ def read_mixed(policy: Any, read: Any) -> Any:
     return Views(("ops",)) if policy.blended else AugMix(policy)
 
 
-ALL = (AugmentOp, RandAugment, AutoAugment, MixedChain, Cut, AugMix)
+POLICIES = (AugmentOp, RandAugment, AutoAugment, MixedChain, Cut, AugMix)
 """All of these classes."""

@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from learned_transforms.transforms.clients.entries import Table, entry, fixed
+from learned_transforms.transforms.clients.entries import Entries, entry, fixed
 from learned_transforms.transforms.clients.twins import (
     MaybeToTensor,
     Solarize,
@@ -28,7 +28,7 @@ def blurred(transform: Any, read: Any) -> Any:
 
 GLOBAL, LOCAL = ("global_transfo1", "global_transfo2"), ("local_transfo",)
 
-TABLE: Table = {
+TABLE: Entries = {
     "dinov2.data.transforms.MaybeToTensor": entry("089dedd779f8e39a", fixed(MaybeToTensor)),
     "dinov2.data.augmentations.DataAugmentationDINO": entry(
         "fc715c697f476cec", views=(*GLOBAL, *LOCAL, "geometric_augmentation_global", "geometric_augmentation_local")

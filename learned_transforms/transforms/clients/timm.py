@@ -10,9 +10,9 @@ import torchvision.transforms as v1
 
 from learned_transforms.images.formats import Window
 from learned_transforms.ir.ops import Shape
-from learned_transforms.transforms.clients.entries import Reading, Table, entry, fixed
+from learned_transforms.transforms.clients.entries import Entries, Reading, entry, fixed
 from learned_transforms.transforms.clients.moves import (
-    CropOrPad,
+    CentredCropOrPad,
     Erase,
     KeepRatio,
     PythonWindow,
@@ -61,7 +61,7 @@ def square_root(low: float, high: float) -> float:
     return math.sqrt(math.exp(random.uniform(math.log(low), math.log(high))))
 
 
-def crop_or_pad(kind: type[CropOrPad]) -> Reading:
+def crop_or_pad(kind: type[CentredCropOrPad]) -> Reading:
     return lambda transform, read: kind(
         tuple(transform.size), transform.fill, getattr(transform, "padding_mode", "constant")
     )
@@ -100,13 +100,13 @@ def values(transform: Any, shape: Shape) -> Any:
 
 CROPPING = {"helpers": ("center_crop_or_pad", "_setup_size")}
 
-TABLE: Table = {
+TABLE: Entries = {
     "timm.data.transforms.MaybeToTensor": entry("7c24edb3aa9169a5", fixed(MaybeToTensor)),
     "timm.data.transforms.MaybePILToTensor": entry("a080c739f1692d23", fixed(MaybePILToTensor)),
     "timm.data.transforms.ToTensor": entry("f27c00d2e16b83f8", lambda transform, read: Unscaled(transform.dtype)),
     "timm.data.transforms.RandomResizedCropAndInterpolation": entry("0aa53051d7e6e5c0", resized_crop),
     "timm.data.transforms.ResizeKeepRatio": entry("e37d6420a46ed4ca", keep_ratio(square_root)),
-    "timm.data.transforms.CenterCropOrPad": entry("98351b905c994d30", crop_or_pad(CropOrPad), **CROPPING),
+    "timm.data.transforms.CenterCropOrPad": entry("98351b905c994d30", crop_or_pad(CentredCropOrPad), **CROPPING),
     "timm.data.transforms.RandomCropOrPad": entry(
         "6e1fbd01405f0bf0", crop_or_pad(RandomCropOrPad), helpers=("crop_or_pad",)
     ),

@@ -11,12 +11,13 @@ from PIL import Image
 from learned_transforms.images.formats import MODES, Form
 from learned_transforms.images.layout import PLANES
 from learned_transforms.ir.ops import Slot
+from learned_transforms.ir.sizing import Size
 from learned_transforms.layers.pointwise import Arranging, Lookup
 from learned_transforms.transforms.clients.layers import Boxing, Refusing, Scaling, Swapping
 from learned_transforms.transforms.color import Blurred, equalized, without_info
-from learned_transforms.transforms.convert import FLOATS, to_float_tensor
+from learned_transforms.transforms.convert import FLOAT_NAMES, to_float_tensor
 from learned_transforms.transforms.pointwise import CHANGING, table_step
-from learned_transforms.transforms.spec import Outcome, Seen, Size, Spec, Step, Twin
+from learned_transforms.transforms.spec import Outcome, Seen, Spec, Step, Twin
 
 WIDEST = 16
 """Radius of a blur, beyond which Pillow's way is faster."""
@@ -64,7 +65,7 @@ class Unscaled(Converting):
             return PIL_ONLY
         if self.dtype == torch.uint8:
             return Step(form._replace(container="tensor"))
-        name = FLOATS.get(self.dtype)
+        name = FLOAT_NAMES.get(self.dtype)
         if name is None:
             return f"dtype {self.dtype} is not learned"
         made = form._replace(container="tensor", dtype=name, fresh=True)
@@ -118,7 +119,7 @@ class Invert(PillowFunction):
         return table_step(form, self.api, "invert")
 
 
-class Equalize(PillowFunction):
+class PillowEqualize(PillowFunction):
     """``ImageOps.equalize``."""
 
     def roles(self) -> tuple[str, ...]:
@@ -237,8 +238,8 @@ def blur_between(uniform: Callable[[float, float], float], low: float, high: flo
     return PillowBlur(lambda: uniform(low, high))
 
 
-ALL: tuple[type[Spec], ...] = (
-    *(MaybeToTensor, MaybePILToTensor, Unscaled, Convert, Invert, Equalize, Autocontrast, Solarize, Posterize),
+TWINS: tuple[type[Spec], ...] = (
+    *(MaybeToTensor, MaybePILToTensor, Unscaled, Convert, Invert, PillowEqualize, Autocontrast, Solarize, Posterize),
     *(PillowBlur, FromPillow, Scale, SwapChannels),
 )
 """All of these classes."""
