@@ -45,7 +45,7 @@ SIMD = "LEARNED_TRANSFORMS_SIMD"
 BYTES_TO_ADVISE = 2**25
 """From so many on, memory for several results is asked for in huge pages: the C library maps it anew each time. What is
 smaller is used again mostly, and huge pages may take long to find."""
-PIXELS = {"RGB": (3, 4), "L": (1, 1)}
+PIXEL_BYTES = {"RGB": (3, 4), "L": (1, 1)}
 """By mode of a PIL image: channels, and bytes from pixel to pixel."""
 ARRAY_TYPES = {torch.uint8: np.uint8, torch.float32: np.float32, torch.float16: np.float16}
 """By dtype: that of arrays, which have no other."""
@@ -202,7 +202,7 @@ class Program:
         return run
 
     def roam_pil(self, image: Image.Image, interleaved: bool) -> Call:
-        channels, pixel = PIXELS[image.mode]
+        channels, pixel = PIXEL_BYTES[image.mode]
         bind, bound, threads, arrow_pixels = self.native.bind, self.bind, torch.get_num_threads, _native.arrow_pixels
         empty = allocator(self.dtype(torch.uint8))
 
@@ -246,7 +246,7 @@ class Program:
     def bind_pil(self, image: Image.Image, interleaved: bool, windowed: bool) -> Call:
         """Return the same for PIL images; they are read in place where Pillow exports their memory in one block."""
         width, height = image.size
-        channels, pixel = PIXELS[image.mode]
+        channels, pixel = PIXEL_BYTES[image.mode]
         strides = (1, width * pixel, pixel)
         call = self.call(1, (channels, height, width), strides, 0, "uint8", interleaved, windowed)
         size, dtype = output_of(call, (), interleaved)

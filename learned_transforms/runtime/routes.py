@@ -15,7 +15,7 @@ from torch.nn.modules import module
 
 from learned_transforms.images.formats import MARKED, Window
 from learned_transforms.installed import EXPORTS_SAFELY
-from learned_transforms.kernels.cpu import PIXELS
+from learned_transforms.kernels.cpu import PIXEL_BYTES
 from learned_transforms.kernels.extension import _native
 from learned_transforms.kernels.memory import output_of
 from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, tracing_state
@@ -77,11 +77,11 @@ def direct(lane: Lane, image: Any) -> bool:
         taken = image.dtype == torch.uint8 and image.device.type == "cpu" and image.ndim in (3, 4)
     else:
         taken = isinstance(image, Image.Image) and EXPORTS_SAFELY
-    segment, draws = lane.segment, lane.draws
+    segment, draws, first = lane.segment, lane.draws, lane.segment.beginning
     sampled = draws.sampler is not None and draws.sampler.pays and not draws.factored
     drawn = len(draws.random) <= MOST_OUTCOMES and (draws.tossing or sampled)
     # What is done before the network, or to the image itself.
-    early = segment.inplace or segment.overwriting is not None or segment.erasing or segment.croppers
+    early = first.inplace or first.overwriting is not None or first.erasing or first.croppers
     return bool(_native and taken and drawn and segment.form.container in RESULTS and not (early or segment.trainable))
 
 
@@ -106,7 +106,7 @@ class Rest:
             strides if lane.kept else (),
             lane.draws.chances,
             None if sampler is None else sampler.native,
-            segment.window_size if segment.resizing else None,
+            segment.beginning.window_size if segment.beginning.resizing else None,
             RESULTS[segment.form.container],
             self,
         )
@@ -144,5 +144,5 @@ def layout_of(image: Any) -> tuple[type | str, tuple[int, ...], tuple[int, ...]]
     """Return the class of a tensor, or the mode of a PIL image; its shape and strides, as native code reads it."""
     if isinstance(image, Tensor):
         return type(image), tuple(image.shape), image.stride()
-    channels, pixel = PIXELS[image.mode]
+    channels, pixel = PIXEL_BYTES[image.mode]
     return image.mode, (channels, image.height, image.width), (1, image.width * pixel, pixel)
