@@ -1,4 +1,4 @@
-"""Generated inputs x pipelines against torchvision under equal seeds, three calls each; see generated_check.py."""
+"""Generated inputs x pipelines against torchvision under equal seeds, five calls each; see generated_check.py."""
 
 import os
 import re
