@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from torch import nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
@@ -113,7 +115,15 @@ class UnevenBatchError(InputShapeError, RuntimeError):
 
 
 class SingularMatrixError(LearnedTransformsError, LinAlgError):  # type: ignore[misc]
-    """Corners on a line, which no perspective moves anywhere else."""
+    """Corners on a line, which no perspective moves anywhere else.
+
+    Attributes:
+        position, outcomes: of the transform that drew them among those that run together, and what those before it drew
+            by their positions; they may refuse the image first.
+    """
+
+    position = 0
+    outcomes: Mapping[int, Any] = MappingProxyType({})
 
 
 class UnsupportedTransformError(LearnedTransformsError, NotImplementedError):

@@ -394,3 +394,30 @@ def test_a_warm_sample_takes_few_calls(name: str, kind: str) -> None:
     calls, changes = map(max, zip(*ways, strict=True))
     assert 20 < calls <= most_calls
     assert 10 < changes <= most_changes
+
+
+CHANGES: dict[str, Callable[[lt.LearnedCompose], None]] = {
+    "an argument": lambda learned: setattr(learned.transforms[0], "size", [9, 31]),
+    "an entry of the list": lambda learned: learned.transforms.__setitem__(-1, v2.RandomVerticalFlip(1)),
+    "the list": lambda learned: setattr(learned, "transforms", [v2.Resize((12, 13)), v2.RandomHorizontalFlip(1)]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("form", ["image", "pil", "tuple", "boxes", "all"])
+def test_changes_count_for_samples_too(form: str, change: str) -> None:
+    image, target = sample()
+    picture = to_pil(image.as_subclass(torch.Tensor))
+    value = {
+        "image": {"image": image, "label": 3},
+        "pil": {"image": picture, "label": 3},
+        "tuple": (picture, 3),
+        "boxes": {"image": image, "boxes": target["boxes"]},
+        "all": (image, target),
+    }[form]
+    learned = lt.LearnedCompose([v2.Resize((20, 24)), v2.RandomHorizontalFlip(1)])
+    for _ in range(4):
+        learned(value)
+    CHANGES[change](learned)
+    for _ in range(3):
+        compare(learned(value), v2.Compose(learned.transforms)(value), 0, "sample")

@@ -224,3 +224,22 @@ def test_arrays() -> None:
     ours = lt.LearnedCompose([v2.RandomRotation((30, 30), BILINEAR)], fallback="error")
     expected = ours(torch.from_numpy(pixels).permute(2, 0, 1))
     assert np.array_equal(ours(pixels), expected.permute(1, 2, 0).numpy())
+
+
+def test_an_image_that_an_earlier_transform_refuses():
+    """Corners on a line are drawn for a later one, in the same run of layers."""
+    steps = [v2.RandomPerspective(0.5), v1.AutoAugment(), v2.RandomPerspective(0.5), v1.AutoAugment()]
+    learned, image, seen = lt.LearnedCompose(steps), torch.zeros(4, 1, 1, dtype=torch.uint8), set()
+    for seed in range(40):
+        raised = []
+        for transform in (v2.Compose(steps), learned):
+            torch.manual_seed(seed)
+            try:
+                transform(image)
+            except (TypeError, RuntimeError) as error:
+                raised.append(error)
+        if raised:
+            theirs, ours = raised
+            assert isinstance(ours, type(theirs))
+            seen.add((type(theirs), type(ours)))
+    assert {theirs for theirs, _ in seen} == {TypeError, torch.linalg.LinAlgError}

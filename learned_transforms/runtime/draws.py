@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from learned_transforms.errors import PipelineValueError
+from learned_transforms.errors import PipelineValueError, SingularMatrixError
 from learned_transforms.images.formats import Form, Window, shape_of
 from learned_transforms.ir.ops import Shape
 from learned_transforms.ir.sizing import Size
@@ -87,7 +87,11 @@ class Draws:
                 beside.advance(position, self.effects(self.affecting, outcomes), window)
                 outcomes[position] = spec.sample(seen._replace(boxes=beside.boxes(spec.transform)))
             else:
-                outcomes[position] = spec.sample(seen)
+                try:
+                    outcomes[position] = spec.sample(seen)
+                except SingularMatrixError as error:
+                    error.position, error.outcomes = position, outcomes
+                    raise
         return tuple(outcomes.values()), window
 
     def many(self, shape: Shape, images: int) -> list[Drawn] | None:

@@ -324,7 +324,8 @@ class Pipeline(Lowered):
         """Forget what was lowered."""
         for segment in self.__dict__.get("segments", {}).values():
             segment.release()
-        self.segments, self.runs, self.entry, self.kinds, self.elsewhere = {}, {}, None, {}, set()
+        self.segments, self.arrangements, self.elsewhere = {}, {}, set()
+        self.runs, self.entry, self.kinds = {}, None, {}
         for network in self.networks:
             cast(Network, network).relower()
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from learned_transforms.errors import PipelineValueError
+from learned_transforms.errors import PipelineValueError, SingularMatrixError
 from learned_transforms.images.formats import (
     CLASSES,
     MARKED,
@@ -292,7 +292,12 @@ class Lane:
 
     def any_image(self, image: Any, drawn: Drawn | None = None, later: Later | None = None) -> Any:
         """Draw, unless that was done before, and run, in any case; None: ``later`` took what is to run."""
-        drawn = self.draws(image) if drawn is None else drawn
+        if drawn is None:
+            try:
+                drawn = self.draws(image)
+            except SingularMatrixError as error:
+                self.specialize.check_until(error.position, image, error.outcomes)
+                raise
         given = image.as_subclass(Tensor) if self.subclass else image
         plain = given
         if self.begins or drawn[1] is not None:

@@ -114,9 +114,20 @@ class Specializer:
         Args:
             applied: what was drawn for each layer.
         """
-        for count in range(1, len(applied)):
+        for count in range(1, len(applied) + 1):
             some = (*applied[:count], *(False,) * (len(applied) - count))
             at(self.network.plan(shape, device, some, "reference", self.trainable, False)[0].stages, shape)
+
+    def check_until(self, position: int, image: Any, outcomes: Mapping[int, Outcome]) -> None:
+        """Raise what a transform before a position raises of an image, if one does.
+
+        Args:
+            outcomes: of those that draw, by position.
+        """
+        drawn, _ = self.draws.split([outcomes.get(random, False) for random in self.draws.random], image)
+        applied = zip(self.owned(self.draws.by_position(drawn)), self.owners, strict=True)
+        before = [what if owner < position else False for what, (owner, _) in applied]
+        self.check_before(shape_of(image), image.device if isinstance(image, Tensor) else CPU, before)
 
     def owned(self, outcomes: Mapping[int, Outcome]) -> tuple[Outcome, ...]:
         """Return what was drawn for each layer."""
