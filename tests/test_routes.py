@@ -9,6 +9,7 @@ import weakref
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision.transforms as v1
@@ -21,6 +22,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import learned_transforms as lt
+from learned_transforms.images.formats import to_tensor
 from learned_transforms.kernels import backends
 from learned_transforms.runtime.routes import install
 
@@ -70,9 +72,32 @@ IMAGES = {
     "batch": torch.stack([LEVELS, LEVELS.flip(-2), 255 - LEVELS]),
     "batch, channels last": torch.stack([LEVELS, LEVELS.flip(-2)]).contiguous(memory_format=torch.channels_last),
     "part": image_of(3, (50, 60))[:, 3:35, 7:47],
+    "array": LEVELS.permute(1, 2, 0).contiguous().numpy(),
+    "array, part": image_of(3, (50, 60)).permute(1, 2, 0).contiguous().numpy()[3:35, 7:47],
+    "array, read-only": np.broadcast_to(LEVELS.permute(1, 2, 0).contiguous().numpy(), (32, 40, 3)),
     "PIL": to_pil(LEVELS),
     "PIL L": to_pil(LEVELS[:1]),
 }
+
+
+def test_arrays_come_back_as_arrays():
+    steps = [v2.Resize((28, 28)), v2.RandomHorizontalFlip(), v2.RandomGrayscale(0.5)]
+    given = IMAGES["array"]
+    made, floats = ours(steps, given), ours([v2.Resize(9), FLOAT], given)
+    for seed in range(40):
+        seeded(seed)
+        expected = v2.Compose(steps)(to_tensor(given))
+        state = states()
+        seeded(seed)
+        found = made(given)
+        assert states() == state
+        assert type(found) is np.ndarray
+        assert to_tensor(found).equal(expected)
+        assert calls_of(made, given) == 0
+    assert to_tensor(floats(given)).equal(v2.Compose([v2.Resize(9), FLOAT])(to_tensor(given)))
+    for rows in range(20, 40):
+        image = np.ascontiguousarray(image_of(3, (rows, 33)).permute(1, 2, 0).numpy())
+        assert to_tensor(floats(image)).equal(v2.Compose([v2.Resize(9), FLOAT])(to_tensor(image)))
 
 
 def image_is_batch(image):
@@ -109,7 +134,7 @@ def check(made, steps, image, seeds=range(40)):
     """As torchvision: values, type, layout in memory, random state."""
     for seed in seeds:
         seeded(seed)
-        expected = image
+        expected = to_tensor(image) if isinstance(image, np.ndarray) else image  # Arrays use tensor arithmetic.
         for step in steps:
             expected = step(expected)
         state = states()
@@ -128,8 +153,8 @@ def check(made, steps, image, seeds=range(40)):
 @pytest.mark.parametrize("name", PIPELINES)
 def test_python_sees_no_call_and_nothing_differs(name, kind):
     steps, image = list(PIPELINES[name]), IMAGES[kind]
-    if name == "v1, to tensor" and isinstance(image, Tensor):
-        pytest.skip("ToTensor takes no tensors")
+    if name == "v1, to tensor" and not isinstance(image, Image.Image):
+        pytest.skip("ToTensor takes no tensors, and arrays use tensor arithmetic")
     if name == "v1" and type(image) is not Tensor:
         pytest.skip("v1 takes no tv_tensors, and PIL images stay PIL images")
     made = ours(steps, image)

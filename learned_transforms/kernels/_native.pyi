@@ -28,7 +28,7 @@ class Route:
         sampler: Sampler | None,
         still: tuple[int, int] | None,
         result: type,
-        rest: Callable[[Any, tuple[bool, ...], tuple[int, int, int, int] | None], Any],
+        rest: Callable[[Any, tuple[bool, ...], tuple[int, int, int, int] | None, bool], Any],
     ) -> None: ...
     def add(self, outcomes: Sequence[bool], call: Call, like: Any) -> None: ...
 

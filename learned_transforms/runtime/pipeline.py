@@ -345,7 +345,7 @@ class Pipeline(Lowered):
                 self.kinds.clear()
             roaming = segment.roaming[kind]
             self.kinds[kind] = segment, roaming, array
-            self.open(image, roaming, array)
+            self.open(image, roaming)
 
     def patient(self, image: Any) -> Lane | None:
         """Return the lane of images that one segment takes all the way, to rows of a batch; None: they go one by
@@ -357,11 +357,11 @@ class Pipeline(Lowered):
     def keep_lane(self, key: Any, image: Any, lane: Lane, array: bool) -> None:
         """Have images like this one, of one signature, go straight to a lane from now."""
         self.keep_run(key, lane.entry(array))
-        self.open(image, lane, array)
+        self.open(image, lane)
 
-    def open(self, image: Any, lane: Lane, array: bool) -> None:
+    def open(self, image: Any, lane: Lane) -> None:
         """Have native code know images like this one whole, which a lane runs on, if it can."""
-        if array or not direct(lane, image) or self._compiled_call_impl is not None or "forward" in self.__dict__:
+        if not direct(lane, image) or self._compiled_call_impl is not None or "forward" in self.__dict__:
             return
         hooks = self._forward_hooks, self._forward_pre_hooks, self._backward_hooks, self._backward_pre_hooks
         self.entry = entry_of(self.entry, self.watch, hooks)

@@ -8,6 +8,7 @@ of torch or a compiler look into calls.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch.nn.modules import module
 
 from learned_transforms.images.formats import MARKED, Window
 from learned_transforms.installed import EXPORTS_SAFELY
-from learned_transforms.kernels.cpu import PIXEL_BYTES
+from learned_transforms.kernels.cpu import ARRAY_TYPES, PIXEL_BYTES
 from learned_transforms.kernels.extension import _native
 from learned_transforms.kernels.memory import output_of
 from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, tracing_state
@@ -25,8 +26,8 @@ from learned_transforms.transforms.rng import buffer_of, default_dtype, function
 MOST_OUTCOMES = 6
 """Coins of a route, and windows: each doubles what it may run."""
 
-RESULTS = {"tensor": Tensor, **{container: kind for kind, container in MARKED.items()}}
-"""By container: the class of tensors that a route gives."""
+RESULTS = {"tensor": Tensor, "numpy": np.ndarray, **{container: kind for kind, container in MARKED.items()}}
+"""By container: the class of what a route gives."""
 
 if TYPE_CHECKING:
     from learned_transforms.kernels._native import Call, Entry
@@ -43,7 +44,9 @@ def install(owner: type) -> bool:
         "exchange": exchange,
         "tensor": Tensor,
         "image": Image.Image,
+        "array": np.ndarray,
         "empty_like": torch.empty_like,
+        "empty_array": np.empty,
         "storage_of": Tensor.untyped_storage,
         "start_of": storage.data_ptr,
         "bytes_of": storage.nbytes,
@@ -75,6 +78,8 @@ def direct(lane: Lane, image: Any) -> bool:
     """Return whether there may be a route for images like this one, which a lane runs on."""
     if isinstance(image, Tensor):
         taken = image.dtype == torch.uint8 and image.device.type == "cpu" and image.ndim in (3, 4)
+    elif isinstance(image, np.ndarray):
+        taken = type(image) is np.ndarray and image.dtype == np.uint8 and image.ndim == 3 and min(image.strides) > 0
     else:
         taken = isinstance(image, Image.Image) and EXPORTS_SAFELY
     segment, draws, first = lane.segment, lane.draws, lane.segment.beginning
@@ -99,7 +104,8 @@ class Rest:
     def __init__(self, lane: Lane, image: Any) -> None:
         self.lane, segment, sampler = lane, lane.segment, lane.draws.sampler
         self.kind, shape, strides = layout_of(image)
-        self.lead = shape[:-3]
+        self.array = segment.form.container == "numpy"
+        self.lead = image.shape[:-3] if isinstance(image, Tensor) else ()
         self.route = _native.Route(
             self.kind,
             shape if lane.kept else shape[:1],
@@ -111,38 +117,56 @@ class Rest:
             self,
         )
 
-    def __call__(self, image: Any, outcomes: tuple[bool, ...], window: Window | None) -> Any:
-        """Return what the network makes of an image under what was drawn; and have native code know that, if it can."""
+    def __call__(self, image: Any, outcomes: tuple[bool, ...], window: Window | None, fresh: bool) -> Any:
+        """Return what the network makes of an image under what was drawn; or have native code know what does, of
+        outcomes that are fresh, and return None."""
         lane, held = self.lane, list[Any]()
-        made = lane.any_image(image, (outcomes, window), lambda *what: held.extend(what))
-        if not held:
-            return made
-        call, source, memory, *_ = held
-        # What was copied first is not run by address; PIL images tell of theirs by a capsule.
-        copied = source != image.data_ptr() if isinstance(image, Tensor) else isinstance(memory, Tensor)
-        if isinstance(call, _native.Call) and not copied and (outcomes, window is None) in lane.calls:
-            with torch.inference_mode(False):
-                self.know(outcomes, call)
-        return lane.any_image(image, (outcomes, window))
+        if fresh:
+            made = lane.row(image, lambda *what: held.extend(what), (outcomes, window))
+            if not held:
+                return made
+            call, source, memory, *_ = held
+            # What was copied first is not run by address; PIL images tell of theirs by a capsule.
+            copied = isinstance(memory, Tensor) and not (isinstance(image, Tensor) and source == image.data_ptr())
+            kept = (outcomes, window is None) in lane.calls
+            if isinstance(call, _native.Call) and kept and not copied and self.know(outcomes, call):
+                return None
+        return lane.as_array(lane.any_image(image, (outcomes, window)))
 
-    def know(self, outcomes: tuple[bool, ...], call: "Call") -> None:
+    @torch.inference_mode(False)
+    def know(self, outcomes: tuple[bool, ...], call: "Call") -> bool:
         """Have native code run a call under outcomes from now, if torch makes tensors that lie as its results do."""
         size, dtype = output_of(call, self.lead, call.interleaved)
+        if self.array:
+            known = call.interleaved and dtype in ARRAY_TYPES
+            if known:
+                self.route.add(outcomes, call, (size, ARRAY_TYPES[dtype]))
+            return known
         like = torch.empty(size, dtype=dtype, device="cpu")
         like = like.movedim(-1, -3) if call.interleaved else like
-        if torch.empty_like(like).stride() == like.stride():
-            self.route.add(outcomes, call, like)
+        if torch.empty_like(like).stride() != like.stride():
+            return False
+        # Its memory, between results that are freed, would have the next ones need fresh memory.
+        like.untyped_storage().resize_(0)
+        self.route.add(outcomes, call, like)
+        return True
 
-    def memory(self, channels: int, rows: int, columns: int, like: Tensor, interleaved: bool) -> Tensor:
-        """Return a tensor for a result of another size."""
+    def memory(self, channels: int, rows: int, columns: int, like: Any, interleaved: bool) -> Any:
+        """Return a tensor or an array for a result of another size."""
+        if self.array:
+            return np.empty((rows, columns, channels), like[1])
         if interleaved:
             return like.new_empty((rows, columns, channels)).movedim(-1, -3)
         return like.new_empty((channels, rows, columns))
 
 
 def layout_of(image: Any) -> tuple[type | str, tuple[int, ...], tuple[int, ...]]:
-    """Return the class of a tensor, or the mode of a PIL image; its shape and strides, as native code reads it."""
+    """Return the class of a tensor or array, or the mode of a PIL image; its shape [..., C, H, W] and strides, as
+    native code reads it."""
     if isinstance(image, Tensor):
         return type(image), tuple(image.shape), image.stride()
+    if isinstance(image, np.ndarray):
+        (height, width, channels), (row, pixel, channel) = image.shape, image.strides
+        return np.ndarray, (channels, height, width), (channel, row, pixel)
     channels, pixel = PIXEL_BYTES[image.mode]
     return image.mode, (channels, image.height, image.width), (1, image.width * pixel, pixel)

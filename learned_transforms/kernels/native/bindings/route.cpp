@@ -1,6 +1,7 @@
 #include "route.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 #include "../ir/verify.hpp"
@@ -13,6 +14,7 @@ namespace lt {
 
 namespace {
 
+constexpr int64_t OFTEN = 4;         // images of one size in a row, from which on it may have a route of its own
 constexpr size_t MOST = 6;           // outcomes that are drawn
 constexpr int64_t MOST_NUMBERS = 64;  // that are kept for a thread
 constexpr int64_t LONG = 1 << 16;    // values that a run reads and writes, from which on other threads go on meanwhile
@@ -30,13 +32,31 @@ Arrival::Arrival(nb::handle image) : image_(image) {
         begin_ = info.begin();
         shape_.assign(info.shape, info.shape + info.dimensions);
         strides_.assign(info.strides, info.strides + info.dimensions);
+    } else if (image.type().is(TORCH->array)) {
+        array();
     } else {
         known_ = PyObject_TypeCheck(image.ptr(), reinterpret_cast<PyTypeObject*>(TORCH->image.ptr()));
     }
 }
 
+Arrival::~Arrival() {
+    if (array_) PyBuffer_Release(&view_);
+}
+
+void Arrival::array() {
+    if (PyObject_GetBuffer(image_.ptr(), &view_, PyBUF_FORMAT | PyBUF_STRIDES) != 0) return PyErr_Clear();
+    array_ = true;
+    if (view_.ndim != 3 || !view_.format || std::strcmp(view_.format, "B") != 0) return;
+    known_ = std::all_of(view_.shape, view_.shape + 3, [](Py_ssize_t n) { return n > 0; }) &&
+             std::all_of(view_.strides, view_.strides + 3, [](Py_ssize_t n) { return n > 0; });
+    kind_ = nb::borrow(image_.type());
+    begin_ = static_cast<const uint8_t*>(view_.buf);
+    shape_ = {view_.shape[2], view_.shape[0], view_.shape[1]};
+    strides_ = {view_.strides[2], view_.strides[0], view_.strides[1]};
+}
+
 void Arrival::look() {
-    if (tensor_) return;
+    if (tensor_ || array_) return;
     kind_ = image_.attr(TORCH->mode);
     const nb::object size = image_.attr(TORCH->size);
     const bool rgb = nb::isinstance<nb::str>(kind_) && PyUnicode_CompareWithASCIIString(kind_.ptr(), "RGB") == 0;
@@ -52,6 +72,7 @@ void Arrival::look() {
 
 const uint8_t* Arrival::values(int64_t bytes) {
     if (tensor_) return TORCH->bytes_from(image_, begin_) >= uint64_t(bytes) ? begin_ : nullptr;
+    if (array_) return begin_;
     const nb::object exported = nb::steal(PyObject_CallMethodNoArgs(image_.ptr(), TORCH->arrow.ptr()));
     if (!exported.is_valid()) return PyErr_Clear(), nullptr;
     owner_ = exported[1];
@@ -73,18 +94,23 @@ void Route::add(const std::vector<bool>& outcomes, std::shared_ptr<const Call> c
     require(call && outcomes.size() == count_, "a route lacks a call, or some outcomes");
     size_t bits = 0;
     for (size_t n = 0; n < count_; ++n) bits |= size_t(outcomes[n]) << n;
-    known_[bits] = {std::move(call), std::move(like)};
+    known_[bits] = {std::move(call), std::move(like), nullptr, false};
 }
 
-// An image of the size of the one before may have a route of its own, which Python makes.
+// Where images of one size come in a row, Python makes a route for these, which need not be bound each time.
 bool Route::takes(const Arrival& image) {
     const bool alike = image.kind().is(kind_) || (PyUnicode_Check(kind_.ptr()) && image.kind().equal(kind_));
     if (!alike) return false;
     if (!strides_.empty()) return image.shape() == shape_ && image.strides() == strides_;
     if (image.shape().size() != 3 || image.shape()[0] != shape_[0]) return false;
-    if (image.shape() == last_shape_ && image.strides() == last_strides_) return false;
-    last_shape_ = image.shape(), last_strides_ = image.strides();
-    return true;
+    if (image.shape() == last_shape_ && image.strides() == last_strides_) {
+        ++times_;
+    } else {
+        times_ = 1;
+        last_shape_ = image.shape(), last_strides_ = image.strides();
+        for (Known& known : known_) known.again = nullptr;
+    }
+    return times_ < OFTEN || left_ == 0;
 }
 
 std::optional<Route::Drawn> Route::draw(const Arrival& image) const {
@@ -121,51 +147,85 @@ bool Route::idle(const std::array<int64_t, 4>& window, const Arrival& image) con
     return all || height == 0 || width == 0 || (still_ && height == (*still_)[0] && width == (*still_)[1]);
 }
 
-nb::object Route::leave(const Arrival& image, const Drawn& drawn) const {
+nb::object Route::leave(const Arrival& image, const Drawn& drawn, bool fresh) const {
     nb::list outcomes;
     for (size_t n = 0; n < count_; ++n) outcomes.append(bool(drawn.outcomes >> n & 1));
     nb::object window = nb::none();
     if (const auto& w = drawn.window) window = nb::make_tuple((*w)[0], (*w)[1], (*w)[2], (*w)[3]);
-    return rest_(image.image(), nb::tuple(outcomes), window);
+    return rest_(image.image(), nb::tuple(outcomes), window, fresh);
 }
 
-nb::object Route::memory(const Call& call, const Known& known, TensorInfo& info) const {
+nb::object Route::memory(const Call& call, const nb::object& like, uint8_t*& target) const {
     const Target& to = call.output();
-    if (!TORCH->tell(known.like, info)) return {};
-    const int64_t* size = info.shape + info.dimensions - 3;
-    const bool alike = size[0] == to.channels && size[1] == to.height && size[2] == to.width;
-    nb::object made = alike ? lt::call(TORCH->empty_like, known.like)
-                            : rest_.attr("memory")(to.channels, to.height, to.width, known.like, to.interleaved);
-    require(TORCH->tell(made, info), "torch does not tell where a tensor lies");
+    const bool array = result_.is(TORCH->array);
+    TensorInfo info;
+    bool alike = true;
+    if (array) {
+        const nb::object shape = like[0];
+        alike = whole(shape, 0) == to.height && whole(shape, 1) == to.width && whole(shape, 2) == to.channels;
+    } else {
+        require(TORCH->tell(like, info), "torch does not tell what a tensor is");
+        const int64_t* size = info.shape + info.dimensions - 3;
+        alike = size[0] == to.channels && size[1] == to.height && size[2] == to.width;
+    }
+    nb::object made;
+    if (!alike)
+        made = rest_.attr("memory")(to.channels, to.height, to.width, like, to.interleaved);
+    else if (array)
+        made = nb::steal(PyObject_CallObject(TORCH->empty_array.ptr(), like.ptr()));
+    else
+        made = lt::call(TORCH->empty_like, like);
+    if (!made.is_valid()) throw nb::python_error();
+    if (array) {
+        target = reinterpret_cast<uint8_t*>(memory_of(made));
+    } else {
+        require(TORCH->tell(made, info), "torch does not tell where a tensor lies");
+        target = info.begin();
+    }
     return made;
+}
+
+std::shared_ptr<const Call> Route::bind(const Arrival& image, const Drawn& drawn) {
+    Known& known = known_[drawn.outcomes];
+    const bool windowed = drawn.window.has_value();
+    if (known.again && known.windowed == windowed) return known.again;
+    const auto &shape = image.shape(), &strides = image.strides();
+    auto call = known.call->like({shape[0], shape[1], shape[2]}, {strides[0], strides[1], strides[2]}, windowed);
+    if (times_ > 1) known.again = call, known.windowed = windowed;
+    return call;
 }
 
 nb::object Route::run(Arrival& image, int64_t threads) {
     if (!takes(image)) return {};
     const std::optional<Drawn> drawn = draw(image);
     if (!drawn) return {};
-    const Known known = known_[drawn->outcomes];  // a copy, since other threads add to it
-    if (!known.call || (drawn->window && idle(*drawn->window, image))) return leave(image, *drawn);
-    std::shared_ptr<const Call> call = known.call;
+    if (drawn->window && idle(*drawn->window, image)) return leave(image, *drawn, false);
+    if (!known_[drawn->outcomes].call) {
+        nb::object made = leave(image, *drawn, true);
+        if (!made.is_none()) return ++left_, made;
+    }
+    std::shared_ptr<const Call> call = known_[drawn->outcomes].call;
+    require(call != nullptr, "what runs under these outcomes was not added");
+    const nb::object like = known_[drawn->outcomes].like;  // held, since other threads may put another in its place
     if (strides_.empty()) try {
-        call = call->like({image.shape()[0], image.shape()[1], image.shape()[2]},
-                          {image.strides()[0], image.strides()[1], image.strides()[2]}, drawn->window.has_value());
+        call = bind(image, *drawn);
     } catch (const std::invalid_argument&) {  // It must be copied first, or is refused.
-        return leave(image, *drawn);
+        return ++left_, leave(image, *drawn, false);
     }
     const uint8_t* source = image.values(call->reach());
-    if (!source) return leave(image, *drawn);
-    TensorInfo to;
-    nb::object made = memory(*call, known, to);
+    if (!source) return ++left_, leave(image, *drawn, false);
+    left_ = 0;
+    uint8_t* target = nullptr;
+    nb::object made = memory(*call, like, target);
     const auto* window = drawn->window ? &*drawn->window : nullptr;
     if (call->work() < LONG) {
-        call->run(source, to.begin(), threads, window, {});
+        call->run(source, target, threads, window, {});
     } else {
         const nb::gil_scoped_release released;
-        call->run(source, to.begin(), threads, window, {});
+        call->run(source, target, threads, window, {});
     }
     // A class of the same layout, without values of its own.
-    if (!result_.is(TORCH->tensor)) nb::setattr(made, TORCH->type, result_);
+    if (!result_.is(TORCH->tensor) && !result_.is(TORCH->array)) nb::setattr(made, TORCH->type, result_);
     return made;
 }
 

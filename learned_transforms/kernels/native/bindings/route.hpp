@@ -14,10 +14,13 @@
 
 namespace lt {
 
-// An image that came: a tensor of bytes [C, H, W] or [N, C, H, W], or a PIL image.
+// An image that came: a tensor of bytes [C, H, W] or [N, C, H, W], an array of them [H, W, C], or a PIL image.
 class Arrival {
   public:
     explicit Arrival(nanobind::handle image);
+    ~Arrival();
+    Arrival(const Arrival&) = delete;
+    Arrival& operator=(const Arrival&) = delete;
 
     // Whether it is one of those.
     explicit operator bool() const { return known_; }
@@ -29,13 +32,16 @@ class Arrival {
     const uint8_t* values(int64_t bytes);
 
     nanobind::handle image() const { return image_; }
-    nanobind::handle kind() const { return kind_; }  // the class of a tensor, the mode of a PIL image
+    nanobind::handle kind() const { return kind_; }  // the class of a tensor or array, the mode of a PIL image
     const std::vector<int64_t>& shape() const { return shape_; }
     const std::vector<int64_t>& strides() const { return strides_; }
 
   private:
+    void array();
+
     nanobind::handle image_;
-    bool known_ = false, tensor_ = false;
+    bool known_ = false, tensor_ = false, array_ = false;
+    Py_buffer view_;                 // of an array
     nanobind::object kind_, owner_;  // owner: of the memory of a PIL image
     const uint8_t* begin_ = nullptr;
     std::vector<int64_t> shape_, strides_;
@@ -43,16 +49,16 @@ class Arrival {
 
 class Route {
   public:
-    // kind: the class of tensors, or the mode of PIL images. shape, strides: of all of them; or only the number of
+    // kind: the class of tensors or arrays, or the mode of PIL images. shape, strides: of all of them; or only the number of
     // channels, where images of every size take it. chances: what the draw of each coin must be below for it to fall.
     // sampler: what draws instead, where it is not only coins. still: the size of windows to which nothing is done. result:
-    // the class of what comes out, a tensor's. rest: `rest(image, outcomes, window) -> result` runs where nothing is
-    // known of the outcomes; it may make that known.
+    // the class of what comes out. rest: `rest(image, outcomes, window, fresh) -> result` runs what cannot be run
+    // here; of fresh outcomes, it may add what runs, and give None instead.
     Route(nanobind::object kind, std::vector<int64_t> shape, std::vector<int64_t> strides, std::vector<double> chances,
           nanobind::object sampler, std::optional<std::array<int64_t, 2>> still, nanobind::object result,
           nanobind::object rest);
 
-    // Under these outcomes a call like this one runs, and gives a tensor like that.
+    // Under these outcomes a call like this one runs, and gives a tensor like that; of arrays, like is (shape, dtype).
     void add(const std::vector<bool>& outcomes, std::shared_ptr<const Call> call, nanobind::object like);
 
     // The result; invalid, and nothing is drawn that counts: Python must draw, or the image is of another kind.
@@ -69,6 +75,9 @@ class Route {
     struct Known {
         std::shared_ptr<const Call> call;
         nanobind::object like;
+        // Where every size is taken: the same for that which came several times in a row, and whether for windows.
+        std::shared_ptr<const Call> again;
+        bool windowed = false;
     };
 
     bool takes(const Arrival& image);
@@ -76,9 +85,11 @@ class Route {
     std::optional<Drawn> sample(const Arrival& image) const;
     // Whether nothing is done to such a window.
     bool idle(const std::array<int64_t, 4>& window, const Arrival& image) const;
-    nanobind::object leave(const Arrival& image, const Drawn& drawn) const;
-    // A tensor for what a call gives.
-    nanobind::object memory(const Call& call, const Known& known, TensorInfo& info) const;
+    nanobind::object leave(const Arrival& image, const Drawn& drawn, bool fresh) const;
+    // What runs on an image, where every size is taken.
+    std::shared_ptr<const Call> bind(const Arrival& image, const Drawn& drawn);
+    // A tensor or array for what a call gives, and where it lies.
+    nanobind::object memory(const Call& call, const nanobind::object& like, uint8_t*& target) const;
 
     nanobind::object kind_;
     std::vector<int64_t> shape_, strides_;
@@ -89,6 +100,7 @@ class Route {
     size_t count_;  // of outcomes
     std::vector<Known> known_;
     std::vector<int64_t> last_shape_, last_strides_;  // of the image before, where every size is taken
+    int64_t times_ = 0, left_ = 0;                    // that it came in a row; that it was left to `rest`
 };
 
 }  // namespace lt

@@ -24,7 +24,7 @@ uint64_t number(const nb::object& value) {
 
 Torch::Torch(const nb::dict& parts, const nb::list& empty, const nb::list& answers)
     : exchange(static_cast<const ExchangeInterface*>(nb::cast<nb::capsule>(parts["exchange"]).data("dlpack_exchange_api"))),
-      tensor(parts["tensor"]), image(parts["image"]), empty_like(parts["empty_like"]), storage_of(parts["storage_of"]),
+      tensor(parts["tensor"]), image(parts["image"]), array(parts["array"]), empty_like(parts["empty_like"]), empty_array(parts["empty_array"]), storage_of(parts["storage_of"]),
       start_of(parts["start_of"]), bytes_of(parts["bytes_of"]), plainly(parts["plainly"]), buffer_of(parts["buffer_of"]),
       state_of(parts["state_of"]), threads(parts["threads"]) {
     for (nb::handle dictionary : empty) calm.mapping(nb::cast<nb::dict>(dictionary), nb::dict());

@@ -51,7 +51,7 @@ struct Torch {
 
     Watch calm;  // nothing but a plain call is wanted of modules
     const ExchangeInterface* exchange;
-    nanobind::object tensor, image, empty_like, storage_of, start_of, bytes_of, plainly, buffer_of, state_of, threads;
+    nanobind::object tensor, image, array, empty_like, empty_array, storage_of, start_of, bytes_of, plainly, buffer_of, state_of, threads;
     nanobind::str arrow{"__arrow_c_array__"}, mode{"mode"}, size{"size"}, type{"__class__"}, entry{"entry"};
 
   private:
