@@ -39,6 +39,7 @@ FOUND = (
     Case("Views(v2.Resize(5), v2.Resize(6))", "tensor((3, 4, 4))"),
     Case("[nn.Sequential()]", "tensor((3, 4, 4))"),
     Case("v1.Compose([])", "'a path'"),
+    Case("[v1.RandomAutocontrast(p=1.0), v1.RandomPerspective(0.1, p=1.0)]", "tensor((2, 2, 1, 5, 60))"),
     # Altered transforms.
     Case("[redrawn(v2.RandomHorizontalFlip(1))]", "tensor((3, 7, 11))"),
     Case("[redrawn(v2.Grayscale(3))]", "pil('RGB', (4, 4))"),

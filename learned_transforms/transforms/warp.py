@@ -223,7 +223,7 @@ def warped(form: Form, api: str, interpolation: Any, fill: Any, matrix: Slots) -
 class Warped(Factored):
     """A warp by a matrix that follows from what was drawn, and from the size of the image."""
 
-    geometric = relative = True
+    geometric = relative = shallow = True
     factors = tuple("abcdef")
 
     def roles(self) -> tuple[str, ...]:
