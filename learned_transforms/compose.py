@@ -1,5 +1,6 @@
 """LearnedCompose: a drop-in for torchvision's Compose that runs learned layers."""
 
+import json
 import os
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ from torch.nn.modules.module import _has_any_global_hook as any_global_hook
 
 from learned_transforms import processors
 from learned_transforms.artifacts import weights as weight_files
-from learned_transforms.artifacts.describe import describe
+from learned_transforms.artifacts.describe import describe, restore
 from learned_transforms.artifacts.explain import Explanation, Known, Row, explain
 from learned_transforms.artifacts.folders import check_config, save_folder
 from learned_transforms.artifacts.stored import restore_pipeline
@@ -31,16 +32,25 @@ from learned_transforms.errors import (
     check_flag,
     check_keywords,
 )
+from learned_transforms.export import operator
 from learned_transforms.images.formats import IMAGES, Form, image_in, items, kind_of, signature, to_tensor
 from learned_transforms.images.pytree import describe_leaf
 from learned_transforms.kernels.batches import Rows
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.network import Network
-from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, observed, tracing_state
+from learned_transforms.modes import (
+    dispatch_modes,
+    functorch_level,
+    is_compiling,
+    is_in_onnx_export,
+    is_tracing,
+    observed,
+)
 from learned_transforms.runtime.executor import Run
 from learned_transforms.runtime.pipeline import Pipeline
 from learned_transforms.runtime.recorder import Tape
 from learned_transforms.runtime.routes import install
+from learned_transforms.runtime.rows import row_for
 from learned_transforms.transforms.identify import read
 from learned_transforms.transforms.rng import use_generator
 
@@ -174,7 +184,7 @@ class LearnedCompose(Pipeline):
         def __call__(
             self,
             *inputs: Any,
-            params: Sequence[Any] | None = None,
+            params: Sequence[Any] | Tensor | None = None,
             per_sample: bool = False,
             generator: torch.Generator | None = None,
         ) -> Any: ...
@@ -191,7 +201,7 @@ class LearnedCompose(Pipeline):
     def forward(
         self,
         *inputs: Any,
-        params: Sequence[Any] | None = None,
+        params: Sequence[Any] | Tensor | None = None,
         per_sample: bool = False,
         generator: torch.Generator | None = None,
     ) -> Any:
@@ -199,7 +209,8 @@ class LearnedCompose(Pipeline):
 
         Args:
             inputs: one image; or several inputs, or nested ones, as v2 takes them.
-            params: what was drawn, from :meth:`make_params`; None: draw.
+            params: what was drawn, from :meth:`make_params`, or as numbers, from ``export.pack``; of a batch, a tensor
+                with a row for each image, too. None: draw.
             per_sample: draw for each image of a batch ``[N, C, H, W]``, or of a list of PIL images, tensors
                 ``[C, H, W]`` and arrays of any sizes, as if they came one by one, and give a batch: what torch.stack
                 makes of single results, of arrays numpy.stack. Native code runs on them over torch's threads.
@@ -212,12 +223,12 @@ class LearnedCompose(Pipeline):
         """
         if params is not None or per_sample is not False or generator is not None:
             return self.forward_with(inputs, params, per_sample, generator)
-        if is_compiling():
-            return uncompiled(self, inputs)
+        if is_compiling() or (is_tracing() and not is_in_onnx_export()):
+            return self.operated(inputs)
         if not self.watch.same():
             self.renew()
         # As modes.observed(), without the call.
-        seen = tracing_state() is not None or dispatch_modes() or functorch_level() is not None
+        seen = is_tracing() or dispatch_modes() or functorch_level() is not None
         if len(inputs) != 1 or seen or forward_ad._current_level >= 0:
             return Run(self, inputs).go()
         if self.passing:
@@ -247,16 +258,34 @@ class LearnedCompose(Pipeline):
         return lane.entry(array)(image)
 
     def forward_with(
-        self, inputs: tuple[Any, ...], params: Sequence[Any] | None, per_sample: bool, generator: torch.Generator | None
+        self,
+        inputs: tuple[Any, ...],
+        params: Sequence[Any] | Tensor | None,
+        per_sample: bool,
+        generator: torch.Generator | None,
     ) -> Any:
         """:meth:`forward` under options."""
         check_flag("per_sample", per_sample)
         if params is not None and (generator is not None or per_sample):
             raise PipelineValueError("Expected params, or per_sample and a generator to draw from; got both.")
+        if isinstance(params, Tensor):
+            return self.operated(inputs, params)
         if per_sample:
             return self.each(inputs, generator)
         with use_generator(generator):
             return self.forward(*inputs) if params is None else self.taped(inputs, params)[0]
+
+    def operated(self, inputs: tuple[Any, ...], row: Tensor | None = None) -> Any:
+        """:meth:`forward` as an operator that compilers and exporters hold, of which they need not see the inside.
+
+        Args:
+            row: what was drawn, as ``export.pack`` gives it; None: draw.
+
+        Raises:
+            UnsupportedTransformError: with a row, transforms whose draws are none.
+        """
+        made = operator.carry(self, inputs[0], row) if len(inputs) == 1 else None
+        return uncompiled(self, inputs, row) if made is None else made
 
     def taped(self, inputs: tuple[Any, ...], params: Sequence[Any] | None) -> tuple[Any, list[Any]]:
         """Transform under ``params``, or under a draw that is written down; give the result, and what was drawn."""
@@ -380,10 +409,12 @@ install(LearnedCompose)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def uncompiled(pipeline: Pipeline, inputs: tuple[Any, ...]) -> Any:
+def uncompiled(pipeline: LearnedCompose, inputs: tuple[Any, ...], row: Tensor | None) -> Any:
     """Return a call that no compiler looks into, so that changes of transforms are seen, as without it."""
     pipeline.renew()
-    return Run(pipeline, inputs).go()
+    if row is None:
+        return Run(pipeline, inputs).go()
+    return pipeline.taped(inputs, row_for(pipeline, inputs[0]).unpack(row.detach().cpu()))[0]
 
 
 def run_all(transforms: Iterable[Callable[[Any], Any]], image: Any) -> Any:
@@ -409,3 +440,11 @@ def separate(inputs: tuple[Any, ...]) -> tuple[Any, bool]:
     raise InputTypeError(
         f"Expected one batch [N, C, H, W] or list of images, of at least one image, with per_sample, got {found}."
     )
+
+
+def opened(description: str) -> LearnedCompose:
+    """Return the pipeline that an operator names by its description."""
+    return LearnedCompose([restore(one) for one in json.loads(description)], fallback="error")
+
+
+operator.OPENERS.append(opened)

@@ -166,6 +166,10 @@ class OutputError(LearnedTransformsError, OSError):
     """A result that cannot be written: the disk is full, or the folder may not be written to."""
 
 
+class ExportError(LearnedTransformsError, ValueError):
+    """A model that does not fit the preprocessing it is to be merged with."""
+
+
 class MissingExtraError(LearnedTransformsError, ImportError):
     """An optional dependency is needed and not installed."""
 

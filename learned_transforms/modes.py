@@ -10,11 +10,17 @@ from torch import Tensor
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils._python_dispatch import _disable_current_modes
 
-is_compiling = torch.compiler.is_compiling
-tracing_state: Callable[[], Any] = torch._C._get_tracing_state
+is_compiling, is_exporting = torch.compiler.is_compiling, torch.compiler.is_exporting
+is_tracing: Callable[[], bool] = torch._C._is_tracing
 set_tracing_state = torch._C._set_tracing_state  # type: ignore[attr-defined]
+is_in_onnx_export: Callable[[], bool] = torch.onnx.is_in_onnx_export  # The legacy export, which traces.
 dispatch_modes = torch._C._len_torch_dispatch_stack
 functorch_level = torch._C._functorch.maybe_current_level
+
+
+def tracing_state() -> Any:
+    """Return what a trace records into; None: none does, or not here, as in operators of ours."""
+    return torch._C._get_tracing_state() if is_tracing() else None
 
 
 def observed() -> bool:
@@ -24,29 +30,34 @@ def observed() -> bool:
     That is ``jit.trace`` and the legacy ONNX export, ``vmap``, ``jvp``, ``grad`` and ``functionalize``, ``make_fx`` and
     other dispatch modes, and dual numbers. Compilers break the graph at native code by themselves.
     """
-    seen = tracing_state() is not None or dispatch_modes() or functorch_level() is not None
+    seen = is_tracing() or dispatch_modes() or functorch_level() is not None
     return bool(seen or forward_ad._current_level >= 0)
 
 
 def plain_shape(tensor: Tensor) -> tuple[int, ...]:
     """Return the shape of a tensor as numbers, of which a trace would make tensors."""
-    state = tracing_state()
-    if state is None:
+    if not is_tracing():
         return tuple(tensor.shape)
-    set_tracing_state(None)
-    try:
+    with untraced():
         return tuple(tensor.shape)
-    finally:
-        set_tracing_state(state)
 
 
 @contextmanager
 def out_of_sight() -> Iterator[None]:
     """Compute constants as if nothing observed them, on the CPU: they belong to no trace, and may be kept."""
+    with untraced(), _disable_current_modes(), temporarily_clear_interpreter_stack(), torch.device("cpu"):
+        yield
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Compute as if no trace were recorded."""
     state = tracing_state()
+    if state is None:
+        yield
+        return
     set_tracing_state(None)
     try:
-        with _disable_current_modes(), temporarily_clear_interpreter_stack(), torch.device("cpu"):
-            yield
+        yield
     finally:
         set_tracing_state(state)

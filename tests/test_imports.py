@@ -22,6 +22,7 @@ ROOMS = (
     "artifacts",
     "runtime",
     "processors",
+    "export",
     "compose .",
     "trainer",
     "cli __main__",

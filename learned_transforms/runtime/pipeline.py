@@ -3,7 +3,9 @@
 import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any, NoReturn, cast, get_args
+from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
@@ -51,12 +53,16 @@ STEADY = (
 )
 """Layers that lower alike whatever is drawn: one lowering tells whether a backend runs them."""
 
+NUMBERS = count()
+LIVING: "WeakValueDictionary[str, Pipeline]" = WeakValueDictionary()
+"""The pipelines of this process by names, each of which is given once: graphs hold these."""
+
 MOST_BYTES = 2**21
 """Held by calls for the signatures and draws lately seen; beyond that all are forgotten."""
 
 CACHES = (
     *("segments", "arrangements", "runs", "entry", "kinds", "pieces", "stand_ins", "watch", "told", "routes", "budget"),
-    *("ordered", "operating", "passing", "elsewhere"),
+    *("ordered", "operating", "passing", "elsewhere", "handle"),
 )
 """What is worked out again when it is needed: it is neither pickled nor part of a fingerprint."""
 
@@ -116,6 +122,8 @@ class Pipeline(Lowered):
 
     def forget(self) -> None:
         """Drop everything that is worked out again when it is needed."""
+        self.handle = f"#{next(NUMBERS)}"
+        LIVING[self.handle] = self
         self.segments: dict[Any, Segment] = {}
         self.runs: dict[Any, Callable[[Any], Any]] = {}
         self.entry: Any = None
