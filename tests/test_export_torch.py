@@ -146,7 +146,7 @@ def test_compiled_ahead_of_time(name, tmp_path):
 @pytest.mark.parametrize("name", PIPELINES)
 def test_as_operations_of_torch(name):
     model = Model(name)
-    with lt.export.plain():
+    with lt.export.decomposed():
         program = exported(model)
     assert not called(program)
     equal(model, program.module())
@@ -154,7 +154,7 @@ def test_as_operations_of_torch(name):
 
 def test_plain_operations_need_what_is_drawn():
     model = Model("train")
-    with lt.export.plain(), pytest.raises(PipelineValueError, match="Expected params"):
+    with lt.export.decomposed(), pytest.raises(PipelineValueError, match="Expected params"):
         torch.export.export(model, (image_for("uint8", (40, 50), 0)[0],))
 
 
@@ -215,7 +215,7 @@ def test_the_operator_keeps_its_contract():
     image = image_for("uint8", (40, 50), 1)[0]
     row = lt.export.pack(pipeline, pipeline.make_params(image))
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
-    torch.library.opcheck(operator.run, (image, pipeline.handle, row), test_utils=checks)
+    torch.library.opcheck(operator.run_op, (image, pipeline.handle, row), test_utils=checks)
     torch.library.opcheck(operator.draw, (image, pipeline.handle), test_utils=("test_schema",))
 
 

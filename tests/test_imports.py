@@ -43,6 +43,7 @@ SHARED = {
     "why_not": "of each backend",
     "kind_of": "of an image, what its programs are for; of a form, whose arithmetic applies",
     "main": "of each command line",
+    "merge": "of operations, and of models",
     "retrain": "the function, and the command that calls it",
 }
 """Names that stand in several modules, and that others import from more than one of them."""

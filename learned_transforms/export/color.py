@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from learned_transforms.errors import UnsupportedTransformError
-from learned_transforms.export.picture import Picture, multiply_add, numbers, to_levels
-from learned_transforms.export.places import bordered
+from learned_transforms.export.picture import Picture, as_levels, fused_add, numpy_of
+from learned_transforms.export.places import with_border
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.ops import Blend, Blur, Equalize, Factor, Filter, Slot, Stretch, Turn
 
@@ -25,10 +25,10 @@ def factor_of(g: Any, factor: Factor, drawn: Drawn) -> Any:
 def finish(g: Any, value: Any, ceiling: float, arithmetic: Arithmetic) -> Any:
     """Clamp, and round to levels where that is wanted; the result is float32."""
     value = g.clip(value, 0.0, ceiling)
-    return g.cast(to_levels(g, value, arithmetic.rounding), "float32")
+    return g.cast(as_levels(g, value, arithmetic.rounding), "float32")
 
 
-def blend(g: Any, picture: Picture, other: Picture | None, stage: Blend, drawn: Drawn) -> Picture:
+def emit_blend(g: Any, picture: Picture, other: Picture | None, stage: Blend, drawn: Drawn) -> Picture:
     """``other`` is the picture behind what the stage makes it of."""
     if not isinstance(picture.height, int) or not isinstance(picture.width, int):
         fits = stage.limited and isinstance(stage.other, Filter) and min(picture.least) < max(stage.other.weights.shape)
@@ -37,19 +37,19 @@ def blend(g: Any, picture: Picture, other: Picture | None, stage: Blend, drawn: 
     elif stage.at((picture.channels, picture.height, picture.width)) is None:
         return picture
     factor = factor_of(g, stage.factor, drawn)
-    a, b = (g.cast(factor * float(t[1]) + float(t[0]), "float32") for t in numbers(stage.terms))
+    a, b = (g.cast(factor * float(t[1]) + float(t[0]), "float32") for t in numpy_of(stage.terms))
     fma, x = stage.arithmetic.fma, picture.floats(g)
     if other is None:
         return picture.of(finish(g, x * a, stage.ceiling, stage.arithmetic))
     y = other.floats(g) if stage.mean is None else mean_of(g, other, stage.mean)
     if stage.form == "sum":
-        made = multiply_add(g, y, b, x * a, fma)
+        made = fused_add(g, y, b, x * a, fma)
     elif stage.form == "from_image":
-        made = multiply_add(g, y - x, b, x, fma)
+        made = fused_add(g, y - x, b, x, fma)
         if isinstance(stage.other, Filter):
             made = within(g, picture, stage.other, made, x)
     else:
-        made = multiply_add(g, x - y, a, y, fma)
+        made = fused_add(g, x - y, a, y, fma)
     return picture.of(finish(g, made, stage.ceiling, stage.arithmetic))
 
 
@@ -82,7 +82,7 @@ def padded(g: Any, x: Any, length: Any, reach: int, axis: int, border: str) -> A
     if not reach:
         return x
     border = "edge" if border == "copy" else border
-    found = bordered(g, g.range(length + 2 * reach) - reach, 0, g.number(length, "int64"), border, False)
+    found = with_border(g, g.range(length + 2 * reach) - reach, 0, g.number(length, "int64"), border, False)
     index = found.index
     if found.inside is not None:
         index = g.minimum(g.maximum(index, 0), g.number(length, "int64") - 1)
@@ -95,7 +95,7 @@ def padded(g: Any, x: Any, length: Any, reach: int, axis: int, border: str) -> A
 def smoothed(g: Any, picture: Picture, stage: Filter) -> Any:
     """Correlate with a window, its terms summed row by row."""
     h, w = stage.weights.shape
-    arithmetic, weights = stage.arithmetic, numbers(stage.weights).astype(np.float64)
+    arithmetic, weights = stage.arithmetic, numpy_of(stage.weights).astype(np.float64)
     rounding = arithmetic.rounding
     if arithmetic.number == "int":
         whole, rounding = np.copysign(np.floor(np.abs(weights) * 2.0**arithmetic.bits + 0.5), weights), "half_up"
@@ -111,12 +111,12 @@ def smoothed(g: Any, picture: Picture, stage: Filter) -> Any:
             weight = float(weights[i, j])
             if weight:
                 pixels = g.slice(row, j, width + j, -1)
-                total = multiply_add(g, pixels, g.constant(weight, "float32"), total, arithmetic.fma)
-    return within(g, picture, stage, to_levels(g, total, rounding), x)
+                total = fused_add(g, pixels, g.constant(weight, "float32"), total, arithmetic.fma)
+    return within(g, picture, stage, as_levels(g, total, rounding), x)
 
 
-def stretch(g: Any, picture: Picture, stage: Stretch, drawn: Drawn) -> Picture:
-    start, end = numbers(stage.ends).tolist()
+def emit_stretch(g: Any, picture: Picture, stage: Stretch, drawn: Drawn) -> Picture:
+    start, end = numpy_of(stage.ends).tolist()
     width = end - start
     image = picture.floats(g)
     x = g.cast(image, stage.arithmetic.number)
@@ -134,7 +134,7 @@ def stretch(g: Any, picture: Picture, stage: Stretch, drawn: Drawn) -> Picture:
     return picture.of(g.where(flat, g.clip(image, 0.0, stage.ceiling), made))
 
 
-def equalize(g: Any, picture: Picture, stage: Equalize, drawn: Drawn) -> Picture:
+def emit_equalize(g: Any, picture: Picture, stage: Equalize, drawn: Drawn) -> Picture:
     flat = g.flat(g.cast(picture.x, "int64"))
     counts = g.counts(flat)
     below = g.cumsum(counts) - counts
@@ -148,7 +148,7 @@ def equalize(g: Any, picture: Picture, stage: Equalize, drawn: Drawn) -> Picture
     return picture.of(g.cast(made, "float32"))
 
 
-def turn(g: Any, picture: Picture, stage: Turn, drawn: Drawn) -> Picture:
+def emit_turn(g: Any, picture: Picture, stage: Turn, drawn: Drawn) -> Picture:
     """Hue and saturation, then back."""
     factor, steps, divide = factor_of(g, stage.factor, drawn), stage.steps, stage.form == "divide"
     x = picture.floats(g)
@@ -206,7 +206,7 @@ def hue_of(g: Any, x: Any, high: Any, extent: Any, stage: Turn) -> Any:
     return g.where(first, hues[0], g.where(second, hues[1], hues[2]))
 
 
-def blur(g: Any, picture: Picture, stage: Blur, drawn: Drawn) -> Picture:
+def emit_blur(g: Any, picture: Picture, stage: Blur, drawn: Drawn) -> Picture:
     """Taps of a sigma, and two passes; each product joins its sum with one rounding."""
     sigma = factor_of(g, stage.sigma, drawn)
     value = picture.floats(g)
@@ -214,7 +214,7 @@ def blur(g: Any, picture: Picture, stage: Blur, drawn: Drawn) -> Picture:
         distance = (g.range(reach, "float64") - float(reach // 2)) / sigma
         square = distance * distance
         powers, power = [], square
-        for coefficient in numbers(stage.coefficients).astype(np.float64).tolist():
+        for coefficient in numpy_of(stage.coefficients).astype(np.float64).tolist():
             powers.append(power * coefficient)
             power = power * square
         taps = g.exp(sum(powers[1:], powers[0]))
@@ -227,4 +227,4 @@ def blur(g: Any, picture: Picture, stage: Blur, drawn: Drawn) -> Picture:
             total = g.cast(total, "float32")
         value = total
     rounding = stage.arithmetic.rounding
-    return picture.of(to_levels(g, value, rounding), levels=picture.levels and rounding != "none")
+    return picture.of(as_levels(g, value, rounding), levels=picture.levels and rounding != "none")

@@ -13,9 +13,9 @@ import torch
 
 from learned_transforms.errors import UnsupportedTransformError
 from learned_transforms.export import color
-from learned_transforms.export.picture import Picture, multiply_add, numbers, to_levels
+from learned_transforms.export.picture import Picture, as_levels, fused_add, numpy_of
 from learned_transforms.export.places import Places, places
-from learned_transforms.export.resample import COLUMNS, ROWS, Span, output_size, resample
+from learned_transforms.export.resample import COLUMNS, ROWS, AxisSpan, resample, resized_size
 from learned_transforms.ir.indexing import Kept
 from learned_transforms.ir.ops import (
     Blend,
@@ -57,11 +57,11 @@ def emit(g: Any, picture: Picture, stage: Stage, drawn: Drawn) -> Picture:
 
 def whole(g: Any, picture: Picture, stage: Any, drawn: Drawn) -> Picture:
     """A resample of all of a picture."""
-    return resample(g, picture, stage, Span(picture.height), Span(picture.width))
+    return resample(g, picture, stage, AxisSpan(picture.height), AxisSpan(picture.width))
 
 
 def pick(g: Any, picture: Picture, stage: Pick, drawn: Drawn) -> Picture:
-    size = output_size(g, stage.sizing, picture.height, picture.width)
+    size = resized_size(g, stage.sizing, picture.height, picture.width)
     if size == (picture.height, picture.width):
         return picture
     rows, columns = (stage.nearest.sized(length) for length in size)
@@ -92,10 +92,10 @@ def picked(g: Any, picture: Picture, axis: int, kept: Kept, start: Any, fill: tu
     """Return the pixels that are kept along an axis."""
     length = picture.height if axis == ROWS else picture.width
     found = places(g, kept, length, picture.least[axis], start)
-    return taken(g, picture, axis, found, length, fill)
+    return kept_pixels(g, picture, axis, found, length, fill)
 
 
-def taken(g: Any, picture: Picture, axis: int, found: Places, length: Any, fill: tuple[float, ...]) -> Picture:
+def kept_pixels(g: Any, picture: Picture, axis: int, found: Places, length: Any, fill: tuple[float, ...]) -> Picture:
     index = found.index
     if found.inside is not None:
         index = g.minimum(g.maximum(index, 0), g.number(length, "int64") - 1)
@@ -115,20 +115,20 @@ def mix(g: Any, picture: Picture, stage: Mix, drawn: Drawn) -> Picture:
     x = picture.floats(g)
     channels = [g.slice(x, c, c + 1, -3) for c in range(picture.channels)]
     planes = []
-    for row, bias in zip(numbers(stage.weight), numbers(stage.bias), strict=True):
+    for row, bias in zip(numpy_of(stage.weight), numpy_of(stage.bias), strict=True):
         if arithmetic.number == "int":
             # 16 bits of a weight and 8 of a level: whole float64, or float32 in two halves.
             scale = 2.0**arithmetic.bits
             weights, offset = ([rounded(w * scale) for w in one] for one in (row.tolist(), [float(bias)]))
             total = whole_sum(g, channels, weights, offset[0], scale)
-            planes.append(to_levels(g, total, "half_up"))
+            planes.append(as_levels(g, total, "half_up"))
             continue
         total = None
         for plane, weight in zip(channels, row.tolist(), strict=True):
-            total = multiply_add(g, plane, g.constant(weight, "float32"), total, arithmetic.fma)
+            total = fused_add(g, plane, g.constant(weight, "float32"), total, arithmetic.fma)
         if float(bias):
             total = total + g.constant(float(bias), "float32")
-        planes.append(to_levels(g, total, arithmetic.rounding))
+        planes.append(as_levels(g, total, arithmetic.rounding))
     levels = picture.levels and (arithmetic.number == "int" or arithmetic.rounding != "none")
     return picture.of(g.concat(planes, -3), channels=len(planes), levels=levels)
 
@@ -151,7 +151,7 @@ def whole_sum(g: Any, channels: Iterable[Any], weights: Iterable[float], offset:
 
 
 def table(g: Any, picture: Picture, stage: Table, drawn: Drawn) -> Picture:
-    values = numbers(stage.values)
+    values = numpy_of(stage.values)
     levels = stage.values.dtype == torch.uint8
     factor = float(values[0, 1])
     if (
@@ -169,7 +169,7 @@ def table(g: Any, picture: Picture, stage: Table, drawn: Drawn) -> Picture:
 
 def normalize(g: Any, picture: Picture, stage: Normalize, drawn: Drawn) -> Picture:
     dtype = g.dtype(picture.x)
-    mean, std = (g.constant(numbers(value).reshape(-1, 1, 1), dtype) for value in (stage.mean, stage.std))
+    mean, std = (g.constant(numpy_of(value).reshape(-1, 1, 1), dtype) for value in (stage.mean, stage.std))
     return picture.of((picture.x - mean) / std)
 
 
@@ -179,7 +179,7 @@ def cast(g: Any, picture: Picture, stage: Cast, drawn: Drawn) -> Picture:
 
 def product(g: Any, picture: Picture, stage: Product, drawn: Drawn) -> Picture:
     number = stage.arithmetic.number
-    rows, columns = (g.constant(m, number) for m in (numbers(stage.rows), numbers(stage.columns).swapaxes(-1, -2)))
+    rows, columns = (g.constant(m, number) for m in (numpy_of(stage.rows), numpy_of(stage.columns).swapaxes(-1, -2)))
     if stage.rows.ndim == 3:
         raise UnsupportedTransformError("matrices of each channel have no form in a graph yet")
     made = g.cast(g.matmul(rows, g.matmul(g.cast(picture.x, number), columns)), "float32")
@@ -193,9 +193,9 @@ def filter_(g: Any, picture: Picture, stage: Filter, drawn: Drawn) -> Picture:
     )
 
 
-def blend(g: Any, picture: Picture, stage: Blend, drawn: Drawn) -> Picture:
+def emit_blend(g: Any, picture: Picture, stage: Blend, drawn: Drawn) -> Picture:
     other = None if stage.other is None else emit(g, picture, stage.other, drawn)
-    return color.blend(g, picture, other, stage, drawn)
+    return color.emit_blend(g, picture, other, stage, drawn)
 
 
 STAGES: dict[type, Callable[[Any, Picture, Any, Drawn], Picture]] = {
@@ -209,9 +209,9 @@ STAGES: dict[type, Callable[[Any, Picture, Any, Drawn], Picture]] = {
     Table: table,
     Normalize: normalize,
     Cast: cast,
-    Blend: blend,
-    Stretch: color.stretch,
-    Equalize: color.equalize,
-    Turn: color.turn,
-    Blur: color.blur,
+    Blend: emit_blend,
+    Stretch: color.emit_stretch,
+    Equalize: color.emit_equalize,
+    Turn: color.emit_turn,
+    Blur: color.emit_blur,
 }

@@ -25,7 +25,7 @@ from learned_transforms.export.onnx_graph import OPSET, OnnxGraph, onnx_package
 from learned_transforms.export.program import Program
 from learned_transforms.images.formats import Form
 from learned_transforms.runtime.pipeline import Pipeline
-from learned_transforms.runtime.rows import Row
+from learned_transforms.runtime.rows import DrawRow
 from learned_transforms.transforms.identify import read
 
 KINDS = {"uint8": Form("tensor", "uint8"), "float32": Form("tensor", "float32"), "pil": Form("pil", "uint8")}
@@ -142,7 +142,7 @@ def pack(pipeline: Pipeline, params: Sequence[Any], *, kind: Kind = "uint8", cha
         PipelineValueError: params that do not fit the pipeline. UnsupportedTransformError: draws that are no numbers.
     """
     check_choice("kind", kind, KINDS)
-    return Row(pipeline, KINDS[kind], channels).pack(params)
+    return DrawRow(pipeline, KINDS[kind], channels).pack(params)
 
 
 def unpack(pipeline: Pipeline, row: Tensor, *, kind: Kind = "uint8", channels: int = 3) -> list[Any]:
@@ -152,7 +152,7 @@ def unpack(pipeline: Pipeline, row: Tensor, *, kind: Kind = "uint8", channels: i
         PipelineValueError: it is no such row.
     """
     check_choice("kind", kind, KINDS)
-    return Row(pipeline, KINDS[kind], channels).unpack(torch.as_tensor(row))
+    return DrawRow(pipeline, KINDS[kind], channels).unpack(torch.as_tensor(row))
 
 
 def merge(

@@ -20,9 +20,9 @@ from learned_transforms.errors import LearnedTransformsError, PipelineTypeError,
 from learned_transforms.export.program import Program, output_size_of
 from learned_transforms.export.torch_graph import TorchGraph
 from learned_transforms.images.formats import DTYPES, Form
-from learned_transforms.modes import is_compiling, is_exporting, is_in_onnx_export, out_of_sight, shape_of
+from learned_transforms.modes import is_compiling, is_exporting, is_in_onnx_export, out_of_sight, plain_shape
 from learned_transforms.runtime.pipeline import LIVING, Pipeline
-from learned_transforms.runtime.rows import Row
+from learned_transforms.runtime.rows import DrawRow
 from learned_transforms.transforms.identify import read
 
 MADE: dict[str, Pipeline] = {}
@@ -90,7 +90,7 @@ def known_of(pipeline: Pipeline) -> dict[Any, Any]:
 
 
 def kept(pipeline: Pipeline, kind: type, image: Tensor) -> Any:
-    """Return the :class:`Row` or :class:`Program` of a pipeline for images like this one; kept until it changes."""
+    """Return the :class:`DrawRow` or :class:`Program` of a pipeline for images like this one; kept until it changes."""
     form, channels = form_for(DTYPES[image.dtype], image.ndim, int(image.shape[-3])), int(image.shape[-3])
     known, key = known_of(pipeline), (kind, form, channels)
     if key not in known:
@@ -107,7 +107,7 @@ def carry(pipeline: Pipeline, image: Any, row: Tensor | None) -> Any:
     if not isinstance(image, Tensor) or isinstance(image, WRAPPED) or image.ndim < 3:
         return None
     dtype, channels = DTYPES.get(image.dtype, ""), 0
-    found = image.shape[-3] if is_compiling() else shape_of(image)[-3]
+    found = image.shape[-3] if is_compiling() else plain_shape(image)[-3]
     for count in CHANNELS:  # A compiler learns by comparing that it is a number.
         channels = count if found == count else channels
     name, numbers = carried(pipeline.handle, dtype, image.ndim, channels, is_exporting())
@@ -140,7 +140,7 @@ def tried(pipeline: Pipeline, dtype: str, dimensions: int, channels: int) -> int
     image = torch.zeros((*(1,) * (dimensions - 3), channels, 1, 1), dtype=getattr(torch, dtype))
     with fork_rng(devices=()):
         try:
-            row: Row = kept(pipeline, Row, image)
+            row: DrawRow = kept(pipeline, DrawRow, image)
             for size in TRIES:
                 one = image.expand(*image.shape[:-2], *size)
                 made = run_now(pipeline, one, row.draw((channels, *size)))
@@ -151,7 +151,7 @@ def tried(pipeline: Pipeline, dtype: str, dimensions: int, channels: int) -> int
     return len(row)
 
 
-def shape_for(row: Row, image: Tensor) -> tuple[tuple[Any, ...], torch.dtype]:
+def shape_for(row: DrawRow, image: Tensor) -> tuple[tuple[Any, ...], torch.dtype]:
     """Return the shape and the dtype of what is made of an image, whose lengths may be symbols."""
     *lead, channels, height, width = image.shape
     size: tuple[Any, ...] = int(channels), height, width
@@ -162,23 +162,23 @@ def shape_for(row: Row, image: Tensor) -> tuple[tuple[Any, ...], torch.dtype]:
 
 
 @torch.library.custom_op("learned_transforms::run", mutates_args=())
-def run(image: Tensor, pipeline: str, row: Tensor | None) -> Tensor:
+def run_op(image: Tensor, pipeline: str, row: Tensor | None) -> Tensor:
     """Run a pipeline on an image ``[..., C, H, W]`` under a row of numbers, or on a batch under a row for each."""
     return run_now(pipeline_of(pipeline), image, row)
 
 
 def run_now(pipeline: Pipeline, image: Tensor, row: Tensor | None) -> Tensor:
-    """:func:`run`, in memory of its own, row by row."""
+    """:func:`run_op`, in memory of its own, row by row."""
     if row is not None and row.ndim == 2:
         check_rows(image, row)
         return torch.stack([run_now(pipeline, one, own) for one, own in zip(image, row, strict=True)])
-    known: Row = kept(pipeline, Row, image)
+    known: DrawRow = kept(pipeline, DrawRow, image)
     numbers = torch.empty(0) if row is None else row.detach().cpu()
     value: Any = image
     if image.device.type == "cpu":
         for segment, drawn in zip(known.segments, known.drawn(numbers), strict=True):
             if drawn[1] is not None:
-                segment.check_window(drawn[1], tuple(value.shape[-3:]))
+                segment.beginning.check_window(drawn[1], tuple(value.shape[-3:]))
             value = segment(value, drawn)
     else:
         value = cast(Any, pipeline).taped((image,), known.unpack(numbers))[0]
@@ -199,16 +199,16 @@ def check_rows(image: Tensor, row: Tensor) -> None:
         )
 
 
-@run.register_fake
+@run_op.register_fake
 def _(image: Tensor, pipeline: str, row: Tensor | None) -> Tensor:
     with out_of_sight():
-        shape, dtype = shape_for(kept(pipeline_of(pipeline), Row, image), image)
+        shape, dtype = shape_for(kept(pipeline_of(pipeline), DrawRow, image), image)
     return image.new_empty(shape, dtype=dtype)
 
 
 @torch.library.custom_op("learned_transforms::run_backward", mutates_args=())
 def run_backward(gradient: Tensor, image: Tensor, pipeline: str, row: Tensor | None) -> Tensor:
-    """Return the gradient of :func:`run` by an image of floats."""
+    """Return the gradient of :func:`run_op` by an image of floats."""
     # Operators run below what records gradients.
     with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False), torch.enable_grad():
         source = image.detach().requires_grad_()
@@ -233,13 +233,13 @@ def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None]:
     return run_backward(gradient, image, ctx.pipeline, row) if wanted else None, None, None
 
 
-run.register_autograd(backward, setup_context=keep_for_backward)
+run_op.register_autograd(backward, setup_context=keep_for_backward)
 
 
 @torch.library.custom_op("learned_transforms::draw", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
 def draw(image: Tensor, pipeline: str) -> Tensor:
     """Draw for an image, or for a batch that shares it: float64 ``[numbers]``, on the CPU."""
-    known: Row = kept(pipeline_of(pipeline), Row, image)
+    known: DrawRow = kept(pipeline_of(pipeline), DrawRow, image)
     channels, height, width = image.shape[-3:]
     return known.draw((channels, height, width))
 
@@ -247,20 +247,20 @@ def draw(image: Tensor, pipeline: str) -> Tensor:
 @draw.register_fake
 def _(image: Tensor, pipeline: str) -> Tensor:
     with out_of_sight():
-        known: Row = kept(pipeline_of(pipeline), Row, image)
+        known: DrawRow = kept(pipeline_of(pipeline), DrawRow, image)
     return torch.empty(len(known), dtype=torch.float64, device="cpu")
 
 
-@run.register_vmap
+@run_op.register_vmap
 def _(info: Any, in_dims: Any, image: Tensor, pipeline: str, row: Tensor | None) -> tuple[Tensor, int]:
     of_image, _, of_row = in_dims
     image = image.expand(info.batch_size, *image.shape) if of_image is None else image.movedim(of_image, 0)
     if row is None or of_row is None:
-        return run(image, pipeline, row), 0
+        return run_op(image, pipeline, row), 0
     row = row.movedim(of_row, 0)
     if image.ndim == 4 and row.ndim == 2:
-        return run(image, pipeline, row), 0
-    return torch.stack([run(one, pipeline, own) for one, own in zip(image, row, strict=True)]), 0
+        return run_op(image, pipeline, row), 0
+    return torch.stack([run_op(one, pipeline, own) for one, own in zip(image, row, strict=True)]), 0
 
 
 @draw.register_vmap
@@ -282,7 +282,7 @@ PLAIN = [False]
 
 
 @contextmanager
-def plain() -> Iterator[None]:
+def decomposed() -> Iterator[None]:
     """Have ``torch.export``, and what goes through it, see torch's own operations in place of operators of ours.
 
     It is for targets that hold no others. The ONNX exporter of torch has it so by itself.
@@ -295,7 +295,7 @@ def plain() -> Iterator[None]:
 
 
 def apply(image: Tensor, name: str, numbers: int, row: Tensor | None) -> Tensor:
-    """Return what :func:`run` gives as one operator, or as many.
+    """Return what :func:`run_op` gives as one operator, or as many.
 
     Args:
         numbers: that the pipeline draws for an image.
@@ -305,7 +305,7 @@ def apply(image: Tensor, name: str, numbers: int, row: Tensor | None) -> Tensor:
         PipelineValueError: torch's own operations draw nothing.
     """
     if not (PLAIN[0] or is_in_onnx_export()):
-        return cast(Tensor, run(image, name, row if row is not None or not numbers else draw(image, name)))
+        return cast(Tensor, run_op(image, name, row if row is not None or not numbers else draw(image, name)))
     if row is None and numbers:
         raise PipelineValueError(
             "Expected params for a random pipeline that becomes torch's own operations: give the model an input for "

@@ -37,14 +37,14 @@ class Picture:
         return replace(self, x=x, **changes)
 
 
-def numbers(value: Tensor) -> np.ndarray:
+def numpy_of(value: Tensor) -> np.ndarray:
     """Return what a tensor of ours holds, where torch may trace: of half precision, as float32."""
     with out_of_sight():
         value = value.detach().cpu()
         return (value.float() if value.dtype in (torch.float16, torch.bfloat16) else value).numpy()
 
 
-def to_levels(g: Any, value: Any, rounding: str) -> Any:
+def as_levels(g: Any, value: Any, rounding: str) -> Any:
     """Round floats to levels, as :func:`learned_transforms.kernels.reference.rounding.to_levels`; they stay floats."""
     if rounding == "none":
         return value
@@ -56,7 +56,7 @@ def to_levels(g: Any, value: Any, rounding: str) -> Any:
     return g.floor(value) if rounding == "truncate" else value
 
 
-def multiply_add(g: Any, x: Any, weight: Any, total: Any, fma: bool) -> Any:
+def fused_add(g: Any, x: Any, weight: Any, total: Any, fma: bool) -> Any:
     """``x * weight + total`` in float32; with ``fma`` rounded once, by way of float64."""
     if total is None:
         return x * weight

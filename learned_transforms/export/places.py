@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from learned_transforms.errors import UnsupportedTransformError
-from learned_transforms.export.picture import numbers
+from learned_transforms.export.picture import numpy_of
 from learned_transforms.ir.indexing import Keep, Kept, Listed, Mirrored, Nearest, Padded
 from learned_transforms.modes import out_of_sight
 
@@ -34,7 +34,7 @@ def places(g: Any, kept: Kept, length: Any, least: int = 1, start: Any = None) -
     if isinstance(length, int) and start is None:
         with out_of_sight():
             fixed = kept.on(length)
-            index = numbers(fixed.index())
+            index = numpy_of(fixed.index())
         return Places(
             g.constant(index, "int64"), len(index), None if fixed.inside(length) else within(g, index, length)
         )
@@ -43,20 +43,20 @@ def places(g: Any, kept: Kept, length: Any, least: int = 1, start: Any = None) -
         return Places((g.number(length, "int64") - 1) - g.range(length), count)
     if isinstance(kept, Listed | Keep):
         with out_of_sight():
-            given = numbers(kept.index())
+            given = numpy_of(kept.index())
         index = g.constant(given, "int64")
         return Places(index, count, None if kept.inside(least) else within(g, index, length))
     if isinstance(kept, Nearest):
         return Places(nearest(g, kept, length), count)
     number = g.number(length, "int64")
     if isinstance(kept, Padded):
-        return bordered(g, g.range(count) - kept.before, count, number, kept.border, False)
+        return with_border(g, g.range(count) - kept.before, count, number, kept.border, False)
     begin = {"start": 0, "end": number, "middle": 0}[kept.origin] + (kept.start if start is None else start)
     if kept.origin == "middle":
         begin = centered(g, number, kept.count) + begin
     index = g.range(count) + begin
     fits = kept.origin == "middle" and kept.start == 0 and start is None and count <= least
-    return bordered(g, index, count, number, kept.border, fits)
+    return with_border(g, index, count, number, kept.border, fits)
 
 
 def within(g: Any, index: Any, length: Any) -> Any:
@@ -73,7 +73,7 @@ def centered(g: Any, number: Any, count: int) -> Any:
     return g.where(rest < 0, -half, half + (distance - half * 2) * (half - half // 2 * 2))
 
 
-def bordered(g: Any, index: Any, count: Any, number: Any, border: str, fits: bool) -> Places:
+def with_border(g: Any, index: Any, count: Any, number: Any, border: str, fits: bool) -> Places:
     """Return places, those outside as a border has them; ``fits``: none are."""
     if fits:
         return Places(index, count)

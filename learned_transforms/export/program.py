@@ -5,14 +5,14 @@ from functools import reduce
 from typing import Any
 
 from learned_transforms.export.picture import Picture
-from learned_transforms.export.resample import output_size
-from learned_transforms.export.steps import Condition, Step, run
+from learned_transforms.export.resample import resized_size
+from learned_transforms.export.steps import Condition, GraphStep, run_steps
 from learned_transforms.images.formats import Form
 from learned_transforms.ir.ops import Gather, Mix, Pick, Resize, Stage, Warp
 from learned_transforms.layers.resize import Resizing
 from learned_transforms.modes import out_of_sight
 from learned_transforms.runtime.pipeline import Pipeline
-from learned_transforms.runtime.rows import Row, outside
+from learned_transforms.runtime.rows import DrawRow, no_graph
 from learned_transforms.runtime.segment import Segment
 from learned_transforms.transforms.color import ColorJitter, GaussianBlur, Jittered
 from learned_transforms.transforms.containers import Applying, Choosing, RandomOrder
@@ -37,7 +37,7 @@ class Program:
     """
 
     def __init__(self, pipeline: Pipeline, form: Form, channels: int = 3) -> None:
-        self.row, self.channels, self.floating = Row(pipeline, form, channels), channels, form.dtype != "uint8"
+        self.row, self.channels, self.floating = DrawRow(pipeline, form, channels), channels, form.dtype != "uint8"
         for segment in self.row.segments:
             for position in segment.draws.random:
                 check(segment, position)
@@ -57,7 +57,7 @@ class Program:
         for number, segment in enumerate(self.row.segments):
             with out_of_sight():
                 steps = list(Lowering(g, self.row, row, number, segment).steps(picture))
-            picture = run(g, picture, steps)
+            picture = run_steps(g, picture, steps)
         return picture.of(g.cast(picture.x, "uint8")) if picture.levels else picture
 
 
@@ -71,12 +71,12 @@ def check(segment: Segment, position: int) -> None:
     spec, name = draws.specs[position], name_of(draws.leaves[position].transform)
     if position == draws.drawer:
         if draws.leaves[position].within is not None:
-            raise outside(name, "whether an image is cut is drawn")
+            raise no_graph(name, "whether an image is cut is drawn")
         return
     if not (spec.coin or isinstance(spec, ColorJitter | GaussianBlur | Cut | Applying | Choosing | RandomOrder)):
-        raise outside(name, "no graph follows what it draws yet")
+        raise no_graph(name, "no graph follows what it draws yet")
     if isinstance(spec, Cut) and draws.leaves[position].within is not None:
-        raise outside(name, "whether an image is cut is drawn")
+        raise no_graph(name, "whether an image is cut is drawn")
 
 
 class Lowering:
@@ -87,7 +87,7 @@ class Lowering:
         number: of the segment.
     """
 
-    def __init__(self, g: Any, row: Row, values: Any, number: int, segment: Segment) -> None:
+    def __init__(self, g: Any, row: DrawRow, values: Any, number: int, segment: Segment) -> None:
         self.g, self.segment, self.values = g, segment, values
         self.places = {(f.leaf, f.name, f.part): place for place, f in enumerate(row.fields) if f.segment == number}
         draws = segment.draws
@@ -138,7 +138,7 @@ class Lowering:
             return (*around, self.is_whole(position, "fn_idx", place, layer))
         return around
 
-    def steps(self, picture: Picture) -> Iterator[Step]:
+    def steps(self, picture: Picture) -> Iterator[GraphStep]:
         """Yield what each layer does to a picture."""
         segment, network = self.segment, self.segment.network
         draws = segment.draws
@@ -158,18 +158,18 @@ class Lowering:
             if cutting and position >= (draws.drawer or 0):
                 cutting = False
                 window = self.window
-                if not segment.resizing:
+                if not segment.beginning.resizing:
                     rows, columns = given["size"]
                     given = {**given, "height": rows, "width": columns, "starts": None}
             if known:
                 stages = layer.stages(shape, given) if layer.by_size(given) else layer.free(shape[0], given)
                 shape = reduce(lambda s, stage: stage.output(s), stages, shape)
             elif layer.by_size(given):
-                raise outside(name, "it is of one size: export it with size=(rows, columns)")
+                raise no_graph(name, "it is of one size: export it with size=(rows, columns)")
             else:
                 stages = layer.free(shape[0], given)
                 shape = (reduce(channels_behind, stages, shape[0]), *shape[1:])
-            yield Step(name, tuple(stages), conditions, self.drawn, window)
+            yield GraphStep(name, tuple(stages), conditions, self.drawn, window)
 
 
 def used(spec: Spec) -> tuple[bool, ...]:
@@ -200,13 +200,13 @@ def output_size_of(g: Any, segment: Segment, shape: tuple[Any, ...]) -> tuple[An
             continue
         known = isinstance(height, int) and isinstance(width, int)
         if layer.by_size(given) and not known:
-            raise outside(name_of(draws.leaves[position].transform), "it is of one size")
+            raise no_graph(name_of(draws.leaves[position].transform), "it is of one size")
         stages = layer.stages((channels, height, width), given) if known else layer.free(channels, given)
         for stage in stages:
             if known:
                 channels, height, width = stage.output((channels, height, width))
             elif isinstance(stage, Resize | Pick):
-                height, width = output_size(g, stage.sizing, height, width)
+                height, width = resized_size(g, stage.sizing, height, width)
             elif isinstance(stage, Gather):
                 height, width = (
                     length if one is None else one.length(length)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from learned_transforms.errors import UnsupportedTransformError
-from learned_transforms.export.picture import Picture, to_levels
-from learned_transforms.export.taps import COARSE, Weights, stored, worked_out
+from learned_transforms.export.picture import Picture, as_levels
+from learned_transforms.export.taps import COARSE, AxisWeights, stored, worked_out
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import Axis, FixedAxis
 from learned_transforms.ir.ops import Resample, Resize
@@ -18,7 +18,7 @@ ROWS, COLUMNS = -2, -1
 
 
 @dataclass(frozen=True)
-class Span:
+class AxisSpan:
     """Along an axis, the pixels that are resampled.
 
     Attributes:
@@ -37,7 +37,7 @@ class Span:
         return self.length if self.extent is None else self.extent
 
 
-def output_size(g: Any, sizing: Sizing, height: Any, width: Any) -> tuple[Any, Any]:
+def resized_size(g: Any, sizing: Sizing, height: Any, width: Any) -> tuple[Any, Any]:
     """Return (rows, columns) of a resized image, as :func:`learned_transforms.ir.sizing.output_size`.
 
     Quotients of whole numbers, rounded down, are what it cuts of floats.
@@ -67,11 +67,11 @@ def output_size(g: Any, sizing: Sizing, height: Any, width: Any) -> tuple[Any, A
     return rows, columns
 
 
-def lower(g: Any, stage: Resample | Resize, rows: Span, columns: Span) -> tuple[Resample, Any, Any]:
+def lower(g: Any, stage: Resample | Resize, rows: AxisSpan, columns: AxisSpan) -> tuple[Resample, Any, Any]:
     """Return a resample, and (rows, columns) of its whole output."""
     if isinstance(stage, Resample):
         return stage, stage.rows.size, stage.columns.size
-    size = output_size(g, stage.sizing, rows.used, columns.used)
+    size = resized_size(g, stage.sizing, rows.used, columns.used)
     if all(isinstance(length, int) for length in size):
         beyond = stage.larger is not None and sum(size) > stage.arithmetic.small
         how = stage.larger if beyond and stage.larger is not None else replace(stage.arithmetic, small=0)
@@ -80,7 +80,7 @@ def lower(g: Any, stage: Resample | Resize, rows: Span, columns: Span) -> tuple[
     return Resample(stage.rows, stage.columns, how), *size
 
 
-def resample(g: Any, picture: Picture, stage: Resample | Resize, rows: Span, columns: Span) -> Picture:
+def resample(g: Any, picture: Picture, stage: Resample | Resize, rows: AxisSpan, columns: AxisSpan) -> Picture:
     """Resize a picture, or the part of it that the spans have."""
     stage, height, width = lower(g, stage, rows, columns)
     arithmetic = stage.arithmetic
@@ -97,7 +97,7 @@ def resample(g: Any, picture: Picture, stage: Resample | Resize, rows: Span, col
     def along(x: Any, axis: int) -> Any:
         one, length = (down, tall) if axis == ROWS else (across, columns.length)
         total = weighted(g, g.cast(x, one.number), one, length, axis)
-        return to_levels(g, total, "half_up") if whole else total
+        return as_levels(g, total, "half_up") if whole else total
 
     def rows_first() -> Any:
         return along(along(x, ROWS), COLUMNS)
@@ -114,7 +114,7 @@ def resample(g: Any, picture: Picture, stage: Resample | Resize, rows: Span, col
             made = g.either((fewer > 0) & (fewer > 2 * others), rows_first, columns_first)
     else:
         made = columns_first()
-    made = g.cast(to_levels(g, made, arithmetic.rounding) if not whole else made, "float32")
+    made = g.cast(as_levels(g, made, arithmetic.rounding) if not whole else made, "float32")
     levels = picture.levels and arithmetic.rounding != "none"
     return replace(picture, x=made, height=down.count, width=across.count, levels=levels)
 
@@ -133,7 +133,7 @@ def check(arithmetic: Arithmetic) -> None:
         )
 
 
-def weights(g: Any, axis: Axis | FixedAxis, span: Span, n_out: Any, arithmetic: Arithmetic) -> Weights:
+def weights(g: Any, axis: Axis | FixedAxis, span: AxisSpan, n_out: Any, arithmetic: Arithmetic) -> AxisWeights:
     """Return the weights of an axis, of the outputs that are kept."""
     known = span.extent is None and isinstance(span.length, int) and isinstance(n_out, int)
     made = stored(g, axis, span.length) if known else worked_out(g, axis, span.used, n_out, arithmetic, span.length)
@@ -144,20 +144,20 @@ def weights(g: Any, axis: Axis | FixedAxis, span: Span, n_out: Any, arithmetic: 
     return made if span.start is None else replace(made, first=made.first + span.start, starts=None)
 
 
-def trimmed(g: Any, x: Any, one: Weights, length: Any) -> tuple[Any, Weights, Any]:
+def trimmed(g: Any, x: Any, one: AxisWeights, length: Any) -> tuple[Any, AxisWeights, Any]:
     """Cut out the rows that are weighed at all."""
     low, high = ends(g, one, length)
     return g.slice(x, low, high, ROWS), replace(one, first=one.first - low, starts=None), high - low
 
 
-def ends(g: Any, one: Weights, length: Any) -> tuple[Any, Any]:
+def ends(g: Any, one: AxisWeights, length: Any) -> tuple[Any, Any]:
     """Return where the pixels begin and end that are weighed."""
     low = g.squeeze(g.reduce("Min", one.first, (0,)), 0)
     high = g.squeeze(g.reduce("Max", one.first, (0,)), 0)
     return low, g.smallest(high + one.most, length)
 
 
-def weighted(g: Any, x: Any, one: Weights, length: Any, axis: int) -> Any:
+def weighted(g: Any, x: Any, one: AxisWeights, length: Any, axis: int) -> Any:
     """Sum along an axis, in blocks of outputs where parts of images can be cut out."""
     if not (g.slicing and isinstance(one.count, int)):
         return product(g, x, dense(g, one, length), axis, one.split)
@@ -177,10 +177,10 @@ def weighted(g: Any, x: Any, one: Weights, length: Any, axis: int) -> Any:
     return g.concat(parts, axis)
 
 
-def dense(g: Any, one: Weights, length: Any) -> Any:
+def dense(g: Any, one: AxisWeights, length: Any) -> Any:
     """Return weights as a matrix ``[outputs, length]``."""
     index = g.unsqueeze(one.first, 1) + g.range(one.most)
-    # Weights past the end are 0.
+    # AxisWeights past the end are 0.
     return g.slice(g.scatter(one.count, length + one.most, index, one.values), 0, length, 1)
 
 
@@ -195,6 +195,3 @@ def product(g: Any, x: Any, matrix: Any, axis: int, split: bool) -> Any:
     coarse = g.floor(matrix * COARSE + 0.5) / COARSE
     carried = g.floor(once(matrix - coarse) * COARSE) / COARSE
     return once(coarse) + carried
-
-
-__all__ = ["COLUMNS", "ROWS", "Span", "output_size", "resample"]

@@ -6,15 +6,15 @@ from functools import reduce
 from typing import Any
 
 from learned_transforms.errors import UnsupportedTransformError
-from learned_transforms.export.emitters import emit, picked, taken
+from learned_transforms.export.emitters import emit, kept_pixels, picked
 from learned_transforms.export.picture import Picture
 from learned_transforms.export.places import places
-from learned_transforms.export.resample import COLUMNS, ROWS, Span, output_size, resample
+from learned_transforms.export.resample import COLUMNS, ROWS, AxisSpan, resample, resized_size
 from learned_transforms.ir.indexing import Keep, Mirrored, Part
 from learned_transforms.ir.ops import Cast, Gather, Mix, Normalize, Resample, Resize, Stage, Table
 from learned_transforms.ir.passes import merge
 from learned_transforms.modes import out_of_sight
-from learned_transforms.runtime.rows import outside
+from learned_transforms.runtime.rows import no_graph
 
 POINTWISE = (Mix, Table, Normalize, Cast)
 """Operations that copies of rows and columns may pass."""
@@ -23,7 +23,7 @@ Condition = Callable[[], Any]
 
 
 @dataclass(frozen=True)
-class Step:
+class GraphStep:
     """What a layer does.
 
     Attributes:
@@ -41,7 +41,7 @@ class Step:
     window: Condition | None = None
 
 
-def run(g: Any, picture: Picture, steps: Sequence[Step]) -> Picture:
+def run_steps(g: Any, picture: Picture, steps: Sequence[GraphStep]) -> Picture:
     """Return a picture behind steps.
 
     Raises:
@@ -53,11 +53,11 @@ def run(g: Any, picture: Picture, steps: Sequence[Step]) -> Picture:
         try:
             picture = done(g, picture, step, flat)
         except UnsupportedTransformError as error:
-            raise outside(step.name, str(error).rstrip(".")) from error
+            raise no_graph(step.name, str(error).rstrip(".")) from error
     return picture
 
 
-def parts_of(step: Step) -> Iterator[Step]:
+def parts_of(step: GraphStep) -> Iterator[GraphStep]:
     """Yield the operations of a step one by one, where nothing depends on what is drawn."""
     if step.conditions:
         yield step
@@ -65,7 +65,7 @@ def parts_of(step: Step) -> Iterator[Step]:
         yield from (replace(step, stages=(stage,)) for stage in step.stages)
 
 
-def done(g: Any, picture: Picture, step: Step, behind: list[Step]) -> Picture:
+def done(g: Any, picture: Picture, step: GraphStep, behind: list[GraphStep]) -> Picture:
     """Return a picture behind a step, and those of the steps behind it that go with it, which are taken out."""
     if step.window is not None:
         return windowed(g, picture, step, step.window, behind)
@@ -92,7 +92,7 @@ def all_of(g: Any, conditions: Sequence[Condition]) -> Any:
     return reduce(lambda one, other: one & other, others, first)
 
 
-def conditional(g: Any, picture: Picture, step: Step) -> Picture:
+def conditional(g: Any, picture: Picture, step: GraphStep) -> Picture:
     """Return a picture behind a step that may be left out: of the same shape, and of levels before and behind."""
     if not step.stages:
         return picture
@@ -111,7 +111,7 @@ def conditional(g: Any, picture: Picture, step: Step) -> Picture:
     return before.of(g.when(all_of(g, step.conditions), made, before.x))
 
 
-def mirrored(g: Any, picture: Picture, step: Step) -> Picture:
+def mirrored(g: Any, picture: Picture, step: GraphStep) -> Picture:
     """Return a picture behind copies of its rows or columns that may be left out."""
     for stage in step.stages:
         for axis, kept, length in axes_of(stage, picture):
@@ -119,7 +119,7 @@ def mirrored(g: Any, picture: Picture, step: Step) -> Picture:
             if found.inside is not None or not isinstance(kept, Mirrored):
                 raise UnsupportedTransformError("it moves images by more than a flip, and is drawn")
             index = g.where(all_of(g, step.conditions), found.index, g.range(length))
-            picture = taken(g, picture, axis, replace(found, index=index), length, ())
+            picture = kept_pixels(g, picture, axis, replace(found, index=index), length, ())
     return picture
 
 
@@ -129,13 +129,13 @@ def axes_of(stage: Any, picture: Picture) -> list[tuple[int, Any, Any]]:
     return [axis for axis in axes if axis[1] is not None]
 
 
-def windowed(g: Any, picture: Picture, step: Step, window: Condition, behind: list[Step]) -> Picture:
+def windowed(g: Any, picture: Picture, step: GraphStep, window: Condition, behind: list[GraphStep]) -> Picture:
     """Return a picture behind a step that uses a window of it."""
     top, left, height, width = window()
     first, *others = step.stages
     behind[:0] = [replace(step, stages=(stage,), window=None) for stage in others]
     if isinstance(first, Resize):
-        spans = Span(picture.height, top, height), Span(picture.width, left, width)
+        spans = AxisSpan(picture.height, top, height), AxisSpan(picture.width, left, width)
         return resized(g, picture, first, step, behind, *spans)
     if not isinstance(first, Gather):
         raise UnsupportedTransformError("it takes a window of images for no resize")
@@ -149,14 +149,14 @@ def resized(
     g: Any,
     picture: Picture,
     stage: Resize | Resample,
-    step: Step,
-    behind: list[Step],
-    rows: Span | None = None,
-    columns: Span | None = None,
+    step: GraphStep,
+    behind: list[GraphStep],
+    rows: AxisSpan | None = None,
+    columns: AxisSpan | None = None,
 ) -> Picture:
     """Return a picture behind a resample, and behind the crops and flips that follow: only what these leave is made."""
     window = rows is not None
-    rows, columns = rows or Span(picture.height), columns or Span(picture.width)
+    rows, columns = rows or AxisSpan(picture.height), columns or AxisSpan(picture.width)
     if isinstance(stage, Resample) and not window:
         stage = merged(stage, picture, behind)
         size: tuple[Any, Any] = len(stage.rows), len(stage.columns)
@@ -164,7 +164,7 @@ def resized(
         size = (
             (stage.rows.size, stage.columns.size)
             if isinstance(stage, Resample)
-            else output_size(g, stage.sizing, rows.used, columns.used)
+            else resized_size(g, stage.sizing, rows.used, columns.used)
         )
     least = least_of(stage, size)
     spans = {ROWS: rows, COLUMNS: columns}
@@ -192,7 +192,7 @@ def least_of(stage: Resize | Resample, size: tuple[Any, Any]) -> tuple[int, int]
     return tuple(n if isinstance(n, int) else 1 for n in size)  # type: ignore[return-value]
 
 
-def merged(stage: Resample, picture: Picture, behind: list[Step]) -> Resample:
+def merged(stage: Resample, picture: Picture, behind: list[GraphStep]) -> Resample:
     """Return a resample of a size that is known, with the copies that follow it, which are taken out."""
     while behind and not behind[0].conditions:
         shape = picture.channels, len(stage.rows), len(stage.columns)
@@ -205,7 +205,7 @@ def merged(stage: Resample, picture: Picture, behind: list[Step]) -> Resample:
     return stage
 
 
-def followers(behind: list[Step], picture: Picture) -> list[Step]:
+def followers(behind: list[GraphStep], picture: Picture) -> list[GraphStep]:
     """Take those out of the steps behind a resample that copy rows and columns of what it makes."""
     found = []
     place = 0

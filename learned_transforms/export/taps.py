@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from learned_transforms.errors import UnsupportedTransformError
-from learned_transforms.export.picture import numbers
+from learned_transforms.export.picture import numpy_of
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.interpolation import Axis, FixedAxis, about_zero
 from learned_transforms.modes import out_of_sight
@@ -23,7 +23,7 @@ COARSE = 2.0**14
 
 
 @dataclass(frozen=True)
-class Weights:
+class AxisWeights:
     """Of one axis: output ``i`` sums ``values[i, k] * input[first[i] + k]``.
 
     Attributes:
@@ -45,7 +45,7 @@ class Weights:
     split: bool = False
 
 
-def stored(g: Any, axis: Axis | FixedAxis, n_in: int) -> Weights:
+def stored(g: Any, axis: Axis | FixedAxis, n_in: int) -> AxisWeights:
     """Return weights for a length that is known.
 
     Raises:
@@ -53,10 +53,10 @@ def stored(g: Any, axis: Axis | FixedAxis, n_in: int) -> Weights:
     """
     with out_of_sight():
         taps = axis.taps(n_in)
-    first, index = numbers(taps.first).clip(0, n_in - 1), numbers(taps.index).T
+    first, index = numpy_of(taps.first).clip(0, n_in - 1), numpy_of(taps.index).T
     values = np.zeros(taps.weights.shape)
     # Windows may reach beyond the axis, where its nearest pixel lies.
-    np.add.at(values, (np.arange(len(first))[:, None], index - first[:, None]), numbers(taps.weights))
+    np.add.at(values, (np.arange(len(first))[:, None], index - first[:, None]), numpy_of(taps.weights))
     most = values.shape[1]
     number, split = axis.arithmetic.number, False
     if taps.bits is not None:
@@ -67,12 +67,14 @@ def stored(g: Any, axis: Axis | FixedAxis, n_in: int) -> Weights:
         finest = most * LEVELS * 2.0**taps.bits / (2 * COARSE)
         if split and max(finest, largest / 2.0**taps.bits * COARSE) >= EXACT:
             raise UnsupportedTransformError(f"sums of {most} pixels are exact in float64 only")
-    return Weights(
+    return AxisWeights(
         g.constant(first), g.constant(values, number), most, len(first), number, tuple(first.tolist()), split
     )
 
 
-def worked_out(g: Any, axis: Axis | FixedAxis, n_in: Any, n_out: Any, arithmetic: Arithmetic, longest: Any) -> Weights:
+def worked_out(
+    g: Any, axis: Axis | FixedAxis, n_in: Any, n_out: Any, arithmetic: Arithmetic, longest: Any
+) -> AxisWeights:
     """Return weights for a length that the graph sees.
 
     Args:
@@ -91,9 +93,9 @@ def worked_out(g: Any, axis: Axis | FixedAxis, n_in: Any, n_out: Any, arithmetic
     fused = arithmetic.fma and not antialias
     dtype = "float32" if arithmetic.number == "float32" else "float64"
     half = "float64" if mixed else dtype
-    shift = float(numbers(axis.shift))
+    shift = float(numpy_of(axis.shift))
     with out_of_sight():
-        pieces = numbers(about_zero(kernel.detach()) if fused or mixed else kernel)
+        pieces = numpy_of(about_zero(kernel.detach()) if fused or mixed else kernel)
     weigh = partial(
         phi,
         g,
@@ -150,7 +152,7 @@ def worked_out(g: Any, axis: Axis | FixedAxis, n_in: Any, n_out: Any, arithmetic
     if not fused:
         values = values / g.last(g.cumsum(values))
     number = "float64" if arithmetic.number == "int" else arithmetic.number
-    return Weights(first, g.cast(quantized(g, values, arithmetic), number), most, n_out, number)
+    return AxisWeights(first, g.cast(quantized(g, values, arithmetic), number), most, n_out, number)
 
 
 def single(value: float, dtype: str) -> float:

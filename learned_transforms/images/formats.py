@@ -170,7 +170,7 @@ def tensor_form(image: Tensor) -> Form | None:
 def shape_of(image: Any) -> tuple[int, int, int]:
     """(C, H, W) of a tensor, a PIL image or an array."""
     if isinstance(image, Tensor):
-        c, h, w = (image.shape if modes.tracing_state() is None else modes.plain_shape(image))[-3:]
+        c, h, w = (image.shape if not modes.is_tracing() else modes.plain_shape(image))[-3:]
         return c, h, w
     if isinstance(image, np.ndarray):
         h, w, c = image.shape if image.ndim == 3 else (*image.shape, 1)

@@ -19,7 +19,7 @@ from learned_transforms.installed import EXPORTS_SAFELY
 from learned_transforms.kernels.cpu import ARRAY_TYPES, PIXEL_BYTES
 from learned_transforms.kernels.extension import _native
 from learned_transforms.kernels.memory import output_of
-from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, tracing_state
+from learned_transforms.modes import dispatch_modes, functorch_level, is_compiling, is_tracing
 from learned_transforms.runtime.segment import Lane
 from learned_transforms.transforms.rng import buffer_of, default_dtype, function_mode
 
@@ -57,7 +57,7 @@ def install(owner: type) -> bool:
     }
     hooks = [value for name, value in vars(module).items() if name.startswith("_global_") and isinstance(value, dict)]
     answers = [
-        *((tracing_state, None), (dispatch_modes, 0), (functorch_level, None), (function_mode, False)),
+        *((is_tracing, False), (dispatch_modes, 0), (functorch_level, None), (function_mode, False)),
         *((default_dtype, torch.float32), (is_compiling, False)),
     ]
     return _native.enter(owner, {"forward": vars(owner)["forward"]}, parts, hooks, answers)

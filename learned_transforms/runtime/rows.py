@@ -47,7 +47,7 @@ class Field(NamedTuple):
     label: str
 
 
-class Row:
+class DrawRow:
     """How what a pipeline draws for an image lies in a row of float64; NaN stands for None, and for what is not drawn.
 
     Args:
@@ -137,16 +137,16 @@ class Row:
         return params
 
 
-def row_for(pipeline: Pipeline, image: Any) -> Row:
+def row_for(pipeline: Pipeline, image: Any) -> DrawRow:
     """Return how what a pipeline draws for images like this one lies in a row.
 
     Raises:
-        InputTypeError: layers take no such images. UnsupportedTransformError: see :class:`Row`.
+        InputTypeError: layers take no such images. UnsupportedTransformError: see :class:`DrawRow`.
     """
     form = form_of(image)
     if form is None:
         raise InputTypeError(f"Expected one image with a row of params, got {describe_leaf(image)}.")
-    return Row(pipeline, form, shape_of(image)[0])
+    return DrawRow(pipeline, form, shape_of(image)[0])
 
 
 def segments_of(pipeline: Pipeline, form: Form) -> list[Segment]:
@@ -161,18 +161,18 @@ def segments_of(pipeline: Pipeline, form: Form) -> list[Segment]:
     while start < len(pipeline.pieces):
         name = name_of(pipeline.pieces[start].transform)
         if pipeline.operating[start]:
-            raise outside(name, "it is torch's own")
+            raise no_graph(name, "it is torch's own")
         segment = pipeline.segment(form, start)
         if segment.stop == start:
-            raise outside(name, segment.reason or "no layer covers it")
+            raise no_graph(name, segment.reason or "no layer covers it")
         if segment.cutting is not None:
-            raise outside(name_of(pipeline.pieces[segment.stop - 1].transform), "it makes several images of one")
+            raise no_graph(name_of(pipeline.pieces[segment.stop - 1].transform), "it makes several images of one")
         segments.append(segment)
         form, start = segment.form, segment.stop
     return segments
 
 
-def outside(name: str, reason: str) -> UnsupportedTransformError:
+def no_graph(name: str, reason: str) -> UnsupportedTransformError:
     """Return the error of a transform that cannot become part of a graph."""
     return UnsupportedTransformError(
         f"{name} cannot be part of a graph: {reason}. Leave it out of this pipeline and apply it before or behind the "
@@ -202,13 +202,13 @@ def shape_of_draw(spec: Spec, cut: bool, channels: int, name: str) -> list[tuple
                 break
     random.setstate(state)
     if isinstance(outcome, bool):
-        raise outside(name, "what it draws is no list of numbers")
+        raise no_graph(name, "what it draws is no list of numbers")
     found: list[tuple[str, int | None, type]] = []
     for key, value in outcome:
         parts = list(enumerate(value)) if isinstance(value, tuple) else [(None, value)]
         found += [(key, part, float if one is None else type(one)) for part, one in parts]
     if not all(kind in (int, float, bool) for _, _, kind in found):
-        raise outside(name, "what it draws is no list of numbers")
+        raise no_graph(name, "what it draws is no list of numbers")
     return found
 
 
