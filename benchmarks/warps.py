@@ -1,6 +1,6 @@
 """How much faster warps are than torchvision's, on 224 x 224 pixels and one thread: each in turn, medians of ratios.
 
-OMP_NUM_THREADS=1 python benchmarks/warps.py [ROUNDS]
+OMP_NUM_THREADS=1 python benchmarks/warps.py [ROUNDS [NAME]]
 """
 
 import sys
@@ -23,6 +23,7 @@ WARPS: dict[str, Callable[[Any, InterpolationMode], Any]] = {
     "rotate 30": lambda api, mode: api.RandomRotation((30, 30), mode),
     "affine": lambda api, mode: api.RandomAffine(30, (0.1, 0.1), (0.8, 1.2), 10, mode),
     "perspective": lambda api, mode: api.RandomPerspective(0.5, 1.0, mode),
+    "elastic": lambda api, mode: api.ElasticTransform(interpolation=mode),
     "resize 224, rotate 30": lambda api, mode: api.Compose(
         [api.Resize((224, 224)), api.RandomRotation((30, 30), mode)]
     ),
@@ -38,7 +39,7 @@ def cases() -> Iterator[tuple[str, Any, Any]]:
         for mode in (InterpolationMode.NEAREST, InterpolationMode.BILINEAR, InterpolationMode.BICUBIC):
             for kind, image in images.items():
                 for api in (v2, v1):
-                    if kind == "pil" or mode != InterpolationMode.BICUBIC:
+                    if mode != InterpolationMode.BICUBIC or (kind == "pil" and name != "elastic"):
                         version = "v2" if api is v2 else "v1"
                         yield f"{name}, {mode.value}, {kind}, {version}", make(api, mode), image
 
@@ -50,11 +51,13 @@ def microseconds(transform: Any, image: Any) -> float:
     return (time.thread_time_ns() - start) / 1e3
 
 
-def main(rounds: int) -> None:
+def main(rounds: int, only: str = "") -> None:
     """Print microseconds of torchvision and of ours, and the ratio."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     for name, theirs, image in cases():
+        if only not in name:
+            continue
         both = theirs, lt.LearnedCompose(theirs)
         for one in both * 2:
             one(image)
@@ -66,4 +69,4 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 101)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 101, *sys.argv[2:3])

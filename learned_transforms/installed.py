@@ -216,6 +216,28 @@ def grid_is_fused(pixels: int) -> bool:
 
 
 @cache
+def sums_windows_in_order() -> bool:
+    """Return whether torch sums the products of a window with one plane of floats row by row, each fused onto the sum
+    of those before, from 0: as its library (oneDNN) does for windows of more than 3 pixels, where the processor can.
+    """
+    return aside(window_in_order)
+
+
+def window_in_order() -> bool:
+    """Return whether that order, and no other, gives what torch does."""
+    generator = torch.Generator().manual_seed(1)
+    plane, window = (torch.rand(size, generator=generator, device="cpu") for size in ((40, 60), (7, 7)))
+    rows, columns = (n - 6 for n in plane.shape)
+    total = torch.zeros(rows, columns, dtype=torch.float64, device="cpu")
+    for i in range(7):
+        for j in range(7):
+            part = plane[i : i + rows, j : j + columns]
+            total = (part.double() * window[i, j].double() + total).float().double()
+    found = torch.conv2d(plane[None, None], window[None, None])[0, 0]
+    return found.equal(total.float())
+
+
+@cache
 def fuses_samples() -> bool:
     """Return whether torch fuses the products of a bilinear sample of a grid as they join their sum."""
     return aside(sample_is_fused)

@@ -43,6 +43,20 @@ def meant(found: BaseException, expected: BaseException) -> bool:
     return told and isinstance(found, type(expected))
 
 
+class Unknown(v2.ElasticTransform):
+    """A transform of which the catalogue knows nothing: a subclass may do anything."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return super().transform(inpt, params)
+
+
+class UnknownV1(v1.ElasticTransform):
+    """The same of v1."""
+
+    def forward(self, tensor: Any) -> Any:
+        return super().forward(tensor)
+
+
 def seed_v2(size=(28, 28), end: bool = True) -> list[Any]:
     last = [v2.ToDtype(torch.float32, scale=True)] if end else []
     return [v2.Resize(size), v2.RandomHorizontalFlip(1), v2.RandomVerticalFlip(1), v2.Grayscale(1), *last]

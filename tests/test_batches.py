@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import image_of, noise, seeded, states, to_pil
+from helpers import Unknown, image_of, noise, seeded, states, to_pil
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
@@ -191,7 +191,7 @@ def test_lists_of_arrays_give_arrays():
 @pytest.mark.parametrize(
     "steps",
     [
-        [v2.ElasticTransform(30.0, 1.0), v2.Resize((20, 20))],
+        [Unknown(30.0, 1.0), v2.Resize((20, 20))],
         [v2.RandomRotation(30), v2.Resize((20, 20))],
         [v2.Resize((20, 20)), v2.RandomRotation(30), v2.RandomHorizontalFlip()],
         [v2.Resize((30, 30)), lambda image: image + torch.rand(1), v2.RandomVerticalFlip()],

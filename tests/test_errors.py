@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import REFUSALS, check_transform, meant, seed_v2, to_pil
+from helpers import REFUSALS, Unknown, check_transform, meant, seed_v2, to_pil
 from PIL import Image
 from test_compose import random_image
 from torchvision.transforms import v2
@@ -25,11 +25,11 @@ from learned_transforms.errors import (
 def test_fallback_is_named_once_and_still_right():
     transforms = [
         v2.Resize((28, 28)),
-        v2.ElasticTransform(30.0, 1.0),
+        Unknown(30.0, 1.0),
         v2.RandomHorizontalFlip(0.5),
-        v2.ElasticTransform(9.0),
+        Unknown(9.0),
     ]
-    with pytest.warns(FallbackWarning, match=r"ElasticTransform \(not in the catalogue\)") as caught:
+    with pytest.warns(FallbackWarning, match=r"Unknown \(not in the catalogue\)") as caught:
         learned = lt.LearnedCompose(transforms)
     assert [warning.filename for warning in caught] == [__file__]
     image = random_image((3, 40, 40))
@@ -48,7 +48,7 @@ def test_fallback_is_named_once_and_still_right():
 @pytest.mark.parametrize(
     "transform",
     [
-        v2.ElasticTransform(30.0, 1.0),
+        Unknown(30.0, 1.0),
         v2.Pad([-3, 2]),
         lambda x: x,
     ],
@@ -86,7 +86,7 @@ def test_errors_of_construction():
     with pytest.raises(PipelineValueError, match="at least one transform"):
         lt.LearnedCompose([])
     with pytest.raises(UnsupportedTransformError, match="retrain"):
-        lt.LearnedCompose([v2.ElasticTransform(9.0, 1.0)], fallback="error")
+        lt.LearnedCompose([Unknown(9.0, 1.0)], fallback="error")
     with pytest.raises(PipelineValueError, match="fallback"):
         lt.LearnedCompose(seed_v2(), fallback="maybe")
     padding = lt.LearnedCompose([v2.Pad(3, fill=300)], fallback="error")
@@ -148,7 +148,7 @@ def test_nothing_left_of_an_image():
 
 def test_trainable_levels_do_not_leave_for_torchvision():
     image = random_image((3, 30, 30))
-    steps = [v2.Resize(20), v2.ElasticTransform(9.0, 1.0), v2.ToDtype(torch.float32, scale=True)]
+    steps = [v2.Resize(20), Unknown(9.0, 1.0), v2.ToDtype(torch.float32, scale=True)]
     learned = lt.LearnedCompose(steps, fallback="torchvision").unfreeze()
     with pytest.raises(PipelineValueError, match="unrounded"):
         learned(image)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import REFUSALS, image_of, meant, seeded, states, to_pil, values
+from helpers import REFUSALS, Unknown, UnknownV1, image_of, meant, seeded, states, to_pil, values
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
@@ -106,7 +106,7 @@ OUTSIDE = {
         v1,
     ),
     "other dtype": ([v2.ToDtype(torch.float64, scale=True), lambda image: image.float(), v2.Resize(20)], LEVELS, v2),
-    "warped": ([v2.Resize(30), v2.ElasticTransform(20.0, 1.0), v2.RandomHorizontalFlip(), *END], PIL, v2),
+    "warped": ([v2.Resize(30), Unknown(20.0, 1.0), v2.RandomHorizontalFlip(), *END], PIL, v2),
 }
 
 
@@ -211,7 +211,7 @@ def test_several_inputs_of_no_transforms_and_of_v1():
 
 def test_explain_tells_what_ran():
     ours = lt.LearnedCompose(
-        [lambda image: image.convert("L").copy(), v1.Resize(20), v1.ElasticTransform(9.0, 1.0)], fallback="torchvision"
+        [lambda image: image.convert("L").copy(), v1.Resize(20), UnknownV1(9.0, 1.0)], fallback="torchvision"
     )
     ours(PIL)
     rows = ours.explain("pil").rows

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -9,9 +10,9 @@ from test_native import random_levels
 from test_native import simd as simd  # autouse: each set of instructions, into poisoned memory
 from test_native_stages import check
 
-from learned_transforms.errors import PipelineValueError
+from learned_transforms.errors import BackendError, PipelineValueError
 from learned_transforms.ir.arithmetic import Arithmetic
-from learned_transforms.ir.ops import Slots, Warp
+from learned_transforms.ir.ops import Places, Slots, Warp
 from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference.executor import Reference
@@ -79,6 +80,53 @@ def test_flat_parts_and_whole_shifts_are_exact() -> None:
     for shift in (0.0, 0.5, 0.25, 1 / 3, 2.0**-9, 1e-9, 1 - 1e-9):
         for a, b in ((1.0, 0.0), (0.5, 0.0), (1.0, 1e-7), (1.0, 0.125)):
             check(image, Warp((a, b, shift, b, a, shift), None, taps_of(HAT.double()), (), "cut", DOUBLE))
+
+
+@pytest.mark.parametrize("floats", [False, True])
+def test_places_may_lie_anywhere(floats: bool) -> None:
+    """A field of places, of which some are far away or no numbers: on every set of instructions, of odd widths."""
+    generator, places = torch.Generator().manual_seed(4), 0
+    for number, size in enumerate((*SIZES, (8, 8), (5, 16), (11, 23))):
+        for channels, kernel, form in product((1, 3), (BOX, HAT), ("from_fill", "sum")):
+            image = random_levels(channels, *size, seed=number)
+            image = image / 255 if floats else image
+            after = (size[0], size[1] + number % 3)
+            grid = torch.rand((2, *after), generator=generator) * 2.4 - 1.2
+            odd = torch.rand((2, *after), generator=generator)
+            for share, value in ((0.02, float("nan")), (0.01, 1e30), (0.005, -1e30), (0.002, float("inf"))):
+                grid[odd < share] = value
+            grid[0, 0, 0], grid[1, -1, -1] = -1.0, 1.0
+            taps = None if kernel is BOX else taps_of(kernel.double())
+            how = replace(SINGLE, rounding="none") if floats else SINGLE
+            fill = ((), (0.0,), (9.0,))[number % 3] * channels
+            plan = Plan(channels, None, (Warp(Slots(1, 3), after, taps, fill, form, how),), None)
+            factors = (7.0, Places(grid), *map(float, after))
+            for fma in (True, False):
+                stage = replace(plan.stages[0], arithmetic=replace(how, fma=fma))
+                one = replace(plan, stages=(stage,))
+                made, expected = (
+                    cpu.Program(one).bind(image)(image, None, factors),
+                    Reference(one).run(image, None, factors),
+                )
+                assert made.dtype == expected.dtype
+                assert torch.equal(made.nan_to_num(5), expected.nan_to_num(5)) if floats else made.equal(expected)
+                places += grid[0].numel()
+    print(f"{places} places")
+
+
+def test_fields_that_do_not_fit_are_refused() -> None:
+    plan = Plan(3, None, (Warp(Slots(0, 3), None, None, (), "from_fill", SINGLE),), None)
+    image, grid = random_levels(3, 9, 8), Places(torch.zeros(2, 9, 8))
+    call = cpu.Program(plan).bind(image)
+    for wrong in ((grid, 9.0), (grid, 8.0, 9.0), (0.0, 9.0, 8.0), (-8.0, 9.0, 8.0), (0.5, 9.0, 8.0), (1e300, 9.0, 8.0)):
+        with pytest.raises(ValueError, match="Expected"):
+            call(image, None, wrong)
+        with pytest.raises(PipelineValueError, match="Expected"):
+            Reference(plan).run(image, None, wrong)
+    for form, matrix_of_three in (("cut", Slots(0, 3)), ("from_fill", (1.0, 2.0, 3.0))):
+        bad = replace(plan.stages[0], form=form, matrix=matrix_of_three, arithmetic=DOUBLE if form == "cut" else SINGLE)
+        with pytest.raises(BackendError):
+            cpu.Program(replace(plan, stages=(bad,)))
 
 
 def test_a_matrix_is_data() -> None:

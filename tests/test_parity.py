@@ -51,9 +51,8 @@ RESIZED: dict[str, Make] = {
     if antialias or mode in ("bilinear", "bicubic")
 }
 BILINEAR, BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
-ROTATED = "RandomRotation expand", "RandomRotation center", "RandomRotation quarter"
-SUMMED = ("RandomAffine bilinear", "RandomPerspective bilinear", *ROTATED)
-"""Warps that sum, of which v1's fill on floats is not learned."""
+FILLED = ("RandomRotation expand",)
+"""Warps that sum, with a fill other than 0, which v1's on floats is not learned."""
 
 CASES: dict[str, Make] = {
     **RESIZED,
@@ -85,6 +84,8 @@ CASES: dict[str, Make] = {
     "RandomAffine bilinear": lambda api: api.RandomAffine(30, (0.1, 0.3), (0.5, 2), 20, BILINEAR),
     "RandomPerspective": lambda api: api.RandomPerspective(0.4, 0.8, InterpolationMode.NEAREST, fill=3),
     "RandomPerspective bilinear": lambda api: api.RandomPerspective(0.5, 0.8),
+    "ElasticTransform": lambda api: api.ElasticTransform(40.0, 0.1),
+    "ElasticTransform nearest": lambda api: api.ElasticTransform(90.0, 0.2, InterpolationMode.NEAREST, 9),
     "RandomHorizontalFlip": lambda api: api.RandomHorizontalFlip(),
     "RandomVerticalFlip": lambda api: api.RandomVerticalFlip(0.3),
     "Grayscale": lambda api: api.Grayscale(3),
@@ -150,7 +151,7 @@ def test_row(name: str, api: Any, form: str) -> None:
     passes = api is v1 and (
         (form != "pil" and "lanczos" in name)
         or (form == "pil" and "Erasing" in name)
-        or (form == "float32" and ("Posterize" in name or name in SUMMED))
+        or (form == "float32" and ("Posterize" in name or name in FILLED))
     )
     options: dict[str, str] = {} if passes else {"fallback": "error"}
     # Behind several images v1 raises what it does, in torchvision.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision.transforms as v1
-from helpers import noise, refusal, to_pil, values
+from helpers import Unknown, noise, refusal, to_pil, values
 from PIL import Image
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
@@ -44,7 +44,7 @@ PIPELINES = {
     "plain pad": [v2.RandomCrop((44, 54), padding=[2, 5], padding_mode="edge"), v2.RandomInvert()],
     "needed": [v2.RandomCrop(60, pad_if_needed=True), v2.RandomPosterize(3)],
     "apply": [v2.RandomApply([v2.RandomHorizontalFlip(), v2.RandomSolarize(90)]), v2.Resize(30), v2.RandomCrop(24)],
-    "between": [v2.Resize(36), v2.ElasticTransform(20.0, 1.0), v2.RandomHorizontalFlip(), v2.CenterCrop(24)],
+    "between": [v2.Resize(36), Unknown(20.0, 1.0), v2.RandomHorizontalFlip(), v2.CenterCrop(24)],
     "floats": [
         v2.RandomHorizontalFlip(),
         v2.ToImage(),

@@ -1,12 +1,10 @@
 """Transforms as plain values, and back: what weight files say of a pipeline. Only classes that are listed are made."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision.transforms as v1
 from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
 from torchvision.tv_tensors import BoundingBoxFormat
 
@@ -22,12 +20,6 @@ MOST_NUMBERS = 2**20
 MOST_LEAVES = 1024
 """Transforms that a file may hold; those whose order is drawn count once for each place."""
 
-BESIDES = {
-    v1: ("ElasticTransform",),
-    v2: ("ElasticTransform",),
-}
-"""Names of torchvision's transforms outside the catalogue that keep their arguments; older releases lack some."""
-
 ENUMS = {"interpolation": InterpolationMode, "policy": AutoAugmentPolicy, "format": BoundingBoxFormat}
 """Named values, by what a description calls them."""
 
@@ -36,8 +28,7 @@ def class_name(transform_class: type) -> str:
     return f"{'v2' if issubclass(transform_class, v2.Transform) else 'v1'}.{transform_class.__name__}"
 
 
-OTHERS = {getattr(api, name) for api, names in BESIDES.items() for name in names if hasattr(api, name)}
-KNOWN = [known for known in (*SPECS, *COMPOSES, *OTHERS) if not issubclass(known, Twin)]
+KNOWN = [known for known in (*SPECS, *COMPOSES) if not issubclass(known, Twin)]
 NAMES = {class_name(known): known for known in KNOWN}
 
 
@@ -54,29 +45,22 @@ def describe(transform: Any) -> dict[str, Any]:
         return {"transform": class_name(found), "arguments": own, "transforms": inner}
     if isinstance(transform, Altered):
         raise PipelineTypeError(f"{name_of(transform)} cannot be saved: {transform.reason}.")
-    if isinstance(transform, Twin) or (found not in SPECS and found not in OTHERS):
+    if isinstance(transform, Twin) or found not in SPECS:
         name = getattr(transform, "__qualname__", found.__qualname__)
         raise PipelineTypeError(
             f"{brief(name)} cannot be saved: it is none of torchvision's transforms that a file can name. "
             "Save the rest of the pipeline without it, and put it back after loading."
         )
     try:
-        description = {"transform": class_name(found), "arguments": arguments_of(transform)}
-        kept = found in SPECS or arguments_of(restore(description)) == description["arguments"]
-    except (AttributeError, PipelineTypeError, WeightsError) as error:
+        return {"transform": class_name(found), "arguments": arguments_of(transform)}
+    except (AttributeError, PipelineTypeError) as error:
         raise PipelineTypeError(f"{class_name(found)} cannot be saved: {error}") from error
-    if not kept:
-        raise PipelineTypeError(f"{class_name(found)} cannot be saved: it does not keep what it was made with.")
-    return description
 
 
 def arguments_of(transform: Any) -> dict[str, Any]:
     """Return the constructor arguments of a listed transform, as it keeps them, as plain values."""
-    if type(transform) in SPECS:
-        spec = spec_of(transform)
-        return {name: to_plain(spec.argument(name)) for name in (*spec.arguments, *spec.tensors)}
-    names = inspect.signature(type(transform)).parameters
-    return {name: to_plain(getattr(transform, name)) for name in names}
+    spec = spec_of(transform)
+    return {name: to_plain(spec.argument(name)) for name in (*spec.arguments, *spec.tensors)}
 
 
 def restore(description: Any) -> Any:

@@ -184,7 +184,7 @@ def step_row(kind: str, name: str, step: Step, known: Known, backend: str) -> Ro
     # The file knows more than the layer: what was given when a number was learned.
     marks, prefix = known.provenance.items(), f"{step.key}."
     own = {name.removeprefix(prefix): mark for name, mark in marks if name.startswith(prefix)}
-    return replace(row, numbers={**row.numbers, **own})
+    return replace(row, numbers={**row.numbers, **own, **dict.fromkeys(step.given, "given")})
 
 
 def name_of(transform: Any) -> str:

@@ -56,11 +56,11 @@ BYTES_OF_CALL = 2**11
 
 def slight(layer: Layer) -> bool:
     """Return whether Pillow is faster at what a layer does to its images: copies of pixels, or one gray channel of
-    them."""
+    them; torchvision does not have it displace pixels."""
     return (
         isinstance(layer, Picking | Flipping | Cropping | Windowing | Padding | Replacing)
         or (isinstance(layer, Mixing) and len(layer.weight) == 1)
-        or (isinstance(layer, Warping) and layer.nearest)
+        or (isinstance(layer, Warping) and layer.nearest and layer.form == "cut")
     )
 
 

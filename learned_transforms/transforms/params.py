@@ -18,7 +18,7 @@ def to_params(outcome: Outcome | Window) -> dict[str, Any] | None:
 
 
 def plain(value: Any) -> Any:
-    """Write a value that was drawn as JSON can say it: of noise, the state of torch's generator before it.
+    """Write a value that was drawn as JSON can say it: of noise and displacements, torch's generator before them.
 
     Raises:
         UnsupportedTransformError: noise that was drawn from another generator.
@@ -27,8 +27,8 @@ def plain(value: Any) -> Any:
         return [plain(one) for one in value] if isinstance(value, tuple) else value
     if value.state is None:
         raise UnsupportedTransformError(
-            "The noise of a RandomErasing was drawn on another device, under another default dtype, or where torch "
-            "looks on: it can be neither written down nor played back."
+            "The noise of a RandomErasing, or the displacement of an ElasticTransform, was drawn on another device, "
+            "under another default dtype, or where torch looks on: it can be neither written down nor played back."
         )
     return write_state(value.state)
 

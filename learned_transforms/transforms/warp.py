@@ -213,8 +213,8 @@ def warped(form: Form, api: str, interpolation: Any, fill: Any, matrix: Slots) -
         return around
     if form.container == "mask" and form.dtype not in MASKS:
         return f"places in masks of {form.dtype} are computed in that type"
-    if form.dtype == "float32" and api == "v1" and name != "nearest":
-        return "v1's order of sums with a fill is not learned on floats"
+    if form.dtype == "float32" and api == "v1" and name != "nearest" and any(around):
+        return "v1's order of sums with a fill other than 0 is not learned on floats"
     kind = "uint8" if form.container == "mask" else kind_of(form, api)
     params = {"matrix": matrix, "fill": around}
     return Step(form, f"{kind}/warp_{name}", None, params), Step(form, layer=Replacing(), params={"matrix": matrix})

@@ -4,7 +4,7 @@ from learned_transforms.ir.ops.base import Alike, Factor, Shape, Slot, Slots, St
 from learned_transforms.ir.ops.color import Blend, Cast, Equalize, Mix, Normalize, Stretch, Table, Tables, Turn
 from learned_transforms.ir.ops.filters import FILTER_BORDERS, Blur, BoxBlur, Filter
 from learned_transforms.ir.ops.spatial import Apply, Gather, Pick, Product, Resample, Resize, Sparse
-from learned_transforms.ir.ops.warp import WARPS, Warp
+from learned_transforms.ir.ops.warp import WARPS, Places, Warp
 
 __all__ = [
     "FILTER_BORDERS",
@@ -22,6 +22,7 @@ __all__ = [
     "Mix",
     "Normalize",
     "Pick",
+    "Places",
     "Product",
     "Resample",
     "Resize",

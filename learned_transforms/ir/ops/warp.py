@@ -1,5 +1,6 @@
-"""Operations that take pixels from places which a matrix gives."""
+"""Operations that take pixels from places which a matrix gives, or a field."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -11,14 +12,33 @@ WARPS = ("cut", "from_fill", "sum")
 """Forms of a :class:`Warp`."""
 
 
+class Places(float):
+    """Places of the image for the pixels of an output: as a factor, where they lie in memory.
+
+    Args:
+        values: float32 ``[2, rows, columns]``, contiguous, on the CPU: x and y in halves of the image from its middle.
+    """
+
+    values: Tensor
+
+    def __new__(cls, values: Tensor) -> "Places":
+        address = 0
+        with suppress(RuntimeError):  # Where torch looks on, they have no memory; the reference needs none.
+            address = values.data_ptr()
+        made = super().__new__(cls, address)
+        made.values = values
+        return made
+
+
 @dataclass(frozen=True, eq=False)
 class Warp(Stage):
-    """Each output pixel is what lies at a place of the image, which a matrix gives.
+    """Each output pixel is what lies at a place of the image, which a matrix gives, or a field of places.
 
     ``matrix`` has the 6 numbers of an affine map, or the 8 of a perspective, from places of the output (x, y) to those
-    of the image. ``size`` (rows, columns) of the output; None: as the input's. ``taps`` float64 ``[n, terms]``: the
-    weight of each of n pixels along an axis, of which half lie before the place, is a polynomial of the fraction of a
-    pixel by which the place lies behind the last of these, constant terms first; None: the nearest pixel is taken.
+    of the image. Of a field there are 3: its :class:`Places`, rows and columns; they come with each image, and are for
+    the last two forms. ``size`` (rows, columns) of the output; None: as the input's. ``taps`` float64 ``[n, terms]``:
+    the weight of each of n pixels along an axis, of which half lie before the place, is a polynomial of the fraction of
+    a pixel by which the place lies behind the last of these, constant terms first; None: the nearest pixel is taken.
     ``fill``: a value for each channel of what lies outside; none: 0.
 
     ``form`` says how places, sums, and what lies outside are computed:

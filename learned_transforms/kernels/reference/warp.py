@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from learned_transforms.errors import PipelineValueError
-from learned_transforms.ir.ops import Slots, Warp
+from learned_transforms.ir.ops import Places, Slots, Warp
 from learned_transforms.kernels.reference.rounding import NUMBER_DTYPES, multiply_add, to_levels
 
 FARTHEST = 2.0**15
@@ -118,6 +118,8 @@ def grid_places(
     """Return the same, float32, in pixels from the middle of the first, by way of halves of the image."""
     (height, width), (rows, columns) = before, size
     perspective = len(matrix) == 8
+    if len(matrix) == 3:
+        return in_pixels(stage, before, *field_of(matrix, size).to(device))
     across, down = (
         torch.arange(n, dtype=torch.float32, device=device) + (0.5 if perspective else (1 - n) * 0.5)
         for n in (columns, rows)
@@ -135,10 +137,23 @@ def grid_places(
     if perspective:
         depth = product(numbers[6], numbers[7], 1.0)
         x, y = x / depth - 1, y / depth - 1
+    return in_pixels(stage, before, x, y)
+
+
+def field_of(told: tuple[float, ...], size: tuple[int, int]) -> Tensor:
+    """Return the field of places that comes with an image, ``[2, H', W']``."""
+    places, *of = told
+    if not isinstance(places, Places) or (*of,) != size:
+        raise PipelineValueError(f"Expected a place for each pixel of an output of {size}, got {told}.")
+    return places.values
+
+
+def in_pixels(stage: Warp, before: tuple[int, int], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return places in pixels from the middle of the first, of such in halves of the image from its middle."""
     half = x.new_tensor(-0.5)
-    across, down = (
+    down, across = (
         multiply_add(place + 1, place.new_tensor(n / 2), half, stage.arithmetic)
-        for place, n in ((x, width), (y, height))
+        for place, n in zip((y, x), before, strict=True)
     )
     return across, down
 

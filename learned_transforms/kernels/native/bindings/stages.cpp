@@ -290,7 +290,8 @@ lt::Warp warp_of(const std::variant<std::vector<double>, std::tuple<int64_t, int
         warp.matrix = *numbers;
     } else {
         const auto [first, count] = std::get<1>(matrix);
-        if (count != 6 && count != 8) throw std::invalid_argument("a matrix has 6 numbers, or 8");
+        if (count != 3 && count != 6 && count != 8)
+            throw std::invalid_argument("a matrix has 6 numbers, or 8, and a field is told by 3");
         warp.slot = first;
         warp.matrix.resize(static_cast<size_t>(count));
     }

@@ -320,11 +320,11 @@ struct BoxBlur {
     int64_t passes;
 };
 
-// Each output pixel is what lies at a place of the image, which a matrix gives; see ir/ops/.
+// Each output pixel is what lies at a place of the image, which a matrix gives, or a field of places; see ir/ops/.
 struct Warp {
     enum Form { cut, from_fill, sum };
 
-    std::vector<double> matrix;    // of an affine map, or a perspective; of drawn numbers, as many
+    std::vector<double> matrix;    // of an affine map, or a perspective, or a field; of drawn numbers, as many
     std::optional<int64_t> slot;   // of the first of these among the factors
     std::optional<Size> size;      // of the output
     std::vector<double> taps;      // [pixels, terms]; empty: the nearest pixel is taken
@@ -336,6 +336,8 @@ struct Warp {
 
     bool nearest() const { return taps.empty(); }
     bool perspective() const { return matrix.size() == 8; }
+    // Three factors: where the places lie in memory, rows and columns.
+    bool field() const { return matrix.size() == 3; }
     // Weights 1 - t and t.
     bool linear() const { return taps == std::vector<double>{1, -1, 0, 1}; }
     // Those of Keys' cubic whose slope at 1 is -1.

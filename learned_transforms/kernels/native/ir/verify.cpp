@@ -209,7 +209,9 @@ void check(const BoxBlur& blur) {
 
 void check(const Warp& warp, int64_t channels) {
     check(warp.arithmetic);
-    require(warp.matrix.size() == 6 || warp.matrix.size() == 8, "a matrix has 6 numbers, or 8");
+    require(warp.matrix.size() == 6 || warp.matrix.size() == 8 || warp.field(), "a matrix has 6 numbers, or 8");
+    require(!warp.field() || (warp.slot && warp.form != Warp::cut),
+            "a field of places comes with each image, and is in halves of it");
     require(!warp.slot || (*warp.slot >= 0 && *warp.slot < MOST_SLOTS), "factors are counted from 0 to 2^16");
     for (const double number : warp.matrix) require(std::isfinite(number), "a number of a matrix is not finite");
     for (const int64_t length : warp.of({1, 1}))

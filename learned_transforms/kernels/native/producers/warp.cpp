@@ -43,7 +43,7 @@ class Warped final : public Lines {
             if (stage_.nearest() && !stage_.perspective() && stage_.arithmetic.number == Number::integer) add_up();
         } else {
             const float halves[2] = {0.5f * static_cast<float>(from.width), 0.5f * static_cast<float>(from.height)};
-            for (int n = 0; n < 6; ++n) grid_[n] = static_cast<float>(m[n]) / halves[n / 3];
+            for (int n = 0; n < 6 && !stage_.field(); ++n) grid_[n] = static_cast<float>(m[n]) / halves[n / 3];
             grid_[6] = static_cast<float>(m[6]), grid_[7] = static_cast<float>(m[7]);
             fuses_ = stage_.fused > 0 && size[0] * size[1] >= stage_.fused;
         }
@@ -145,8 +145,10 @@ class Warped final : public Lines {
         };
         const float across = centered(x, size_[1]), down = centered(y, size_[0]);
         const auto product = [&](float p, float q, float r) { return fused(down, q, across * p, fuses_) + r; };
-        const float* t = grid_;
-        Place<float> at{product(t[0], t[1], t[2]), product(t[3], t[4], t[5])};
+        const float *t = grid_, *places = how_.places;
+        const int64_t n = y * size_[1] + x;
+        Place<float> at = places ? Place<float>{places[n], places[size_[0] * size_[1] + n]}
+                                 : Place<float>{product(t[0], t[1], t[2]), product(t[3], t[4], t[5])};
         if (perspective) {
             const float depth = product(t[6], t[7], 1);
             at.x = at.x / depth - 1, at.y = at.y / depth - 1;

@@ -5,6 +5,7 @@
 
 #include "schedule/specialize.hpp"
 #include "ir/lut.hpp"
+#include "ir/verify.hpp"
 #include "schedule/tiles.hpp"
 
 namespace lt {
@@ -17,6 +18,8 @@ struct Ramp {
     }
 };
 constexpr Ramp EVERY;  // level, in order
+
+constexpr double MOST_ADDRESS = 9007199254740992;  // 2^53, to which a double holds all whole numbers
 
 const float* floats_of(const uint8_t* plane) { return reinterpret_cast<const float*>(plane); }
 
@@ -116,6 +119,14 @@ Blending blending_of(const Blend& blend, const std::vector<double>& factors) {
             blend.arithmetic.fma,
             blend.arithmetic.rounding,
             static_cast<float>(blend.ceiling)};
+}
+
+// The field of places that an image comes with.
+const float* places_of(const std::array<double, 8>& told, const Size& size) {
+    require(told[1] == static_cast<double>(size[0]) && told[2] == static_cast<double>(size[1]),
+            "Expected a place for each pixel of the output.");
+    require(told[0] >= 1 && told[0] < MOST_ADDRESS && told[0] == std::floor(told[0]), "Expected places in memory.");
+    return reinterpret_cast<const float*>(static_cast<uintptr_t>(told[0]));
 }
 
 }  // namespace
@@ -258,6 +269,7 @@ void Settled::settle(const Pass& pass, const View& from, const std::vector<doubl
         warping.stage = warp;
         for (size_t n = 0; n < warp->matrix.size(); ++n)
             warping.matrix[n] = warp->slot ? factors[static_cast<size_t>(*warp->slot) + n] : warp->matrix[n];
+        warping.places = warp->field() ? places_of(warping.matrix, warp->of({from.height, from.width})) : nullptr;
     } else if (const auto* blend = changes<Blend>(pass.change)) {
         blending = blending_of(*blend, factors);
     }

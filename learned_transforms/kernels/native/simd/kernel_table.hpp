@@ -125,10 +125,11 @@ struct Box {
     uint32_t inside, beyond;
 };
 
-// A warp with the matrix of one image.
+// A warp with the matrix of one image, or with its places: [2, rows, columns] of its output, x and y; null: a matrix.
 struct Warping {
     const Warp* stage;
     std::array<double, 8> matrix;
+    const float* places = nullptr;
 };
 
 // A number in units of 2^-bits, rounded half up, modulo 2^32.

@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "simd/kernel_table.hpp"
@@ -88,7 +89,7 @@ class CutPlaces {
     __m256d p_[3], q_[3], r_[3];
 };
 
-// The same from the middle of the first pixel, by way of halves of the image.
+// The same from the middle of the first pixel, by way of halves of the image: of a matrix, or out of a field.
 template <bool fma>
 class GridPlaces {
   public:
@@ -98,7 +99,11 @@ class GridPlaces {
           down_(_mm256_set1_ps(centered(line.y, line.size[0]))),
           wide_(_mm256_set1_ps(static_cast<float>(from.width) / 2)),
           tall_(_mm256_set1_ps(static_cast<float>(from.height) / 2)),
-          across_(_mm256_add_ps(_mm256_set1_ps(centered(0, line.size[1])), _mm256_cvtepi32_ps(ascending()))) {
+          across_(_mm256_add_ps(_mm256_set1_ps(centered(0, line.size[1])), _mm256_cvtepi32_ps(ascending()))),
+          places_(how.places ? how.places + line.y * line.size[1] : nullptr),
+          plane_(line.size[0] * line.size[1]),
+          left_(line.size[1]) {
+        if (places_) return;
         const float sides[3] = {0.5f * static_cast<float>(from.width), 0.5f * static_cast<float>(from.height), 1};
         for (int n = 0; n < 3; ++n) {
             const auto number = [&](int k) { return static_cast<float>(how.matrix[static_cast<size_t>(3 * n + k)]) / sides[n]; };
@@ -110,7 +115,14 @@ class GridPlaces {
 
     void next(__m256& column, __m256& row) {
         const __m256 one = _mm256_set1_ps(1);
-        column = product(0), row = product(1);
+        if (places_) {
+            // Behind the last place there may be no memory.
+            const __m256i there = _mm256_cmpgt_epi32(whole_vector(std::min(left_, EIGHT)), ascending());
+            column = _mm256_maskload_ps(places_, there), row = _mm256_maskload_ps(places_ + plane_, there);
+            places_ += EIGHT, left_ -= EIGHT;
+        } else {
+            column = product(0), row = product(1);
+        }
         if (perspective_) {
             const __m256 depth = product(2);
             column = _mm256_sub_ps(_mm256_div_ps(column, depth), one), row = _mm256_sub_ps(_mm256_div_ps(row, depth), one);
@@ -132,6 +144,9 @@ class GridPlaces {
     const bool perspective_, fuses_;
     const __m256 down_, wide_, tall_;
     __m256 across_, p_[3], q_[3], r_[3], moved_[3];
+    const float* places_;  // of the next eight; null: a matrix gives them
+    const int64_t plane_;
+    int64_t left_;
 };
 
 // Pixels of an image with four bytes each.
