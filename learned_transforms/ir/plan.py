@@ -74,6 +74,13 @@ def settled(stage: Stage, factors: Sequence[float]) -> Stage:
     return replace(stage, **drawn) if drawn else stage
 
 
+def drawn_for(stages: Sequence[Stage]) -> int:
+    """Return how many factors stages take."""
+    slots = [getattr(stage, field.name) for stage in stages for field in fields(stage)]
+    ends = [one.number + 1 for one in slots if isinstance(one, Slot)]
+    return max([0, *ends, *(one.first + one.length for one in slots if isinstance(one, Slots))])
+
+
 def move(stage: Stage, device: torch.device) -> Stage:
     """Return a stage with its tensors on ``device``."""
     moved: dict[str, Any] = {}

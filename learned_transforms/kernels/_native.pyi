@@ -184,6 +184,7 @@ def blur(
     border: str,
     arithmetic: tuple[Any, ...],
     limited: bool,
+    taps: Sequence[float] | int | None = None,
 ) -> Stage: ...
 def trim() -> None: ...
 def run_all(

@@ -9,7 +9,7 @@ a plan is first run, forces one.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from learned_transforms.ir.ops import (
     Mix,
     Resample,
     Resize,
+    Slot,
     Sparse,
     Stretch,
     Table,
@@ -35,11 +36,11 @@ from learned_transforms.ir.ops import (
     Warp,
 )
 from learned_transforms.ir.passes import at
-from learned_transforms.ir.plan import Plan
+from learned_transforms.ir.plan import Plan, drawn_for
 from learned_transforms.kernels.extension import MISSING, _native
 from learned_transforms.kernels.memory import allocator, fitted, in_memory, misread, output_of, readable, usable
 from learned_transforms.kernels.reference.executor import Reference
-from learned_transforms.kernels.stages import MADE, NAMES, native, unfit
+from learned_transforms.kernels.stages import MADE, NAMES, blur_of, native, unfit, window_taps
 
 SIMD = "LEARNED_TRANSFORMS_SIMD"
 BYTES_TO_ADVISE = 2**25
@@ -116,10 +117,16 @@ class Program:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.held = 0
+        # Of windows that are summed at once, taps come behind what is drawn, from which they follow.
+        self.blurs = [
+            s for s in plan.stages if isinstance(s, Blur) and s.form != "passes" and isinstance(s.sigma, Slot)
+        ]
+        self.drawn = first = drawn_for(plan.stages)
         try:
             self.native = _native.Program(plan.channels, os.environ.get(SIMD, ""))
             for stage in plan.stages:
-                self.native.add(native(stage))
+                self.native.add(blur_of(stage, first) if stage in self.blurs else native(stage))
+                first += sum(stage.size) if stage in self.blurs else 0
             if plan.around is not None:
                 self.native.surround(*plan.around)
         except (TypeError, ValueError) as error:  # Dimensions are part of the types of the native code.
@@ -137,9 +144,27 @@ class Program:
             InputShapeError: it does not fit the plan.
         """
         if isinstance(image, np.ndarray):
-            return self.bind_array(image, interleaved, windowed)
-        if not isinstance(image, Tensor):
-            return self.bind_pil(image, interleaved, windowed)
+            return self.completing(self.bind_array(image, interleaved, windowed))
+        bind = self.bind_tensors if isinstance(image, Tensor) else self.bind_pil
+        return self.completing(bind(image, interleaved, windowed))
+
+    def completing(self, call: Call) -> Call:
+        """Return what runs with the taps that follow from what is drawn, if any do."""
+        if not self.blurs:
+            return call
+
+        def run(
+            image: Any, window: Window | None = None, factors: Sequence[float] = (), later: Later | None = None
+        ) -> Any:
+            if len(factors) < self.drawn:  # They are refused.
+                return call(image, window, factors, later)
+            taps = [tap for stage in self.blurs for tap in window_taps(stage, factors[cast(Slot, stage.sigma).number])]
+            return call(image, window, (*factors[: self.drawn], *taps), later)
+
+        return run
+
+    def bind_tensors(self, image: Tensor, interleaved: bool, windowed: bool) -> Call:
+        """Return the same for tensors."""
         shape = image.shape
         idle = self.plan.idles and not windowed and self.plan.idle((shape[-3], shape[-2], shape[-1]))
         if idle or 0 in shape:
@@ -173,8 +198,8 @@ class Program:
         None: images like this one must be bound.
         """
         if isinstance(image, Tensor):
-            return self.roam_tensors(image, interleaved) if image.ndim == 3 else None
-        return self.roam_pil(image, interleaved) if isinstance(image, Image.Image) else None
+            return self.completing(self.roam_tensors(image, interleaved)) if image.ndim == 3 else None
+        return self.completing(self.roam_pil(image, interleaved)) if isinstance(image, Image.Image) else None
 
     def roam_tensors(self, image: Tensor, interleaved: bool) -> Call:
         dtype, element, threads = NAMES[image.dtype], image.element_size(), torch.get_num_threads

@@ -14,6 +14,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import Kept, Listed, Nearest
 from learned_transforms.ir.interpolation import Axis, FixedAxis, away_from_zero
 from learned_transforms.kernels.extension import _native
+from learned_transforms.kernels.reference.color import taps_of
 
 NAMES = {**DTYPES, **HALVES}
 """The native code's names of dtypes."""
@@ -21,6 +22,8 @@ MOST_AROUND = 16
 """Pixels along an axis that a warp weighs for each of the output's."""
 ROUNDED = ops.Resample | ops.Resize | ops.Mix | ops.Blend | ops.Blur
 """Stages that sum in float32 or integers only."""
+MOST_TAPS = 255
+"""Of a side of a window that is summed at once."""
 MADE: WeakKeyDictionary[ops.Stage, Any] = WeakKeyDictionary()
 """The native code's own of stages that are in use: plans share them."""
 
@@ -57,6 +60,8 @@ def unfit(stage: ops.Stage) -> str | None:
         return "it knows channels in the order of their hue only"
     if isinstance(stage, ops.Blur) and stage.border == "zero":
         return "it blurs no image with nothing around it"
+    if isinstance(stage, ops.Blur) and stage.form != "passes" and max(stage.size) > MOST_TAPS:
+        return f"it sums windows of up to {MOST_TAPS} pixels a side at once"
     tensors = [value for value in vars(stage).values() if isinstance(value, Tensor)]
     axes = [value for value in vars(stage).values() if isinstance(value, Axis | FixedAxis)]
     tensors += [value for axis in axes for value in vars(axis).values() if isinstance(value, Tensor)]
@@ -157,10 +162,18 @@ def turn_of(stage: ops.Turn) -> Any:
     return _native.turn(stage.centres, factor_of(stage.factor), *how)
 
 
-def blur_of(stage: ops.Blur) -> Any:
+def blur_of(stage: ops.Blur, taps: int | None = None) -> Any:
+    """Return the native code's own of a blur, of which a window that is summed at once has taps from so many factors
+    on."""
     sigma = factor_of(stage.sigma)
     how = stage.border, arithmetic_of(stage.arithmetic), stage.limited
-    return _native.blur(stage.coefficients.tolist(), sigma, stage.size, *how)
+    given = taps if stage.form == "passes" or isinstance(stage.sigma, ops.Slot) else window_taps(stage, stage.sigma)
+    return _native.blur(stage.coefficients.tolist(), sigma, stage.size, *how, given)
+
+
+def window_taps(stage: ops.Blur, sigma: float) -> list[float]:
+    """Return the taps of a window that is summed at once: down, then across."""
+    return torch.cat(taps_of(stage, sigma)).tolist()
 
 
 def warp_of(stage: ops.Warp) -> Any:

@@ -6,9 +6,10 @@ from typing import Any
 from torch import Tensor, eye, nn, zeros
 
 from learned_transforms.errors import PipelineValueError, check_channels
+from learned_transforms.installed import sums_windows_in_order
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import BORDERS
-from learned_transforms.ir.ops import Blend, Blur, Equalize, Filter, Mix, Shape, Stage, Stretch, Turn
+from learned_transforms.ir.ops import BLURS, Blend, Blur, Equalize, Filter, Mix, Shape, Stage, Stretch, Turn
 from learned_transforms.layers.base import MOST_SUM, MOST_TERMS, SUMMED, Layer, Params, check_weight
 from learned_transforms.layers.pointwise import check_mix
 from learned_transforms.plain import Fields, finite, integer, list_of, maybe, one_of, positive
@@ -17,8 +18,12 @@ FORMS = {
     "blend": ("sum", "from_image", "from_other"),
     "stretch": ("divide", "multiply", "affine"),
     "turn": ("multiply", "divide"),
+    "blur": BLURS,
 }
-"""Orders of operations, see ``ops.Blend``, ``ops.Stretch`` and ``ops.Turn``."""
+"""Orders of operations, see ``ops.Blend``, ``ops.Stretch``, ``ops.Turn`` and ``ops.Blur``."""
+
+MOST_SUMMED = 2**12
+"""Taps of a window that is summed at once."""
 
 
 class Tinting(Layer):
@@ -216,6 +221,8 @@ class Blurring(Layer):
     Args:
         coefficients: ``[n]``, of an even polynomial without a constant: the logarithm of a tap.
         border: one of ``indexing.BORDERS``.
+        form: one of ``ops.BLURS``; windows are summed at once where the installed torch is found to do so, in the same
+            order, and they have at most ``MOST_SUMMED`` taps; else rows and then columns.
 
     Raises:
         PaddingError: mirrored borders would be longer than the image.
@@ -224,22 +231,30 @@ class Blurring(Layer):
     fixed = False
     coefficients: nn.Parameter
     arithmetic: Arithmetic
-    options = Fields({**SUMMED.checks, "border": one_of(*BORDERS)})
-    selected = ("border",)
+    options = Fields({**SUMMED.checks, "border": one_of(*BORDERS), "form": one_of(*BLURS)}, ("form",))
+    selected = ("border", "form")
     takes = Fields({"sigma": positive, "size": list_of(integer(1), 2)})
 
-    def __init__(self, coefficients: Tensor, border: str, arithmetic: Arithmetic) -> None:
+    def __init__(self, coefficients: Tensor, border: str, arithmetic: Arithmetic, form: str = "passes") -> None:
         super().__init__()
         check_weight("coefficients", coefficients, 1)
         if len(coefficients) > MOST_TERMS:
             raise PipelineValueError(f"Expected up to {MOST_TERMS} coefficients, got {len(coefficients)}.")
+        levels = arithmetic.fma and arithmetic.rounding == "half_even"
+        if form not in BLURS or (form != "passes" and not (levels and len(coefficients) == 1 and coefficients[0] < 0)):
+            raise PipelineValueError(
+                f"Expected a form out of {', '.join(BLURS)}, but for the first with one coefficient below 0, for fused "
+                f"sums that round half to even; got {form!r}, {len(coefficients)} coefficients and {arithmetic}."
+            )
         self.learn(coefficients=coefficients)
-        self.border, self.arithmetic = border, arithmetic
+        self.border, self.arithmetic, self.form = border, arithmetic, form
 
     def free(self, channels: int, params: Params, relaxed: bool = False) -> list[Stage]:
         height, width = params["size"]
         how = self.border, self.effective(relaxed)
-        return [Blur(self.coefficients, params["sigma"], (height, width), *how, limited=True)]
+        at_once = not relaxed and height * width <= MOST_SUMMED and sums_windows_in_order()
+        form = self.form if at_once else "passes"
+        return [Blur(self.coefficients, params["sigma"], (height, width), *how, limited=True, form=form)]
 
 
 COLOR_LAYERS: Mapping[str, type[Layer]] = {

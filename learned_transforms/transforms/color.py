@@ -262,7 +262,9 @@ class GaussianBlur(Blurred):
     def lower(self, form: Form) -> Step | str:
         width, height = self.transform.kernel_size
         params = {"sigma": Slot(0), "size": (height, width)}
-        return Step(form, f"{kind_of(form, self.api)}/gaussian_blur", None, params)
+        # torchvision makes tensors of PIL images for it, and v1's own teacher is one of those.
+        kind = "uint8" if form.container == "pil" and self.api == "v2" else kind_of(form, self.api)
+        return Step(form, f"{kind}/gaussian_blur", None, params)
 
     def sample(self, seen: Seen) -> Outcome:
         return (("sigma", between(*self.transform.sigma)),)

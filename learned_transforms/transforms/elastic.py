@@ -25,6 +25,7 @@ from learned_transforms.ir.ops import Filter, Places, Shape, Slots
 from learned_transforms.ir.plan import Plan
 from learned_transforms.kernels import cpu
 from learned_transforms.layers.noise import Noise, generator_of, read_state
+from learned_transforms.modes import out_of_sight
 from learned_transforms.transforms.color import without_info
 from learned_transforms.transforms.padding import CLASSES, by_class, fill_for
 from learned_transforms.transforms.resize import interpolation_name
@@ -70,7 +71,7 @@ class Displacement(Noise):
 @lru_cache(maxsize=8)
 def still(size: Size) -> Tensor:
     """Return the places of all pixels where none is displaced, as torchvision has them: float32 ``[2, H, W]``."""
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), out_of_sight():
         down, across = (torch.linspace((-n + 1) / n, (n - 1) / n, n, dtype=torch.float32, device="cpu") for n in size)
         return torch.stack([across.expand(size), down[:, None].expand(size)])
 
@@ -109,7 +110,7 @@ def smoothed(field: Tensor, api: str, side: int, sigma: Sequence[float]) -> Tens
     summed = side > SMALL and cpu.why_not(None, field.device, False) is None and installed.sums_windows_in_order()
     if not summed:
         return BLURS[api](field, [side, side], list(sigma))
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), out_of_sight():
         program = smoother(api, side, (float(sigma[0]), float(sigma[1])), os.environ.get(cpu.SIMD, ""))
     made: Tensor = program.bind(field)(field)
     return made

@@ -14,6 +14,10 @@ FILTER_BORDERS = ("copy", *PADS)
 says."""
 
 
+BLURS = ("passes", "density", "softmax")
+"""Forms of a :class:`Blur`."""
+
+
 @dataclass(frozen=True, eq=False)
 class Filter(Alike):
     """Correlation with a window: ``out[y, x] = sum_ij weights[i, j] * in[y + i - h // 2, x + j - w // 2]``.
@@ -30,9 +34,14 @@ class Filter(Alike):
 class Blur(Alike):
     """Smooth with taps ``exp(sum_k coefficients[k] * (distance / sigma) ** (2 * k + 2))``, scaled to a sum of 1.
 
-    Rows are summed first, into float32, then columns; ``size`` (height, width) of the window, both odd. Beyond the
-    image lies ``border``; ``limited``: no more of it may be mirrored than there is. Taps are worked out in float64 and
-    rounded to float32.
+    ``size`` (height, width) of the window, both odd. Beyond the image lies ``border``; ``limited``: no more of it may
+    be mirrored than there is. ``form`` says how taps and sums are computed:
+
+    ``"passes"``: taps in float64, rounded to float32. Rows are summed first, into float32, then columns.
+
+    ``"density"`` and ``"softmax"`` (torch): taps of one coefficient below 0 in float32, as densities by their sum, or
+    as a softmax. Those down and across are multiplied, and a window is summed at once, row by row, each product fused
+    onto the sum of those before.
     """
 
     coefficients: Tensor
@@ -41,6 +50,7 @@ class Blur(Alike):
     border: str
     arithmetic: Arithmetic
     limited: bool = False
+    form: str = "passes"
 
     def at(self, shape: Shape) -> Stage | None:
         if self.limited and self.border in ("reflect", "symmetric"):

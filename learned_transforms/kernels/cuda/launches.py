@@ -14,6 +14,7 @@ from learned_transforms.ir.ops import Slot
 from learned_transforms.kernels.cuda.driver import THREADS, Driver
 from learned_transforms.kernels.cuda.recipes import BlurRecipe, Recipe
 from learned_transforms.kernels.cuda.records import REACH, ROW, Batch, Made, ResampleRecord, RowRecord
+from learned_transforms.kernels.reference.color import float32_taps
 
 TILE = 56, 32
 """Rows and columns of outputs that a block makes."""
@@ -126,6 +127,7 @@ def alike(
         if blur is not None:
             weights = weights_of(blur, np.array([factors], dtype=np.float64))
             ctypes.memmove(row.weights, weights.ctypes.data, weights.nbytes)
+            row.band = 0.0 if blur.form == "passes" else float(band_of(blur, weights)[0])
         stretches = [n / max(size, 1) for n, size in zip(row.inputs, row.size, strict=True)]
         made.append(Given(row, 0, source.image, row.outputs, stretches, row.window))
     return made
@@ -170,7 +172,8 @@ def each(
         for blur in dict.fromkeys(blurs):
             if blur is not None:
                 own = np.flatnonzero(np.array([other == blur for other in blurs])[which])
-                rows["weights"][own] = weights_of(blur, drawn[own])
+                rows["weights"][own] = weights = weights_of(blur, drawn[own])
+                rows["band"][own] = 0.0 if blur.form == "passes" else band_of(blur, weights)
     table = host.to(device, non_blocking=True)
     made = []
     for number, rows in enumerate(records):
@@ -198,6 +201,8 @@ def weights_of(blur: BlurRecipe, factors: Any) -> Any:
     on."""
     sigma = blur.sigma
     sigmas = factors[:, sigma.number] if isinstance(sigma, Slot) else np.full(len(factors), sigma)
+    if blur.form != "passes":
+        return at_once(blur, sigmas)
     square = (DISTANCES / sigmas[:, None]) ** 2
     exponent, power = blur.coefficients[0] * square, square
     for coefficient in blur.coefficients[1:]:
@@ -209,6 +214,31 @@ def weights_of(blur: BlurRecipe, factors: Any) -> Any:
     made = np.empty((len(taps), 2, REACH), dtype=np.float32)
     made[:, 0], made[:, 1] = sides[blur.size[1]], sides[blur.size[0]]
     return made
+
+
+def at_once(blur: BlurRecipe, sigmas: Any) -> Any:
+    """Return the same of windows that are summed at once, which end where their taps do."""
+    sigma = torch.from_numpy(sigmas.astype(np.float32))[:, None]
+    made = np.zeros((len(sigmas), 2, REACH), dtype=np.float32)
+    for side, length in enumerate(reversed(blur.size)):
+        taps = float32_taps(blur.coefficients[0], sigma, length, blur.form)
+        made[:, side, : length // 2 + 1] = taps[:, length // 2 :].numpy()
+    return made
+
+
+def band_of(blur: BlurRecipe, weights: Any) -> Any:
+    """Return how far sums of windows at once are from sums of columns and then rows, at most: float32 ``[N]``.
+
+    A rounding is at most half of the last bit of a sum below 256, and no more than what is added, of levels up to 255.
+    """
+    half_bit, most = 2.0**-17, 255.0
+    high, wide = blur.size
+    across, down = (weights[:, n, away_from(length)].astype(np.float64) for n, length in ((0, wide), (1, high)))
+    products = (down[:, :, None] * across[:, None]).reshape(len(down), -1)
+    roundings = [np.minimum(most * taps, half_bit).sum(1) for taps in (products, down, across)]
+    totals = down.sum(1), across.sum(1)
+    apart = roundings[0] + roundings[1] * totals[1] + roundings[2] * totals[0] + most * 2.0**-24 * totals[0] * totals[1]
+    return (apart * 1.001 + 1e-6).astype(np.float32)
 
 
 @cache

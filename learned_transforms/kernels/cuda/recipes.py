@@ -27,6 +27,7 @@ class BlurRecipe(NamedTuple):
     sigma: Factor
     coefficients: tuple[float, ...]
     size: tuple[int, int]
+    form: str
 
 
 class Recipe:
@@ -148,7 +149,7 @@ def offset_of(phase: Phase) -> tuple[int, int, int, int]:
 
 
 def blurring(blur: Blur) -> BlurRecipe:
-    return BlurRecipe(blur.sigma, tuple(blur.coefficients.tolist()), blur.size)
+    return BlurRecipe(blur.sigma, tuple(blur.coefficients.tolist()), blur.size, blur.form)
 
 
 def placed(values: Tensor, device: torch.device) -> Tensor:

@@ -35,6 +35,7 @@ class RowRecord(ctypes.Structure):
         *((name, integer * 2) for name in ("inputs", "size", "keep", "outputs", "start", "step", "window")),
         *((name, integer) for name in ("blurred", "pixels", "count", "made", "summed", "fused")),
         ("gray", real * 4),
+        ("band", real),
         ("weights", real * REACH * 2),
         ("ops", Op * OPS),
     )

@@ -1,6 +1,7 @@
 """What the stages of color mean, in plain torch: blends, statistics, hue, blur."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import bordered
 from learned_transforms.ir.ops import Blend, Blur, BoxBlur, Equalize, Filter, Stretch, Turn, number
 from learned_transforms.kernels.reference.rounding import NUMBER_DTYPES, multiply_add, to_levels
-from learned_transforms.modes import plain_shape
+from learned_transforms.modes import out_of_sight, plain_shape
 
 
 def finish(value: Tensor, ceiling: float, arithmetic: Arithmetic) -> Tensor:
@@ -146,7 +147,49 @@ def gaussian_taps(coefficients: Tensor, sigma: float, length: int) -> Tensor:
     return (taps / taps.sum()).float()
 
 
+def taps_of(stage: Blur, sigma: float) -> tuple[Tensor, Tensor]:
+    """Return the taps of a window that is summed at once, down and across: float32, in the order of its form."""
+    (coefficient,), (high, wide) = stage.coefficients.tolist(), stage.size
+    down = float32_taps(coefficient, sigma, high, stage.form)
+    return down, down if high == wide else float32_taps(coefficient, sigma, wide, stage.form)
+
+
+def float32_taps(coefficient: float, sigma: float | Tensor, length: int, form: str) -> Tensor:
+    """Return ``exp(coefficient * (distance / sigma) ** 2)``, scaled to a sum of 1, float32 ``[..., length]``.
+
+    Args:
+        sigma: or one for each of several windows, float32 ``[..., 1]``.
+    """
+    if form == "density":
+        density = torch.exp(coefficient * (between((length - 1) * 0.5, length) / sigma).pow(2))
+        return density / density.sum(-1, keepdim=True)
+    half = (length - 1) / (2.0 * math.sqrt(-1.0 / coefficient))
+    return torch.softmax(between(half, length).div(sigma).pow(2).neg(), -1)
+
+
+@lru_cache(maxsize=64)
+def between(half: float, length: int) -> Tensor:
+    """Return so many numbers from ``-half`` to ``half``, float32."""
+    with torch.inference_mode(False), out_of_sight():
+        return torch.linspace(-half, half, length, dtype=torch.float32, device="cpu")
+
+
+def blur_at_once(image: Tensor, stage: Blur) -> Tensor:
+    """Return sums over whole windows, which torch itself adds up in the order that is meant."""
+    down, across = taps_of(stage, number(stage.sigma))
+    value, (*lead, channels, _, _) = image.float(), image.shape
+    for axis, length in ((-2, stage.size[0]), (-1, stage.size[1])):
+        size = plain_shape(value)[axis]
+        index = bordered(size, -(length // 2), size + length // 2, stage.border).to(image.device)
+        value = value.index_select(axis, index)
+    window = (down[:, None] * across).to(image.device).expand(channels, 1, *stage.size)
+    made = torch.conv2d(value.reshape(-1, *value.shape[-3:]), window, groups=channels)
+    return to_levels(made.reshape(*lead, *made.shape[-3:]), stage.arithmetic.rounding)
+
+
 def blur(image: Tensor, stage: Blur) -> Tensor:
+    if stage.form != "passes":
+        return blur_at_once(image, stage)
     sigma, value = number(stage.sigma), image.float()
     for axis, length in ((-2, stage.size[0]), (-1, stage.size[1])):
         taps, size = gaussian_taps(stage.coefficients, sigma, length), plain_shape(value)[axis]

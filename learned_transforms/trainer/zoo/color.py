@@ -114,7 +114,19 @@ def blur(teacher: BlendTeacher, kind: str, coefficients: Tensor) -> tuple[Blurri
     arithmetics = [a for a in (BLEND_LEVELS if checks[0][0].quantized else BLEND_FLOATS) if a.number == "float32"]
     best, trials = select([Blurring(coefficients, border, arithmetics[0]) for border in BORDERS], checks)
     best, more = select([Blurring(coefficients, best.border, arithmetic) for arithmetic in arithmetics], checks)
-    return best, [*trials, *more]
+    if not checks[0][0].quantized or len(coefficients) > 1 or not best.arithmetic.fma:
+        return best, [*trials, *more]
+    ties = torch.stack([checkers(SIZE[0], step) for step in range(1, 5)])
+    checks = [(labelled(teacher, ties, kind, sigma, size), {"sigma": sigma, "size": size}) for sigma, size in BLURRED]
+    forms = [Blurring(coefficients, best.border, best.arithmetic, form) for form in FORMS["blur"]]
+    best, last = select(forms, checks)
+    return best, [*trials, *more, *last]
+
+
+def checkers(side: int, step: int) -> Tensor:
+    """Return a board of black and white fields of so many pixels, whose blurs often end right between two levels."""
+    field = torch.arange(side) // step
+    return ((field[:, None] + field) % 2 * 255).to(torch.uint8).expand(3, side, side)
 
 
 def learn_taps(teacher: BlendTeacher) -> Tensor:

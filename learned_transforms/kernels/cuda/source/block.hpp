@@ -43,6 +43,7 @@ struct Row {
     int pixels;                        // of the image whose mean gray was summed before
     int count, made, summed, fused;    // operations; channels of the result; whether the gray of that is summed, and how
     float gray[4];
+    float band;                        // of a blur that is summed at once, see there; 0: it is not
     float weights[2][REACH];           // of a blur, by distance from its middle
     px::Op ops[OPS];
 };

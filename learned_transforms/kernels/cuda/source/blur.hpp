@@ -1,4 +1,5 @@
-// Blurs: down, then across, in float32, each sum in the order of its taps.
+// Blurs: down, then across, in float32, each sum in the order of its taps. Those that are meant as sums over whole windows
+// are that where they come within a band of the middle between two levels: elsewhere both round alike.
 #pragma once
 
 #include "block.hpp"
@@ -17,6 +18,14 @@ PIXEL void slide(const float* weights, int count, const From& from, float (&sums
         UNROLL for (int i = 0; i < FOUR; ++i) sums[i] = px::fused(seen[i], weights[k], sums[i]);
         UNROLL for (int i = 0; i < FOUR - 1; ++i) seen[i] = seen[i + 1];
     }
+}
+
+// The sum over a window at once, row by row; the levels that it begins with lie `columns` apart.
+PIXEL float at_once(const float* down, int high, const float* across, int wide, const unsigned char* from, int columns) {
+    float sum = 0;
+    ROLLED for (int i = 0; i < high; ++i)
+        ROLLED for (int j = 0; j < wide; ++j) sum = px::fused(px::real(from[i * columns + j]), down[i] * across[j], sum);
+    return sum;
 }
 
 // The pixel in place of one that lies beyond an image, mirrored there about the last.
@@ -83,7 +92,10 @@ KERNEL blur(GIVEN Row one, Batch batch, int across, int tiles, Made out) {
             float four[FOUR];
             slide(weights, wide, [&](int k) { return from[k]; }, four);
             UNROLL for (int k = 0; k < FOUR; ++k) {
-                const int level = px::nearest(four[k]);
+                int level = px::nearest(four[k]);
+                const float off = four[k] - px::real(level);
+                if (in.band > 0 && (off < 0 ? -off : off) >= 0.5f - in.band)
+                    level = px::nearest(at_once(weights + wide, high, weights, wide, seen + y * columns + x + k, columns));
                 to[y * PITCH + x + k] = static_cast<unsigned char>(level < 0 ? 0 : level > 255 ? 255 : level);
             }
         }

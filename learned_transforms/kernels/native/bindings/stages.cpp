@@ -268,9 +268,11 @@ lt::Turn turn_of(const std::array<int32_t, 3>& centres, const FactorTuple& facto
 
 lt::Blur blur_of(const std::vector<double>& coefficients, const FactorTuple& sigma,
                  const std::array<int64_t, 2>& size, const std::string& border, const ArithmeticTuple& arithmetic,
-                 bool limited) {
-    return {coefficients, factor_of(sigma),         size[0], size[1], named(BORDERS, border),
-            arithmetic_of(arithmetic), limited};
+                 bool limited, const std::optional<std::variant<std::vector<double>, int64_t>>& taps) {
+    lt::Blur blur{coefficients, factor_of(sigma),         size[0], size[1], named(BORDERS, border),
+                  arithmetic_of(arithmetic), limited};
+    if (taps) std::visit([&](const auto& given) { blur.taps = given; }, *taps);
+    return blur;
 }
 
 lt::BoxBlur box_blur_of(const FactorTuple& sigma, int64_t passes) { return {factor_of(sigma), passes}; }
@@ -331,7 +333,8 @@ void lt::define_stages(nb::module_& m) {
           "arithmetic"_a);
     m.def("box_blur", stage(&box_blur_of), "sigma"_a, "passes"_a);
     m.def("warp", stage(&warp_of), "matrix"_a, "size"_a.none(), "taps"_a, "fill"_a, "form"_a, "arithmetic"_a, "fused"_a);
-    m.def("blur", stage(&blur_of), "coefficients"_a, "sigma"_a, "size"_a, "border"_a, "arithmetic"_a, "limited"_a);
+    m.def("blur", stage(&blur_of), "coefficients"_a, "sigma"_a, "size"_a, "border"_a, "arithmetic"_a, "limited"_a,
+          "taps"_a = nb::none());
     m.def("taps", [](const AxisTuple& axis, int64_t n_in, const ArithmeticTuple& arithmetic, const std::string& simd) {
         if (n_in < 1) throw std::invalid_argument("an axis needs at least one pixel");
         const lt::Resample resample = resample_of(axis, axis, arithmetic);

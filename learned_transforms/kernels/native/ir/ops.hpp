@@ -312,6 +312,11 @@ struct Blur {
     Border border;
     Arithmetic arithmetic;
     bool limited;  // no more may be mirrored than there is
+    // Of sums over the whole window at once, its taps: down, then across; or from which factor on they come.
+    std::variant<std::monostate, std::vector<double>, int64_t> taps = {};
+
+    bool joint() const { return !std::holds_alternative<std::monostate>(taps); }
+    int64_t count() const { return height + width; }
 };
 
 // Boxes one after another, along rows and then down columns, that come close to a Gaussian of `sigma`.

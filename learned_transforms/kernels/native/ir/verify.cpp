@@ -7,6 +7,7 @@
 namespace lt {
 
 constexpr int64_t MOST_SLOTS = 1 << 16;
+constexpr int64_t MOST_TAPS = 255;  // of a side of a window that is summed at once
 constexpr int64_t FARTHEST = int64_t{1} << 32;  // from an image, of a pixel or a step: as many steps do not overflow
 
 void require(bool holds, const char* message) {
@@ -200,6 +201,14 @@ void check(const Blur& blur) {
     require(!blur.coefficients.empty(), "taps need at least one coefficient");
     for (const double coefficient : blur.coefficients)
         require(std::isfinite(coefficient), "a coefficient is no finite number");
+    if (!blur.joint()) return;
+    require(blur.arithmetic.fma && blur.arithmetic.rounding == Rounding::half_even,
+            "windows are summed at once, fused, for levels that round half to even");
+    require(blur.height <= MOST_TAPS && blur.width <= MOST_TAPS, "windows that are summed at once have up to 255 taps");
+    if (const auto* slot = std::get_if<int64_t>(&blur.taps))
+        require(*slot >= 0 && *slot < MOST_SLOTS, "factors are counted from 0 to 2^16");
+    if (const auto* taps = std::get_if<std::vector<double>>(&blur.taps))
+        require(static_cast<int64_t>(taps->size()) == blur.count(), "there is a tap for each row and column of a window");
 }
 
 void check(const BoxBlur& blur) {
@@ -356,6 +365,8 @@ const char* misfit(const Stage& stage, Dtype dtype) {
     }
     if (std::holds_alternative<Equalize>(stage) && floats) return "a histogram is of uint8 images";
     if (std::holds_alternative<BoxBlur>(stage) && floats) return "boxes are for uint8 images";
+    const auto* blur = std::get_if<Blur>(&stage);
+    if (blur && blur->joint() && floats) return "windows that are summed at once are for uint8 images";
     if ((std::holds_alternative<Table>(stage) || std::holds_alternative<Tables>(stage)) && floats)
         return "a table is for uint8 images";
     if (std::holds_alternative<Cast>(stage) && !floats) return "only floats are rounded to 16 bits";

@@ -61,8 +61,9 @@ Source scattered(const Sparse& sparse, const View& from, const Kernels& kernels,
 // `blending` the image with what the filter makes of it, if it is not null.
 Source filtered(const Filter& filter, const Blending* blending, const View& from, int64_t begin, const Kernels& kernels,
                 Scratch& scratch);
-Source blurred(const Blur& blur, const std::vector<float>& down, const std::vector<float>& along, const View& from,
-               int64_t begin, const Kernels& kernels, Scratch& scratch);
+// `window`: what values near where rounding turns are summed over again; null: none is.
+Source blurred(const Blur& blur, const std::vector<float>& down, const std::vector<float>& along, const Window* window,
+               const View& from, int64_t begin, const Kernels& kernels, Scratch& scratch);
 Source warped(const Warping& warping, const View& from, const Kernels& kernels, Scratch& scratch);
 Source boxed(const Box& box, int64_t passes, const View& from, int64_t begin, int64_t end, const Kernels& kernels,
              Scratch& scratch);

@@ -152,7 +152,8 @@ Source source_of(const Pass& pass, const View& from, const Geometry* geometry, i
     if (const auto* blend = changes<Blend>(change))
         return filtered(std::get<Filter>(blend->other), &settled.blending, from, begin, kernels, scratch);
     if (const auto* blur = changes<Blur>(change))
-        return blurred(*blur, settled.down, settled.along, from, begin, kernels, scratch);
+        return blurred(*blur, settled.down, settled.along, blur->joint() ? &settled.window : nullptr, from, begin, kernels,
+                       scratch);
     if (const auto* box = changes<BoxBlur>(change))
         return boxed(settled.box, box->passes, from, begin, end, kernels, scratch);
     if (changes<Warp>(change)) return warped(settled.warping, from, kernels, scratch);

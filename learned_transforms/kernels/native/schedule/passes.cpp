@@ -96,6 +96,8 @@ Passes::Passes(const std::vector<Shared>& stages, int64_t channels, Size size, D
         if (const Factor* factor = factor_of(*stage); factor && factor->slot) slots_.push_back(*factor->slot);
         if (const auto* warp = std::get_if<Warp>(stage.get()); warp && warp->slot)
             slots_.push_back(*warp->slot + static_cast<int64_t>(warp->matrix.size()) - 1);
+        if (const auto* blur = std::get_if<Blur>(stage.get()))
+            if (const auto* first = std::get_if<int64_t>(&blur->taps)) slots_.push_back(*first + blur->count() - 1);
         add(stage);
     }
     for (const Pass& pass : passes_)

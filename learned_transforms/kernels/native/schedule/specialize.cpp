@@ -72,8 +72,15 @@ void flatten(const Equalize& how, const int64_t* counts, int64_t pixels, uint8_t
     }
 }
 
-// Taps in double, rounded to float32. Of `levels`, those that are no normal numbers are left out on both ends: they
-// cannot reach one, and are slow.
+// Taps without those on both ends that are no normal numbers: they cannot reach a level, and are slow.
+std::vector<float> without_ends(const std::vector<float>& taps) {
+    size_t ends = 0;
+    constexpr float NORMAL = std::numeric_limits<float>::min();
+    while (ends < taps.size() / 2 && std::max(taps[ends], taps[taps.size() - 1 - ends]) < NORMAL) ++ends;
+    return {taps.begin() + static_cast<std::ptrdiff_t>(ends), taps.end() - static_cast<std::ptrdiff_t>(ends)};
+}
+
+// Taps in double, rounded to float32; of `levels`, without ends.
 std::vector<float> taps_of(const Blur& blur, double sigma, int64_t length, bool levels) {
     std::vector<double> taps(static_cast<size_t>(length));
     double sum = 0;
@@ -85,10 +92,48 @@ std::vector<float> taps_of(const Blur& blur, double sigma, int64_t length, bool 
     }
     std::vector<float> made;
     for (const double tap : taps) made.push_back(static_cast<float>(tap / sum));
-    size_t ends = 0;
-    constexpr float NORMAL = std::numeric_limits<float>::min();
-    while (levels && ends < made.size() / 2 && std::max(made[ends], made[made.size() - 1 - ends]) < NORMAL) ++ends;
-    return {made.begin() + static_cast<std::ptrdiff_t>(ends), made.end() - static_cast<std::ptrdiff_t>(ends)};
+    return levels ? without_ends(made) : made;
+}
+
+constexpr double LEVELS = 255, LAST_BIT = 1.0 / (1 << 23);  // of a float32 from 1 to 2
+constexpr double MORE = 1.001;  // than all roundings of what is said here
+
+// How far roundings may lead a sum of products of levels with these weights, added one by one, away from their sum, where
+// that is below `end`, and the sum of the weights. A rounding is at most half of the last bit of a sum, and no more than
+// what is added; a sum is at most 255 times that of the weights until then, and what it comes to in the end.
+std::pair<double, double> reached(const std::vector<float>& weights, double end) {
+    double total = 0, error = 0;
+    for (const float weight : weights) {
+        const double most = LEVELS * std::abs(static_cast<double>(weight));
+        total += most;
+        error += std::min(most, static_cast<double>(power_in(static_cast<float>(std::min(total * MORE, end)))) * LAST_BIT / 2);
+    }
+    return {error, total / LEVELS};
+}
+
+// Of a window that is summed at once: the products of its taps, rounded, and how far from that are sums of rows and then
+// columns.
+Window window_of(const std::vector<float>& down, const std::vector<float>& along) {
+    constexpr double LEAST = 1e-30, WHOLE = 256;
+    const auto zeros = [](const std::vector<float>& taps, float other) {  // at both ends
+        size_t n = 0;
+        while (n < taps.size() / 2 && taps[n] * other == 0 && taps[taps.size() - 1 - n] * other == 0) ++n;
+        return static_cast<std::ptrdiff_t>(n);
+    };
+    const auto largest = [](const std::vector<float>& taps) { return *std::max_element(taps.begin(), taps.end()); };
+    const auto top = zeros(down, largest(along)), left = zeros(along, largest(down));
+    Window window;
+    window.height = static_cast<int64_t>(down.size()) - 2 * top, window.width = static_cast<int64_t>(along.size()) - 2 * left;
+    for (auto row = down.begin() + top; row != down.end() - top; ++row)
+        for (auto column = along.begin() + left; column != along.end() - left; ++column)
+            window.weights.push_back(*row * *column);
+    const auto [rows, all_rows] = reached(down, WHOLE);
+    const auto [columns, all_columns] = reached(along, WHOLE);
+    const double products = LEVELS * LAST_BIT / 2 * all_rows * all_columns;
+    window.steady = (products + rows * all_columns + columns * all_rows) * MORE + LEAST;
+    for (double power = LOW; power < WHOLE; power *= 2)
+        window.relative = std::max(window.relative, reached(window.weights, 2 * power * (1 - LAST_BIT)).first / power * MORE);
+    return window;
 }
 
 // The box that, so many times, comes to a Gaussian (Gwosdek et al., Theoretical Foundations of Gaussian Convolution by
@@ -254,15 +299,26 @@ struct Settler {
     }
 };
 
+void Settled::settle_blur(const Blur& blur, bool levels, const std::vector<double>& factors) {
+    if (!blur.joint()) {
+        const double sigma = blur.sigma.of(factors);
+        down = taps_of(blur, sigma, blur.height, levels);
+        along = taps_of(blur, sigma, blur.width, levels);
+        return;
+    }
+    const auto* given = std::get_if<std::vector<double>>(&blur.taps);
+    const double* first = given ? given->data() : factors.data() + std::get<int64_t>(blur.taps);
+    const std::vector<float> high(first, first + blur.height), wide(first + blur.height, first + blur.count());
+    window = window_of(high, wide);
+    down = without_ends(high), along = without_ends(wide);
+}
+
 void Settled::settle(const Pass& pass, const View& from, const std::vector<double>& factors, const Kernels& kernels,
                      Scratch& scratch) {
     steps.clear();
     used_ = 0;
     if (const auto* blur = changes<Blur>(pass.change)) {
-        const double sigma = blur->sigma.of(factors);
-        const bool levels = !from.floating() && blur->arithmetic.rounding != Rounding::none;
-        down = taps_of(*blur, sigma, blur->height, levels);
-        along = taps_of(*blur, sigma, blur->width, levels);
+        settle_blur(*blur, !from.floating() && blur->arithmetic.rounding != Rounding::none, factors);
     } else if (const auto* blur = changes<BoxBlur>(pass.change)) {
         box = box_of(blur->sigma.of(factors), blur->passes);
     } else if (const auto* warp = changes<Warp>(pass.change)) {

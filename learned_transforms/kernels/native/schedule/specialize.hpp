@@ -31,11 +31,13 @@ class Settled {
     std::vector<Step> steps;
     Blending blending;               // with a filter
     std::vector<float> down, along;  // taps of a blur
+    Window window;                   // of one that is summed at once
     Box box;
     Warping warping;
 
   private:
     friend struct Settler;
+    void settle_blur(const Blur& blur, bool levels, const std::vector<double>& factors);
     std::vector<std::unique_ptr<Table>> tables_;  // kept for the next image
     size_t used_ = 0;
 };

@@ -1,6 +1,10 @@
 // Sums over windows, which stay in registers from the first term to the last.
 #pragma once
 
+#include <array>
+#include <cstring>
+#include <type_traits>
+
 #include "simd/vector-inl.hpp"
 
 namespace lt {
@@ -92,6 +96,76 @@ template <class V>
 void blur_along(const float* taps, int64_t count, int64_t step, bool fma, const float* in, int64_t n, float* out) {
     const auto term = [&](int64_t k) { return std::pair{taps[k], in + k * step}; };
     sum_terms<V>(count, fma ? 0 : count - 1, term, 0, n, out);
+}
+
+// The same bits.
+template <class To, class From>
+inline To as(From from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To made;
+    std::memcpy(&made, &from, sizeof(made));
+    return made;
+}
+
+template <class V>
+int64_t unsure(const Window& window, const float* in, int64_t n, int64_t* at) {
+    using Floats = typename V::Floats;
+    using Bits = decltype(Floats{} < Floats{});  // whole numbers, as many
+    constexpr float WHOLE = 12582912, MORE = 1 + 1e-5f;  // 1.5 * 2^23: sums with it are whole numbers
+    const Floats steady = static_cast<float>(window.steady) * MORE - Floats{};
+    const Floats relative = static_cast<float>(window.relative) * MORE - Floats{};
+    const Bits low = as<Bits>(LOW - Floats{});
+    int64_t count = 0;
+    for (int64_t block = 0; block < n; block += AGAIN) {
+        Bits any{};
+        for (int64_t k = 0; k < AGAIN; k += FLOATS<V>) {  // Behind the last there is memory.
+            const Floats value = V::load_floats(in + block + k), away = value - ((value + WHOLE) - WHOLE);
+            const Bits power = as<Bits>(value) & 0x7f800000, less = power < low;  // The exponent alone.
+            const Floats band = steady + relative * as<Floats>((power & ~less) | (low & less));
+            any |= as<Floats>(as<Bits>(away) & 0x7fffffff) >= 0.5f - band;
+        }
+        uint64_t found = 0;
+        for (const uint64_t word : as<std::array<uint64_t, sizeof(Bits) / 8>>(any)) found |= word;
+        at[count] = block;
+        count += found != 0;
+    }
+    return count;
+}
+
+// `WIDE` blocks at once: the sum of one waits for itself.
+template <class V, int64_t WIDE>
+void again_at_once(const Window& window, const Block* blocks, int64_t step, float* seen, float* out) {
+    using Floats = typename V::Floats;
+    constexpr int64_t LANES = FLOATS<V>, PARTS = AGAIN / LANES;
+    const int64_t pitch = window.pitch(step), plane = window.height * pitch;
+    for (int64_t b = 0; b < WIDE; ++b)
+        for (int64_t i = 0; i < window.height; ++i)
+            for (int64_t x = 0; x < pitch; x += LANES)
+                store_floats(V::load_floats(blocks[b].rows[i] + blocks[b].at + x), seen + b * plane + i * pitch + x);
+    Floats sum[WIDE][PARTS] = {};
+    const float* weight = window.weights.data();
+    for (int64_t i = 0; i < window.height; ++i)
+        for (int64_t j = 0; j < window.width; ++j, ++weight)
+            for (int64_t b = 0; b < WIDE; ++b)
+                for (int64_t p = 0; p < PARTS; ++p)
+                    sum[b][p] = with_product<V, true>(
+                        V::load_floats(seen + b * plane + i * pitch + j * step + p * LANES), *weight, sum[b][p]);
+    for (int64_t b = 0; b < WIDE; ++b)
+        for (int64_t p = 0; p < PARTS; ++p) store_floats(sum[b][p], out + b * AGAIN + p * LANES);
+}
+
+template <class V>
+void again(const Window& window, const Block* blocks, int64_t count, int64_t step, float* seen, float* out) {
+    constexpr int64_t MOST = FLOATS<V> < 8 ? 2 : FLOATS<V> / 2;  // As many sums as stay in registers.
+    const auto some = [&](auto wide, int64_t n) {
+        for (; n >= wide; n -= wide, blocks += wide, out += wide * AGAIN)
+            again_at_once<V, wide>(window, blocks, step, seen, out);
+        return n;
+    };
+    count = some(std::integral_constant<int64_t, MOST>(), count);
+    if constexpr (MOST > 4) count = some(std::integral_constant<int64_t, 4>(), count);
+    if constexpr (MOST > 2) count = some(std::integral_constant<int64_t, 2>(), count);
+    some(std::integral_constant<int64_t, 1>(), count);
 }
 
 // Rounded half up; a sum of bytes fits 16 bits.

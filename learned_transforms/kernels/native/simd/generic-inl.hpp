@@ -362,6 +362,8 @@ constexpr Kernels PLAIN = {
     blur_down<V, uint8_t>,
     blur_down<V, float>,
     blur_along<V>,
+    unsure<V>,
+    again<V>,
     box,
     nullptr,
     nullptr,

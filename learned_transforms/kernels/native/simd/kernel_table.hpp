@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "ir/ops.hpp"
@@ -124,6 +125,40 @@ struct Box {
     int64_t radius;
     uint32_t inside, beyond;
 };
+
+// Values that are summed again together, and how many such blocks at most at once.
+constexpr int64_t AGAIN = 16, BLOCKS_AT_ONCE = 8;
+
+// A window whose products are summed at once, row by row, each fused onto those before; without ends that are 0. Sums of
+// rows and then columns are no further away from that than `steady`, and `relative` times the largest power of two in it,
+// or in LOW.
+constexpr float LOW = 32;
+struct Window {
+    int64_t height = 0, width = 0;
+    std::vector<float> weights;  // [height, width]
+    double steady = 0, relative = 0;
+
+    // Floats of a row that the blocks of one line see, and of all for which kernels want memory.
+    int64_t pitch(int64_t step) const { return ((width - 1) * step + 2 * AGAIN - 1) / AGAIN * AGAIN; }
+    int64_t memory(int64_t step) const { return BLOCKS_AT_ONCE * height * pitch(step) + AGAIN; }
+};
+
+// Values of a line to sum again: `at` is the first, whose window begins at rows[0]; where they go, and how many.
+struct Block {
+    const uint8_t* const* rows;
+    int64_t at;
+    uint8_t* out;
+    int64_t values;
+};
+
+// The largest power of two in a normal number above 0.
+static inline float power_in(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    bits &= 0x7f800000;  // the exponent alone
+    std::memcpy(&value, &bits, 4);
+    return value;
+}
 
 // A warp with the matrix of one image, or with its places: [2, rows, columns] of its output, x and y; null: a matrix.
 struct Warping {
@@ -278,6 +313,10 @@ struct Kernels {
                              float* const* out);
     void (*blur_along)(const float* taps, int64_t count, int64_t step, bool fma, const float* in, int64_t n,
                        float* out);
+    // Blocks of AGAIN out of n sums that hold one which may round otherwise: their first values, and how many there are.
+    // And the sums of such blocks over the whole window; `step` from column to column.
+    int64_t (*unsure)(const Window& window, const float* in, int64_t n, int64_t* at);
+    void (*again)(const Window& window, const Block* blocks, int64_t count, int64_t step, float* seen, float* out);
     // n values of which the first box begins at in[0], its pixels `step` values apart; it writes whole vectors.
     void (*box)(const Box& box, const uint8_t* in, int64_t step, int64_t n, uint8_t* out);
 
