@@ -21,8 +21,9 @@ from learned_transforms.errors import PaddingError
 from learned_transforms.images.formats import Form, Window
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import check_padding
-from learned_transforms.ir.ops import Filter, Places, Shape, Slots
+from learned_transforms.ir.ops import Filter, Places, Slots
 from learned_transforms.ir.plan import Plan
+from learned_transforms.ir.sizing import Size
 from learned_transforms.kernels import cpu
 from learned_transforms.layers.noise import Noise, generator_of, read_state
 from learned_transforms.modes import out_of_sight
@@ -30,7 +31,7 @@ from learned_transforms.transforms.color import without_info
 from learned_transforms.transforms.padding import CLASSES, by_class, fill_for
 from learned_transforms.transforms.resize import interpolation_name
 from learned_transforms.transforms.rng import default_rng_active
-from learned_transforms.transforms.spec import Factored, Outcome, Seen, Size, Step, names_are
+from learned_transforms.transforms.spec import Factored, Outcome, Seen, Step, names_are
 from learned_transforms.transforms.warp import warped
 
 BLURS: dict[str, Callable[..., Tensor]] = {"v1": v1.functional.gaussian_blur, "v2": functional.gaussian_blur}
@@ -182,8 +183,9 @@ class ElasticTransform(Factored):
     def parts(self, drawn: Any) -> tuple[Outcome, ...]:
         return (True,)
 
-    def v2_params(self, outcome: Outcome, window: Window | None, shape: Shape) -> dict[str, Any]:
-        return {} if isinstance(outcome, bool) else {"displacement": dict(outcome)["displacement"].of(shape[1:])}
+    def v2_params(self, outcome: Outcome, window: Window | None, value: Any, channels: int) -> dict[str, Any]:
+        size = value.canvas_size
+        return {} if isinstance(outcome, bool) else {"displacement": dict(outcome)["displacement"].of(size)}
 
     def replay(self, entry: Any) -> Outcome | None:
         if not names_are(entry, self.names) or not isinstance(entry["displacement"], str):
