@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 import learned_transforms as lt
-from learned_transforms.errors import LearnedTransformsError
+from learned_transforms.errors import LearnedTransformsError, PipelineValueError
 from learned_transforms.trainer import EarlyStopping, retrain
 
 ANYTHING: tuple[Any, ...] = (
@@ -144,3 +144,16 @@ def test_tensors_without_plain_values(name, shape):
 def test_certify_takes_no_tensor_of_two_dimensions():
     told = refusal(lt.LearnedCompose([v2.Resize(5)]).certify, {"images": [torch.rand(8, 9)]})
     assert told == "Expected an image [..., C, H, W], got (8, 9). Of a gray one [H, W], make image[None]."
+
+
+@pytest.mark.parametrize("given", [2.0, np.int64(2), True, "2"])
+@pytest.mark.parametrize("option", ["epochs", "count", "seed", "patience"])
+def test_numbers_of_things_are_integers(option, given):
+    with pytest.raises(PipelineValueError, match=f"{option} to be an integer"):
+        retrain(v2.Resize((8, 8)), torch.zeros(20, 3, 9, 9, dtype=torch.uint8), progress=False, **{option: given})
+
+
+@pytest.mark.parametrize("option", ["held_out", "min_delta"])
+def test_shares_may_be_no_integers(option):
+    with pytest.raises(PipelineValueError, match=f"{option} to be a number"):
+        retrain(v2.Resize((8, 8)), [], progress=False, **{option: -0.5})
