@@ -21,7 +21,7 @@ from learned_transforms.kernels import cpu
 from learned_transforms.kernels.reference.color import float32_taps
 from learned_transforms.kernels.reference.executor import Reference
 from learned_transforms.layers.color import Blurring
-from learned_transforms.trainer.data.sources import HELD_OUT_PHOTOS, photo
+from learned_transforms.trainer.data.bundled import HELD_OUT_PHOTOS, photo
 
 HALF = torch.tensor([-0.5], dtype=torch.float64)
 EVEN = Arithmetic("float32", fma=True, rounding="half_even")

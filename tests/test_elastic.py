@@ -14,7 +14,7 @@ import learned_transforms as lt
 from learned_transforms import installed
 from learned_transforms.errors import PaddingError, PipelineValueError
 from learned_transforms.kernels import cpu
-from learned_transforms.trainer.data.sources import HELD_OUT_PHOTOS, photo
+from learned_transforms.trainer.data.bundled import HELD_OUT_PHOTOS, photo
 from learned_transforms.transforms import elastic
 from learned_transforms.transforms.registry import spec_of
 

@@ -112,7 +112,7 @@ def test_native_code_refuses_what_it_cannot_do(half):
             cpu.Program(plan_of(image, *stages)).bind(image)
     with pytest.raises(BackendError, match="16 bits only"):
         cpu.Program(plan_of(floats, Cast(torch.float32)))
-    assert cuda.unfit(plan_of(levels, table)) is None
+    assert cuda.unfit_plan(plan_of(levels, table)) is None
 
 
 def pipelines(dtype: torch.dtype) -> dict[str, list]:

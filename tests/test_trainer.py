@@ -22,7 +22,7 @@ from learned_transforms.trainer.conclusion import certify
 from learned_transforms.trainer.data.bundled import training_images
 from learned_transforms.trainer.optim.fit import fit_intervals
 from learned_transforms.trainer.optim.snap import on_grid, snap
-from learned_transforms.trainer.zoo.build import KINDS, NAME, ROLES, TWIN, learn, opaque
+from learned_transforms.trainer.zoo.build import NAME, ROLES, TEACHER_KINDS, TWIN, learn, opaque
 
 COUNT = 1600
 
@@ -120,7 +120,7 @@ def test_flips_emerge_in_the_free_matrices(images, flips, axes):
     assert result.certificate.tier == "exact"
 
 
-@pytest.mark.parametrize(("title", "name"), [*((NAME, name) for name in KINDS), (TWIN, "pil")])
+@pytest.mark.parametrize(("title", "name"), [*((NAME, name) for name in TEACHER_KINDS), (TWIN, "pil")])
 def test_the_shipped_weights_are_rebuilt(title, name):
     result = learn(name, COUNT, progress=False, flips=title == NAME)
     shipped = weight_files.load(title).layers
