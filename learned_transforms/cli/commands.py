@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from learned_transforms.artifacts.weights import SUFFIX
 from learned_transforms.certificate import Certificate, measure
 from learned_transforms.cli.apply import apply, kind_taken
 from learned_transforms.compose import LearnedCompose
@@ -33,9 +34,18 @@ RETRAIN_OPTIONS = ("kind", "size", "count", "epochs", "arch", "seed")
 def load_teacher(name: str) -> Callable[[Any], Any]:
     """Return what ``package.module:name`` names; modules in the current directory are found too.
 
+    Names may also be of an ONNX file, of a weight file or a folder with one, or a command with ``{in}`` and ``{out}``.
+
     Raises:
-        PipelineValueError: no such module or name, a module that fails, or nothing to call.
+        PipelineValueError: no such module or name, a module that fails, or nothing to call; see
+            :class:`~learned_transforms.trainer.data.forms.OnnxModel` and ``Command``, too.
     """
+    if is_onnx(name) or "{in}" in name:
+        from learned_transforms.trainer.data.forms import Command, OnnxModel
+
+        return OnnxModel(name) if is_onnx(name) else Command(name)
+    if name.endswith(SUFFIX) or Path(name).is_dir():
+        return LearnedCompose.from_pretrained(name, allow_approximate=True)
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
         raise PipelineValueError(f"Expected a teacher as package.module:name, got {name!r}.")
@@ -54,15 +64,20 @@ def load_teacher(name: str) -> Callable[[Any], Any]:
     return cast(Callable[[Any], Any], found)
 
 
+def is_onnx(name: str) -> bool:
+    return name.lower().endswith(".onnx")
+
+
 def certify(options: argparse.Namespace) -> int:
     """Measure a model, or another teacher, against a teacher on the images of a folder; 1 below the tier required."""
     from learned_transforms.trainer.data.sources import KINDS
 
     with quiet(options.json):
         teacher = load_teacher(options.teacher)
-        model = None if options.against else LearnedCompose.from_pretrained(options.model, allow_approximate=True)
-        other = load_teacher(options.against) if model is None else model
-        kind = options.kind or ("pil" if model is None else kind_taken(model))
+        against = options.against or (options.model if is_onnx(options.model) else None)
+        model = None if against else LearnedCompose.from_pretrained(options.model, allow_approximate=True)
+        other = load_teacher(str(against)) if model is None else model
+        kind = options.kind or (kind_of_teachers(other, teacher) if model is None else kind_taken(model))
         check_choice("kind", kind, KINDS)
         if options.count is not None and options.count < 1:
             raise PipelineValueError(f"Expected a count of at least 1, got {options.count}.")
@@ -77,6 +92,13 @@ def certify(options: argparse.Namespace) -> int:
         return 0
     print(f"learned-transforms: required {options.require}, found {certificate.tier}", file=sys.stderr)
     return 1
+
+
+def kind_of_teachers(*teachers: Callable[[Any], Any]) -> str:
+    """Return which images teachers are given: what ONNX files take, else PIL images."""
+    from learned_transforms.trainer.data.forms import OnnxModel
+
+    return next((str(one.dtype.__name__) for one in teachers if isinstance(one, OnnxModel)), "pil")
 
 
 def read_groups(folder: Path, skipped: list[str]) -> Iterator[tuple[str, Tensor]]:
@@ -196,7 +218,7 @@ def teacher_of(options: argparse.Namespace) -> Any:
 
     if options.shell is not None:
         return Command(options.shell)
-    return options.teacher if options.teacher.lower().endswith(".onnx") else load_teacher(options.teacher)
+    return load_teacher(options.teacher)
 
 
 def figures(trial: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from learned_transforms.cli import commands
 from learned_transforms.errors import LearnedTransformsError, MissingExtraError
 
 TEACHER = "package.module:name"
+TEACHERS = f"{TEACHER}, an .onnx file, weights, or a command with {{in}} and {{out}}"
 MODEL = "a name out of list, a weight file, or a result folder of retrain"
 CODES = """
 exit codes: 0 all was done; 1 it ran, but images were skipped, a benchmark failed, or a certificate is below --require;
@@ -64,9 +65,9 @@ def add_list(command: argparse.ArgumentParser) -> None:
 
 def add_certify(command: argparse.ArgumentParser) -> None:
     candidate = command.add_mutually_exclusive_group(required=True)
-    candidate.add_argument("model", nargs="?", metavar="MODEL", help=MODEL)
-    candidate.add_argument("--against", metavar=TEACHER, help="a second teacher, in place of a model")
-    command.add_argument("--teacher", metavar=TEACHER, required=True, help="callable to compare with")
+    candidate.add_argument("model", nargs="?", metavar="MODEL", help=f"{MODEL}, or an .onnx file")
+    candidate.add_argument("--against", metavar="TEACHER", help=f"a second teacher, in place of a model: {TEACHERS}")
+    command.add_argument("--teacher", metavar="TEACHER", required=True, help=f"what to compare with: {TEACHERS}")
     command.add_argument("--data", metavar="DIR", type=Path, required=True, help="folder of images")
     command.add_argument("--kind", help="how images are given: pil, numpy, uint8 or float32; default: as MODEL does")
     command.add_argument("--count", type=int, metavar="N", help="at most so many images; default: all")

@@ -209,4 +209,5 @@ class OnnxModel:
         array = np.ascontiguousarray(array.transpose(1, 2, 0)) if self.last else array
         answer = self.session.run(None, {self.name: array[None] if self.batched else array})[0]
         answer = answer[0] if answer.ndim == 4 and len(answer) == 1 else answer
-        return torch.from_numpy(answer.transpose(2, 0, 1).copy() if self.last and answer.ndim == 3 else answer)
+        last = self.last and answer.ndim == 3 and answer.shape[2] in (1, 3, 4)  # Ours take channels last alone.
+        return torch.from_numpy(answer.transpose(2, 0, 1).copy() if last else answer)
