@@ -27,11 +27,10 @@ PIPELINES: dict[str, list[Any]] = {
     "eval": [v2.Resize(256), v2.CenterCrop(224), *END],
     "clip": [v2.Resize(224, InterpolationMode.BICUBIC), v2.CenterCrop(224), *END],
     "train": [v2.RandomResizedCrop(224), v2.RandomHorizontalFlip(), *END],
-    "moco": [
+    "jitter": [
         v2.RandomResizedCrop(224, (0.2, 1.0)),
         v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
         v2.RandomGrayscale(0.2),
-        v2.RandomApply([v2.GaussianBlur(23, (0.1, 2.0))], 0.5),
         v2.RandomHorizontalFlip(),
         *END,
     ],

@@ -210,6 +210,12 @@ def emit_blur(g: Any, picture: Picture, stage: Blur, drawn: Drawn) -> Picture:
     """Taps of a sigma, and two passes; each product joins its sum with one rounding."""
     sigma = factor_of(g, stage.sigma, drawn)
     value = picture.floats(g)
+    if stage.form != "passes":
+        wide = value
+        for axis, reach, length in zip((-2, -1), stage.size, (picture.height, picture.width), strict=True):
+            wide = padded(g, wide, length, reach // 2, axis, stage.border)
+        made = g.smoothed(wide, g.cast(sigma, "float32"), stage)
+        return picture.of(as_levels(g, made, stage.arithmetic.rounding))
     for axis, reach, length in zip((-2, -1), stage.size, (picture.height, picture.width), strict=True):
         distance = (g.range(reach, "float64") - float(reach // 2)) / sigma
         square = distance * distance

@@ -7,13 +7,14 @@ import numpy as np
 from torch import Tensor
 
 from learned_transforms.errors import MissingExtraError, UnsupportedTransformError
+from learned_transforms.ir.ops import Blur
 
 if TYPE_CHECKING:
     import onnx
 
 OPSET, IR_VERSION = 18, 10
-BLOCK = 32
-"""Outputs that one product of matrices makes: of what they weigh, there are few zeros."""
+LAST_BITS = "its levels hang on the last bits of torch's own exponential and sums, which engines compute differently"
+"""Why a blur of levels has no form in ONNX."""
 
 
 def onnx_package() -> Any:
@@ -309,6 +310,14 @@ class OnnxGraph:
 
     def shaped(self, x: Value, like: Value) -> Value:
         return self.op("Reshape", x, self.op("Shape", like, dtype="int64"), dtype=x.dtype)
+
+    def smoothed(self, x: Value, sigma: Value, stage: Blur) -> Value:
+        """Raise that no graph has it.
+
+        Raises:
+            UnsupportedTransformError: always.
+        """
+        raise UnsupportedTransformError(LAST_BITS)
 
     def when(self, condition: Value, made: Callable[[Value], Value], x: Value) -> Value:
         """Return what is made of ``x`` under a condition, else ``x``: what is not needed is not computed."""

@@ -1,5 +1,6 @@
 """The same graph as torch's own operations: what exporters trace that cannot hold an operator of ours."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,7 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from learned_transforms.modes import out_of_sight
+from learned_transforms.errors import UnsupportedTransformError
+from learned_transforms.export.onnx_graph import LAST_BITS
+from learned_transforms.ir.ops import Blur
+from learned_transforms.kernels.reference.color import between
+from learned_transforms.modes import is_in_onnx_export, out_of_sight
 
 REDUCED = {"Sum": torch.sum, "Max": torch.amax, "Min": torch.amin}
 
@@ -158,6 +163,34 @@ class TorchGraph:
 
     def shaped(self, x: Tensor, like: Tensor) -> Tensor:
         return x.reshape(like.shape)
+
+    def smoothed(self, x: Tensor, sigma: Tensor, stage: Blur) -> Tensor:
+        """Return sums over whole windows of taps of ``sigma``, which torch adds up: those of the reference backend.
+
+        Raises:
+            UnsupportedTransformError: they are for another engine.
+        """
+        if is_in_onnx_export():
+            raise UnsupportedTransformError(LAST_BITS)
+        down, across = (self.taps(sigma, stage, length) for length in stage.size)
+        channels = x.shape[-3]
+        window = (down[:, None] * across).expand(channels, 1, *stage.size)
+        made = torch.conv2d(x.reshape(-1, *x.shape[-3:]), window, groups=channels)
+        return made.reshape(*x.shape[:-3], *made.shape[-3:])
+
+    def taps(self, sigma: Tensor, stage: Blur, length: int) -> Tensor:
+        """As ``kernels.reference.color.float32_taps``."""
+        with out_of_sight():
+            (coefficient,) = stage.coefficients.tolist()
+        density = stage.form == "density"
+        half = (length - 1) * 0.5 if density else (length - 1) / (2.0 * math.sqrt(-1.0 / coefficient))
+        with out_of_sight():
+            given = between(half, length)
+        square = (self.constant(given) / sigma).pow(2)
+        if not density:
+            return torch.softmax(square.neg(), -1)
+        made = torch.exp(coefficient * square)
+        return made / made.sum(-1, keepdim=True)
 
     def when(self, condition: Tensor, made: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Both are computed: what torch traces has no branches."""
