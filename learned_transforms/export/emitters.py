@@ -14,7 +14,7 @@ import torch
 from learned_transforms.errors import UnsupportedTransformError
 from learned_transforms.export import color
 from learned_transforms.export.picture import Picture, as_levels, fused_add, numpy_of
-from learned_transforms.export.places import Places, places
+from learned_transforms.export.places import KeptPlaces, places
 from learned_transforms.export.resample import COLUMNS, ROWS, AxisSpan, resample, resized_size
 from learned_transforms.ir.indexing import Kept
 from learned_transforms.ir.ops import (
@@ -95,7 +95,9 @@ def picked(g: Any, picture: Picture, axis: int, kept: Kept, start: Any, fill: tu
     return kept_pixels(g, picture, axis, found, length, fill)
 
 
-def kept_pixels(g: Any, picture: Picture, axis: int, found: Places, length: Any, fill: tuple[float, ...]) -> Picture:
+def kept_pixels(
+    g: Any, picture: Picture, axis: int, found: KeptPlaces, length: Any, fill: tuple[float, ...]
+) -> Picture:
     index = found.index
     if found.inside is not None:
         index = g.minimum(g.maximum(index, 0), g.number(length, "int64") - 1)

@@ -22,7 +22,7 @@ from learned_transforms.errors import (
     check_flag,
 )
 from learned_transforms.export.onnx_graph import OPSET, OnnxGraph, onnx_package
-from learned_transforms.export.program import Program
+from learned_transforms.export.program import GraphProgram
 from learned_transforms.images.formats import Form
 from learned_transforms.runtime.pipeline import Pipeline
 from learned_transforms.runtime.rows import DrawRow
@@ -73,7 +73,7 @@ def onnx(
     check_choice("layout", layout, LAYOUTS)
     check_flag("float64", float64)
     height, width = checked(size, channels)
-    g, program = OnnxGraph(float64), Program(pipeline, KINDS[kind], channels)
+    g, program = OnnxGraph(float64), GraphProgram(pipeline, KINDS[kind], channels)
     shape: tuple[int | str, ...] = ("N", channels, height or "H", width or "W")
     if layout == "NHWC":
         shape = shape[0], *shape[2:], channels
@@ -110,7 +110,7 @@ def checked(size: Sequence[int] | None, channels: int) -> tuple[int | None, int 
     return size[0], size[1]
 
 
-def metadata(pipeline: Pipeline, program: Program, about: dict[str, Any]) -> dict[str, str]:
+def metadata(pipeline: Pipeline, program: GraphProgram, about: dict[str, Any]) -> dict[str, str]:
     """Return what a file says of itself, as texts."""
     try:
         described: Any = [describe(read(transform)) for transform in pipeline.transforms]

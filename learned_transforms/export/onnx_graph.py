@@ -219,7 +219,7 @@ class OnnxGraph:
         """``"Sum"``, ``"Max"`` or ``"Min"`` over axes, which are kept."""
         return self.op(f"Reduce{kind}", x, self.constant(list(axes), "int64"), dtype=x.dtype, keepdims=1)
 
-    # Places.
+    # KeptPlaces.
     def length(self, x: Value, axis: int) -> Any:
         end = {} if axis == -1 else {"end": axis + 1}
         shape = self.op("Shape", x, dtype="int64", start=axis, **end)

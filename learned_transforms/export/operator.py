@@ -17,7 +17,7 @@ from torchvision.tv_tensors import TVTensor
 
 from learned_transforms.artifacts.describe import describe
 from learned_transforms.errors import LearnedTransformsError, PipelineTypeError, PipelineValueError
-from learned_transforms.export.program import Program, output_size_of
+from learned_transforms.export.program import GraphProgram, output_size_of
 from learned_transforms.export.torch_graph import TorchGraph
 from learned_transforms.images.formats import DTYPES, Form
 from learned_transforms.modes import is_compiling, is_exporting, is_in_onnx_export, out_of_sight, plain_shape
@@ -90,7 +90,7 @@ def known_of(pipeline: Pipeline) -> dict[Any, Any]:
 
 
 def kept(pipeline: Pipeline, kind: type, image: Tensor) -> Any:
-    """Return the :class:`DrawRow` or :class:`Program` of a pipeline for images like this one; kept until it changes."""
+    """Return the :class:`DrawRow` or :class:`GraphProgram` of a pipeline for such images; kept until it changes."""
     form, channels = form_for(DTYPES[image.dtype], image.ndim, int(image.shape[-3])), int(image.shape[-3])
     known, key = known_of(pipeline), (kind, form, channels)
     if key not in known:
@@ -312,6 +312,6 @@ def apply(image: Tensor, name: str, numbers: int, row: Tensor | None) -> Tensor:
             "them, tf(image, params=row), with rows of export.pack(tf, tf.make_params(image))."
         )
     with out_of_sight():
-        program: Program = kept(pipeline_of(name), Program, image)
+        program: GraphProgram = kept(pipeline_of(name), GraphProgram, image)
     made = program.run(TorchGraph(image.device), image, row, image.shape[-2], image.shape[-1])
     return cast(Tensor, made.x)

@@ -10,7 +10,7 @@ from learned_transforms.modes import out_of_sight
 
 
 @dataclass(frozen=True)
-class Places:
+class KeptPlaces:
     """Pixels of an axis.
 
     Attributes:
@@ -24,7 +24,7 @@ class Places:
     inside: Any = None
 
 
-def places(g: Any, kept: Kept, length: Any, least: int = 1, start: Any = None) -> Places:
+def places(g: Any, kept: Kept, length: Any, least: int = 1, start: Any = None) -> KeptPlaces:
     """Return which pixels are kept of an axis.
 
     Args:
@@ -35,19 +35,19 @@ def places(g: Any, kept: Kept, length: Any, least: int = 1, start: Any = None) -
         with out_of_sight():
             fixed = kept.on(length)
             index = numpy_of(fixed.index())
-        return Places(
+        return KeptPlaces(
             g.constant(index, "int64"), len(index), None if fixed.inside(length) else within(g, index, length)
         )
     count = kept.length(length)
     if isinstance(kept, Mirrored):
-        return Places((g.number(length, "int64") - 1) - g.range(length), count)
+        return KeptPlaces((g.number(length, "int64") - 1) - g.range(length), count)
     if isinstance(kept, Listed | Keep):
         with out_of_sight():
             given = numpy_of(kept.index())
         index = g.constant(given, "int64")
-        return Places(index, count, None if kept.inside(least) else within(g, index, length))
+        return KeptPlaces(index, count, None if kept.inside(least) else within(g, index, length))
     if isinstance(kept, Nearest):
-        return Places(nearest(g, kept, length), count)
+        return KeptPlaces(nearest(g, kept, length), count)
     number = g.number(length, "int64")
     if isinstance(kept, Padded):
         return with_border(g, g.range(count) - kept.before, count, number, kept.border, False)
@@ -73,18 +73,18 @@ def centered(g: Any, number: Any, count: int) -> Any:
     return g.where(rest < 0, -half, half + (distance - half * 2) * (half - half // 2 * 2))
 
 
-def with_border(g: Any, index: Any, count: Any, number: Any, border: str, fits: bool) -> Places:
+def with_border(g: Any, index: Any, count: Any, number: Any, border: str, fits: bool) -> KeptPlaces:
     """Return places, those outside as a border has them; ``fits``: none are."""
     if fits:
-        return Places(index, count)
+        return KeptPlaces(index, count)
     if border == "zero":
-        return Places(index, count, (index >= 0) & (index < number))
+        return KeptPlaces(index, count, (index >= 0) & (index < number))
     if border == "edge":
-        return Places(g.minimum(g.maximum(index, 0), number - 1), count)
+        return KeptPlaces(g.minimum(g.maximum(index, 0), number - 1), count)
     odd = 1 if border == "reflect" else 0
     around = g.maximum((number - odd) * 2, 1)
     index = g.remainder(index, around)
-    return Places(g.minimum(index, around - (1 - odd) - index), count)
+    return KeptPlaces(g.minimum(index, around - (1 - odd) - index), count)
 
 
 def nearest(g: Any, kept: Nearest, length: Any) -> Any:

@@ -21,7 +21,7 @@ from learned_transforms.transforms.registry import name_of
 from learned_transforms.transforms.spec import SIDES, Spec
 
 
-class Program:
+class GraphProgram:
     """A pipeline for images of one form, to be run in a graph.
 
     Args:

@@ -11,7 +11,6 @@ from torch import Tensor
 from learned_transforms.errors import UnsupportedTransformError
 from learned_transforms.export.onnx_graph import LAST_BITS
 from learned_transforms.ir.ops import Blur
-from learned_transforms.kernels.reference.color import between
 from learned_transforms.modes import is_in_onnx_export, out_of_sight
 
 REDUCED = {"Sum": torch.sum, "Max": torch.amax, "Min": torch.amin}
@@ -102,7 +101,7 @@ class TorchGraph:
     def reduce(self, kind: str, x: Tensor, axes: Sequence[int]) -> Tensor:
         return REDUCED[kind](x, axes, keepdim=True)  # type: ignore[operator,no-any-return]
 
-    # Places.
+    # KeptPlaces.
     def length(self, x: Tensor, axis: int) -> Any:
         return x.shape[axis]
 
@@ -185,7 +184,7 @@ class TorchGraph:
         density = stage.form == "density"
         half = (length - 1) * 0.5 if density else (length - 1) / (2.0 * math.sqrt(-1.0 / coefficient))
         with out_of_sight():
-            given = between(half, length)
+            given = torch.linspace(-half, half, length, dtype=torch.float32)
         square = (self.constant(given) / sigma).pow(2)
         if not density:
             return torch.softmax(square.neg(), -1)
