@@ -12,7 +12,7 @@ from learned_transforms.images.formats import Form
 BORDERS = {"constant": "zero", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
 """Our names of torchvision's padding modes."""
 
-CLASSES = "a fill for each class of PIL images is not learned"
+FILL_CLASSES = "a fill for each class of PIL images is not learned"
 
 TYPES = {
     **{"tensor": torch.Tensor, "numpy": torch.Tensor, "image": tv_tensors.Image},
@@ -46,7 +46,7 @@ def filled(fill: Any, border: str, form: Form, api: str) -> dict[str, Any] | str
     """Return the same for one of our borders."""
     if isinstance(fill, dict):
         if by_class(fill, form):
-            return CLASSES
+            return FILL_CLASSES
         fill = fill_for(fill, form)
     fill = 0 if fill is None else fill
     if form.container == "mask":
@@ -84,7 +84,7 @@ def outside(fill: Any, form: Form, api: str) -> tuple[float, ...] | str:
     """
     if isinstance(fill, dict):
         if by_class(fill, form):
-            return CLASSES
+            return FILL_CLASSES
         fill = fill_for(fill, form)
     if form.container == "mask":
         own = mask_fill(0 if fill is None else fill, form)

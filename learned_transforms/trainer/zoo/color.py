@@ -17,7 +17,7 @@ from learned_transforms.trainer.zoo.hue import learn_turn
 from learned_transforms.trainer.zoo.nearest import simplest_number
 from learned_transforms.trainer.zoo.teachers import TEACHER_KINDS, color
 
-BLURS = ((0.4, 5), (0.7, 9), (1.1, 9), (2.0, 15), (3.7, 23))
+BLUR_TEACHERS = ((0.4, 5), (0.7, 9), (1.1, 9), (2.0, 15), (3.7, 23))
 """Sigma and size of the windows that the taps are learned from."""
 
 FAINT = 1e-9
@@ -139,7 +139,7 @@ def learn_taps(teacher: BlendTeacher) -> Tensor:
         TeacherError: no even polynomial explains the taps.
     """
     squares, logarithms = [], []
-    for sigma, length in BLURS:
+    for sigma, length in BLUR_TEACHERS:
         image = torch.zeros(1, 2 * length + 1, 2 * length + 1, dtype=torch.float64)
         image[0, length, length] = 1
         taps = teacher(image, sigma, (length, length))[0].sum(0)[length:]

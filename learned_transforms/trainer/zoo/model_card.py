@@ -8,7 +8,7 @@ from learned_transforms.certificate import Certificate
 from learned_transforms.layers.base import Layer
 from learned_transforms.layers.resize import Resampling
 from learned_transforms.trainer.zoo.certify import COLORED, EVERY, LARGER, LARGEST, MOVED, PARAMS, SIZES
-from learned_transforms.trainer.zoo.color import BLURS
+from learned_transforms.trainer.zoo.color import BLUR_TEACHERS
 from learned_transforms.trainer.zoo.resize import IMPULSE_SIZES
 from learned_transforms.trainer.zoo.teachers import COLORS, RESIZES, WARP_ROLES
 from learned_transforms.trainer.zoo.warp import STRAIGHT_MOVES
@@ -24,7 +24,7 @@ def readme(seeds: Mapping[str, Weights], everything: Weights, alone: Mapping[str
     """
     sizes = ", ".join(f"{n} to {m}" for n, m in IMPULSE_SIZES)
     wanted = ", ".join(" x ".join(str(n) for n in size) for size in SIZES)
-    blurs = ", ".join(f"({sigma}, {length})" for sigma, length in BLURS)
+    blurs = ", ".join(f"({sigma}, {length})" for sigma, length in BLUR_TEACHERS)
     factors, turns = (", ".join(str(p["factor"]) for p in PARAMS[name]) for name in ("contrast", "hue"))
     windows = ", ".join(f"({p['sigma']}, {p['size'][0]}, {p['size'][1]})" for p in PARAMS["gaussian_blur"])
     scales = ", ".join(str(move.scale) for move in STRAIGHT_MOVES)
