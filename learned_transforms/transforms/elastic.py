@@ -19,6 +19,7 @@ from torchvision.transforms.v2 import functional
 from learned_transforms import installed
 from learned_transforms.errors import PaddingError
 from learned_transforms.images.formats import Form, Window
+from learned_transforms.images.pytree import size_of
 from learned_transforms.ir.arithmetic import Arithmetic
 from learned_transforms.ir.indexing import check_padding
 from learned_transforms.ir.ops import Filter, Places, Slots
@@ -28,7 +29,7 @@ from learned_transforms.kernels import cpu
 from learned_transforms.layers.noise import Noise, generator_of, read_state
 from learned_transforms.modes import out_of_sight
 from learned_transforms.transforms.color import without_info
-from learned_transforms.transforms.padding import FILL_CLASSES, by_class, fill_for
+from learned_transforms.transforms.padding import CLASSES, by_class, fill_for
 from learned_transforms.transforms.resize import interpolation_name
 from learned_transforms.transforms.rng import default_rng_active
 from learned_transforms.transforms.spec import Factored, Outcome, Seen, Step, names_are
@@ -136,7 +137,7 @@ class ElasticTransform(Factored):
             return "bicubic sums around displaced places are not learned"
         if isinstance(fill, dict):
             if by_class(fill, form):
-                return FILL_CLASSES
+                return CLASSES
             fill = fill_for(fill, form)
         # torchvision makes tensors of PIL images for it.
         taken = form._replace(container="tensor") if form.container == "pil" else form
@@ -184,8 +185,7 @@ class ElasticTransform(Factored):
         return (True,)
 
     def v2_params(self, outcome: Outcome, window: Window | None, value: Any, channels: int) -> dict[str, Any]:
-        size = value.canvas_size
-        return {} if isinstance(outcome, bool) else {"displacement": dict(outcome)["displacement"].of(size)}
+        return {} if isinstance(outcome, bool) else {"displacement": dict(outcome)["displacement"].of(size_of(value))}
 
     def replay(self, entry: Any) -> Outcome | None:
         if not names_are(entry, self.names) or not isinstance(entry["displacement"], str):
