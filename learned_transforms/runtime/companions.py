@@ -202,7 +202,10 @@ class Beside:
             self.advance(len(self.draws.leaves), applied, drawn[1])
         for i, layers in self.layered.items():
             masked = isinstance(self.values[i], tv_tensors.Mask)
-            self.values[i] = self.mask(i, layers, drawn, applied) if masked else layers(self.values[i], drawn)
+            if masked:
+                self.values[i] = self.mask(i, layers, drawn, applied)
+            else:
+                self.values[i] = layers(self.values[i], layers.draws.retold(drawn, self.draws))
 
     def mask(self, i: int, layers: Segment, drawn: Drawn, applied: Sequence[Effect]) -> Any:
         """Return a mask behind all transforms."""
@@ -210,7 +213,7 @@ class Beside:
         plain = mask.as_subclass(Tensor)
         carried = masks.carried(plain)
         geometric = any(spec.geometric for _, spec, _ in applied)
-        moved = layers(carried, drawn) if geometric else carried
+        moved = layers(carried, layers.draws.retold(drawn, self.draws)) if geometric else carried
         if moved is not carried:
             plain = masks.uncarried(moved, plain.dtype)
             if masks.rounded(plain):

@@ -101,6 +101,20 @@ class Draws:
             return [(coins, None) for coins in toss_many(self.chances, images)]
         return None if self.sampler is None else self.sampler.many(shape, images)
 
+    def retold(self, drawn: Drawn, by: "Draws") -> Drawn:
+        """Return what the same transforms drew in another segment, where another of them, or none, may cut its window
+        out first, as they would have drawn it here."""
+        if self.drawer == by.drawer:
+            return drawn
+        outcomes, window = by.by_position(drawn[0]), drawn[1]
+        if by.drawer is not None and window is not None:
+            outcomes[by.drawer], window = tuple(zip(SIDES, window, strict=True)), None
+        found = False if self.drawer is None else outcomes[self.drawer]
+        if self.drawer is not None and not isinstance(found, bool):
+            top, left, height, width = (value for _, value in found)
+            outcomes[self.drawer], window = True, (top, left, height, width)
+        return tuple(outcomes.values()), window
+
     def by_position(self, outcomes: Sequence[Outcome]) -> dict[int, Outcome]:
         """Return outcomes by the positions of the transforms that drew them."""
         return dict(zip(self.random, outcomes, strict=True))
