@@ -29,7 +29,7 @@ from learned_transforms.kernels import cpu
 from learned_transforms.layers.noise import Noise, generator_of, read_state
 from learned_transforms.modes import out_of_sight
 from learned_transforms.transforms.color import without_info
-from learned_transforms.transforms.padding import CLASSES, by_class, fill_for
+from learned_transforms.transforms.padding import FILL_CLASSES, by_class, fill_for
 from learned_transforms.transforms.resize import interpolation_name
 from learned_transforms.transforms.rng import default_rng_active
 from learned_transforms.transforms.spec import Factored, Outcome, Seen, Step, names_are
@@ -137,7 +137,7 @@ class ElasticTransform(Factored):
             return "bicubic sums around displaced places are not learned"
         if isinstance(fill, dict):
             if by_class(fill, form):
-                return CLASSES
+                return FILL_CLASSES
             fill = fill_for(fill, form)
         # torchvision makes tensors of PIL images for it.
         taken = form._replace(container="tensor") if form.container == "pil" else form
