@@ -166,6 +166,7 @@ def test_another_default_dtype_and_a_default_device() -> None:
         assert ours(image).equal(expected)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_where_torch_looks_on() -> None:
     """Mapped and differentiated: in plain torch, as torchvision's."""
     step, image = v2.ElasticTransform(60.0, 1.0, fill=None), torch.rand(3, 20, 30)
