@@ -40,7 +40,7 @@ from learned_transforms.ir.plan import Plan, drawn_for
 from learned_transforms.kernels.extension import MISSING, _native
 from learned_transforms.kernels.memory import allocator, fitted, in_memory, misread, output_of, readable, usable
 from learned_transforms.kernels.reference.executor import Reference
-from learned_transforms.kernels.stages import MADE, NAMES, blur_of, native, unfit, window_taps
+from learned_transforms.kernels.stages import MADE, NAMES, blur_of, make, native, unfit, window_taps
 
 SIMD = "LEARNED_TRANSFORMS_SIMD"
 BYTES_TO_ADVISE = 2**25
@@ -125,7 +125,7 @@ class Program:
         try:
             self.native = _native.Program(plan.channels, os.environ.get(SIMD, ""))
             for stage in plan.stages:
-                self.native.add(blur_of(stage, first) if stage in self.blurs else native(stage))
+                self.native.add(make(blur_of(stage, first)) if stage in self.blurs else native(stage))
                 first += sum(stage.size) if stage in self.blurs else 0
             if plan.around is not None:
                 self.native.surround(*plan.around)

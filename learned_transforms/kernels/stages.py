@@ -24,6 +24,8 @@ ROUNDED = ops.Resample | ops.Resize | ops.Mix | ops.Blend | ops.Blur
 """Stages that sum in float32 or integers only."""
 MOST_TAPS = 255
 """Of a side of a window that is summed at once."""
+Made = tuple[str, tuple[Any, ...]]
+"""A function of the native code's that makes a stage, by name, and its arguments."""
 MADE: WeakKeyDictionary[ops.Stage, Any] = WeakKeyDictionary()
 """The native code's own of stages that are in use: plans share them."""
 
@@ -92,20 +94,20 @@ def numbers_of(weights: Tensor, arithmetic: Arithmetic) -> Any:
     return weights.double().contiguous().numpy()
 
 
-def resample_of(stage: ops.Resample) -> Any:
-    return _native.resample(axis_of(stage.rows), axis_of(stage.columns), arithmetic_of(stage.arithmetic))
+def resample_of(stage: ops.Resample) -> Made:
+    return "resample", (axis_of(stage.rows), axis_of(stage.columns), arithmetic_of(stage.arithmetic))
 
 
-def resize_of(stage: ops.Resize) -> Any:
+def resize_of(stage: ops.Resize) -> Made:
     larger = None if stage.larger is None else arithmetic_of(stage.larger)
     how = arithmetic_of(stage.arithmetic), larger, stage.arithmetic.small, stage.still
-    return _native.resize(stage.sizing, axis_of(stage.rows), axis_of(stage.columns), *how)
+    return "resize", (stage.sizing, axis_of(stage.rows), axis_of(stage.columns), *how)
 
 
-def gather_of(stage: ops.Gather) -> Any:
+def gather_of(stage: ops.Gather) -> Made:
     rows, columns = kept_of(stage.rows), kept_of(stage.columns)
     starts = stage.starts.first if isinstance(stage.starts, ops.Slots) else None
-    return _native.gather(stage.channels, rows, columns, stage.fill, stage.outside, stage.limited, starts)
+    return "gather", (stage.channels, rows, columns, stage.fill, stage.outside, stage.limited, starts)
 
 
 def kept_of(keep: Kept | None) -> Any:
@@ -117,10 +119,10 @@ def kept_of(keep: Kept | None) -> Any:
     return None if keep is None else keep.numbers
 
 
-def sparse_of(stage: ops.Sparse) -> Any:
+def sparse_of(stage: ops.Sparse) -> Made:
     weights, bias = (numbers_of(value, stage.arithmetic) for value in (stage.weights.movedim(-1, 0), stage.bias))
     index = stage.index.movedim(-1, 0).contiguous().numpy()
-    return _native.sparse(index, weights, bias, stage.size, stage.shape, arithmetic_of(stage.arithmetic))
+    return "sparse", (index, weights, bias, stage.size, stage.shape, arithmetic_of(stage.arithmetic))
 
 
 def filter_of(stage: ops.Filter) -> tuple[Any, ...]:
@@ -136,39 +138,39 @@ def mix_of(stage: ops.Mix) -> tuple[Any, ...]:
     return *real, *whole, arithmetic_of(stage.arithmetic)
 
 
-def table_of(stage: ops.Table) -> Any:
+def table_of(stage: ops.Table) -> Made:
     values, dtype = stage.values.contiguous(), stage.values.dtype
-    return _native.table((values.view(torch.uint16) if dtype in HALVES else values).numpy(), NAMES[dtype])
+    return "table", ((values.view(torch.uint16) if dtype in HALVES else values).numpy(), NAMES[dtype])
 
 
 def factor_of(factor: ops.Factor) -> tuple[float, int | None]:
     return (0.0, factor.number) if isinstance(factor, ops.Slot) else (float(factor), None)
 
 
-def blend_of(stage: ops.Blend) -> Any:
+def blend_of(stage: ops.Blend) -> Made:
     other: tuple[Any, ...] | None = None
     if stage.other is not None:
         other = mix_of(stage.other) if isinstance(stage.other, ops.Mix) else filter_of(stage.other)
     how = stage.mean, stage.form, stage.ceiling, arithmetic_of(stage.arithmetic), stage.limited
-    return _native.blend(stage.terms.flatten().tolist(), factor_of(stage.factor), other, *how)
+    return "blend", (stage.terms.flatten().tolist(), factor_of(stage.factor), other, *how)
 
 
-def stretch_of(stage: ops.Stretch) -> Any:
-    return _native.stretch(stage.ends.tolist(), stage.form, stage.ceiling, arithmetic_of(stage.arithmetic))
+def stretch_of(stage: ops.Stretch) -> Made:
+    return "stretch", (stage.ends.tolist(), stage.form, stage.ceiling, arithmetic_of(stage.arithmetic))
 
 
-def turn_of(stage: ops.Turn) -> Any:
+def turn_of(stage: ops.Turn) -> Made:
     how = stage.span, stage.form, stage.steps, stage.ceiling, arithmetic_of(stage.arithmetic)
-    return _native.turn(stage.centres, factor_of(stage.factor), *how)
+    return "turn", (stage.centres, factor_of(stage.factor), *how)
 
 
-def blur_of(stage: ops.Blur, taps: int | None = None) -> Any:
-    """Return the native code's own of a blur, of which a window that is summed at once has taps from so many factors
+def blur_of(stage: ops.Blur, taps: int | None = None) -> Made:
+    """Return what makes the native code's own of a blur, of which a window that is summed at once has taps from so many factors
     on."""
     sigma = factor_of(stage.sigma)
     how = stage.border, arithmetic_of(stage.arithmetic), stage.limited
     given = taps if stage.form == "passes" or isinstance(stage.sigma, ops.Slot) else window_taps(stage, stage.sigma)
-    return _native.blur(stage.coefficients.tolist(), sigma, stage.size, *how, given)
+    return "blur", (stage.coefficients.tolist(), sigma, stage.size, *how, given)
 
 
 def window_taps(stage: ops.Blur, sigma: float) -> list[float]:
@@ -176,38 +178,49 @@ def window_taps(stage: ops.Blur, sigma: float) -> list[float]:
     return torch.cat(taps_of(stage, sigma)).tolist()
 
 
-def warp_of(stage: ops.Warp) -> Any:
+def warp_of(stage: ops.Warp) -> Made:
     matrix = tuple(stage.matrix) if isinstance(stage.matrix, ops.Slots) else list(stage.matrix)
     taps = [] if stage.taps is None else stage.taps.tolist()
-    return _native.warp(matrix, stage.size, taps, stage.fill, stage.form, arithmetic_of(stage.arithmetic), stage.fused)
+    return "warp", (matrix, stage.size, taps, stage.fill, stage.form, arithmetic_of(stage.arithmetic), stage.fused)
 
 
-NATIVE: dict[type, Callable[[Any], Any]] = {
+NATIVE: dict[type, Callable[[Any], Made]] = {
     ops.Resample: resample_of,
     ops.Resize: resize_of,
-    ops.Pick: lambda stage: _native.pick(stage.sizing, kept_of(stage.nearest)),
+    ops.Pick: lambda stage: ("pick", (stage.sizing, kept_of(stage.nearest))),
     ops.Sparse: sparse_of,
-    ops.Filter: lambda stage: _native.filter(*filter_of(stage)),
+    ops.Filter: lambda stage: ("filter", filter_of(stage)),
     ops.Gather: gather_of,
-    ops.Mix: lambda stage: _native.mix(*mix_of(stage)),
+    ops.Mix: lambda stage: ("mix", mix_of(stage)),
     ops.Table: table_of,
-    ops.Tables: lambda stage: _native.tables(stage.values.numpy(), factor_of(stage.number)),
-    ops.Normalize: lambda stage: _native.normalize(stage.mean.tolist(), stage.std.tolist(), NAMES[stage.mean.dtype]),
-    ops.Cast: lambda stage: _native.cast(NAMES[stage.dtype]),
+    ops.Tables: lambda stage: ("tables", (stage.values.numpy(), factor_of(stage.number))),
+    ops.Normalize: lambda stage: ("normalize", (stage.mean.tolist(), stage.std.tolist(), NAMES[stage.mean.dtype])),
+    ops.Cast: lambda stage: ("cast", (NAMES[stage.dtype],)),
     ops.Blend: blend_of,
     ops.Stretch: stretch_of,
-    ops.Equalize: lambda stage: _native.equalize(stage.levels, stage.offset),
+    ops.Equalize: lambda stage: ("equalize", (stage.levels, stage.offset)),
     ops.Turn: turn_of,
     ops.Blur: blur_of,
-    ops.BoxBlur: lambda stage: _native.box_blur(factor_of(stage.sigma), stage.passes),
+    ops.BoxBlur: lambda stage: ("box_blur", (factor_of(stage.sigma), stage.passes)),
     ops.Warp: warp_of,
 }
-"""By stage: what makes the native code's own."""
+"""By stage: what makes the native code's own, and of which arguments."""
+
+
+def made_of(stage: ops.Stage) -> Made:
+    """Return the name of what makes the native code's own of a stage, and its arguments: plain values and arrays."""
+    return NATIVE[type(stage)](stage)
+
+
+def make(made: Made) -> Any:
+    """Return the native code's own of a stage, which no other plan shares."""
+    name, arguments = made
+    return getattr(_native, name)(*arguments)
 
 
 def native(stage: ops.Stage) -> Any:
     """Return the native code's own of a stage."""
     made = MADE.get(stage)
     if made is None:
-        made = MADE[stage] = NATIVE[type(stage)](stage)
+        made = MADE[stage] = make(made_of(stage))
     return made

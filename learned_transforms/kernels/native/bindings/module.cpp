@@ -18,7 +18,7 @@
 #include "../schedule/program.hpp"
 #include "entry.hpp"
 #include "memory.hpp"
-#include "names.hpp"
+#include "ir/names.hpp"
 #include "sampler.hpp"
 #include "stages.hpp"
 #include "watch.hpp"

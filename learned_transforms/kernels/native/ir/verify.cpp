@@ -286,6 +286,7 @@ void check(const Resize& resize) {
     } else {
         for (const auto* keep : {&std::get<Gather>(resize.made).rows, &std::get<Gather>(resize.made).columns}) {
             require(*keep && (*keep)->nearest, "a resize needs to know how");
+            require((*keep)->start == 0 && (*keep)->step == 1, "a resize gives all pixels of its output");
             check(**keep);
         }
     }

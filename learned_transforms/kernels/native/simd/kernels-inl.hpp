@@ -8,9 +8,10 @@
 namespace lt {
 namespace {
 
+// Passes in place of plain loops.
 template <class V>
-constexpr Kernels make_kernels() {
-    Kernels made = PLAIN<V>;
+constexpr void add_passes(Kernels& made) {
+    made.name = V::NAME;
     made.window = V::WINDOW, made.lanes = V::LANES / V::BLOCKS, made.group = V::BLOCKS;
     made.piece = V::LANES / 4, made.pixels = V::LANES;
     made.columns = columns<V>;
@@ -26,6 +27,12 @@ constexpr Kernels make_kernels() {
         made.sums_bytes = sums<V, uint8_t>;
         made.sums_floats = sums<V, float>;
     }
+}
+
+template <class V>
+constexpr Kernels make_kernels() {
+    Kernels made = PLAIN<V>;
+    add_passes<V>(made);
     return made;
 }
 

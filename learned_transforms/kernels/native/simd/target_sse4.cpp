@@ -80,11 +80,25 @@ struct Sse4 : Plain, Sixteen {
     static constexpr int BYTES_SEEN = 0;  // Sums of floats have too few lanes for windows.
 };
 
+#ifndef __wasm__
 constexpr Kernels KERNELS = make_kernels<Sse4>();
+#endif
 
 }  // namespace
 
+#ifdef __wasm__
+// Plain loops are there once, so that the module stays small.
+const Kernels* sse4() {
+    static const Kernels made = [] {
+        Kernels kernels = PORTABLE;
+        add_passes<Sse4>(kernels);
+        return kernels;
+    }();
+    return &made;
+}
+#else
 const Kernels* sse4() { return __builtin_cpu_supports("sse4.1") ? &KERNELS : nullptr; }
+#endif
 
 }  // namespace lt
 #else

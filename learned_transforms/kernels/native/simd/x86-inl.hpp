@@ -1,8 +1,12 @@
-// What the vector traits of x86 share.
+// What the vector traits of x86 share; compilers for WebAssembly have the intrinsics up to SSE4.1, too.
 #pragma once
 
+#ifdef __wasm__
+#include <smmintrin.h>
+#else
 #include <cpuid.h>
 #include <immintrin.h>
+#endif
 
 #include "simd/vector-inl.hpp"
 

@@ -1,10 +1,10 @@
-// Values by the names under which Python knows them.
+// Values by the names under which plans know them.
 #pragma once
 #include <stdexcept>
 #include <string>
 #include <utility>
 
-#include "../ir/ops.hpp"
+#include "ir/ops.hpp"
 
 namespace lt {
 
