@@ -165,8 +165,8 @@ def turn_of(stage: ops.Turn) -> Made:
 
 
 def blur_of(stage: ops.Blur, taps: int | None = None) -> Made:
-    """Return what makes the native code's own of a blur, of which a window that is summed at once has taps from so many factors
-    on."""
+    """Return what makes the native code's own of a blur, of which a window that is summed at once has taps from so many
+    factors on."""
     sigma = factor_of(stage.sigma)
     how = stage.border, arithmetic_of(stage.arithmetic), stage.limited
     given = taps if stage.form == "passes" or isinstance(stage.sigma, ops.Slot) else window_taps(stage, stage.sigma)
