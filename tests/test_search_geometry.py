@@ -19,6 +19,7 @@ from learned_transforms.layers.resize import Resampling
 from learned_transforms.plain import LONGEST
 from learned_transforms.trainer import retrain
 from learned_transforms.trainer.data.bundled import PHOTOS
+from learned_transforms.trainer.search.choosing import is_identity
 from learned_transforms.trainer.search.placement import Line, ResizePlacement
 from learned_transforms.trainer.search.recognize import recognize
 
@@ -171,3 +172,11 @@ def test_a_sum_is_what_it_says():
     assert torch.allclose(network(image), expected.float(), atol=1e-4)
     with pytest.raises(BackendError, match="Product"):
         network(image, backend="cpu")
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"), [(torch.eye(3), True), (torch.eye(3) + 0.01, True), (torch.eye(3).flip(0), False)]
+)
+def test_channels_that_pass_unchanged_are_seen(weight, expected):
+    assert is_identity(weight) == expected
+    assert not is_identity(weight[:1])
