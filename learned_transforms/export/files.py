@@ -21,8 +21,8 @@ from learned_transforms.errors import (
     check_choice,
     check_flag,
 )
+from learned_transforms.export.graph_program import GraphProgram
 from learned_transforms.export.onnx_graph import OPSET, OnnxGraph, onnx_package
-from learned_transforms.export.program import GraphProgram
 from learned_transforms.images.formats import Form
 from learned_transforms.runtime.pipeline import Pipeline
 from learned_transforms.runtime.rows import DrawRow

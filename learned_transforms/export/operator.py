@@ -17,7 +17,7 @@ from torchvision.tv_tensors import TVTensor
 
 from learned_transforms.artifacts.describe import describe
 from learned_transforms.errors import LearnedTransformsError, PipelineTypeError, PipelineValueError
-from learned_transforms.export.program import GraphProgram, output_size_of
+from learned_transforms.export.graph_program import GraphProgram, output_size_of
 from learned_transforms.export.torch_graph import TorchGraph
 from learned_transforms.images.formats import DTYPES, Form
 from learned_transforms.modes import is_compiling, is_exporting, is_in_onnx_export, out_of_sight, plain_shape
