@@ -210,6 +210,20 @@ def test_gradients_pass():
     assert (image.grad - expected).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_gradients_pass_where_a_pipeline_draws_inside(backend):
+    transforms = [v2.RandomResizedCrop(12), v2.RandomHorizontalFlip(), end()[1]]
+    pipeline, found = lt.LearnedCompose(transforms, fallback="error"), []
+    torch._dynamo.reset()
+    for run in (torch.compile(pipeline, fullgraph=True, backend=backend), pipeline):
+        image = torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        torch.manual_seed(5)
+        run(image).square().sum().backward()
+        found.append(image.grad)
+    assert found[1].abs().sum() > 0
+    assert (found[0] - found[1]).abs().max() < 1e-5
+
+
 def test_the_operator_keeps_its_contract():
     pipeline = lt.LearnedCompose(PIPELINES["train"](), fallback="error")
     image = image_for("uint8", (40, 50), 1)[0]

@@ -41,8 +41,6 @@ SHARED = {
     "compile_plan": "of each backend",
     "run_all": "of each backend",
     "why_not": "of each backend",
-    "Places": "of pixels: in memory, and in an exported graph",
-    "Program": "a plan made ready by native code, and for an exported graph",
     "kind_of": "of an image, what its programs are for; of a form, whose arithmetic applies",
     "main": "of each command line",
     "merge": "of operations, and of models",

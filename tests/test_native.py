@@ -487,7 +487,7 @@ def test_wrong_plans_and_images_raise():
 )
 def test_native_code_checks_layouts(layout, message):
     program = native.Program(3, "")
-    program.add(native.gather(None, (0, 1, 8), None, []))
+    program.add(native.gather(None, (0, 1, 8), None, [], False, False, None))
     with pytest.raises(ValueError, match=message):
         program.bind(*layout)
 

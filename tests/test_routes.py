@@ -469,3 +469,40 @@ def test_calls_leave_nothing_behind():
         made(LEVELS)
     gc.collect()
     assert len(gc.get_objects()) - before < 50
+
+
+@pytest.mark.parametrize("lead", [(3, 3), (1, 1), (3, 1), (1, 3), (4, 3)])
+def test_batches_make_no_routes_for_single_images(lead):
+    """Of as many images as those have channels, or more."""
+    steps = [v2.Resize((8, 8)), v2.RandomHorizontalFlip(), FLOAT]
+    made = lt.LearnedCompose(steps)
+    for number in range(12):
+        batch = torch.stack([image_of(lead[1], (20 + number, 30), seed=n) for n in range(lead[0])])
+        check(made, steps, batch, range(2))
+        for channels in (1, 3, 4):
+            check(made, steps, image_of(channels, (21 + number, 31)), range(2))
+
+
+def test_threads_with_other_sizes_share_a_pipeline():
+    """Each gets what it gave, of its own size, however often they take turns within a call."""
+    made, wrong = lt.LearnedCompose([v2.RandomInvert(1.0), v2.RandomHorizontalFlip(1.0), v2.ToImage()]), []
+    images = [image_of(3, (30 + n, 50 - n)) for n in range(16)]
+    expected = [255 - image.flip(-1) for image in images]
+
+    def work(first):
+        for number in range(4000):
+            which = (first + number // 3) % len(images)
+            if not made(images[which]).equal(expected[which]):
+                wrong.append(which)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work, args=(4 * n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not wrong

@@ -145,9 +145,9 @@ def test_found_beside_or_inside_the_package(tmp_path, monkeypatch):
         root = tmp_path / place.replace("/", "_")
         (root / "package").mkdir(parents=True)
         shutil.copytree(shipped, root / place)
-        monkeypatch.setattr(weight_files, "__file__", str(root / "package" / "artifacts" / "weights.py"))
+        monkeypatch.setattr(weight_files, "PACKAGE", root / "package")
         assert weight_files.shipped_names() == SHIPPED
-    monkeypatch.setattr(weight_files, "__file__", str(tmp_path / "nowhere" / "package" / "artifacts" / "weights.py"))
+    monkeypatch.setattr(weight_files, "PACKAGE", tmp_path / "nowhere" / "package")
     with pytest.raises(WeightsError, match="Reinstall"):
         weight_files.folder()
 

@@ -251,6 +251,13 @@ def _(image: Tensor, pipeline: str) -> Tensor:
     return torch.empty(len(known), dtype=torch.float64, device="cpu")
 
 
+def keep_nothing(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """What is drawn follows from no value of an image."""
+
+
+draw.register_autograd(lambda ctx, gradient: (None, None), setup_context=keep_nothing)
+
+
 @run_op.register_vmap
 def _(info: Any, in_dims: Any, image: Tensor, pipeline: str, row: Tensor | None) -> tuple[Tensor, int]:
     of_image, _, of_row = in_dims

@@ -122,9 +122,9 @@ def gather(
     rows: tuple[Any, ...] | Array | None,
     columns: tuple[Any, ...] | Array | None,
     fill: Sequence[float],
-    outside: bool = False,
-    limited: bool = False,
-    starts: int | None = None,
+    outside: bool,
+    limited: bool,
+    starts: int | None,
 ) -> Stage: ...
 def sparse(
     index: Array,

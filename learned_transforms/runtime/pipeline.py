@@ -116,7 +116,7 @@ class Pipeline(Lowered):
         if name in ("transforms", "backend"):
             value = listed(value) if name == "transforms" else value
             self.__dict__["watch"] = UNWATCHED
-        if name not in CACHES:
+        if name not in CACHES and "runs" in self.__dict__:
             self.__dict__.update(runs={}, entry=None)
         super().__setattr__(name, value)
 

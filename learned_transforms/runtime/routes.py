@@ -77,7 +77,8 @@ def entry_of(entry: "Entry | None", watch: Any, hooks: Sequence[dict[Any, Any]])
 def direct(lane: Lane, image: Any) -> bool:
     """Return whether there may be a route for images like this one, which a lane runs on."""
     if isinstance(image, Tensor):
-        taken = image.dtype == torch.uint8 and image.device.type == "cpu" and image.ndim in (3, 4)
+        # A batch comes in one size, or each is bound by itself.
+        taken = image.dtype == torch.uint8 and image.device.type == "cpu" and (image.ndim == 3 or lane.kept)
     elif isinstance(image, np.ndarray):
         taken = type(image) is np.ndarray and image.dtype == np.uint8 and image.ndim == 3 and min(image.strides) > 0
     else:

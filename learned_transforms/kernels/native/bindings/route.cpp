@@ -94,23 +94,18 @@ void Route::add(const std::vector<bool>& outcomes, std::shared_ptr<const Call> c
     require(call && outcomes.size() == count_, "a route lacks a call, or some outcomes");
     size_t bits = 0;
     for (size_t n = 0; n < count_; ++n) bits |= size_t(outcomes[n]) << n;
-    known_[bits] = {std::move(call), std::move(like), nullptr, false};
+    known_[bits] = {std::move(call), std::move(like), nullptr, {}, {}, false};
 }
 
-// Where images of one size come in a row, Python makes a route for these, which need not be bound each time.
-bool Route::takes(const Arrival& image) {
+int64_t Route::times(const Arrival& image) {
     const bool alike = image.kind().is(kind_) || (PyUnicode_Check(kind_.ptr()) && image.kind().equal(kind_));
-    if (!alike) return false;
+    if (!alike) return 0;
     if (!strides_.empty()) return image.shape() == shape_ && image.strides() == strides_;
-    if (image.shape().size() != 3 || image.shape()[0] != shape_[0]) return false;
-    if (image.shape() == last_shape_ && image.strides() == last_strides_) {
-        ++times_;
-    } else {
-        times_ = 1;
-        last_shape_ = image.shape(), last_strides_ = image.strides();
-        for (Known& known : known_) known.again = nullptr;
-    }
-    return times_ < OFTEN || left_ == 0;
+    if (image.shape().size() != 3 || image.shape()[0] != shape_[0]) return 0;
+    times_ = image.shape() == last_shape_ && image.strides() == last_strides_ ? times_ + 1 : 1;
+    last_shape_ = image.shape(), last_strides_ = image.strides();
+    // What is left to Python each time may have a route of its own there.
+    return times_ >= OFTEN && left_ > 0 ? 0 : times_;
 }
 
 std::optional<Route::Drawn> Route::draw(const Arrival& image) const {
@@ -185,18 +180,20 @@ nb::object Route::memory(const Call& call, const nb::object& like, uint8_t*& tar
     return made;
 }
 
-std::shared_ptr<const Call> Route::bind(const Arrival& image, const Drawn& drawn) {
+// Nothing here lets another thread run.
+std::shared_ptr<const Call> Route::bind(const Arrival& image, const Drawn& drawn, bool keep) {
     Known& known = known_[drawn.outcomes];
-    const bool windowed = drawn.window.has_value();
-    if (known.again && known.windowed == windowed) return known.again;
     const auto &shape = image.shape(), &strides = image.strides();
+    const bool windowed = drawn.window.has_value();
+    if (known.again && known.windowed == windowed && known.shape == shape && known.strides == strides) return known.again;
     auto call = known.call->like({shape[0], shape[1], shape[2]}, {strides[0], strides[1], strides[2]}, windowed);
-    if (times_ > 1) known.again = call, known.windowed = windowed;
+    if (keep) known.again = call, known.shape = shape, known.strides = strides, known.windowed = windowed;
     return call;
 }
 
 nb::object Route::run(Arrival& image, int64_t threads) {
-    if (!takes(image)) return {};
+    const int64_t times = this->times(image);
+    if (times == 0) return {};
     const std::optional<Drawn> drawn = draw(image);
     if (!drawn) return {};
     if (drawn->window && idle(*drawn->window, image)) return leave(image, *drawn, false);
@@ -208,7 +205,7 @@ nb::object Route::run(Arrival& image, int64_t threads) {
     require(call != nullptr, "what runs under these outcomes was not added");
     const nb::object like = known_[drawn->outcomes].like;  // held, since other threads may put another in its place
     if (strides_.empty()) try {
-        call = bind(image, *drawn);
+        call = bind(image, *drawn, times > 1);
     } catch (const std::invalid_argument&) {  // It must be copied first, or is refused.
         return ++left_, leave(image, *drawn, false);
     }

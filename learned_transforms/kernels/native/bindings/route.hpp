@@ -75,19 +75,21 @@ class Route {
     struct Known {
         std::shared_ptr<const Call> call;
         nanobind::object like;
-        // Where every size is taken: the same for that which came several times in a row, and whether for windows.
+        // Where every size is taken: the same for one that came several times in a row.
         std::shared_ptr<const Call> again;
+        std::vector<int64_t> shape, strides;
         bool windowed = false;
     };
 
-    bool takes(const Arrival& image);
+    // How many images of its size came in a row, this one included; 0: it is of another kind.
+    int64_t times(const Arrival& image);
     std::optional<Drawn> draw(const Arrival& image) const;
     std::optional<Drawn> sample(const Arrival& image) const;
     // Whether nothing is done to such a window.
     bool idle(const std::array<int64_t, 4>& window, const Arrival& image) const;
     nanobind::object leave(const Arrival& image, const Drawn& drawn, bool fresh) const;
     // What runs on an image, where every size is taken.
-    std::shared_ptr<const Call> bind(const Arrival& image, const Drawn& drawn);
+    std::shared_ptr<const Call> bind(const Arrival& image, const Drawn& drawn, bool keep);
     // A tensor or array for what a call gives, and where it lies.
     nanobind::object memory(const Call& call, const nanobind::object& like, uint8_t*& target) const;
 
