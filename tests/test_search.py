@@ -183,7 +183,7 @@ SCRIPT = """
 import sys
 from PIL import Image
 from learned_transforms.trainer import retrain
-from learned_transforms.trainer.data.sources import PHOTOS
+from learned_transforms.trainer.data.bundled import PHOTOS
 retrain(lambda image: image.resize((20, 20), Image.Resampling.BICUBIC), PHOTOS, kind="pil", size=(30, 30), count=1000,
         progress=False, out=sys.argv[1], resume=True)
 """
